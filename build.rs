@@ -1,0 +1,73 @@
+//! Compiles the protos, without a `protoc` on the machine, into two sides:
+//!
+//! * `proto`: every message, and the clients;
+//! * `proto::server`: the services, in which a `Workload` is `Bytes` that are
+//!   encoded already. On the wire a message and bytes look alike, so the server
+//!   encodes a Workload once per revision and every watcher shares the result.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
+
+const PROTOS: [&str; 3] = [
+    "headcount/v1/dataplane.proto",
+    "headcount/v1/workload.proto",
+    "headcount/v1/event.proto",
+];
+const PACKAGE: &str = ".headcount.v1";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let server_out = out.join("server");
+    fs::create_dir_all(&server_out)?;
+
+    let files = protox::compile(PROTOS, ["proto"])?;
+    fs::write(out.join("headcount.bin"), files.encode_to_vec())?;
+
+    tonic_prost_build::configure()
+        .build_server(false)
+        .btree_map(".")
+        .out_dir(&out)
+        .compile_fds(files.clone())?;
+
+    let (server_files, shared) = encoded_workloads(files);
+    let server = tonic_prost_build::configure()
+        .build_client(false)
+        .bytes(".")
+        .codec_path("crate::grpc::codec::LeanCodec")
+        .out_dir(&server_out);
+    shared
+        .iter()
+        .fold(server, |build, name| {
+            build.extern_path(format!("{PACKAGE}.{name}"), format!("crate::proto::{name}"))
+        })
+        .compile_fds(server_files)?;
+    Ok(())
+}
+
+/// Turns each field of type `Workload` into bytes, and names the messages and
+/// enums that are left as they were and so can be shared with the client side.
+fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<String>) {
+    let workload = format!("{PACKAGE}.Workload");
+    let mut shared = Vec::new();
+    let ours = files.file.iter_mut().filter(|file| file.package() == &PACKAGE[1..]);
+    for file in ours {
+        for message in &mut file.message_type {
+            let mut changed = false;
+            for field in &mut message.field {
+                if field.type_name() == workload {
+                    field.set_type(Type::Bytes);
+                    field.type_name = None;
+                    changed = true;
+                }
+            }
+            if !changed {
+                shared.push(message.name().to_owned());
+            }
+        }
+        shared.extend(file.enum_type.iter().map(|e| e.name().to_owned()));
+    }
+    (files, shared)
+}

@@ -1,0 +1,3 @@
+//! headcount
+pub mod proto;
+pub mod grpc { pub mod codec; }
