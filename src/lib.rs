@@ -1,3 +1,6 @@
 //! headcount
+pub mod model;
 pub mod proto;
-pub mod grpc { pub mod codec; }
+pub mod grpc {
+    pub mod codec;
+}

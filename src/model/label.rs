@@ -1,0 +1,233 @@
+//! Labels and inbound tags.
+
+use std::collections::BTreeMap;
+
+use super::{Invalid, name::is_dns_1123_subdomain};
+
+/// Names the workload of a dataplane.
+pub const WORKLOAD_LABEL: &str = "kuma.io/workload";
+/// On a Workload: the mesh that holds it.
+pub const MESH_LABEL: &str = "kuma.io/mesh";
+/// On a Workload: who creates and deletes it.
+pub const MANAGED_BY_LABEL: &str = "kuma.io/managed-by";
+/// On a Workload: the zone its first dataplane named.
+pub const ZONE_LABEL: &str = "kuma.io/zone";
+
+/// Longest name part of a key, and longest value (Kubernetes).
+const MAX_PART: usize = 63;
+/// Longest key or value of a tag, and longest value of the workload label on
+/// Kubernetes (where it comes from an annotation).
+const MAX_LONG: usize = 253;
+
+/// Keys and values in the order of their keys. One allocation and two per
+/// entry: a million dataplanes keep theirs in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    /// Parses labels by Kubernetes' rules. The value of [`WORKLOAD_LABEL`] has
+    /// a rule of its own, which whoever reads it as a name applies; here it
+    /// only may not be longer than the longest such name.
+    pub fn parse(
+        field: &str,
+        labels: &BTreeMap<String, String>,
+        limit: usize,
+    ) -> Result<Self, Invalid> {
+        Self::parse_with(field, labels, limit, check_label)
+    }
+
+    /// Parses inbound tags by Kuma's rules: letters, digits and `.-_/:`.
+    pub fn parse_tags(
+        field: &str,
+        tags: &BTreeMap<String, String>,
+        limit: usize,
+    ) -> Result<Self, Invalid> {
+        Self::parse_with(field, tags, limit, check_tag)
+    }
+
+    fn parse_with(
+        field: &str,
+        entries: &BTreeMap<String, String>,
+        limit: usize,
+        check: fn(&str, &str) -> Result<(), String>,
+    ) -> Result<Self, Invalid> {
+        if entries.len() > limit {
+            let problem = format!(
+                "{} entries: at most {limit} are allowed, leave some out",
+                entries.len()
+            );
+            return Err(Invalid::new(field, problem));
+        }
+        for (key, value) in entries {
+            check(key, value).map_err(|problem| Invalid::new(entry(field, key), problem))?;
+        }
+        Ok(Self::from_trusted(
+            entries.iter().map(|(k, v)| (k.as_str(), v.as_str())),
+        ))
+    }
+
+    /// Labels that this program makes itself.
+    pub fn from_trusted<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut entries: Vec<_> = entries
+            .into_iter()
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
+        entries.sort();
+        Self(entries.into())
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// In the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(k, v)| (&**k, &**v))
+    }
+}
+
+/// How messages write one entry of a map: `labels["app"]`.
+fn entry(field: &str, key: &str) -> String {
+    let shown: String = key.chars().take(MAX_LONG).collect();
+    format!("{field}[{shown:?}]")
+}
+
+fn check_label(key: &str, value: &str) -> Result<(), String> {
+    check_key(key)?;
+    if key == WORKLOAD_LABEL {
+        return within("value", value, MAX_LONG);
+    }
+    within("value", value, MAX_PART)?;
+    if value.is_empty() || is_part(value) {
+        Ok(())
+    } else {
+        Err(format!(
+            "value {value:?} must consist of letters, digits, '-', '_' or '.' and start and end with a letter or digit"
+        ))
+    }
+}
+
+/// A label's key, by Kubernetes: `[prefix/]name`.
+pub(super) fn check_key(key: &str) -> Result<(), String> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if let Some(prefix) = prefix
+        && !is_dns_1123_subdomain(prefix)
+    {
+        return Err(
+            "the part of the key before '/' must be a DNS-1123 subdomain of at most 253 characters"
+                .into(),
+        );
+    }
+    within("name part of the key", name, MAX_PART)?;
+    if is_part(name) {
+        Ok(())
+    } else {
+        Err("the name part of the key must consist of letters, digits, '-', '_' or '.' and start and end with a letter or digit".into())
+    }
+}
+
+fn check_tag(key: &str, value: &str) -> Result<(), String> {
+    let allowed = |text: &str| {
+        text.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b".-_/:".contains(&c))
+    };
+    within("key", key, MAX_LONG)?;
+    within("value", value, MAX_LONG)?;
+    if !key.is_empty() && allowed(key) && allowed(value) {
+        Ok(())
+    } else {
+        Err("a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty".into())
+    }
+}
+
+fn within(what: &str, text: &str, limit: usize) -> Result<(), String> {
+    if text.len() <= limit {
+        Ok(())
+    } else {
+        Err(format!(
+            "the {what} has {} characters: at most {limit} are allowed",
+            text.len()
+        ))
+    }
+}
+
+fn is_part(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    first.is_ascii_alphanumeric()
+        && last.is_ascii_alphanumeric()
+        && bytes
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(key: &str, value: &str) -> Result<Labels, Invalid> {
+        Labels::parse("labels", &BTreeMap::from([(key.into(), value.into())]), 64)
+    }
+
+    #[test]
+    fn kubernetes_labels_are_taken() {
+        for (key, value) in [
+            ("app", "web"),
+            ("kuma.io/service", "web_1.x"),
+            ("a", ""),
+            ("example.com/A_b.c", "V"),
+        ] {
+            assert_eq!(parse(key, value).unwrap().get(key), Some(value));
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_refuses_is_refused_by_name() {
+        let long = "x".repeat(64);
+        for (key, value) in [
+            ("", "v"),
+            ("/a", "v"),
+            ("a/", "v"),
+            ("A.b/c", "v"),
+            ("a", "-v"),
+            ("a", "v "),
+            ("a", &long),
+            (&long, "v"),
+            ("a/b/c", "v"),
+        ] {
+            let error = parse(key, value).unwrap_err();
+            assert_eq!(error.field, format!("labels[{key:?}]"));
+        }
+    }
+
+    #[test]
+    fn too_many_are_refused() {
+        let many: BTreeMap<_, _> = (0..65).map(|i| (format!("k{i}"), String::new())).collect();
+        let error = Labels::parse("labels", &many, 64).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "labels: 65 entries: at most 64 are allowed, leave some out"
+        );
+    }
+
+    #[test]
+    fn tags_follow_kumas_wider_rule() {
+        let tags = BTreeMap::from([
+            ("kuma.io/service".into(), "web_default_svc_80".into()),
+            ("v".into(), "a/b:c".into()),
+        ]);
+        assert_eq!(
+            Labels::parse_tags("tags", &tags, 64).unwrap().get("v"),
+            Some("a/b:c")
+        );
+        let bad = BTreeMap::from([("v".into(), "a b".into())]);
+        assert!(Labels::parse_tags("tags", &bad, 64).is_err());
+    }
+}

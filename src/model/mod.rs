@@ -1,0 +1,50 @@
+//! The domain's words as types that cannot be wrong: whoever holds a
+//! [`WorkloadName`] need not check it again. Everything from outside is parsed
+//! into these once, at the door.
+
+mod dataplane;
+mod filter;
+mod health;
+mod label;
+mod name;
+mod selector;
+mod workload;
+
+pub use dataplane::{
+    Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
+};
+pub use filter::Filter;
+pub use health::{Health, HealthReport, HealthState};
+pub use label::{Labels, MANAGED_BY_LABEL, MESH_LABEL, WORKLOAD_LABEL, ZONE_LABEL};
+pub use name::{DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
+pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
+pub use workload::{Counts, Workload, WorkloadIdentity, WorkloadKey};
+
+/// A value from outside that breaks a rule: says where, what and which rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// Path of the field, such as `dataplane.inbounds[2].port`.
+    pub field: String,
+    /// The offending value, the rule, and the remedy.
+    pub problem: String,
+}
+
+impl Invalid {
+    /// A problem with one field.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The same problem, seen from outside of `parent`.
+    #[must_use]
+    pub fn within(self, parent: &str) -> Self {
+        Self {
+            field: format!("{parent}.{}", self.field),
+            problem: self.problem,
+        }
+    }
+}

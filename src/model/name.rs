@@ -1,0 +1,248 @@
+//! Names, each by the rule of the field it comes from.
+//!
+//! The rules are Kubernetes' (RFC 1123 and RFC 1035 as its apimachinery reads
+//! them), because Kuma's resources live there and elsewhere under one name.
+
+use std::{fmt, sync::Arc};
+
+use super::Invalid;
+
+/// Where a resource is that does not say.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+const DNS_1123_LABEL: &str =
+    "a valid DNS-1123 label (at most 63 characters, matching regex [a-z0-9]([-a-z0-9]*[a-z0-9])?)";
+const DNS_1123_SUBDOMAIN: &str =
+    "a valid DNS-1123 subdomain (at most 253 characters: DNS-1123 labels joined by dots)";
+const DNS_1035_LABEL: &str =
+    "a valid DNS-1035 label (at most 63 characters, matching regex [a-z]([-a-z0-9]*[a-z0-9])?)";
+
+fn is_dns_1123_label(text: &str) -> bool {
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
+    bytes.len() <= 63
+        && alphanumeric(first)
+        && alphanumeric(last)
+        && bytes.iter().all(|&c| alphanumeric(c) || c == b'-')
+}
+
+fn is_dns_1035_label(text: &str) -> bool {
+    is_dns_1123_label(text) && text.as_bytes()[0].is_ascii_lowercase()
+}
+
+pub(super) fn is_dns_1123_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_1123_label)
+}
+
+fn check(
+    field: &str,
+    text: &str,
+    holds: impl Fn(&str) -> bool,
+    rule: &str,
+) -> Result<Arc<str>, Invalid> {
+    if holds(text) {
+        Ok(text.into())
+    } else if text.is_empty() {
+        Err(Invalid::new(
+            field,
+            format!("is required and must be {rule}"),
+        ))
+    } else {
+        Err(Invalid::new(
+            field,
+            format!("{}: must be {rule}", Quoted(text)),
+        ))
+    }
+}
+
+/// Text of a stranger in a message: quoted, escaped, and cut where it is long.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The longest name that could be valid.
+        const SHOWN: usize = 253;
+        match self.0.char_indices().nth(SHOWN) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
+        }
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+name!(
+    /// Name of a mesh: a DNS-1123 label.
+    MeshName
+);
+name!(
+    /// Name of a namespace: a DNS-1123 label.
+    Namespace
+);
+name!(
+    /// Name of a zone: a DNS-1123 label.
+    ZoneName
+);
+name!(
+    /// Name of a dataplane: a DNS-1123 subdomain.
+    DataplaneName
+);
+name!(
+    /// Name of a workload: a DNS-1035 label on Universal, a DNS-1123 subdomain
+    /// on Kubernetes.
+    WorkloadName
+);
+
+impl MeshName {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
+    }
+}
+
+impl Namespace {
+    /// Parses the value of `field`; empty means [`DEFAULT_NAMESPACE`].
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        let text = if text.is_empty() {
+            DEFAULT_NAMESPACE
+        } else {
+            text
+        };
+        check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
+    }
+}
+
+impl ZoneName {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
+    }
+}
+
+impl DataplaneName {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
+    }
+}
+
+impl WorkloadName {
+    /// Parses the value of `field` by Universal's rule, which Kuma's API server
+    /// has for the label `kuma.io/workload`.
+    pub fn parse_universal(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1035_label, DNS_1035_LABEL).map(Self)
+    }
+
+    /// Parses the value of `field` by Kubernetes' rule, where a workload may be
+    /// named after a `ServiceAccount`.
+    pub fn parse_kubernetes(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn universal_workload_names_are_dns_1035_labels() {
+        for good in ["a", "demo-workload", "a1", &"a".repeat(63)] {
+            assert_eq!(
+                WorkloadName::parse_universal("f", good).unwrap().as_str(),
+                good
+            );
+        }
+        for bad in [
+            "MyWorkload",
+            "1abc",
+            "trailing-",
+            "-leading",
+            "with.dot",
+            "under_score",
+            "ä",
+            "a b",
+            &"a".repeat(64),
+        ] {
+            let error = WorkloadName::parse_universal("labels[\"kuma.io/workload\"]", bad)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(bad), "{error}");
+            assert!(
+                error.starts_with("labels[\"kuma.io/workload\"]: "),
+                "{error}"
+            );
+            assert!(error.contains("DNS-1035"), "{error}");
+        }
+    }
+
+    #[test]
+    fn kubernetes_workload_names_are_subdomains() {
+        let longest = format!(
+            "{}.{}.{}.{}",
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61)
+        );
+        for good in ["1abc", "a.b", longest.as_str()] {
+            assert!(WorkloadName::parse_kubernetes("f", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "A",
+            &format!("{longest}d"),
+            &"a".repeat(64),
+        ] {
+            assert!(WorkloadName::parse_kubernetes("f", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_namespace_is_the_default_and_an_empty_mesh_is_missing() {
+        assert_eq!(
+            Namespace::parse("namespace", "").unwrap().as_str(),
+            "default"
+        );
+        let error = MeshName::parse("mesh", "").unwrap_err().to_string();
+        assert!(error.starts_with("mesh: is required"), "{error}");
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_escaped_in_the_message() {
+        let error = MeshName::parse("mesh", &"\u{1b}[31m".repeat(10_000))
+            .unwrap_err()
+            .to_string();
+        assert!(error.len() < 2_500, "{}", error.len());
+        assert!(!error.contains('\u{1b}'));
+    }
+}
