@@ -52,7 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<String>) {
     let workload = format!("{PACKAGE}.Workload");
     let mut shared = Vec::new();
-    let ours = files.file.iter_mut().filter(|file| file.package() == &PACKAGE[1..]);
+    let ours = files
+        .file
+        .iter_mut()
+        .filter(|file| file.package() == &PACKAGE[1..]);
     for file in ours {
         for message in &mut file.message_type {
             let mut changed = false;

@@ -1,6 +1,5 @@
 //! headcount
 pub mod model;
 pub mod proto;
-pub mod grpc {
-    pub mod codec;
-}
+pub mod wire;
+pub mod grpc { pub mod codec; }
