@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{
-    DataplaneName, Health, Invalid, Labels, MeshName, Namespace, WORKLOAD_LABEL, WorkloadKey,
-    WorkloadName, ZoneName,
+    DataplaneName, Health, Invalid, Labels, MeshName, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
+    ZoneName,
 };
 
 /// Longest host name.
@@ -172,10 +172,7 @@ impl Dataplane {
     }
 }
 
-fn parse_inbounds(
-    specs: &[InboundSpec],
-    limits: DataplaneLimits,
-) -> Result<Box<[Inbound]>, Invalid> {
+fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Box<[Inbound]>, Invalid> {
     let limit = limits.inbounds.min(Health::MAX_INBOUNDS);
     if specs.len() > limit {
         let problem = format!(
@@ -186,8 +183,8 @@ fn parse_inbounds(
     }
     let mut inbounds: Vec<Inbound> = Vec::with_capacity(specs.len());
     for (index, spec) in specs.iter().enumerate() {
-        let inbound = parse_inbound(spec, limits)
-            .map_err(|problem| problem.within(&format!("inbounds[{index}]")))?;
+        let inbound =
+            parse_inbound(spec, limits).map_err(|problem| problem.within(&format!("inbounds[{index}]")))?;
         if let Some(first) = inbounds.iter().position(|other| other.port == inbound.port) {
             let problem = format!(
                 "{} is declared by inbounds[{first}] already: declare each port once",
@@ -204,12 +201,7 @@ fn parse_inbound(spec: &InboundSpec, limits: DataplaneLimits) -> Result<Inbound,
     let port = u16::try_from(spec.port)
         .ok()
         .filter(|port| *port != 0)
-        .ok_or_else(|| {
-            Invalid::new(
-                "port",
-                format!("{}: must be between 1 and 65535", spec.port),
-            )
-        })?;
+        .ok_or_else(|| Invalid::new("port", format!("{}: must be between 1 and 65535", spec.port)))?;
     Ok(Inbound {
         port,
         name: short_text("name", &spec.name, MAX_INBOUND_NAME)?,
@@ -241,9 +233,8 @@ fn workload_of(
         let name = WorkloadName::parse_universal(&place, value)?;
         match &found {
             Some((first_place, first)) if *first != name => {
-                let problem = format!(
-                    "{value:?} disagrees with {first_place} ({first:?}): give all the same value"
-                );
+                let problem =
+                    format!("{value:?} disagrees with {first_place} ({first:?}): give all the same value");
                 return Err(Invalid::new(place, problem));
             }
             Some(_) => {}
@@ -305,10 +296,7 @@ mod tests {
     #[test]
     fn the_workload_is_read_from_label_or_tags() {
         assert_eq!(parse(&spec()).unwrap().workload, None);
-        assert_eq!(
-            parse(&labelled("web")).unwrap().workload.unwrap().as_str(),
-            "web"
-        );
+        assert_eq!(parse(&labelled("web")).unwrap().workload.unwrap().as_str(), "web");
         let tagged = DataplaneSpec {
             inbounds: vec![inbound(80, None), inbound(81, Some("web"))],
             ..spec()
@@ -367,10 +355,7 @@ mod tests {
         );
         let ports: Vec<u32> = (1..=65).collect();
         assert!(refusal(&with(&ports)).starts_with("inbounds: 65 inbounds: at most 64"));
-        assert_eq!(
-            parse(&with(&ports[..64])).unwrap().inbound_index(64),
-            Some(63)
-        );
+        assert_eq!(parse(&with(&ports[..64])).unwrap().inbound_index(64), Some(63));
     }
 
     #[test]

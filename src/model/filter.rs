@@ -24,10 +24,7 @@ impl Filter {
                 .namespace
                 .as_ref()
                 .is_none_or(|namespace| *namespace == identity.key.namespace)
-            && self
-                .name
-                .as_ref()
-                .is_none_or(|name| *name == identity.key.name)
+            && self.name.as_ref().is_none_or(|name| *name == identity.key.name)
             && self.selector.matches(|key| identity.labels.get(key))
     }
 
@@ -68,18 +65,8 @@ mod tests {
             name: WorkloadName::parse_universal("", name).unwrap(),
         };
         let mesh = MeshName::parse("", mesh).unwrap();
-        let identity = WorkloadIdentity::new(
-            key,
-            mesh,
-            Environment::Universal,
-            None,
-            SystemTime::UNIX_EPOCH,
-        );
-        Workload::draft(
-            Arc::new(identity),
-            Counts::default(),
-            SystemTime::UNIX_EPOCH,
-        )
+        let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, SystemTime::UNIX_EPOCH);
+        Workload::draft(Arc::new(identity), Counts::default(), SystemTime::UNIX_EPOCH)
     }
 
     fn filter(mesh: &str, namespace: &str, name: &str, selector: &str) -> Filter {
@@ -96,10 +83,7 @@ mod tests {
         let web = workload("default", "shop", "web");
         for (yes, expected) in [
             (filter("", "", "", ""), true),
-            (
-                filter("default", "shop", "web", "kuma.io/mesh=default"),
-                true,
-            ),
+            (filter("default", "shop", "web", "kuma.io/mesh=default"), true),
             (filter("other", "", "", ""), false),
             (filter("", "default", "", ""), false),
             (filter("", "", "api", ""), false),
@@ -121,8 +105,7 @@ mod tests {
             filter("", "", "a", ""),
             filter("", "", "", "a"),
         ];
-        let prints: std::collections::HashSet<u64> =
-            filters.iter().map(Filter::fingerprint).collect();
+        let prints: std::collections::HashSet<u64> = filters.iter().map(Filter::fingerprint).collect();
         assert_eq!(prints.len(), filters.len());
         assert_eq!(
             filter("", "", "", "a=b").fingerprint(),

@@ -28,20 +28,12 @@ impl Labels {
     /// Parses labels by Kubernetes' rules. The value of [`WORKLOAD_LABEL`] has
     /// a rule of its own, which whoever reads it as a name applies; here it
     /// only may not be longer than the longest such name.
-    pub fn parse(
-        field: &str,
-        labels: &BTreeMap<String, String>,
-        limit: usize,
-    ) -> Result<Self, Invalid> {
+    pub fn parse(field: &str, labels: &BTreeMap<String, String>, limit: usize) -> Result<Self, Invalid> {
         Self::parse_with(field, labels, limit, check_label)
     }
 
     /// Parses inbound tags by Kuma's rules: letters, digits and `.-_/:`.
-    pub fn parse_tags(
-        field: &str,
-        tags: &BTreeMap<String, String>,
-        limit: usize,
-    ) -> Result<Self, Invalid> {
+    pub fn parse_tags(field: &str, tags: &BTreeMap<String, String>, limit: usize) -> Result<Self, Invalid> {
         Self::parse_with(field, tags, limit, check_tag)
     }
 
@@ -68,10 +60,7 @@ impl Labels {
 
     /// Labels that this program makes itself.
     pub fn from_trusted<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut entries: Vec<_> = entries
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
+        let mut entries: Vec<_> = entries.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         entries.sort();
         Self(entries.into())
     }
@@ -119,8 +108,7 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
         && !is_dns_1123_subdomain(prefix)
     {
         return Err(
-            "the part of the key before '/' must be a DNS-1123 subdomain of at most 253 characters"
-                .into(),
+            "the part of the key before '/' must be a DNS-1123 subdomain of at most 253 characters".into(),
         );
     }
     within("name part of the key", name, MAX_PART)?;
@@ -141,7 +129,10 @@ fn check_tag(key: &str, value: &str) -> Result<(), String> {
     if !key.is_empty() && allowed(key) && allowed(value) {
         Ok(())
     } else {
-        Err("a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty".into())
+        Err(
+            "a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty"
+                .into(),
+        )
     }
 }
 

@@ -37,24 +37,13 @@ pub(super) fn is_dns_1123_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_1123_label)
 }
 
-fn check(
-    field: &str,
-    text: &str,
-    holds: impl Fn(&str) -> bool,
-    rule: &str,
-) -> Result<Arc<str>, Invalid> {
+fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> Result<Arc<str>, Invalid> {
     if holds(text) {
         Ok(text.into())
     } else if text.is_empty() {
-        Err(Invalid::new(
-            field,
-            format!("is required and must be {rule}"),
-        ))
+        Err(Invalid::new(field, format!("is required and must be {rule}")))
     } else {
-        Err(Invalid::new(
-            field,
-            format!("{}: must be {rule}", Quoted(text)),
-        ))
+        Err(Invalid::new(field, format!("{}: must be {rule}", Quoted(text))))
     }
 }
 
@@ -131,11 +120,7 @@ impl MeshName {
 impl Namespace {
     /// Parses the value of `field`; empty means [`DEFAULT_NAMESPACE`].
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
-        let text = if text.is_empty() {
-            DEFAULT_NAMESPACE
-        } else {
-            text
-        };
+        let text = if text.is_empty() { DEFAULT_NAMESPACE } else { text };
         check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
     }
 }
@@ -175,10 +160,7 @@ mod tests {
     #[test]
     fn universal_workload_names_are_dns_1035_labels() {
         for good in ["a", "demo-workload", "a1", &"a".repeat(63)] {
-            assert_eq!(
-                WorkloadName::parse_universal("f", good).unwrap().as_str(),
-                good
-            );
+            assert_eq!(WorkloadName::parse_universal("f", good).unwrap().as_str(), good);
         }
         for bad in [
             "MyWorkload",
@@ -195,10 +177,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(bad), "{error}");
-            assert!(
-                error.starts_with("labels[\"kuma.io/workload\"]: "),
-                "{error}"
-            );
+            assert!(error.starts_with("labels[\"kuma.io/workload\"]: "), "{error}");
             assert!(error.contains("DNS-1035"), "{error}");
         }
     }
@@ -215,24 +194,14 @@ mod tests {
         for good in ["1abc", "a.b", longest.as_str()] {
             assert!(WorkloadName::parse_kubernetes("f", good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            ".",
-            "a..b",
-            "A",
-            &format!("{longest}d"),
-            &"a".repeat(64),
-        ] {
+        for bad in ["", ".", "a..b", "A", &format!("{longest}d"), &"a".repeat(64)] {
             assert!(WorkloadName::parse_kubernetes("f", bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn an_empty_namespace_is_the_default_and_an_empty_mesh_is_missing() {
-        assert_eq!(
-            Namespace::parse("namespace", "").unwrap().as_str(),
-            "default"
-        );
+        assert_eq!(Namespace::parse("namespace", "").unwrap().as_str(), "default");
         let error = MeshName::parse("mesh", "").unwrap_err().to_string();
         assert!(error.starts_with("mesh: is required"), "{error}");
     }

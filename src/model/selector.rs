@@ -26,9 +26,7 @@ impl LabelSelector {
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
-            Requirement::NotIn(key, values) => {
-                label(key).is_none_or(|value| !values.contains(value))
-            }
+            Requirement::NotIn(key, values) => label(key).is_none_or(|value| !values.contains(value)),
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::Absent(key) => label(key).is_none(),
         })
@@ -93,15 +91,9 @@ impl Requirement {
                 .ok_or_else(|| format!("unexpected text after ')' in {text:?}"))?;
             let mut words = head.split_whitespace();
             return match (words.next(), words.next(), words.next()) {
-                (Some(key), Some("in"), None) => {
-                    Ok(Self::In(parse_key(key)?, parse_values(values)?))
-                }
-                (Some(key), Some("notin"), None) => {
-                    Ok(Self::NotIn(parse_key(key)?, parse_values(values)?))
-                }
-                _ => Err(format!(
-                    "{text:?}: expected `key in (a,b)` or `key notin (a,b)`"
-                )),
+                (Some(key), Some("in"), None) => Ok(Self::In(parse_key(key)?, parse_values(values)?)),
+                (Some(key), Some("notin"), None) => Ok(Self::NotIn(parse_key(key)?, parse_values(values)?)),
+                _ => Err(format!("{text:?}: expected `key in (a,b)` or `key notin (a,b)`")),
             };
         }
         let Some(at) = text.find(['=', '!', '<', '>']) else {
@@ -143,13 +135,7 @@ fn parse_values(text: &str) -> Result<BTreeSet<String>, String> {
 /// The canonical text: equal selectors print alike.
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = |values: &BTreeSet<String>| {
-            values
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
+        let set = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         for (index, requirement) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str(",")?;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Environment, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName,
-    ZONE_LABEL, ZoneName,
+    Environment, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName, ZONE_LABEL,
+    ZoneName,
 };
 
 /// On a Workload of Universal: its environment.
@@ -73,10 +73,7 @@ impl WorkloadIdentity {
         let mut labels = vec![(MESH_LABEL, mesh.as_str())];
         match environment {
             Environment::Universal => {
-                labels.extend([
-                    (MANAGED_BY_LABEL, "workload-generator"),
-                    (ENV_LABEL, "universal"),
-                ]);
+                labels.extend([(MANAGED_BY_LABEL, "workload-generator"), (ENV_LABEL, "universal")]);
             }
             Environment::Kubernetes => labels.push((MANAGED_BY_LABEL, "k8s-controller")),
         }
@@ -117,6 +114,12 @@ impl Workload {
             last_transition_time: now,
             encoded: OnceLock::new(),
         }
+    }
+
+    /// The same state with its revision.
+    #[must_use]
+    pub fn stamped(self, revision: u64) -> Self {
+        Self { revision, ..self }
     }
 
     /// Its key.

@@ -1,0 +1,394 @@
+//! Who belongs to one workload name, in plain data: the rules of counting and
+//! of the single mesh. No lock, no clock, no log in here.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::{
+    changelog::{Draft, Published},
+    model::{
+        Counts, Dataplane, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey,
+        WorkloadName, ZoneName,
+    },
+};
+
+/// Where a dataplane is counted: under a workload's name in its namespace, or
+/// under no name if it carries none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) namespace: Namespace,
+    pub(super) workload: Option<WorkloadName>,
+}
+
+impl Place {
+    pub(super) fn of(dataplane: &Dataplane) -> Self {
+        Self {
+            namespace: dataplane.key.namespace.clone(),
+            workload: dataplane.workload.clone(),
+        }
+    }
+
+    pub(super) fn of_workload(key: &WorkloadKey) -> Self {
+        Self {
+            namespace: key.namespace.clone(),
+            workload: Some(key.name.clone()),
+        }
+    }
+
+    fn workload_key(&self) -> Option<WorkloadKey> {
+        let name = self.workload.clone()?;
+        Some(WorkloadKey {
+            namespace: self.namespace.clone(),
+            name,
+        })
+    }
+}
+
+/// By how much the numbers of one mesh change. This is the narrow door by which
+/// facts come in; who counted them is not asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Delta {
+    pub(super) connected: i32,
+    pub(super) healthy: i32,
+    pub(super) total: i32,
+}
+
+/// All dataplanes of one [`Place`], grouped by mesh, and the Workload that
+/// readers see of them.
+#[derive(Debug)]
+pub(super) struct Members {
+    place: Place,
+    /// One in all but the faulty case, so a list beats a map.
+    groups: Vec<Group>,
+    /// The mesh whose dataplanes hold the Workload.
+    holder: Option<MeshName>,
+    /// What readers see.
+    current: Published,
+}
+
+/// The dataplanes of one mesh; never empty.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) mesh: MeshName,
+    pub(super) counts: Counts,
+    /// Of the group's first dataplane; they become labels of the Workload.
+    environment: Environment,
+    zone: Option<ZoneName>,
+}
+
+impl Members {
+    pub(super) fn new(place: Place) -> Self {
+        Self {
+            place,
+            groups: Vec::new(),
+            holder: None,
+            current: None,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub(super) fn current(&self) -> &Published {
+        &self.current
+    }
+
+    /// The mesh that keeps `mesh` from being counted in the Workload, or how
+    /// many compete while none holds it.
+    pub(super) fn conflict(&self, mesh: &MeshName) -> Option<Conflict> {
+        let conflicts =
+            self.place.workload.is_some() && self.groups.len() > 1 && self.holder.as_ref() != Some(mesh);
+        conflicts.then(|| Conflict {
+            holder: self.holder.clone(),
+            meshes: self.groups.len(),
+        })
+    }
+
+    /// Counts a change of one mesh's dataplanes. Returns what readers have to
+    /// hear, or none if they see no difference.
+    pub(super) fn apply(&mut self, dataplane: &Dataplane, delta: Delta, now: SystemTime) -> Option<Draft> {
+        self.count(dataplane, delta);
+        self.settle_holder();
+        self.draft(now)
+    }
+
+    /// Takes note of the state that the change log made of a draft.
+    pub(super) fn published(&mut self, published: Option<Published>) {
+        if let Some(current) = published {
+            self.current = current;
+        }
+    }
+
+    fn count(&mut self, dataplane: &Dataplane, delta: Delta) {
+        let mesh = &dataplane.key.mesh;
+        let at = self
+            .groups
+            .iter()
+            .position(|group| group.mesh == *mesh)
+            .unwrap_or_else(|| {
+                self.groups.push(Group {
+                    mesh: mesh.clone(),
+                    counts: Counts::default(),
+                    environment: dataplane.environment,
+                    zone: dataplane.zone.clone(),
+                });
+                self.groups.len() - 1
+            });
+        let counts = &mut self.groups[at].counts;
+        counts.connected = moved(counts.connected, delta.connected);
+        counts.healthy = moved(counts.healthy, delta.healthy);
+        counts.total = moved(counts.total, delta.total);
+        debug_assert!(
+            counts.healthy <= counts.connected && counts.connected <= counts.total,
+            "{counts:?}"
+        );
+        if counts.total == 0 {
+            self.groups.swap_remove(at);
+        }
+    }
+
+    /// The holder keeps the name while it has a dataplane. A name that nobody
+    /// holds goes to a mesh that is alone with it, and to none while several
+    /// compete.
+    fn settle_holder(&mut self) {
+        let holds = |group: &Group| self.holder.as_ref() == Some(&group.mesh);
+        if !self.groups.iter().any(holds) {
+            self.holder = match self.groups.as_slice() {
+                [alone] => Some(alone.mesh.clone()),
+                _ => None,
+            };
+        }
+    }
+
+    fn draft(&self, now: SystemTime) -> Option<Draft> {
+        let key = self.place.workload_key()?;
+        let group = self
+            .groups
+            .iter()
+            .find(|group| self.holder.as_ref() == Some(&group.mesh));
+        let Some(group) = group else {
+            return self.current.clone().map(|gone| Draft::new(Some(gone), None));
+        };
+        let identity = match &self.current {
+            Some(current) if current.identity.mesh == group.mesh => {
+                if current.counts == group.counts {
+                    return None;
+                }
+                Arc::clone(&current.identity)
+            }
+            _ => {
+                let (mesh, zone) = (group.mesh.clone(), group.zone.as_ref());
+                Arc::new(WorkloadIdentity::new(key, mesh, group.environment, zone, now))
+            }
+        };
+        Some(Draft::new(
+            self.current.clone(),
+            Some(Workload::draft(identity, group.counts, now)),
+        ))
+    }
+}
+
+/// Why a dataplane is counted in no Workload although it names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Conflict {
+    pub(super) holder: Option<MeshName>,
+    pub(super) meshes: usize,
+}
+
+/// A counter that moves in steps of one can't leave its range: registrations
+/// are bounded far below it, and nothing leaves that did not come.
+fn moved(count: u32, delta: i32) -> u32 {
+    count
+        .checked_add_signed(delta)
+        .expect("a dataplane leaves once, and only after it came")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        changelog::ChangeLog,
+        model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
+    };
+
+    const JOIN: Delta = Delta {
+        connected: 1,
+        healthy: 0,
+        total: 1,
+    };
+    const LEAVE: Delta = Delta {
+        connected: -1,
+        healthy: 0,
+        total: -1,
+    };
+
+    fn dataplane(mesh: &str) -> Dataplane {
+        let spec = DataplaneSpec {
+            mesh: mesh.into(),
+            name: "dp".into(),
+            zone: "east".into(),
+            labels: BTreeMap::from([(WORKLOAD_LABEL.into(), "web".into())]),
+            ..DataplaneSpec::default()
+        };
+        Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
+    }
+
+    struct Fixture {
+        log: ChangeLog,
+        members: Members,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                log: ChangeLog::new(64),
+                members: Members::new(Place::of(&dataplane("a"))),
+            }
+        }
+
+        /// Applies and publishes; returns whether anything was visible.
+        fn apply(&mut self, mesh: &str, delta: Delta) -> bool {
+            let draft = self
+                .members
+                .apply(&dataplane(mesh), delta, SystemTime::UNIX_EPOCH);
+            let [published] = self.log.publish([draft]);
+            let visible = published.is_some();
+            self.members.published(published);
+            visible
+        }
+
+        fn seen(&self) -> Option<(&str, Counts)> {
+            let current = self.members.current().as_ref()?;
+            Some((current.identity.mesh.as_str(), current.counts))
+        }
+    }
+
+    fn counts(connected: u32, healthy: u32, total: u32) -> Counts {
+        Counts {
+            connected,
+            healthy,
+            total,
+        }
+    }
+
+    #[test]
+    fn the_first_creates_and_the_last_deletes() {
+        let mut f = Fixture::new();
+        assert!(f.apply("a", JOIN));
+        assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
+        let uid = f.members.current().as_ref().unwrap().identity.uid;
+        assert!(f.apply(
+            "a",
+            Delta {
+                healthy: 1,
+                ..Delta::default()
+            }
+        ));
+        assert_eq!(f.seen(), Some(("a", counts(1, 1, 1))));
+        assert_eq!(f.members.current().as_ref().unwrap().identity.uid, uid);
+        assert!(f.apply("a", Delta { healthy: -1, ..LEAVE }));
+        assert_eq!(f.seen(), None);
+        assert!(f.members.is_empty());
+        assert!(f.apply("a", JOIN));
+        assert_ne!(
+            f.members.current().as_ref().unwrap().identity.uid,
+            uid,
+            "a new life has a new uid"
+        );
+    }
+
+    #[test]
+    fn no_difference_is_not_news() {
+        let mut f = Fixture::new();
+        f.apply("a", JOIN);
+        assert!(!f.apply("a", Delta::default()));
+        assert_eq!(f.log.head(), 1);
+    }
+
+    #[test]
+    fn another_mesh_is_not_counted_and_not_news() {
+        let mut f = Fixture::new();
+        f.apply("a", JOIN);
+        assert!(!f.apply("b", JOIN));
+        assert!(!f.apply(
+            "b",
+            Delta {
+                healthy: 1,
+                ..Delta::default()
+            }
+        ));
+        assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
+        let b = dataplane("b").key.mesh;
+        let conflict = f.members.conflict(&b).unwrap();
+        assert_eq!((conflict.holder.unwrap().as_str(), conflict.meshes), ("a", 2));
+        assert_eq!(
+            f.members.conflict(&dataplane("a").key.mesh),
+            None,
+            "the holder has no problem"
+        );
+    }
+
+    #[test]
+    fn the_name_passes_to_the_one_mesh_that_is_left() {
+        let mut f = Fixture::new();
+        f.apply("a", JOIN);
+        f.apply("b", JOIN);
+        let old = f.members.current().as_ref().unwrap().identity.uid;
+        assert!(f.apply("a", LEAVE));
+        assert_eq!(f.seen(), Some(("b", counts(1, 0, 1))));
+        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, old);
+        assert_eq!(f.log.head(), 2, "one step, one revision");
+    }
+
+    #[test]
+    fn while_two_compete_nobody_gets_the_name() {
+        let mut f = Fixture::new();
+        for mesh in ["a", "b", "c"] {
+            f.apply(mesh, JOIN);
+        }
+        assert!(f.apply("a", LEAVE));
+        assert_eq!(f.seen(), None);
+        assert!(!f.apply("d", JOIN));
+        assert!(!f.apply("d", LEAVE));
+        assert!(f.apply("b", LEAVE));
+        assert_eq!(f.seen(), Some(("c", counts(1, 0, 1))));
+    }
+
+    #[test]
+    fn a_workload_carries_kumas_labels() {
+        let mut f = Fixture::new();
+        f.apply("a", JOIN);
+        let labels: Vec<_> = f
+            .members
+            .current()
+            .as_ref()
+            .unwrap()
+            .identity
+            .labels
+            .iter()
+            .collect::<Vec<_>>();
+        let expected = [
+            ("kuma.io/env", "universal"),
+            ("kuma.io/managed-by", "workload-generator"),
+            ("kuma.io/mesh", "a"),
+            ("kuma.io/zone", "east"),
+        ];
+        assert_eq!(labels, expected);
+    }
+
+    #[test]
+    fn dataplanes_without_a_name_are_counted_but_never_shown() {
+        let mut unnamed = dataplane("a");
+        unnamed.workload = None;
+        let mut members = Members::new(Place::of(&unnamed));
+        assert!(members.apply(&unnamed, JOIN, SystemTime::UNIX_EPOCH).is_none());
+        assert_eq!(members.groups()[0].counts, counts(1, 0, 1));
+        assert_eq!(members.conflict(&dataplane("b").key.mesh), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! A session: a value whose lifetime is the fact that a dataplane is connected.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+use tokio::sync::Notify;
+
+use super::{Shared, entries::Entry};
+use crate::model::{Dataplane, Health, HealthReport, HealthState};
+
+/// An open session. Dropping it is the disconnect: the dataplane stays
+/// registered for the retention period. [`Session::goodbye`] ends both.
+///
+/// When a newer session of the same dataplane takes over, this one counts for
+/// nothing any more and its end changes nothing.
+pub struct Session {
+    pub(super) registry: Arc<Shared>,
+    pub(super) dataplane: Arc<Dataplane>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) cell: Arc<SessionCell>,
+}
+
+/// How a session leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It said so: the registration ends as well.
+    Goodbye,
+    /// The stream ended: the registration is kept for a while.
+    Lost,
+}
+
+impl Session {
+    /// Names the session in logs.
+    pub fn id(&self) -> SessionId {
+        self.cell.id
+    }
+
+    /// Whose session it is.
+    pub fn dataplane(&self) -> &Arc<Dataplane> {
+        &self.dataplane
+    }
+
+    /// Takes a report. Costs no lock, no revision and no message unless it
+    /// changes whether the dataplane counts as healthy.
+    pub fn report(&self, report: HealthReport) {
+        self.cell.last_report.store(report);
+        let healthy = report.health.is_healthy(self.dataplane.inbounds.len());
+        if healthy != self.cell.healthy.load(Relaxed) {
+            self.registry.flip(self, healthy);
+        }
+    }
+
+    /// Ends the session and the registration.
+    pub fn goodbye(self) {
+        self.registry.depart(&self, Departure::Goodbye);
+    }
+
+    /// Returns when a newer session of the same dataplane has taken over.
+    pub async fn superseded(&self) {
+        self.cell.superseded.notified().await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.registry.depart(self, Departure::Lost);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.cell.id)
+            .field("dataplane", &self.dataplane.key)
+            .finish()
+    }
+}
+
+/// Unique within one life of the server; newer sessions have greater ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub(super) u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+/// What the session and its dataplane's registration share.
+#[derive(Debug)]
+pub(super) struct SessionCell {
+    pub(super) id: SessionId,
+    pub(super) since: SystemTime,
+    /// Counted in its entry; false for good once the session ended or another
+    /// took over. Written under the entry's lock only.
+    live: AtomicBool,
+    /// Counted as healthy in its entry. Written under the entry's lock only.
+    healthy: AtomicBool,
+    superseded: Notify,
+    last_report: LastReport,
+}
+
+impl SessionCell {
+    pub(super) fn new(id: SessionId, since: SystemTime) -> Self {
+        Self {
+            id,
+            since,
+            live: AtomicBool::new(true),
+            healthy: AtomicBool::new(false),
+            superseded: Notify::new(),
+            last_report: LastReport::default(),
+        }
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Relaxed)
+    }
+
+    pub(super) fn last_report(&self) -> HealthReport {
+        self.last_report.load()
+    }
+
+    /// Under the entry's lock: notes a new state, unless the session no longer
+    /// counts.
+    pub(super) fn flip(&self, healthy: bool) -> bool {
+        let live = self.live.load(Relaxed);
+        if live {
+            self.healthy.store(healthy, Relaxed);
+        }
+        live
+    }
+
+    /// Under the entry's lock: ends the session, and says whether it was
+    /// counted as healthy.
+    pub(super) fn end(&self) -> bool {
+        self.live.store(false, Relaxed);
+        self.healthy.swap(false, Relaxed)
+    }
+
+    /// Tells the session's stream that it has been taken over.
+    pub(super) fn supersede(&self) {
+        self.superseded.notify_one();
+    }
+}
+
+/// The newest report, for people who look at single proxies. Nothing is
+/// decided by it, so a reader may see two reports mixed for an instant; in
+/// return a report costs no lock.
+#[derive(Debug, Default)]
+struct LastReport {
+    sequence: AtomicU64,
+    proxy: AtomicU8,
+    ready: AtomicU64,
+    not_ready: AtomicU64,
+}
+
+impl LastReport {
+    fn store(&self, report: HealthReport) {
+        let (ready, not_ready) = report.health.bits();
+        self.ready.store(ready, Relaxed);
+        self.not_ready.store(not_ready, Relaxed);
+        self.proxy.store(report.health.proxy as u8, Relaxed);
+        self.sequence.store(report.sequence, Relaxed);
+    }
+
+    fn load(&self) -> HealthReport {
+        let proxy = match self.proxy.load(Relaxed) {
+            state if state == HealthState::Ready as u8 => HealthState::Ready,
+            state if state == HealthState::NotReady as u8 => HealthState::NotReady,
+            _ => HealthState::Unknown,
+        };
+        HealthReport {
+            sequence: self.sequence.load(Relaxed),
+            health: Health::from_bits(proxy, self.ready.load(Relaxed), self.not_ready.load(Relaxed)),
+        }
+    }
+}
