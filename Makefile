@@ -1,0 +1,63 @@
+# Every check of the project, each runnable alone. CI runs the same ones.
+
+CARGO ?= cargo
+
+target := $(abspath $(or $(CARGO_TARGET_DIR),target))
+peers := $(target)/peers/bin
+
+# More words for `cargo test`, such as TEST_ARGS="--test grpc -- --nocapture".
+TEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Tests that miss a peer print `SKIPPED: ` and why, unless HEADCOUNT_REQUIRE_PEERS=1.
+.PHONY: test
+test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
+	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
+	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
+
+.PHONY: lint
+lint: fmt buf clippy doc deny ## Run all checks that are not tests
+
+.PHONY: fmt
+fmt: ## Check the formatting (`cargo fmt` mends it)
+	$(CARGO) fmt --all --check
+
+.PHONY: buf
+buf: ## Lint the protos
+	@scripts/peers.sh buf
+	$(peers)/buf lint
+
+.PHONY: clippy
+clippy: ## Lint the code; warnings are errors
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+.PHONY: doc
+doc: ## Build the documentation, private items too; warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
+
+# The advisory database cannot be fetched everywhere, and a new advisory is not
+# the fault of the change at hand: it only warns. A skip in deny.toml that is
+# not needed any more is an error.
+.PHONY: deny
+deny: ## Check dependencies: licences, sources, duplicates (advisories only warn)
+	@scripts/peers.sh cargo-deny
+	$(peers)/cargo-deny --locked check -D unmatched-skip -D unnecessary-skip bans licenses sources
+	@$(peers)/cargo-deny --locked check advisories || \
+		echo "WARNING: advisories are not clean or could not be looked up; see above"
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(CARGO) bench
+
+.PHONY: demo
+demo: ## Serve with a few simulated proxies, to look at
+	$(CARGO) run --release -- serve --demo
+
+.PHONY: clean
+clean: ## Remove everything that was built, and the peers
+	$(CARGO) clean

@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# Installs the programs that headcount is tested and checked with, at the
+# versions pinned here, into target/peers/bin. Nothing is installed into the
+# system and nothing is started. What is there already is left alone.
+#
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool
+#   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
+#   scripts/peers.sh NAME..  only these
+#   scripts/peers.sh         all
+#
+# Prints a line for each; ends with 1 if one of them could not be had.
+set -uo pipefail
+
+GRPCURL=1.9.4
+PROMETHEUS=2.42.0+ds-5+deb12u1 # of Debian 12; has promtool too
+BUF=1.75.0
+CARGO_DENY=0.20.2
+
+TEST_PEERS=(grpcurl prometheus promtool)
+LINT_PEERS=(buf cargo-deny)
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
+peers=$(cd "${CARGO_TARGET_DIR:-target}/peers" && pwd) || exit 1
+bin=$peers/bin
+
+# Each peer is two functions: one asks the program itself which version it is,
+# which also shows that it runs here; one installs it. An installer may stop at
+# its first failing command.
+
+version_grpcurl() {
+    "$bin/grpcurl" --version 2>&1 | sed -n 's/^grpcurl v//p'
+}
+
+install_grpcurl() {
+    # `go install` leaves the version out; the linker puts it in.
+    GOBIN=$bin go install -ldflags "-X main.version=v$GRPCURL" \
+        "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL"
+}
+
+version_prometheus() {
+    version_from_debian prometheus
+}
+
+install_prometheus() {
+    install_from_debian prometheus
+}
+
+version_promtool() {
+    version_from_debian promtool
+}
+
+install_promtool() {
+    install_from_debian promtool
+}
+
+version_buf() {
+    "$bin/buf" --version
+}
+
+install_buf() {
+    # The program is in a package of its own for each platform, so the
+    # package's install script, which only makes a short cut, need not run.
+    npm install --prefix "$peers/npm" --no-save --no-audit --no-fund --ignore-scripts \
+        "@bufbuild/buf@$BUF"
+    ln -sfn ../npm/node_modules/.bin/buf "$bin/buf"
+}
+
+version_cargo_deny() {
+    "$bin/cargo-deny" --version | sed -n 's/^cargo-deny //p'
+}
+
+install_cargo_deny() {
+    cargo install cargo-deny --version "$CARGO_DENY" --locked --force \
+        --root "$peers" --target-dir "$peers/build"
+    rm -rf "$peers/build"
+}
+
+# Debian's build names the package's version as its revision.
+version_from_debian() {
+    "$bin/$1" --version 2>&1 | sed -n 's/.*revision: \(.*\))$/\1/p'
+}
+
+# Unpacks the package `prometheus`, once for both of its programs.
+install_from_debian() {
+    local unpacked=deb/prometheus_$PROMETHEUS
+    if [ ! -d "$peers/$unpacked" ]; then
+        if [[ " ${failed[*]:-} " = *" prometheus "* ]]; then
+            echo "its package could not be had a moment ago"
+            return 1
+        fi
+        rm -rf "$peers/deb"
+        mkdir -p "$peers/deb/new"
+        cd "$peers/deb"
+        download_prometheus
+        dpkg -x prometheus_*.deb new
+        rm prometheus_*.deb
+        mv new "$peers/$unpacked"
+    fi
+    ln -sfn "../$unpacked/usr/bin/$1" "$bin/$1"
+}
+
+# The pinned package; where the archive has moved on, the one that it has now.
+download_prometheus() {
+    apt-get download "prometheus=$PROMETHEUS" && return
+    apt-get update || true # package lists may be old or missing; needs root
+    apt-get download "prometheus=$PROMETHEUS" || apt-get download prometheus
+}
+
+failed=()
+
+ensure() {
+    local name=$1 pinned=$2 function=${1//-/_} version rc
+    version=$("version_$function" 2>/dev/null)
+    if [ "$version" != "$pinned" ]; then
+        # Not in a condition, where bash would ignore `set -e`.
+        (
+            set -e
+            "install_$function"
+        ) >"$peers/log/$name.log" 2>&1 9>&-
+        rc=$?
+        version=$("version_$function" 2>>"$peers/log/$name.log")
+        if [ "$rc" != 0 ] || [ -z "$version" ]; then
+            failed+=("$name")
+            echo "$name: $pinned could not be installed; the end of $peers/log/$name.log:"
+            tail -n 10 "$peers/log/$name.log" | sed 's/^/    /'
+            return
+        fi
+    fi
+    if [ "$version" = "$pinned" ]; then
+        echo "$name $version"
+    else
+        echo "$name $version (the pinned $pinned is not in the archive any more)"
+    fi
+}
+
+case ${1:-all} in
+    all) set -- "${TEST_PEERS[@]}" "${LINT_PEERS[@]}" ;;
+    test) set -- "${TEST_PEERS[@]}" ;;
+    lint) set -- "${LINT_PEERS[@]}" ;;
+esac
+
+# One at a time: another run may be writing the same files.
+exec 9>"$peers/.lock"
+if command -v flock >/dev/null; then flock 9; fi
+
+for name; do
+    case $name in
+        grpcurl) ensure grpcurl "$GRPCURL" ;;
+        prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
+        buf) ensure buf "$BUF" ;;
+        cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
+        *)
+            echo "$name: no such peer; there are ${TEST_PEERS[*]} ${LINT_PEERS[*]}"
+            failed+=("$name")
+            ;;
+    esac
+done
+
+if [ ${#failed[@]} != 0 ]; then
+    echo "missing peers: ${failed[*]}" >&2
+    exit 1
+fi
