@@ -1,10 +1,12 @@
 //! headcount
+pub mod app;
 pub mod changelog;
+pub mod config;
 pub mod events;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
 pub mod model;
 pub mod proto;
 pub mod registry;
 pub mod wire;
-pub mod grpc {
-    pub mod codec;
-}

@@ -52,7 +52,7 @@ pub use self::{
     admission::Full,
     session::{Session, SessionId},
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
-    watcher::{Position, Step, Watcher},
+    watcher::{Position, Step, WatchPermit, Watcher},
 };
 
 /// Settings of the registry; each default has its reason in `config.rs`.
@@ -190,6 +190,11 @@ impl Registry {
     /// Names this life of the registry.
     pub fn epoch(&self) -> &str {
         self.shared.log.epoch()
+    }
+
+    /// The newest revision.
+    pub fn head(&self) -> u64 {
+        self.shared.log.head()
     }
 
     /// Wakes whenever a Workload has changed. Subscribe before you look.

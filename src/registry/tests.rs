@@ -55,10 +55,6 @@ fn counts(registry: &Registry, workload: &str) -> Option<(u32, u32, u32)> {
     Some((connected, healthy, total))
 }
 
-fn head(registry: &Registry) -> u64 {
-    registry.shared.log.head()
-}
-
 #[test]
 fn a_session_is_counted_for_as_long_as_it_lives() {
     let registry = registry();
@@ -88,9 +84,9 @@ fn an_identical_report_costs_no_revision() {
     let registry = registry();
     let session = join(&registry, "a", "web");
     session.report(report(1, HealthState::Ready));
-    let before = head(&registry);
+    let before = registry.head();
     session.report(report(2, HealthState::Ready));
-    assert_eq!(head(&registry), before);
+    assert_eq!(registry.head(), before);
     let (views, _) = registry.dataplanes(|_| true, 10, None);
     assert_eq!(views[0].session.unwrap().1.sequence, 2, "though it is remembered");
 }
@@ -107,10 +103,10 @@ fn the_newest_session_wins_and_the_older_ones_end_changes_nothing() {
         "health is unknown until the new session reports"
     );
     newer.report(report(1, HealthState::Ready));
-    let before = head(&registry);
+    let before = registry.head();
     older.report(report(2, HealthState::NotReady));
     drop(older);
-    assert_eq!(head(&registry), before);
+    assert_eq!(registry.head(), before);
     assert_eq!(counts(&registry, "web"), Some((1, 1, 1)));
     drop(newer);
     assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
@@ -139,7 +135,7 @@ fn a_takeover_may_move_the_dataplane_in_one_step() {
     let older = join(&registry, "a", "web");
     let _peer = join(&registry, "b", "web");
     older.report(report(1, HealthState::Ready));
-    let before = head(&registry);
+    let before = registry.head();
     let _newer = join(&registry, "a", "api");
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
     assert_eq!(counts(&registry, "api"), Some((1, 0, 1)));
@@ -163,7 +159,7 @@ fn a_dataplane_without_the_label_is_a_session_of_no_workload() {
     let registry = registry();
     let session = join(&registry, "a", "");
     session.report(report(1, HealthState::Ready));
-    assert_eq!(head(&registry), 0);
+    assert_eq!(registry.head(), 0);
     assert!(registry.snapshot().workloads.is_empty());
     let groups = registry.groups();
     assert_eq!(
@@ -276,7 +272,7 @@ fn lookups_of_strangers_leave_no_entry() {
     let registry = registry();
     assert!(registry.get(&key("nobody")).0.is_none());
     assert!(registry.shared.entries.all().is_empty());
-    assert_eq!(head(&registry), 0);
+    assert_eq!(registry.head(), 0);
 }
 
 #[test]
@@ -441,7 +437,7 @@ fn a_reader_who_was_too_slow_or_too_long_away_starts_anew() {
 fn a_reader_who_resumes_hears_only_what_it_missed() {
     let registry = registry();
     let _a = join(&registry, "a", "web");
-    let position = Position(head(&registry));
+    let position = Position(registry.head());
     let mut quiet = registry.watch(Filter::default(), Some(position)).unwrap();
     let greeting = quiet.next_now().unwrap();
     assert!(!greeting.reset && greeting.upserted.is_empty() && greeting.synced == Some(1));

@@ -51,6 +51,7 @@ pub struct Watcher {
     state: State,
     news: watch::Receiver<u64>,
     bookmark_after: Duration,
+    _permit: WatchPermit,
 }
 
 #[derive(Debug)]
@@ -72,11 +73,7 @@ impl Registry {
     /// Starts to watch, with a snapshot or where the reader was. A position
     /// that the log no longer reaches becomes a snapshot as well.
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Full> {
-        let limit = self.shared.settings.max_watchers;
-        if self.shared.watchers.fetch_add(1, Relaxed) >= limit {
-            self.shared.watchers.fetch_sub(1, Relaxed);
-            return Err(Full::Watchers { limit });
-        }
+        let permit = self.permit_watch()?;
         let state = match from {
             None => State::Starting,
             Some(Position(after)) => State::Following { after, greet: true },
@@ -87,7 +84,19 @@ impl Registry {
             state,
             news: self.subscribe(),
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
+            _permit: permit,
         })
+    }
+
+    /// Takes one of the places for watchers, of whatever they watch.
+    pub fn permit_watch(&self) -> Result<WatchPermit, Full> {
+        let limit = self.shared.settings.max_watchers;
+        let permit = WatchPermit(Arc::clone(&self.shared));
+        if self.shared.watchers.fetch_add(1, Relaxed) < limit {
+            Ok(permit)
+        } else {
+            Err(Full::Watchers { limit })
+        }
     }
 
     /// Watchers there are.
@@ -216,9 +225,12 @@ fn conflate(filter: &Filter, changes: &[Change]) -> Step {
     step
 }
 
-impl Drop for Watcher {
+/// A place among the watchers, given back when dropped.
+#[derive(Debug)]
+pub struct WatchPermit(Arc<Shared>);
+
+impl Drop for WatchPermit {
     fn drop(&mut self) {
-        let shared: &Shared = &self.registry.shared;
-        shared.watchers.fetch_sub(1, Relaxed);
+        self.0.watchers.fetch_sub(1, Relaxed);
     }
 }

@@ -1,0 +1,152 @@
+//! Puts the rooms together: binds, serves, drains.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    grpc::{Grpc, set_health},
+    http::{self, Ready},
+    metrics::Metrics,
+    registry::Registry,
+};
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    registry: Registry,
+    shutdown: CancellationToken,
+    drain_timeout: Duration,
+    health: HealthReporter,
+    ready: Ready,
+    /// The two listeners' tasks; they end when shutdown is complete.
+    servers: JoinSet<anyhow::Result<()>>,
+    /// The registry's own task; aborted with the app.
+    _upkeep: JoinSet<()>,
+}
+
+/// The addresses really bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// Of gRPC.
+    pub grpc: SocketAddr,
+    /// Of HTTP.
+    pub http: SocketAddr,
+}
+
+impl App {
+    /// Binds both listeners and serves. Fails if an address is taken.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr).await?;
+        let (http_listener, http_addr) = bind("http-addr", config.http_addr).await?;
+        let addresses = Addresses {
+            grpc: grpc_addr,
+            http: http_addr,
+        };
+
+        let shutdown = CancellationToken::new();
+        let registry = Registry::new(config.registry);
+        let metrics = Metrics::new(&registry)?;
+        let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
+        let (health, ready) = (grpc.health(), Ready::default());
+
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn({
+            let registry = registry.clone();
+            async move { registry.run().await }
+        });
+        let mut servers = JoinSet::new();
+        servers.spawn(async move { grpc.serve(grpc_listener).await.context("the gRPC server failed") });
+        servers.spawn({
+            let (router, shutdown) = (http::router(metrics, ready.clone()), shutdown.clone());
+            async move {
+                http::serve(http_listener, router, shutdown).await;
+                Ok(())
+            }
+        });
+        set_health(&health, ServingStatus::Serving).await;
+        ready.set(true);
+        if let Some(path) = &config.addresses_file {
+            write_addresses(path, addresses)?;
+        }
+        info!(grpc = %addresses.grpc, http = %addresses.http, epoch = registry.epoch(), "serving");
+        let drain_timeout = config.drain_timeout;
+        Ok(Self {
+            addresses,
+            registry,
+            shutdown,
+            drain_timeout,
+            health,
+            ready,
+            servers,
+            _upkeep: upkeep,
+        })
+    }
+
+    /// The addresses really bound.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The truth it serves.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns if a server ends by itself, which it should not.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.servers.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panic)) => panic.into(),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
+        }
+    }
+
+    /// Ends every stream with a status that says why, and returns when all are
+    /// gone or the drain timeout is over; true if all went by themselves.
+    pub async fn drain(mut self) -> bool {
+        info!(timeout = ?self.drain_timeout, "draining");
+        self.ready.set(false);
+        set_health(&self.health, ServingStatus::NotServing).await;
+        self.shutdown.cancel();
+        let all_gone = async { while self.servers.join_next().await.is_some() {} };
+        let in_time = timeout(self.drain_timeout, all_gone).await.is_ok();
+        if in_time {
+            info!("drained");
+        } else {
+            warn!("the drain timeout is over: cutting the connections that are left");
+        }
+        in_time
+    }
+}
+
+async fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("can't listen on {addr}: choose another address with --{setting}"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Whole or not at all: whoever waits for the file must not read half of it.
+fn write_addresses(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        let draft = path.with_extension("tmp");
+        std::fs::write(&draft, serde_json::to_vec(&addresses)?)?;
+        std::fs::rename(&draft, path)?;
+        Ok(())
+    };
+    write().with_context(|| {
+        format!(
+            "can't write the addresses to {}: check --addresses-file",
+            path.display()
+        )
+    })
+}

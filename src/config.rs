@@ -1,0 +1,77 @@
+//! Settings of the control plane. Each default stands here with its reason.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{model::DataplaneLimits, registry::RegistrySettings};
+
+/// Everything `headcount serve` can be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC listens. Loopback: nothing is authenticated yet.
+    pub grpc_addr: SocketAddr,
+    /// Where HTTP (metrics, health) listens. Loopback for the same reason.
+    pub http_addr: SocketAddr,
+    /// Where to write the addresses really bound, as JSON, once ready.
+    pub addresses_file: Option<PathBuf>,
+    /// How long a drain may take. 10 s is below the 30 s that Kubernetes gives
+    /// a pod, and long enough for every stream to end by itself.
+    pub drain_timeout: Duration,
+    /// Of the registry.
+    pub registry: RegistrySettings,
+    /// Of the gRPC side.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            grpc_addr: SocketAddr::from(([127, 0, 0, 1], 7100)),
+            http_addr: SocketAddr::from(([127, 0, 0, 1], 7101)),
+            addresses_file: None,
+            drain_timeout: Duration::from_secs(10),
+            registry: RegistrySettings::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a client may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of one incoming message. The largest honest hello (64 labels and 64
+    /// inbounds with their tags) is below 64 KiB.
+    pub max_message_bytes: usize,
+    /// Labels and inbounds of a dataplane.
+    pub dataplane: DataplaneLimits,
+    /// From the opening of a stream to its hello; also from a connection to its
+    /// HTTP/2 preface. 5 s is many round trips on any network.
+    pub hello_timeout: Duration,
+    /// Silence of an open session. Ten times the agent's 30 s between full
+    /// statements: whoever is silent for so long has a health nobody vouches for.
+    pub idle_timeout: Duration,
+    /// Between HTTP/2 PINGs. With the timeout a dead peer is noticed within 8 s,
+    /// below the 10 s that we promise.
+    pub keepalive_interval: Duration,
+    /// For the answer to a PING.
+    pub keepalive_timeout: Duration,
+    /// Open streams of one connection: a node's worth of proxies behind one
+    /// multiplexer, ten times over.
+    pub max_streams_per_connection: u32,
+    /// Open connections: one for each session that the registry takes.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 64 * 1024,
+            dataplane: DataplaneLimits::default(),
+            hello_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5 * 60),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_timeout: Duration::from_secs(3),
+            max_streams_per_connection: 1_024,
+            max_connections: 100_000,
+        }
+    }
+}

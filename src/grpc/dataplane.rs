@@ -1,0 +1,160 @@
+//! `DataplaneService`: where proxies connect, and where single proxies are
+//! looked at.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{page_size, session::converse};
+use crate::{
+    config::Limits,
+    metrics::SessionMetrics,
+    model::{
+        Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
+    },
+    proto::{
+        DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
+        server::dataplane_service_server::DataplaneService,
+    },
+    registry::{DataplaneView, Registry},
+    wire,
+};
+
+/// The desk of the service.
+#[derive(Debug, Clone)]
+pub struct Dataplanes {
+    pub(super) registry: Registry,
+    pub(super) limits: Arc<Limits>,
+    pub(super) metrics: SessionMetrics,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Dataplanes {
+    /// Sessions are drained when `shutdown` is cancelled.
+    pub fn new(
+        registry: Registry,
+        limits: Arc<Limits>,
+        metrics: SessionMetrics,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            registry,
+            limits,
+            metrics,
+            shutdown,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DataplaneService for Dataplanes {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<SessionResponse, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let peer = request.remote_addr();
+        Ok(Response::new(Box::pin(converse(
+            self.clone(),
+            peer,
+            request.into_inner(),
+        ))))
+    }
+
+    async fn list_dataplanes(
+        &self,
+        request: Request<ListDataplanesRequest>,
+    ) -> Result<Response<ListDataplanesResponse>, Status> {
+        let request = request.into_inner();
+        let filter = DataplaneFilter::parse(&request)?;
+        let after = wire::optional(&request.page_token, dataplane_key)?;
+        let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
+        let (views, more) = self
+            .registry
+            .dataplanes(wanted, page_size(request.page_size), after.as_ref());
+        let last = views.last().filter(|_| more);
+        let next_page_token = last
+            .map(|view| view.dataplane.key.to_string())
+            .unwrap_or_default();
+        Ok(Response::new(ListDataplanesResponse {
+            dataplanes: views.into_iter().map(overview).collect(),
+            next_page_token,
+        }))
+    }
+}
+
+/// Which dataplanes a reader wants to see.
+struct DataplaneFilter {
+    mesh: Option<MeshName>,
+    namespace: Option<Namespace>,
+    workload: Option<WorkloadName>,
+    selector: LabelSelector,
+}
+
+impl DataplaneFilter {
+    fn parse(request: &ListDataplanesRequest) -> Result<Self, Invalid> {
+        Ok(Self {
+            mesh: wire::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
+            namespace: wire::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
+            workload: wire::optional(&request.workload, |text| {
+                WorkloadName::parse_kubernetes("workload", text)
+            })?,
+            selector: wire::selector_from_proto("label_selector", &request.label_selector)?,
+        })
+    }
+
+    fn matches(&self, dataplane: &Dataplane) -> bool {
+        self.mesh.as_ref().is_none_or(|mesh| *mesh == dataplane.key.mesh)
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == dataplane.key.namespace)
+            && self
+                .workload
+                .as_ref()
+                .is_none_or(|workload| dataplane.workload.as_ref() == Some(workload))
+            && self.selector.matches(|key| dataplane.labels.get(key))
+    }
+}
+
+/// A page token is the key of the last dataplane of the page before.
+fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
+    let field = "page_token";
+    let foreign = || {
+        Invalid::new(
+            field,
+            "is not a token of this service; leave it empty for the first page",
+        )
+    };
+    let (mesh, rest) = token.split_once('/').ok_or_else(foreign)?;
+    let (namespace, name) = rest.split_once('/').ok_or_else(foreign)?;
+    let parse = || {
+        Ok::<_, Invalid>(DataplaneKey {
+            mesh: MeshName::parse(field, mesh)?,
+            namespace: Namespace::parse(field, namespace)?,
+            name: DataplaneName::parse(field, name)?,
+        })
+    };
+    parse().map_err(|_| foreign())
+}
+
+fn overview(view: DataplaneView) -> DataplaneOverview {
+    let dataplane = &view.dataplane;
+    DataplaneOverview {
+        dataplane: Some(wire::dataplane_to_proto(dataplane)),
+        workload: dataplane
+            .workload_key()
+            .map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+        connected: view.session.is_some(),
+        healthy: view.healthy,
+        health: view
+            .session
+            .map(|(_, report)| wire::report_to_proto(report, dataplane)),
+        last_transition_time: Some(wire::timestamp(view.since)),
+        agent_version: dataplane.agent_version.to_string(),
+        session_id: view.session.map(|(id, _)| id.to_string()).unwrap_or_default(),
+    }
+}

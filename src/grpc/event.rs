@@ -1,0 +1,151 @@
+//! `EventService`: what a person should know.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, stream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::status::draining;
+use crate::{
+    events::Event,
+    model::{Invalid, Namespace, WorkloadName},
+    proto::{
+        self, EventType, ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
+        WorkloadRef, server::event_service_server::EventService,
+    },
+    registry::{Registry, WatchPermit},
+    wire,
+};
+
+/// The desk of the service.
+#[derive(Debug, Clone)]
+pub struct Events {
+    registry: Registry,
+    shutdown: CancellationToken,
+}
+
+impl Events {
+    /// Watches end when `shutdown` is cancelled.
+    pub fn new(registry: Registry, shutdown: CancellationToken) -> Self {
+        Self { registry, shutdown }
+    }
+}
+
+#[tonic::async_trait]
+impl EventService for Events {
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = EventFilter::parse(&request.namespace, &request.workload)?;
+        let (events, _) = self.registry.events().after(0);
+        Ok(Response::new(ListEventsResponse {
+            events: filter.pick(&events),
+        }))
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let request = request.into_inner();
+        let watch = Watch {
+            filter: EventFilter::parse(&request.namespace, &request.workload)?,
+            _permit: self.registry.permit_watch()?,
+            news: self.registry.events().subscribe(),
+            desk: self.clone(),
+            seen: 0,
+            over: false,
+        };
+        let steps = stream::unfold(watch, |mut watch| async {
+            let step = watch.next().await?;
+            Some((step, watch))
+        });
+        Ok(Response::new(Box::pin(steps)))
+    }
+}
+
+/// One watcher's stream: a cursor into the events.
+struct Watch {
+    desk: Events,
+    filter: EventFilter,
+    news: watch::Receiver<u64>,
+    seen: u64,
+    over: bool,
+    _permit: WatchPermit,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Result<WatchEventsResponse, Status>> {
+        if self.over {
+            return None;
+        }
+        loop {
+            self.news.borrow_and_update();
+            let (events, seen) = self.desk.registry.events().after(self.seen);
+            self.seen = seen;
+            let events = self.filter.pick(&events);
+            if !events.is_empty() {
+                return Some(Ok(WatchEventsResponse { events }));
+            }
+            tokio::select! {
+                biased;
+                () = self.desk.shutdown.cancelled() => {
+                    self.over = true;
+                    return Some(Err(draining()));
+                }
+                _ = self.news.changed() => {}
+            }
+        }
+    }
+}
+
+/// Which events a reader wants to see.
+struct EventFilter {
+    namespace: Option<Namespace>,
+    workload: Option<WorkloadName>,
+}
+
+impl EventFilter {
+    fn parse(namespace: &str, workload: &str) -> Result<Self, Invalid> {
+        Ok(Self {
+            namespace: wire::optional(namespace, |text| Namespace::parse("namespace", text))?,
+            workload: wire::optional(workload, |text| WorkloadName::parse_kubernetes("workload", text))?,
+        })
+    }
+
+    fn pick(&self, events: &[Arc<Event>]) -> Vec<proto::Event> {
+        let wanted = |event: &&Arc<Event>| {
+            self.namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == event.regarding.namespace)
+                && self
+                    .workload
+                    .as_ref()
+                    .is_none_or(|workload| *workload == event.regarding.name)
+        };
+        events.iter().filter(wanted).map(|event| write(event)).collect()
+    }
+}
+
+fn write(event: &Event) -> proto::Event {
+    proto::Event {
+        uid: event.uid.to_string(),
+        r#type: EventType::Warning.into(),
+        reason: event.reason.as_str().to_owned(),
+        message: event.message.clone(),
+        regarding: Some(WorkloadRef {
+            name: event.regarding.name.to_string(),
+            namespace: event.regarding.namespace.to_string(),
+            mesh: event.mesh.as_ref().map(ToString::to_string).unwrap_or_default(),
+        }),
+        count: event.count,
+        first_time: Some(wire::timestamp(event.first_time)),
+        last_time: Some(wire::timestamp(event.last_time)),
+    }
+}

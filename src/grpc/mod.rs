@@ -1,0 +1,142 @@
+//! The gRPC desks: they speak protobuf to the street and types to the vault.
+
+pub mod codec;
+mod dataplane;
+mod event;
+mod incoming;
+mod observe;
+mod session;
+mod status;
+mod token;
+mod until;
+mod workload;
+
+use std::{future::Future, sync::Arc};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use self::{dataplane::Dataplanes, event::Events, observe::Observe, until::Until, workload::Workloads};
+use crate::{
+    config::Limits,
+    metrics::Metrics,
+    proto::{
+        DESCRIPTORS,
+        server::{
+            dataplane_service_server::{DataplaneServiceServer, SERVICE_NAME as DATAPLANE_SERVICE},
+            event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE},
+            workload_service_server::{SERVICE_NAME as WORKLOAD_SERVICE, WorkloadServiceServer},
+        },
+    },
+    registry::Registry,
+};
+
+/// All that is served, and what a health check of the whole server asks for.
+const SERVICES: [&str; 4] = ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE];
+/// Bytes in flight to one stream, and to all streams of a connection: what a
+/// reader that never reads can make the server hold.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of a request's headers; ours have some hundred.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// Items of one page: what was asked for, within limits.
+fn page_size(asked: u32) -> usize {
+    match asked {
+        0 => 500,
+        asked => asked.min(1_000) as usize,
+    }
+}
+
+/// The gRPC server, ready to be bound to a listener.
+#[derive(Debug)]
+pub struct Grpc {
+    routes: Routes,
+    observe: Observe,
+    health: HealthReporter,
+    limits: Arc<Limits>,
+    shutdown: CancellationToken,
+}
+
+impl Grpc {
+    /// Sets up all services. Nobody is served, and health says `NOT_SERVING`.
+    pub async fn new(
+        registry: &Registry,
+        limits: Limits,
+        metrics: &Metrics,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let limits = Arc::new(limits);
+        let most = limits.max_message_bytes;
+        let dataplanes = Dataplanes::new(
+            registry.clone(),
+            Arc::clone(&limits),
+            metrics.sessions.clone(),
+            shutdown.clone(),
+        );
+        let workloads = Workloads::new(registry.clone(), metrics.delivery.clone(), shutdown.clone());
+        let events = Events::new(registry.clone(), shutdown.clone());
+        let (health, health_service) = tonic_health::server::health_reporter();
+        set_health(&health, ServingStatus::NotServing).await;
+
+        // Streams of these two know no shutdown, so they are ended from outside.
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let routes = Routes::new(DataplaneServiceServer::new(dataplanes).max_decoding_message_size(most))
+            .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(most))
+            .add_service(EventServiceServer::new(events).max_decoding_message_size(most))
+            .add_service(Until::new(health_service, shutdown.clone()))
+            .add_service(Until::new(reflection().build_v1()?, shutdown.clone()))
+            .add_service(Until::new(reflection().build_v1alpha()?, shutdown.clone()));
+        let descriptors = [
+            DESCRIPTORS,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let observe = Observe::new(&descriptors, metrics.calls.clone())?;
+        Ok(Self {
+            routes,
+            observe,
+            health,
+            limits,
+            shutdown,
+        })
+    }
+
+    /// The handle by which the app says whether it serves.
+    pub fn health(&self) -> HealthReporter {
+        self.health.clone()
+    }
+
+    /// Serves until shutdown is cancelled and every stream has ended.
+    pub fn serve(
+        self,
+        listener: TcpListener,
+    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
+        let connections = incoming::incoming(listener, &self.limits);
+        let shutdown = self.shutdown.cancelled_owned();
+        Server::builder()
+            .http2_keepalive_interval(Some(self.limits.keepalive_interval))
+            .http2_keepalive_timeout(Some(self.limits.keepalive_timeout))
+            .max_concurrent_streams(self.limits.max_streams_per_connection)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .layer(self.observe)
+            .add_routes(self.routes)
+            .serve_with_incoming_shutdown(connections, shutdown)
+    }
+}
+
+/// Says the same of every service.
+pub async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        health.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,286 @@
+//! One proxy's stream.
+//!
+//! The response stream *is* the conversation: polled for the next thing to say,
+//! it reads what the proxy says and holds the registry's guard. There is no
+//! task and no queue per proxy. A proxy that does not read its acks is not read
+//! from either, and when its stream is dropped, for whatever reason, so is the
+//! guard: that is the disconnect.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::{
+    dataplane::Dataplanes,
+    status::{bad_message, draining},
+};
+use crate::{
+    metrics::{EndReason, SessionMetrics},
+    model::Dataplane,
+    proto::{
+        self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
+        session_request::Message as Said, session_response::Message as Answer,
+    },
+    registry::{self, Session, SessionId},
+    wire,
+};
+
+/// How long a drained proxy should stay away: a restart takes about a second.
+/// Up to as much again is added, so that not all return at once.
+const DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The stream that answers a proxy.
+pub(super) fn converse(
+    desk: Dataplanes,
+    peer: Option<SocketAddr>,
+    inbound: Streaming<SessionRequest>,
+) -> impl Stream<Item = Result<SessionResponse, Status>> + Send {
+    let hello_by = Instant::now() + desk.limits.hello_timeout;
+    let conversation = Conversation {
+        desk,
+        peer,
+        hello_by,
+        inbound,
+        phase: Phase::Opening,
+    };
+    stream::unfold(conversation, |mut conversation| async {
+        let answer = conversation.next().await?;
+        Some((answer, conversation))
+    })
+}
+
+struct Conversation {
+    desk: Dataplanes,
+    peer: Option<SocketAddr>,
+    hello_by: Instant,
+    inbound: Streaming<SessionRequest>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Nothing was said yet.
+    Opening,
+    /// The session is open.
+    Open(Visit),
+    /// The proxy was asked to leave; the stream's end follows.
+    Drained,
+    /// All is said.
+    Over,
+}
+
+/// How a stream ends: with a status that says why, or without a word.
+enum End {
+    Status(Status),
+    Quiet,
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl Conversation {
+    /// What to say next. The last thing may be an error; after it, nothing.
+    async fn next(&mut self) -> Option<Result<SessionResponse, Status>> {
+        let answer = match &mut self.phase {
+            Phase::Opening => self.open().await,
+            Phase::Open(_) => self.go_on().await,
+            Phase::Drained => Err(draining().into()),
+            Phase::Over => Err(End::Quiet),
+        };
+        match answer {
+            Ok(answer) => Some(Ok(SessionResponse {
+                message: Some(answer),
+            })),
+            Err(end) => {
+                self.phase = Phase::Over;
+                match end {
+                    End::Status(status) => Some(Err(status)),
+                    End::Quiet => None,
+                }
+            }
+        }
+    }
+
+    /// Waits for the hello.
+    async fn open(&mut self) -> Result<Answer, End> {
+        let first = tokio::select! {
+            biased;
+            () = self.desk.shutdown.cancelled() => return Err(draining().into()),
+            first = timeout_at(self.hello_by, self.inbound.message()) => first,
+        };
+        let limit = self.desk.limits.hello_timeout;
+        let first = first.map_err(|_| {
+            Status::deadline_exceeded(format!("no hello within {limit:?}: it must be the first message"))
+        })?;
+        let refused = match first {
+            Ok(Some(SessionRequest {
+                message: Some(Said::Hello(hello)),
+            })) => match self.greet(hello) {
+                Ok(welcome) => return Ok(Answer::Welcome(welcome)),
+                Err(status) => status,
+            },
+            Ok(Some(SessionRequest {
+                message: Some(Said::Health(_)),
+            })) => before_hello("health"),
+            Ok(Some(SessionRequest {
+                message: Some(Said::Goodbye(_)),
+            })) => before_hello("goodbye"),
+            Ok(Some(SessionRequest { message: None })) => empty_message(),
+            Ok(None) => return Err(End::Quiet),
+            Err(status) => bad_message(&status).ok_or(End::Quiet)?,
+        };
+        warn!(peer = ?self.peer, code = ?refused.code(), reason = refused.message(), "refused");
+        Err(refused.into())
+    }
+
+    fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
+        let dataplane = wire::dataplane_from_hello(hello, self.desk.limits.dataplane)?;
+        let registry::Welcome { session, warnings } = self.desk.registry.hello(dataplane)?;
+        let dataplane = session.dataplane();
+        debug!(session = %session.id(), dataplane = %dataplane.key, peer = ?self.peer, "connected");
+        let welcome = proto::Welcome {
+            session_id: session.id().to_string(),
+            workload: dataplane
+                .workload_key()
+                .map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+            warnings,
+        };
+        self.phase = Phase::Open(Visit::new(session, self.desk.metrics.clone()));
+        Ok(welcome)
+    }
+
+    /// Waits for something to answer in an open session.
+    async fn go_on(&mut self) -> Result<Answer, End> {
+        let Phase::Open(visit) = &mut self.phase else {
+            return Err(End::Quiet);
+        };
+        let idle_timeout = self.desk.limits.idle_timeout;
+        let said = tokio::select! {
+            biased;
+            () = visit.session.superseded() => {
+                visit.end.reason = EndReason::Superseded;
+                return Err(Status::aborted("a newer session of this dataplane took over").into());
+            }
+            () = self.desk.shutdown.cancelled() => {
+                visit.end.reason = EndReason::Drained;
+                self.phase = Phase::Drained;
+                return Ok(Answer::Drain(drain()));
+            }
+            said = timeout(idle_timeout, self.inbound.message()) => said,
+        };
+        let Ok(said) = said else {
+            visit.end.reason = EndReason::Idle;
+            let status = format!("no health report within {idle_timeout:?}: send one every 30s");
+            return Err(Status::deadline_exceeded(status).into());
+        };
+        let refused = match said {
+            Ok(Some(SessionRequest {
+                message: Some(Said::Health(report)),
+            })) => match visit.take(&report) {
+                Ok(ack) => return Ok(Answer::Ack(ack)),
+                Err(status) => status,
+            },
+            Ok(Some(SessionRequest {
+                message: Some(Said::Goodbye(_)),
+            })) => {
+                self.say_goodbye();
+                return Err(End::Quiet);
+            }
+            Ok(Some(SessionRequest {
+                message: Some(Said::Hello(_)),
+            })) => Status::failed_precondition(
+                "hello: was said already; open a new stream to state another dataplane",
+            ),
+            Ok(Some(SessionRequest { message: None })) => empty_message(),
+            Ok(None) => return Err(End::Quiet),
+            Err(status) => bad_message(&status).ok_or(End::Quiet)?,
+        };
+        visit.end.reason = EndReason::Refused;
+        warn!(session = %visit.session.id(), dataplane = %visit.session.dataplane().key, code = ?refused.code(),
+            reason = refused.message(), "refused");
+        Err(refused.into())
+    }
+
+    fn say_goodbye(&mut self) {
+        if let Phase::Open(mut visit) = std::mem::replace(&mut self.phase, Phase::Over) {
+            visit.end.reason = EndReason::Goodbye;
+            visit.session.goodbye();
+        }
+    }
+}
+
+fn before_hello(what: &str) -> Status {
+    Status::failed_precondition(format!(
+        "{what}: came before hello, which must be the first message"
+    ))
+}
+
+fn empty_message() -> Status {
+    Status::invalid_argument("message: is required: set hello, health or goodbye")
+}
+
+fn drain() -> Drain {
+    let retry_after = DRAIN_RETRY_AFTER.mul_f64(1.0 + fastrand::f64());
+    Drain {
+        retry_after: Some(wire::duration(retry_after)),
+        reason: "the server is draining".into(),
+    }
+}
+
+/// An open session.
+struct Visit {
+    session: Session,
+    last_sequence: u64,
+    end: EndOfVisit,
+}
+
+impl Visit {
+    fn new(session: Session, metrics: SessionMetrics) -> Self {
+        metrics.opened();
+        let dataplane = Arc::clone(session.dataplane());
+        let end = EndOfVisit {
+            id: session.id(),
+            dataplane,
+            reason: EndReason::Lost,
+            metrics,
+        };
+        Self {
+            session,
+            last_sequence: 0,
+            end,
+        }
+    }
+
+    fn take(&mut self, report: &HealthReport) -> Result<HealthAck, Status> {
+        let report = wire::report_from_proto(report, self.session.dataplane(), self.last_sequence)?;
+        self.last_sequence = report.sequence;
+        self.session.report(report);
+        Ok(HealthAck {
+            sequence: report.sequence,
+        })
+    }
+}
+
+/// Logs and counts the end of a session, however it comes about.
+struct EndOfVisit {
+    id: SessionId,
+    dataplane: Arc<Dataplane>,
+    reason: EndReason,
+    metrics: SessionMetrics,
+}
+
+impl Drop for EndOfVisit {
+    fn drop(&mut self) {
+        self.metrics.ended(self.reason);
+        let (session, dataplane, reason) = (self.id, &self.dataplane.key, self.reason.as_str());
+        match self.reason {
+            EndReason::Goodbye | EndReason::Drained => debug!(%session, %dataplane, reason, "disconnected"),
+            _ => info!(%session, %dataplane, reason, "disconnected"),
+        }
+    }
+}

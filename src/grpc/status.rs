@@ -1,0 +1,54 @@
+//! The one place that turns what went wrong into a gRPC status.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    model::Invalid,
+    registry::{Full, PageError},
+};
+
+/// When to try again after a limit refused: long enough for a crowd to thin
+/// out, short enough that a freed place is soon taken. Doubled at most by jitter.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Self {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation(&invalid.field, &invalid.problem);
+        Self::with_error_details(Code::InvalidArgument, invalid.to_string(), details)
+    }
+}
+
+impl From<Full> for Status {
+    fn from(full: Full) -> Self {
+        let retry_after = RETRY_AFTER.mul_f64(1.0 + fastrand::f64());
+        let details = ErrorDetails::with_retry_info(Some(retry_after));
+        Self::with_error_details(Code::ResourceExhausted, full.to_string(), details)
+    }
+}
+
+impl From<PageError> for Status {
+    fn from(error: PageError) -> Self {
+        Self::aborted(format!("page_token: {error}"))
+    }
+}
+
+/// The server is going away.
+pub(super) fn draining() -> Status {
+    Status::unavailable("the server is draining: reconnect")
+}
+
+/// What a broken inbound message means. tonic reports one that is too long as
+/// `OUT_OF_RANGE` and one that is no protobuf as `INTERNAL`; both are the
+/// client's doing. Everything else is the connection's end.
+pub(super) fn bad_message(status: &Status) -> Option<Status> {
+    match status.code() {
+        Code::OutOfRange | Code::Internal => {
+            Some(Status::invalid_argument(format!("message: {}", status.message())))
+        }
+        _ => None,
+    }
+}

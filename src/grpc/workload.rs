@@ -1,0 +1,291 @@
+//! `WorkloadService`: Workloads as they are and as they change.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{
+    page_size,
+    status::draining,
+    token::{self, PageToken},
+};
+use crate::{
+    metrics::DeliveryMetrics,
+    model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
+    proto::{
+        GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
+        server::{
+            GetWorkloadResponse, ListWorkloadsResponse, WaitForWorkloadResponse, WatchWorkloadsResponse,
+            workload_service_server::WorkloadService,
+        },
+    },
+    registry::{Registry, Step, Watcher},
+    wire,
+};
+
+/// How long `WaitForWorkload` waits that is not told.
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+/// The longest it may be told.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// The desk of the service.
+#[derive(Debug, Clone)]
+pub struct Workloads {
+    registry: Registry,
+    metrics: DeliveryMetrics,
+    shutdown: CancellationToken,
+}
+
+impl Workloads {
+    /// Watches end when `shutdown` is cancelled.
+    pub fn new(registry: Registry, metrics: DeliveryMetrics, shutdown: CancellationToken) -> Self {
+        Self {
+            registry,
+            metrics,
+            shutdown,
+        }
+    }
+
+    /// A Workload, if a mesh that was asked for holds it.
+    fn find(&self, key: &WorkloadKey, mesh: Option<&MeshName>) -> (Option<std::sync::Arc<Workload>>, u64) {
+        let (workload, revision) = self.registry.get(key);
+        (
+            workload.filter(|workload| mesh.is_none_or(|mesh| *mesh == workload.identity.mesh)),
+            revision,
+        )
+    }
+}
+
+#[tonic::async_trait]
+impl WorkloadService for Workloads {
+    async fn get_workload(
+        &self,
+        request: Request<GetWorkloadRequest>,
+    ) -> Result<Response<GetWorkloadResponse>, Status> {
+        let GetWorkloadRequest {
+            name,
+            namespace,
+            mesh,
+        } = request.into_inner();
+        let key = wire::workload_key(&namespace, &name)?;
+        let mesh = wire::optional(&mesh, |text| MeshName::parse("mesh", text))?;
+        match self.find(&key, mesh.as_ref()) {
+            (Some(workload), revision) => Ok(Response::new(GetWorkloadResponse {
+                workload: wire::encoded(&workload),
+                revision,
+            })),
+            (None, _) => Err(not_found(&key, mesh.as_ref())),
+        }
+    }
+
+    async fn list_workloads(
+        &self,
+        request: Request<ListWorkloadsRequest>,
+    ) -> Result<Response<ListWorkloadsResponse>, Status> {
+        let request = request.into_inner();
+        let filter = wire::filter_from_proto(request.filter.unwrap_or_default())?;
+        let fingerprint = filter.fingerprint();
+        let size = page_size(request.page_size);
+        let page = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
+            PageToken::First => self.registry.list(&filter, size, None, None)?,
+            PageToken::Next { revision, after } => {
+                self.registry.list(&filter, size, Some(revision), Some(&after))?
+            }
+            PageToken::Stale => {
+                return Err(Status::aborted(
+                    "page_token: the server has restarted: list again from the first page",
+                ));
+            }
+        };
+        let next = page
+            .next_after
+            .map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
+        Ok(Response::new(ListWorkloadsResponse {
+            workloads: page
+                .workloads
+                .iter()
+                .map(|workload| wire::encoded(workload))
+                .collect(),
+            next_page_token: next.unwrap_or_default(),
+            revision: page.revision,
+            resume_token: token::resume(&self.registry, page.revision, fingerprint),
+        }))
+    }
+
+    type WatchWorkloadsStream = Pin<Box<dyn Stream<Item = Result<WatchWorkloadsResponse, Status>> + Send>>;
+
+    async fn watch_workloads(
+        &self,
+        request: Request<WatchWorkloadsRequest>,
+    ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
+        let request = request.into_inner();
+        let filter = wire::filter_from_proto(request.filter.unwrap_or_default())?;
+        let fingerprint = filter.fingerprint();
+        let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
+        let watcher = self.registry.watch(filter, from)?;
+        let watch = Watch {
+            desk: self.clone(),
+            watcher,
+            fingerprint,
+            over: false,
+        };
+        let steps = stream::unfold(watch, |mut watch| async {
+            let step = watch.next().await?;
+            Some((step, watch))
+        });
+        Ok(Response::new(Box::pin(steps)))
+    }
+
+    async fn wait_for_workload(
+        &self,
+        request: Request<WaitForWorkloadRequest>,
+    ) -> Result<Response<WaitForWorkloadResponse>, Status> {
+        let wait = Wait::parse(request.into_inner())?;
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(draining()),
+            found = self.wait(&wait) => found.map(Response::new),
+        }
+    }
+}
+
+/// One watcher's stream. Like a session's it is pulled: while the reader's
+/// HTTP/2 window is full nobody asks for the next step, and nothing piles up.
+struct Watch {
+    desk: Workloads,
+    watcher: Watcher,
+    fingerprint: u64,
+    over: bool,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Result<WatchWorkloadsResponse, Status>> {
+        if self.over {
+            return None;
+        }
+        let step = tokio::select! {
+            biased;
+            () = self.desk.shutdown.cancelled() => {
+                self.over = true;
+                return Some(Err(draining()));
+            }
+            step = self.watcher.next() => step,
+        };
+        if let Some(oldest) = step.oldest {
+            self.desk.metrics.delivered(oldest.elapsed());
+        }
+        Some(Ok(self.write(&step)))
+    }
+
+    fn write(&self, step: &Step) -> WatchWorkloadsResponse {
+        let token = |revision| token::resume(&self.desk.registry, revision, self.fingerprint);
+        WatchWorkloadsResponse {
+            reset: step.reset,
+            upserted: step
+                .upserted
+                .iter()
+                .map(|workload| wire::encoded(workload))
+                .collect(),
+            removed: step
+                .removed
+                .iter()
+                .map(|(key, mesh)| wire::workload_ref(key, mesh))
+                .collect(),
+            synced: step.synced.is_some(),
+            revision: step.synced.unwrap_or_default(),
+            resume_token: step.synced.map(token).unwrap_or_default(),
+        }
+    }
+}
+
+/// A deploy tool's question.
+struct Wait {
+    key: WorkloadKey,
+    mesh: Option<MeshName>,
+    connected: u32,
+    healthy: u32,
+    deadline: Instant,
+}
+
+impl Wait {
+    fn parse(request: WaitForWorkloadRequest) -> Result<Self, Invalid> {
+        if request.minimum_connected == 0 && request.minimum_healthy == 0 {
+            return Err(Invalid::new(
+                "minimum_healthy",
+                "set it or minimum_connected to 1 or more",
+            ));
+        }
+        let timeout = match request.timeout {
+            None => DEFAULT_WAIT,
+            Some(timeout) => Duration::try_from(timeout)
+                .ok()
+                .filter(|timeout| *timeout <= LONGEST_WAIT)
+                .ok_or_else(|| Invalid::new("timeout", format!("must be between 0s and {LONGEST_WAIT:?}")))?,
+        };
+        Ok(Self {
+            key: wire::workload_key(&request.namespace, &request.name)?,
+            mesh: wire::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
+            connected: request.minimum_connected,
+            healthy: request.minimum_healthy,
+            deadline: Instant::now() + timeout,
+        })
+    }
+}
+
+impl Workloads {
+    async fn wait(&self, wait: &Wait) -> Result<WaitForWorkloadResponse, Status> {
+        let filter = Filter {
+            namespace: Some(wait.key.namespace.clone()),
+            name: Some(wait.key.name.clone()),
+            ..Filter::default()
+        };
+        let mut watcher = self.registry.watch(filter, None)?;
+        loop {
+            let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
+            let counts = workload
+                .as_ref()
+                .map(|workload| workload.counts)
+                .unwrap_or_default();
+            if let Some(workload) = workload
+                && counts.connected >= wait.connected
+                && counts.healthy >= wait.healthy
+            {
+                return Ok(WaitForWorkloadResponse {
+                    workload: wire::encoded(&workload),
+                    revision,
+                });
+            }
+            if timeout_at(wait.deadline, watcher.next()).await.is_err() {
+                return Err(timed_out(wait, counts));
+            }
+        }
+    }
+}
+
+fn timed_out(wait: &Wait, counts: Counts) -> Status {
+    let Wait {
+        key,
+        connected,
+        healthy,
+        ..
+    } = wait;
+    let Counts {
+        connected: is_connected,
+        healthy: is_healthy,
+        total,
+    } = counts;
+    Status::deadline_exceeded(format!(
+        "workload {key}: wanted connected {connected}, healthy {healthy}; has connected {is_connected}, healthy \
+         {is_healthy}, total {total}"
+    ))
+}
+
+fn not_found(key: &WorkloadKey, mesh: Option<&MeshName>) -> Status {
+    let within = mesh.map(|mesh| format!(" in mesh {mesh}")).unwrap_or_default();
+    Status::not_found(format!(
+        "workload {key} not found{within}: no registered dataplane carries its name"
+    ))
+}

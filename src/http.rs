@@ -1,0 +1,122 @@
+//! The HTTP desk: metrics for Prometheus, health for whoever runs us.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::metrics::Metrics;
+
+/// For a request's headers to arrive.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For one connection, of which a scraper needs a few seconds for each scrape.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Scrapers and probes come one by one; this is room for many.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Whether the server takes work; readiness follows it.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    /// Says so.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Relaxed);
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Desk {
+    metrics: Metrics,
+    ready: Ready,
+}
+
+/// All pages.
+pub fn router(metrics: Metrics, ready: Ready) -> Router {
+    Router::new()
+        .route("/", get(|| async { "headcount: /metrics /livez /readyz\n" }))
+        .route("/metrics", get(scrape))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .with_state(Desk { metrics, ready })
+}
+
+async fn scrape(State(desk): State<Desk>) -> Response {
+    match desk.metrics.encode() {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
+    if desk.ready.0.load(Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: starting or draining\n",
+        )
+    }
+}
+
+/// Serves until shutdown is cancelled, then lets requests under way finish.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (io, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "can't accept an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            warn!(%peer, "refused an HTTP connection: {MAX_CONNECTIONS} are open");
+            continue;
+        };
+        let (service, shutdown) = (TowerToHyperService::new(router.clone()), shutdown.clone());
+        connections.spawn(async move {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            let connection = builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT);
+            let mut connection = std::pin::pin!(connection.serve_connection(TokioIo::new(io), service));
+            let served = timeout(CONNECTION_TIMEOUT, async {
+                tokio::select! {
+                    served = connection.as_mut() => return served,
+                    () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+                }
+                connection.await
+            });
+            if let Ok(Err(error)) = served.await {
+                debug!(%peer, %error, "an HTTP connection ended badly");
+            }
+            drop(place);
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}

@@ -1,0 +1,394 @@
+//! Metrics in Prometheus' terms. Numbers of dataplanes are read from the
+//! registry at each scrape, never counted a second time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+use crate::registry::{GroupView, Registry};
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The proxy said goodbye.
+    Goodbye,
+    /// The stream ended: crash, network, keepalive.
+    Lost,
+    /// A newer session took over.
+    Superseded,
+    /// The server drained.
+    Drained,
+    /// The proxy was silent for too long.
+    Idle,
+    /// The proxy broke the protocol.
+    Refused,
+}
+
+impl EndReason {
+    /// As the metric's label has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Lost => "lost",
+            Self::Superseded => "superseded",
+            Self::Drained => "drained",
+            Self::Idle => "idle",
+            Self::Refused => "refused",
+        }
+    }
+
+    const ALL: [Self; 6] = [
+        Self::Goodbye,
+        Self::Lost,
+        Self::Superseded,
+        Self::Drained,
+        Self::Idle,
+        Self::Refused,
+    ];
+}
+
+/// All metrics of one server.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: prometheus::Registry,
+    /// Sessions that came and went.
+    pub sessions: SessionMetrics,
+    /// How fast changes reach watchers.
+    pub delivery: DeliveryMetrics,
+    /// Calls by service, method and code.
+    pub calls: CallMetrics,
+}
+
+impl Metrics {
+    /// Metrics of a server with this registry.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            registry: prometheus::Registry::new(),
+            sessions: SessionMetrics::new()?,
+            delivery: DeliveryMetrics::new()?,
+            calls: CallMetrics::new()?,
+        };
+        let build_info = Opts::new("headcount_build_info", "Version of this binary.")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let build_info = IntGauge::with_opts(build_info)?;
+        build_info.set(1);
+        let collectors: [Box<dyn Collector>; 9] = [
+            Box::new(Census::new(registry.clone())?),
+            Box::new(build_info),
+            Box::new(metrics.sessions.opened.clone()),
+            Box::new(metrics.sessions.ended.clone()),
+            Box::new(metrics.delivery.seconds.clone()),
+            Box::new(metrics.calls.started.clone()),
+            Box::new(metrics.calls.handled.clone()),
+            Box::new(metrics.calls.seconds.clone()),
+            Box::new(prometheus::process_collector::ProcessCollector::for_self()),
+        ];
+        for collector in collectors {
+            metrics.registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn encode(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Sessions that came and went.
+#[derive(Debug, Clone)]
+pub struct SessionMetrics {
+    opened: IntCounter,
+    ended: IntCounterVec,
+}
+
+impl SessionMetrics {
+    fn new() -> prometheus::Result<Self> {
+        let ended = Opts::new(
+            "headcount_sessions_ended_total",
+            "Sessions that ended, by reason: goodbye, lost, superseded, drained, idle, refused.",
+        );
+        let ended = IntCounterVec::new(ended, &["reason"])?;
+        // A series that begins with its first event has no rate for it.
+        for reason in EndReason::ALL {
+            ended.with_label_values(&[reason.as_str()]);
+        }
+        let opened = IntCounter::new("headcount_sessions_opened_total", "Sessions that were opened.")?;
+        Ok(Self { opened, ended })
+    }
+
+    /// A session was opened.
+    pub fn opened(&self) {
+        self.opened.inc();
+    }
+
+    /// A session ended.
+    pub fn ended(&self, reason: EndReason) {
+        self.ended.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+/// How fast changes reach watchers.
+#[derive(Debug, Clone)]
+pub struct DeliveryMetrics {
+    seconds: Histogram,
+}
+
+impl DeliveryMetrics {
+    fn new() -> prometheus::Result<Self> {
+        let opts = HistogramOpts::new(
+            "headcount_change_delivery_seconds",
+            "From the stamping of a change to handing it to a watcher's transport; one sample per message, of its \
+             oldest change.",
+        );
+        // 50 us, where a quick watcher is, to 26 s, where a reader hardly reads.
+        let seconds = Histogram::with_opts(opts.buckets(prometheus::exponential_buckets(50e-6, 3.0, 13)?))?;
+        Ok(Self { seconds })
+    }
+
+    /// A change of this age was handed over.
+    pub fn delivered(&self, age: Duration) {
+        self.seconds.observe(age.as_secs_f64());
+    }
+}
+
+/// Calls by service, method and code, by the names that gRPC servers have in
+/// this field (go-grpc-middleware's).
+#[derive(Debug, Clone)]
+pub struct CallMetrics {
+    started: IntCounterVec,
+    handled: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl CallMetrics {
+    fn new() -> prometheus::Result<Self> {
+        let method = ["grpc_type", "grpc_service", "grpc_method"];
+        let started = Opts::new("grpc_server_started_total", "RPCs started on the server.");
+        let handled = Opts::new(
+            "grpc_server_handled_total",
+            "RPCs completed on the server, by their status code.",
+        );
+        let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long unary RPCs took.");
+        Ok(Self {
+            started: IntCounterVec::new(started, &method)?,
+            handled: IntCounterVec::new(handled, &[&method[..], &["grpc_code"]].concat())?,
+            seconds: HistogramVec::new(seconds, &method)?,
+        })
+    }
+
+    /// A call began.
+    pub fn started(&self, method: [&str; 3]) {
+        self.started.with_label_values(&method).inc();
+    }
+
+    /// A call ended with a code, as gRPC's documentation spells it; a unary one
+    /// after a time.
+    pub fn handled(&self, method: [&str; 3], code: &str, took: Option<Duration>) {
+        let [kind, service, name] = method;
+        self.handled.with_label_values(&[kind, service, name, code]).inc();
+        if let Some(took) = took {
+            self.seconds
+                .with_label_values(&method)
+                .observe(took.as_secs_f64());
+        }
+    }
+}
+
+/// Reads the registry at scrape time. A Workload's series disappear with it.
+struct Census {
+    registry: Registry,
+    descriptions: Gauges,
+}
+
+/// The gauges of one scrape.
+struct Gauges {
+    of_workload: [IntGaugeVec; 3],
+    of_mesh: [IntGaugeVec; 3],
+    workloads: IntGaugeVec,
+    conflicts: IntGauge,
+    watchers: IntGauge,
+}
+
+impl Gauges {
+    fn new() -> prometheus::Result<Self> {
+        let gauges = |name: &str, whose: &str, labels: &[&str]| {
+            let gauge = |which: &str, what: &str| {
+                let help = format!("Dataplane proxies of a {whose} {what}.");
+                IntGaugeVec::new(Opts::new(format!("{name}_{which}"), help), labels)
+            };
+            Ok::<_, prometheus::Error>([
+                gauge("connected", "with a live session")?,
+                gauge("healthy", "that are connected and reported healthy")?,
+                gauge("registered", "that are registered, connected or not")?,
+            ])
+        };
+        Ok(Self {
+            of_workload: gauges(
+                "headcount_dataplane_proxies",
+                "Workload",
+                &["mesh", "namespace", "workload"],
+            )?,
+            of_mesh: gauges(
+                "headcount_mesh_dataplane_proxies",
+                "mesh, of whatever workload or none,",
+                &["mesh"],
+            )?,
+            workloads: IntGaugeVec::new(
+                Opts::new("headcount_workloads", "Workloads of a mesh."),
+                &["mesh"],
+            )?,
+            conflicts: IntGauge::new(
+                "headcount_workload_mesh_conflicts",
+                "Workload names that dataplanes of more than one mesh carry in one namespace.",
+            )?,
+            watchers: IntGauge::new("headcount_watchers", "Watch streams that are open.")?,
+        })
+    }
+
+    fn collectors(&self) -> Vec<&dyn Collector> {
+        let vectors = self
+            .of_workload
+            .iter()
+            .chain(&self.of_mesh)
+            .chain([&self.workloads]);
+        let singles: [&dyn Collector; 2] = [&self.conflicts, &self.watchers];
+        vectors
+            .map(|gauge| gauge as &dyn Collector)
+            .chain(singles)
+            .collect()
+    }
+
+    fn fill(&self, groups: &[GroupView], watchers: usize) {
+        let mut conflicts = BTreeMap::new();
+        for group in groups {
+            let mesh = group.mesh.as_str();
+            let counts = [group.counts.connected, group.counts.healthy, group.counts.total];
+            for (gauge, count) in self.of_mesh.iter().zip(counts) {
+                gauge.with_label_values(&[mesh]).add(count.into());
+            }
+            let Some(key) = &group.workload else { continue };
+            if group.contested {
+                conflicts.insert(key, ());
+            }
+            if group.holds {
+                self.workloads.with_label_values(&[mesh]).inc();
+                for (gauge, count) in self.of_workload.iter().zip(counts) {
+                    let labels = [mesh, key.namespace.as_str(), key.name.as_str()];
+                    gauge.with_label_values(&labels).set(count.into());
+                }
+            }
+        }
+        self.conflicts
+            .set(i64::try_from(conflicts.len()).unwrap_or(i64::MAX));
+        self.watchers.set(i64::try_from(watchers).unwrap_or(i64::MAX));
+    }
+}
+
+impl Census {
+    fn new(registry: Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            registry,
+            descriptions: Gauges::new()?,
+        })
+    }
+}
+
+impl Collector for Census {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions
+            .collectors()
+            .into_iter()
+            .flat_map(Collector::desc)
+            .collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(gauges) = Gauges::new() else {
+            return Vec::new();
+        };
+        gauges.fill(&self.registry.groups(), self.registry.watchers());
+        gauges
+            .collectors()
+            .into_iter()
+            .flat_map(Collector::collect)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
+        registry::{RegistrySettings, Session},
+    };
+
+    fn join(registry: &Registry, mesh: &str, name: &str, workload: Option<&str>) -> Session {
+        let labels: BTreeMap<_, _> = workload
+            .map(|w| (WORKLOAD_LABEL.to_owned(), w.to_owned()))
+            .into_iter()
+            .collect();
+        let spec = DataplaneSpec {
+            mesh: mesh.into(),
+            name: name.into(),
+            labels,
+            ..DataplaneSpec::default()
+        };
+        registry
+            .hello(Dataplane::parse(&spec, DataplaneLimits::default()).unwrap())
+            .unwrap()
+            .session
+    }
+
+    #[test]
+    fn gauges_are_what_the_registry_says_and_go_with_the_workload() {
+        let registry = Registry::new(RegistrySettings::default());
+        let metrics = Metrics::new(&registry).unwrap();
+        let holder = join(&registry, "default", "a", Some("web"));
+        let _other = join(&registry, "other", "b", Some("web"));
+        let _unnamed = join(&registry, "default", "c", None);
+        let series =
+            r#"headcount_dataplane_proxies_connected{mesh="default",namespace="default",workload="web"} 1"#;
+        let text = metrics.encode().unwrap();
+        for line in [
+            series,
+            r#"headcount_mesh_dataplane_proxies_registered{mesh="default"} 2"#,
+            r#"headcount_mesh_dataplane_proxies_connected{mesh="other"} 1"#,
+            r#"headcount_workloads{mesh="default"} 1"#,
+            "headcount_workload_mesh_conflicts 1",
+            "headcount_watchers 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        holder.goodbye();
+        let text = metrics.encode().unwrap();
+        assert!(!text.contains(r#"connected{mesh="default",namespace"#), "{text}");
+        assert!(
+            text.contains(r#"connected{mesh="other",namespace="default",workload="web"} 1"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_reason_has_a_series_from_the_start() {
+        let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap();
+        metrics.sessions.ended(EndReason::Idle);
+        let text = metrics.encode().unwrap();
+        assert!(
+            text.contains("headcount_sessions_ended_total{reason=\"idle\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("headcount_sessions_ended_total{reason=\"goodbye\"} 0"),
+            "{text}"
+        );
+    }
+}
