@@ -1,4 +1,5 @@
 //! headcount
+pub mod agent;
 pub mod model;
 pub mod proto;
 pub mod wire;
