@@ -13,7 +13,7 @@ const FIRST_CEILING: Duration = Duration::from_secs(1);
 const LAST_CEILING: Duration = Duration::from_secs(30);
 /// What a server may ask for at most. A proxy that stays away for longer
 /// because of one wrong number would look dead to everybody.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
+const LONGEST_REQUEST: Duration = Duration::from_hours(1);
 
 /// Exponential backoff with full jitter: each wait is uniform between nothing
 /// and a ceiling that doubles. Proxies that were lost together come back apart.

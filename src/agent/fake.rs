@@ -27,7 +27,7 @@ use crate::{
 
 /// Longer than any wait of the agent, so that only a bug meets it. Clocks are
 /// paused: it costs nothing.
-const DEADLINE: Duration = Duration::from_secs(7200);
+const DEADLINE: Duration = Duration::from_hours(2);
 
 /// A dataplane with one inbound, on port 80.
 pub(in crate::agent) fn dataplane() -> Dataplane {
@@ -91,6 +91,15 @@ impl Door {
     /// A connection of its own, with the settings of a real one.
     pub(in crate::agent) async fn connect(self) -> Result<Channel, transport::Error> {
         let (client, server) = duplex(64 * 1024);
+        self.connect_over(client, server).await
+    }
+
+    /// A connection whose two ends are these.
+    pub(in crate::agent) async fn connect_over(
+        self,
+        client: DuplexStream,
+        server: DuplexStream,
+    ) -> Result<Channel, transport::Error> {
         let incoming = tokio_stream::once(io::Result::Ok(server)).chain(tokio_stream::pending());
         tokio::spawn(self.serve(incoming));
         let mut client = Some(TokioIo::new(client));

@@ -43,9 +43,10 @@ impl Verdict {
     /// first result decides alone: unknown is no state worth keeping, and an
     /// application that is up should not wait to be counted.
     pub(super) fn record(&mut self, up: bool) -> Option<HealthState> {
-        let (now, needed) = match up {
-            true => (HealthState::Ready, self.thresholds.healthy),
-            false => (HealthState::NotReady, self.thresholds.unhealthy),
+        let (now, needed) = if up {
+            (HealthState::Ready, self.thresholds.healthy)
+        } else {
+            (HealthState::NotReady, self.thresholds.unhealthy)
         };
         if now == self.state {
             self.against = 0;

@@ -1,6 +1,9 @@
 //! Sessions against a server that is played by hand, on a paused clock.
 
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{copy_bidirectional, duplex},
+    task::JoinHandle,
+};
 use tonic::Code;
 
 use super::*;
@@ -139,7 +142,7 @@ async fn one_report_is_under_way_and_then_the_newest_state_follows() {
     );
     assert_eq!(inbound(&report), Some(proto::HealthState::NotReady));
     session.ack(3);
-    session.silence(STATEMENT_EVERY - Duration::from_secs(1)).await;
+    session.silence(Duration::from_secs(29)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,6 +263,40 @@ async fn health_that_nobody_will_change_stays_true() {
     drop(stage.health);
     let report = session.report().await;
     assert_eq!((report.sequence, report.proxy()), (2, proto::HealthState::Ready));
+}
+
+/// Power or network fails: nothing ends, nothing answers.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_falls_silent_is_noticed_within_8_s() {
+    let (mut server, door) = fake();
+    let (client, mut near) = duplex(64 * 1024);
+    let (mut far, end) = duplex(64 * 1024);
+    let cut = CancellationToken::new();
+    let wire = cut.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = copy_bidirectional(&mut near, &mut far) => {}
+            () = wire.cancelled() => std::future::pending().await,
+        }
+    });
+    let session = Session {
+        channel: door.connect_over(client, end).await.unwrap(),
+        dataplane: Arc::new(dataplane()),
+        health: watch::channel(Health::of_proxy(Ready)).1,
+        leave: CancellationToken::new(),
+    };
+    let end = tokio::spawn(session.run(|_| {}));
+    let mut settled = server.settled().await;
+    settled.silence(Duration::from_secs(12)).await;
+    cut.cancel();
+    let cut_at = Instant::now();
+    let end = end.await.unwrap();
+    assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
+    assert!(
+        cut_at.elapsed() <= Duration::from_secs(8),
+        "{:?}",
+        cut_at.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,13 @@ mod tests {
         assert_eq!(parse("1.000000001s"), Ok(Duration::new(1, 1)));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in "[0-9.a-zµ ]{0,24}") {
+            let _ = parse(&text);
+        }
+    }
+
     #[test]
     fn what_is_no_duration_is_refused_with_an_example() {
         for bad in ["", "10", "s", "-1s", "1x", "1.s", "18446744073709551615s1000ms"] {

@@ -7,9 +7,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{
-    fake::{Fake, dataplane, fake, nobody},
-    *,
+use super::*;
+use crate::agent::{
+    Check, ProbeSpec, endpoint,
+    fake::{self, Fake, dataplane, fake, nobody},
 };
 
 struct Stage {

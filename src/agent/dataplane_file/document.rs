@@ -7,19 +7,20 @@ use std::{collections::BTreeMap, time::Duration};
 use http::uri::PathAndQuery;
 use serde::{Deserialize, de::IgnoredAny};
 
-use crate::model::{InboundSpec, Invalid};
-
-use super::{
-    duration,
-    probe::{Check, ProbeSpec},
-    threshold::Thresholds,
+use super::duration;
+use crate::{
+    agent::{
+        probe::{Check, ProbeSpec},
+        threshold::Thresholds,
+    },
+    model::{InboundSpec, Invalid},
 };
 
 /// Kuma's defaults for its health discovery service.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A probe that runs more seldom says nothing about now.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
