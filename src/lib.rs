@@ -1,4 +1,5 @@
 //! headcount
+pub mod agent;
 pub mod app;
 pub mod changelog;
 pub mod config;

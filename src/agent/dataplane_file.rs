@@ -1,0 +1,138 @@
+//! Reads Kuma's Dataplane resource as it is written on Universal. What the
+//! agent has no use for (admin, outbounds, transparent proxying) is skipped, so
+//! a file that Kuma takes needs no change.
+
+mod document;
+mod duration;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, Invalid, ZONE_LABEL};
+
+use super::probe::ProbeSpec;
+use document::{Document, Inbound, Networking};
+
+/// The largest file that is read. Kuma's own examples have below 4 KiB; a
+/// larger one is a wrong path.
+const MAX_BYTES: u64 = 1024 * 1024;
+/// Where Kuma keeps the namespace of a dataplane.
+const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
+const AGENT_VERSION: &str = concat!("headcount/", env!("CARGO_PKG_VERSION"));
+
+/// A Dataplane file: who the proxy is, and how to probe what is behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataplaneFile {
+    /// As stated. The caller may override fields before [`Self::dataplane`].
+    pub spec: DataplaneSpec,
+    /// One for each inbound of `spec`, in their order; none where the file has
+    /// no `serviceProbe`.
+    pub probes: Vec<Option<ProbeSpec>>,
+}
+
+/// Why a Dataplane file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneFileError {
+    /// It can't be read.
+    #[error("can't read {}", path.display())]
+    Unreadable {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is no Dataplane file.
+    #[error("{} has more than {MAX_BYTES} bytes: give the path of a Dataplane file", .0.display())]
+    TooLarge(PathBuf),
+    /// It is no YAML, or a value has the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl DataplaneFile {
+    /// Reads the file at `path`, which has at most 1 MiB.
+    pub fn read(path: &Path) -> Result<Self, DataplaneFileError> {
+        let unreadable = |source| DataplaneFileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        let file = File::open(path).map_err(unreadable)?;
+        // One byte more than allowed tells a full file from one that goes on.
+        file.take(MAX_BYTES + 1)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(DataplaneFileError::TooLarge(path.to_owned()));
+        }
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Result<Self, DataplaneFileError> {
+        let document: Document = serde_saphyr::from_str(text)
+            .map_err(|error| DataplaneFileError::Syntax(explain(text, &error)))?;
+        document.check_form()?;
+        let Networking {
+            address,
+            advertised_address,
+            inbound,
+            ..
+        } = document.networking.unwrap_or_default();
+        let inbounds = inbound.unwrap_or_default();
+        let probes = inbounds
+            .iter()
+            .enumerate()
+            .map(|(index, inbound)| {
+                inbound
+                    .probe(address.as_deref())
+                    .map_err(|invalid| invalid.within(&inbound_path(index)))
+            })
+            .collect::<Result<_, _>>()?;
+        let labels = document.labels.unwrap_or_default();
+        let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+        let spec = DataplaneSpec {
+            mesh: document.mesh.unwrap_or_default(),
+            namespace: label(NAMESPACE_LABEL),
+            name: document.name.unwrap_or_default(),
+            zone: label(ZONE_LABEL),
+            address: advertised_address.or(address).unwrap_or_default(),
+            inbounds: inbounds.into_iter().map(Inbound::into_spec).collect(),
+            agent_version: AGENT_VERSION.to_owned(),
+            labels,
+            ..DataplaneSpec::default()
+        };
+        Ok(Self { spec, probes })
+    }
+
+    /// Checks the statement by the rules that the server has as well. The
+    /// error names the key as the file writes it.
+    pub fn dataplane(&self) -> Result<Dataplane, Invalid> {
+        Dataplane::parse(&self.spec, DataplaneLimits::default()).map_err(|Invalid { field, problem }| {
+            let field = match field.strip_prefix("inbounds") {
+                Some(rest) => format!("networking.inbound{rest}"),
+                None if field == "address" => "networking.address".to_owned(),
+                None => field,
+            };
+            Invalid { field, problem }
+        })
+    }
+}
+
+fn inbound_path(index: usize) -> String {
+    format!("networking.inbound[{index}]")
+}
+
+/// Kuma's files may be templates, which are filled in before they are YAML.
+fn explain(text: &str, error: &serde_saphyr::Error) -> String {
+    let hint = "\nthe file holds placeholders ({{ }}): fill them in before the agent reads it";
+    format!("{error}{}", if text.contains("{{") { hint } else { "" })
+}

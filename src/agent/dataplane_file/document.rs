@@ -1,0 +1,214 @@
+//! A Dataplane document as serde sees it: the keys the agent has a use for, by
+//! Kuma's names for them. A key that is there without a value counts as absent,
+//! as in Kuma.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::uri::PathAndQuery;
+use serde::{Deserialize, de::IgnoredAny};
+
+use super::duration;
+use crate::{
+    agent::{
+        probe::{Check, ProbeSpec},
+        threshold::Thresholds,
+    },
+    model::{InboundSpec, Invalid},
+};
+
+/// Kuma's defaults for its health discovery service.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A probe that runs more seldom says nothing about now.
+const LONGEST: Duration = Duration::from_hours(1);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document {
+    r#type: Option<String>,
+    /// Only there to be recognized: it marks the form of Kubernetes.
+    kind: Option<IgnoredAny>,
+    pub(super) mesh: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) networking: Option<Networking>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Networking {
+    pub(super) address: Option<String>,
+    pub(super) advertised_address: Option<String>,
+    pub(super) inbound: Option<Vec<Inbound>>,
+    gateway: Option<IgnoredAny>,
+    /// What a zone proxy has instead of inbounds.
+    listeners: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Inbound {
+    #[serde(default)]
+    port: u32,
+    name: Option<String>,
+    address: Option<String>,
+    service_port: Option<u32>,
+    service_address: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
+    service_probe: Option<ServiceProbe>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceProbe {
+    interval: Option<String>,
+    timeout: Option<String>,
+    unhealthy_threshold: Option<u32>,
+    healthy_threshold: Option<u32>,
+    tcp: Option<IgnoredAny>,
+    http: Option<Http>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Http {
+    path: Option<String>,
+}
+
+impl Document {
+    /// Tells a Dataplane of Universal from everything else.
+    pub(super) fn check_form(&self) -> Result<(), Invalid> {
+        if self.kind.is_some() {
+            let problem = "this is a Kubernetes resource: write it in the form of Universal (type: Dataplane, with mesh, name and networking at the top)";
+            return Err(Invalid::new("kind", problem));
+        }
+        if let Some(other) = self.r#type.as_deref().filter(|kind| *kind != "Dataplane") {
+            return Err(Invalid::new("type", format!("{other:?}: must be Dataplane")));
+        }
+        let Some(networking) = &self.networking else {
+            return Err(Invalid::new(
+                "networking",
+                "is required: it says what the proxy stands before",
+            ));
+        };
+        let inbounds = networking
+            .inbound
+            .as_ref()
+            .is_some_and(|inbounds| !inbounds.is_empty());
+        // Without this check a misspelt key would make a dataplane that is
+        // healthy whatever its application does.
+        match (inbounds, networking.gateway.is_some()) {
+            (true, true) => Err(Invalid::new(
+                "networking.inbound",
+                "a gateway has none: remove inbound, or gateway",
+            )),
+            (false, false) if networking.listeners.is_none() => {
+                let problem = "is required: list the ports of the application, or say that this is a gateway (networking.gateway)";
+                Err(Invalid::new("networking.inbound", problem))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inbound {
+    pub(super) fn into_spec(self) -> InboundSpec {
+        InboundSpec {
+            port: self.port,
+            name: self.name.unwrap_or_default(),
+            tags: self.tags.unwrap_or_default(),
+        }
+    }
+
+    /// The probe of the application, if the inbound asks for one. It goes where
+    /// Kuma sends the traffic: to `serviceAddress`, else the inbound's own
+    /// address, else the proxy's (where a file has none, to this host), and to
+    /// `servicePort`, else the inbound's port.
+    pub(super) fn probe(&self, proxy_address: Option<&str>) -> Result<Option<ProbeSpec>, Invalid> {
+        let Some(probe) = &self.service_probe else {
+            return Ok(None);
+        };
+        let host = [
+            self.service_address.as_deref(),
+            self.address.as_deref(),
+            proxy_address,
+        ]
+        .into_iter()
+        .flatten()
+        .find(|address| !address.is_empty())
+        .unwrap_or("127.0.0.1");
+        let (key, port) = match self.service_port {
+            None | Some(0) => ("port", self.port),
+            Some(port) => ("servicePort", port),
+        };
+        let port = u16::try_from(port)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| Invalid::new(key, format!("{port}: must be between 1 and 65535")))?;
+        probe
+            .spec(host.to_owned(), port)
+            .map(Some)
+            .map_err(|invalid| match invalid.field.as_str() {
+                "" => Invalid {
+                    field: "serviceProbe".to_owned(),
+                    ..invalid
+                },
+                _ => invalid.within("serviceProbe"),
+            })
+    }
+}
+
+impl ServiceProbe {
+    fn spec(&self, host: String, port: u16) -> Result<ProbeSpec, Invalid> {
+        let check = match (&self.tcp, &self.http) {
+            (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
+            (None, Some(http)) => Check::Http(http.path()?),
+            // Kuma knows no other check, so it needs not be named.
+            (_, None) => Check::Tcp,
+        };
+        Ok(ProbeSpec {
+            host,
+            port,
+            check,
+            interval: time("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
+            timeout: time("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,
+            thresholds: Thresholds {
+                healthy: threshold("healthyThreshold", self.healthy_threshold)?,
+                unhealthy: threshold("unhealthyThreshold", self.unhealthy_threshold)?,
+            },
+        })
+    }
+}
+
+impl Http {
+    fn path(&self) -> Result<PathAndQuery, Invalid> {
+        let path = self.path.as_deref().unwrap_or("/");
+        path.parse()
+            .ok()
+            .filter(|_| path.starts_with('/'))
+            .ok_or_else(|| {
+                Invalid::new(
+                    "http.path",
+                    format!("{path:?}: must be the path of a URL and begin with '/'"),
+                )
+            })
+    }
+}
+
+fn time(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, Invalid> {
+    let Some(text) = text else { return Ok(default) };
+    let time = duration::parse(text).map_err(|problem| Invalid::new(key, problem))?;
+    if time.is_zero() || time > LONGEST {
+        return Err(Invalid::new(
+            key,
+            format!("{text}: must be more than 0 and at most 1h"),
+        ));
+    }
+    Ok(time)
+}
+
+fn threshold(key: &str, stated: Option<u32>) -> Result<u32, Invalid> {
+    match stated {
+        Some(0) => Err(Invalid::new(key, "0: must be at least 1")),
+        stated => Ok(stated.unwrap_or(1)),
+    }
+}

@@ -1,0 +1,277 @@
+//! Documents, good and bad.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    agent::{probe::Check, threshold::Thresholds},
+    model::WORKLOAD_LABEL,
+};
+
+fn parse(text: &str) -> DataplaneFile {
+    DataplaneFile::parse(text).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    match DataplaneFile::parse(text) {
+        Err(error) => error.to_string(),
+        Ok(file) => file.dataplane().unwrap_err().to_string(),
+    }
+}
+
+/// A file whose only inbound has these further lines.
+fn with_inbound(lines: &str) -> String {
+    let lines = lines.replace('\n', "\n      ");
+    format!(
+        "type: Dataplane\nmesh: default\nname: web-1\nnetworking:\n  address: 10.0.0.1\n  inbound:\n    - port: 80\n      {lines}\n"
+    )
+}
+
+fn probe(lines: &str) -> ProbeSpec {
+    let [Some(probe)] = &parse(&with_inbound(lines)).probes[..] else {
+        panic!("one probe expected")
+    };
+    probe.clone()
+}
+
+#[test]
+fn the_example_of_a_workload_is_read() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/dataplanes/demo-workload.yaml"
+    );
+    let file = DataplaneFile::read(Path::new(path)).unwrap();
+    let dataplane = file.dataplane().unwrap();
+    assert_eq!(dataplane.key.to_string(), "default/default/demo-workload-1");
+    assert_eq!(dataplane.workload.unwrap().as_str(), "demo-workload");
+    assert_eq!(dataplane.inbounds[0].port, 18080);
+    assert_eq!(dataplane.inbounds[0].tags.get("kuma.io/protocol"), Some("http"));
+    let probe = file.probes[0].clone().unwrap();
+    assert_eq!((probe.host.as_str(), probe.port), ("127.0.0.1", 8080));
+    assert_eq!(probe.check, Check::Tcp);
+    assert_eq!(
+        (probe.interval, probe.timeout),
+        (Duration::from_secs(1), Duration::from_millis(500))
+    );
+    assert_eq!(
+        probe.thresholds,
+        Thresholds {
+            healthy: 1,
+            unhealthy: 3
+        }
+    );
+}
+
+#[test]
+fn the_example_of_a_gateway_has_no_inbounds() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dataplanes/gateway.yaml");
+    let file = DataplaneFile::read(Path::new(path)).unwrap();
+    assert!(file.probes.is_empty());
+    let dataplane = file.dataplane().unwrap();
+    assert!(dataplane.inbounds.is_empty());
+    assert_eq!(dataplane.workload.unwrap().as_str(), "edge-gateway");
+}
+
+#[test]
+fn a_file_of_kumas_with_all_its_other_keys_is_read() {
+    let file = parse(
+        r#"
+type: Dataplane
+mesh: mesh-1
+name: "backend-1"
+creationTime: "0001-01-01T00:00:00Z"
+labels:
+  kuma.io/zone: east
+  k8s.kuma.io/namespace: shop
+  kuma.io/workload: backend
+networking:
+  address: 10.1.2.3
+  advertisedAddress: 192.0.2.7
+  admin: {port: 9902}
+  inbound:
+    - port: 11011
+      servicePort: 11012
+      name:
+      health: {ready: true}
+      state: Ready
+      tags: {kuma.io/service: backend, version: "2.0", env: production}
+      serviceProbe: {tcp: {}}
+    - port: 11013
+      tags: {kuma.io/service: backend-api}
+  outbound:
+    - {port: 33033, tags: {kuma.io/service: redis}}
+  transparentProxying: {redirectPortInbound: 15006, directAccessServices: ["*"]}
+metrics: {type: prometheus, conf: {path: /metrics}}
+probes: {port: 9000, endpoints: []}
+"#,
+    );
+    let dataplane = file.dataplane().unwrap();
+    assert_eq!(dataplane.key.to_string(), "mesh-1/shop/backend-1");
+    assert_eq!(dataplane.zone.unwrap().as_str(), "east");
+    assert_eq!(&*dataplane.address, "192.0.2.7");
+    assert!(dataplane.agent_version.starts_with("headcount/"));
+    assert_eq!(file.probes.len(), 2);
+    assert_eq!(file.probes[1], None);
+}
+
+#[test]
+fn the_caller_overrides_what_the_file_says() {
+    let mut file = parse(&with_inbound("name: http"));
+    file.spec.namespace = "shop".into();
+    file.spec.zone = "west".into();
+    file.spec.labels.insert(WORKLOAD_LABEL.into(), "web".into());
+    let dataplane = file.dataplane().unwrap();
+    assert_eq!(dataplane.workload_key().unwrap().to_string(), "shop/web");
+    assert_eq!(dataplane.zone.unwrap().as_str(), "west");
+}
+
+#[test]
+fn the_probe_goes_where_kuma_sends_the_traffic() {
+    let target = |lines: &str| {
+        let probe = probe(&format!("{lines}\nserviceProbe: {{}}"));
+        (probe.host, probe.port)
+    };
+    assert_eq!(target("name: a"), ("10.0.0.1".into(), 80));
+    assert_eq!(target("servicePort: 8080"), ("10.0.0.1".into(), 8080));
+    assert_eq!(target("address: 10.0.0.2"), ("10.0.0.2".into(), 80));
+    assert_eq!(
+        target("address: 10.0.0.2\nserviceAddress: ::1"),
+        ("::1".into(), 80)
+    );
+    let nowhere = with_inbound("serviceProbe: {tcp: {}}").replace("  address: 10.0.0.1\n", "");
+    assert_eq!(parse(&nowhere).probes[0].as_ref().unwrap().host, "127.0.0.1");
+}
+
+#[test]
+fn a_probe_without_numbers_has_kumas_defaults() {
+    let probe = probe("serviceProbe:\n  tcp: {}");
+    assert_eq!(
+        (probe.interval, probe.timeout),
+        (Duration::from_secs(1), Duration::from_secs(2))
+    );
+    assert_eq!(
+        probe.thresholds,
+        Thresholds {
+            healthy: 1,
+            unhealthy: 1
+        }
+    );
+}
+
+#[test]
+fn http_is_an_extension_with_a_path() {
+    let path = |lines: &str| match probe(lines).check {
+        Check::Http(path) => path.to_string(),
+        Check::Tcp => "tcp".to_owned(),
+    };
+    assert_eq!(
+        path("serviceProbe: {http: {path: /health?full=1}}"),
+        "/health?full=1"
+    );
+    assert_eq!(path("serviceProbe: {http: {}}"), "/");
+    assert_eq!(path("serviceProbe: {interval: 10s}"), "tcp");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_key_and_the_remedy() {
+    for (lines, expected) in [
+        (
+            "servicePort: 65536\nserviceProbe: {}",
+            "networking.inbound[0].servicePort: 65536: must be between",
+        ),
+        (
+            "serviceProbe: {interval: 0s}",
+            "networking.inbound[0].serviceProbe.interval: 0s: must be more than 0",
+        ),
+        (
+            "serviceProbe: {interval: 2h}",
+            "networking.inbound[0].serviceProbe.interval: 2h: must be more than 0",
+        ),
+        (
+            "serviceProbe: {timeout: ten}",
+            "networking.inbound[0].serviceProbe.timeout: \"ten\":",
+        ),
+        (
+            "serviceProbe: {healthyThreshold: 0}",
+            "networking.inbound[0].serviceProbe.healthyThreshold: 0:",
+        ),
+        (
+            "serviceProbe: {http: {path: health}}",
+            "networking.inbound[0].serviceProbe.http.path: \"health\":",
+        ),
+        (
+            "serviceProbe: {http: {path: 'a b'}}",
+            "networking.inbound[0].serviceProbe.http.path:",
+        ),
+        (
+            "serviceProbe: {tcp: {}, http: {}}",
+            "networking.inbound[0].serviceProbe: has both tcp and http",
+        ),
+        (
+            "tags: {'kuma.io/workload': Web}",
+            "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\"",
+        ),
+    ] {
+        let error = refusal(&with_inbound(lines));
+        assert!(error.starts_with(expected), "{lines}: {error}");
+    }
+}
+
+#[test]
+fn other_documents_are_refused_with_a_hint() {
+    for (text, expected) in [
+        (
+            "apiVersion: kuma.io/v1alpha1\nkind: Dataplane\nmetadata: {name: a}",
+            "kind: this is a Kubernetes resource",
+        ),
+        ("type: Mesh\nname: default", "type: \"Mesh\": must be Dataplane"),
+        ("mesh: default\nname: a", "networking: is required"),
+        (
+            "mesh: default\nname: a\nnetworking: {address: 10.0.0.1}",
+            "networking.inbound: is required",
+        ),
+        (
+            "mesh: m\nname: a\nnetworking: {gateway: {}, inbound: [{port: 1}]}",
+            "networking.inbound: a gateway has none",
+        ),
+        ("name: a\nnetworking: {gateway: {}}", "mesh: is required"),
+        ("mesh: default\nnetworking: {gateway: {}}", "name: is required"),
+        (
+            "mesh: m\nname: a\nnetworking: {gateway: {}, address: 'a\tb'}",
+            "networking.address: may not contain",
+        ),
+    ] {
+        let error = refusal(text);
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+    assert!(refusal("name: {{ name }}\nmesh: default").contains("fill them in"));
+    assert!(
+        refusal("networking: {inbound: [{port: eighty}]}").contains("port"),
+        "{}",
+        refusal("networking: {inbound: [{port: eighty}]}")
+    );
+    assert!(refusal(&"[".repeat(5000)).len() < 10_000);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_document_is_too_strange(
+        key in "(type|mesh|labels|networking|  inbound|  gateway)",
+        value in "[ -~\\n]{0,40}",
+        rest in ".{0,60}",
+    ) {
+        if let Ok(file) = DataplaneFile::parse(&format!("name: a\n{key}: {value}\n{rest}")) {
+            let _ = file.dataplane();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_goes_on_is_not_read_to_its_end() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), " ".repeat(1024 * 1024 + 1)).unwrap();
+    let error = DataplaneFile::read(file.path()).unwrap_err();
+    assert!(matches!(error, DataplaneFileError::TooLarge(_)), "{error}");
+    let missing = DataplaneFile::read(&file.path().with_extension("none")).unwrap_err();
+    assert!(missing.to_string().starts_with("can't read "), "{missing}");
+}

@@ -1,0 +1,38 @@
+//! The proxy's side: the agent registers one dataplane, probes what is behind
+//! it, reports its health, and comes back when the server was lost.
+//!
+//! ```text
+//!  Dataplane file --> DataplaneFile
+//!                      |         |
+//!                  dataplane   probes --> Monitor (one task per probe)
+//!                      |                     | watch: the newest health
+//!                      v                     v
+//!    run:  backoff --> Session  == hello, reports, goodbye ==> server
+//!             ^           |
+//!             '-- end <---'
+//! ```
+//!
+//! A [`Session`] needs neither a file nor probes: a load simulator runs
+//! thousands of them over few channels, with health of its own making.
+
+mod backoff;
+mod dataplane_file;
+mod end;
+mod endpoint;
+#[cfg(test)]
+mod fake;
+mod monitor;
+mod probe;
+mod reports;
+mod run;
+mod session;
+mod threshold;
+
+pub use dataplane_file::{DataplaneFile, DataplaneFileError};
+pub use end::SessionEnd;
+pub use endpoint::endpoint;
+pub use monitor::{Monitor, Probes};
+pub use probe::{Check, ProbeSpec};
+pub use run::{AgentConfig, AgentError, run};
+pub use session::{Session, SessionEvent};
+pub use threshold::Thresholds;
