@@ -1,6 +1,7 @@
 //! headcount
 pub mod app;
 pub mod changelog;
+pub mod cli;
 pub mod config;
 pub mod events;
 pub mod grpc;
