@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn the_server_can_ask_for_more() {
-        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(60)));
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_mins(1)));
         let status = Status::with_error_details(Code::ResourceExhausted, "", details);
-        assert_eq!(Backoff::default().after(&status), Duration::from_secs(60));
+        assert_eq!(Backoff::default().after(&status), Duration::from_mins(1));
     }
 }

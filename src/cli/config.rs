@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Arg, ArgMatches, Command, CommandFactory, Parser, parser::ValueSource};
+use clap::{Arg, ArgMatches, Command, Parser, parser::ValueSource};
 
 use super::{Failure, Problems, config_file::ConfigFile, problems::Origin};
 
@@ -25,29 +25,20 @@ const CONFIG: &str = "config";
 /// with the file stands in the [`Problems`], where the command adds its own.
 pub(super) fn parse<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<(C, Problems), Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let mut file_problems = Vec::new();
+    let mut problems = Problems::default();
     let mut file = ConfigFile::default();
     if let Some(path) = config_path(&args) {
-        file = ConfigFile::read(path, &mut file_problems);
-        file.keep_known(&keys(&C::command()), &mut file_problems);
+        file = ConfigFile::read(path, &mut problems);
+        file.keep_known(&keys(&C::command()), &mut problems);
     }
     let mut command = each_flag(C::command(), &mut |flag, long| with_sources(flag, long, &file));
     let parsed = command.try_get_matches_from_mut(args).and_then(|matches| {
         let cli = C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        Ok((cli, Problems::new(origins(&C::command(), &matches, &file))))
+        Ok((cli, origins(&C::command(), &matches, &file)))
     });
     match parsed {
-        Ok((cli, mut problems)) => {
-            file_problems
-                .into_iter()
-                .for_each(|problem| problems.note_text(problem));
-            Ok((cli, problems))
-        }
-        Err(error) if error.use_stderr() && !file_problems.is_empty() => {
-            let mut problems = Problems::default();
-            file_problems
-                .into_iter()
-                .for_each(|problem| problems.note_text(problem));
+        Ok((cli, origins)) => Ok((cli, problems.with_origins(origins))),
+        Err(error) if error.use_stderr() && !problems.is_empty() => {
             Err(Failure::Usage(format!("{problems}\n\n{}", error.render())))
         }
         Err(error) => Err(Failure::Clap(error)),

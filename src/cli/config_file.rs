@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::Problems;
 
 /// How alike (0 to 1, by Jaro) a key must be to be suggested; clap has the same.
 const ALIKE: f64 = 0.7;
@@ -26,68 +28,60 @@ enum Values {
 
 impl ConfigFile {
     /// Reads a file; what cannot be read is noted.
-    pub(super) fn read(path: PathBuf, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(path: PathBuf, problems: &mut Problems) -> Self {
         let text = fs::read_to_string(&path).map_err(|error| error.to_string());
         let tree = text.and_then(|text| parse(&text));
         let mut file = Self {
             path,
             values: BTreeMap::new(),
         };
+        let path = file.path.display();
         match tree {
-            Ok(tree) => file.flatten("", tree, problems),
-            Err(problem) => problems.push(format!("cannot read {}: {problem}", file.path.display())),
+            Ok(Value::Object(map)) => file.flatten("", map, problems),
+            Ok(Value::Null) => {} // an empty file
+            Ok(_) => problems.note_text(format!(
+                "{path}: must be a map, with a `key: value` for each setting"
+            )),
+            Err(problem) => problems.note_text(format!("cannot read {path}: {problem}")),
         }
         file
     }
 
-    fn flatten(&mut self, key: &str, node: Value, problems: &mut Vec<String>) {
-        let mut note = |problem| problems.push(format!("{}: {problem}", place(key, &self.path)));
-        match node {
-            Value::Object(map) => {
-                for (name, node) in map {
-                    let key = if key.is_empty() {
-                        name
-                    } else {
-                        format!("{key}.{name}")
-                    };
-                    self.flatten(&key, node, problems);
+    fn flatten(&mut self, parent: &str, map: Map<String, Value>, problems: &mut Problems) {
+        for (name, node) in map {
+            let key = if parent.is_empty() {
+                name
+            } else {
+                format!("{parent}.{name}")
+            };
+            match values(node) {
+                Ok(values) => drop(self.values.insert(key, values)),
+                Err(NoValues::Map(map)) => self.flatten(&key, map, problems),
+                Err(NoValues::Problem(problem)) => {
+                    problems.note_text(format!("{}: {problem}", place(&key, &self.path)));
                 }
-            }
-            Value::Null if key.is_empty() => {} // an empty file
-            _ if key.is_empty() => problems.push(format!(
-                "{}: must be a map, with one `key: value` for each setting",
-                self.path.display()
-            )),
-            Value::Null => note("has no value: give one, or remove the key"),
-            Value::Array(items) => match items.iter().map(scalar).collect() {
-                Some(items) => drop(self.values.insert(key.to_owned(), Values::List(items))),
-                None => note("a list may hold only texts, numbers, true and false"),
-            },
-            node => {
-                let text = scalar(&node).unwrap_or_default();
-                self.values.insert(key.to_owned(), Values::One([text]));
             }
         }
     }
 
     /// Removes, and notes, what no flag understands. `known` says of each key
     /// whether it takes a list.
-    pub(super) fn keep_known(&mut self, known: &BTreeMap<String, bool>, problems: &mut Vec<String>) {
+    pub(super) fn keep_known(&mut self, known: &BTreeMap<String, bool>, problems: &mut Problems) {
         let Self { path, values } = self;
-        values.retain(|key, values| match (known.get(key), values) {
-            (Some(false), Values::List(_)) => {
-                problems.push(format!("{}: takes one value, not a list", place(key, path)));
-                false
-            }
-            (Some(_), _) => true,
-            (None, _) => {
-                let remedy = match closest(key, known.keys()) {
-                    Some(other) => format!("did you mean {other}?"),
-                    None => "keys are the names of flags in camelCase, such as `server`".to_owned(),
-                };
-                problems.push(format!("{}: no flag has this key; {remedy}", place(key, path)));
-                false
-            }
+        values.retain(|key, values| {
+            let problem = match (known.get(key), values) {
+                (Some(true), _) | (Some(false), Values::One(_)) => return true,
+                (Some(false), Values::List(_)) => "takes one value, not a list".to_owned(),
+                (None, _) => match closest(key, known.keys()) {
+                    Some(other) => format!("no flag has this key; did you mean {other}?"),
+                    None => {
+                        "no flag has this key; keys are the names of flags in camelCase, such as `server`"
+                            .to_owned()
+                    }
+                },
+            };
+            problems.note_text(format!("{}: {problem}", place(key, path)));
+            false
         });
     }
 
@@ -111,6 +105,27 @@ fn place(key: &str, path: &Path) -> String {
 
 fn parse(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string().replace('\n', "\n    "))
+}
+
+/// Why a node has no values.
+enum NoValues {
+    /// It has keys of its own.
+    Map(Map<String, Value>),
+    Problem(&'static str),
+}
+
+fn values(node: Value) -> Result<Values, NoValues> {
+    match node {
+        Value::Object(map) => Err(NoValues::Map(map)),
+        Value::Null => Err(NoValues::Problem("has no value: give one, or remove the key")),
+        Value::Array(items) => match items.iter().map(scalar).collect() {
+            Some(items) => Ok(Values::List(items)),
+            None => Err(NoValues::Problem(
+                "a list may hold only texts, numbers, true and false",
+            )),
+        },
+        scalar_node => Ok(Values::One([scalar(&scalar_node).unwrap_or_default()])),
+    }
 }
 
 fn scalar(node: &Value) -> Option<String> {

@@ -1,6 +1,6 @@
 use std::{io::Write as _, net::SocketAddr};
 
-use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Subcommand, ValueEnum};
 use tempfile::NamedTempFile;
 
 use super::*;
@@ -17,7 +17,7 @@ struct Demo {
 
 #[derive(Subcommand, Debug)]
 enum DemoCommand {
-    Serve(Serve),
+    Serve(Box<Serve>),
     Other(Other),
 }
 
@@ -69,7 +69,7 @@ fn read(file: Option<&NamedTempFile>, args: &[&str]) -> Result<(Serve, Problems)
         .chain(config.as_deref());
     let (demo, problems) = parse::<Demo>(args.map(OsString::from))?;
     match demo.command {
-        DemoCommand::Serve(serve) => Ok((serve, problems)),
+        DemoCommand::Serve(serve) => Ok((*serve, problems)),
         DemoCommand::Other(_) => unreachable!(),
     }
 }

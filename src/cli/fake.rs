@@ -186,12 +186,10 @@ pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
 }
 
-fn five_minutes_ago() -> Option<Timestamp> {
-    Some(Timestamp {
-        seconds: NOW - 300,
-        nanos: 0,
-    })
-}
+const FIVE_MINUTES_AGO: Option<Timestamp> = Some(Timestamp {
+    seconds: NOW - 300,
+    nanos: 0,
+});
 
 /// A Workload all of whose proxies are healthy.
 pub(super) fn workload(name: &str, proxies: u32) -> proto::Workload {
@@ -206,11 +204,11 @@ pub(super) fn workload(name: &str, proxies: u32) -> proto::Workload {
         mesh: "default".into(),
         uid: format!("uid-of-{name}"),
         labels: [("kuma.io/mesh".to_owned(), "default".to_owned())].into(),
-        creation_time: five_minutes_ago(),
+        creation_time: FIVE_MINUTES_AGO,
         revision: 7,
         status: Some(proto::WorkloadStatus {
             dataplane_proxies: Some(counts),
-            last_transition_time: five_minutes_ago(),
+            last_transition_time: FIVE_MINUTES_AGO,
         }),
     }
 }
@@ -263,7 +261,7 @@ pub(super) fn dataplane(name: &str) -> proto::DataplaneOverview {
                 state: ready,
             }],
         }),
-        last_transition_time: five_minutes_ago(),
+        last_transition_time: FIVE_MINUTES_AGO,
         agent_version: "1.0.0".into(),
         session_id: "s1".into(),
     }
@@ -282,7 +280,7 @@ pub(super) fn event(uid: &str, count: u64, message: &str) -> proto::Event {
             ..proto::WorkloadRef::default()
         }),
         count,
-        first_time: five_minutes_ago(),
-        last_time: five_minutes_ago(),
+        first_time: FIVE_MINUTES_AGO,
+        last_time: FIVE_MINUTES_AGO,
     }
 }

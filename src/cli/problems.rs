@@ -25,12 +25,9 @@ pub(super) struct Origin {
 }
 
 impl Problems {
-    /// A collector that can say of each flag where its value comes from.
-    pub(super) fn new(origins: BTreeMap<String, Origin>) -> Self {
-        Self {
-            origins,
-            lines: Vec::new(),
-        }
+    /// From now on, says of each flag where its value comes from.
+    pub(super) fn with_origins(self, origins: BTreeMap<String, Origin>) -> Self {
+        Self { origins, ..self }
     }
 
     /// Takes the value of the flag `name` (without dashes), or notes what is

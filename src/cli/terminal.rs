@@ -50,9 +50,9 @@ fn escape(text: &str, replace: impl Fn(char, &mut String)) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if is_hidden(c) {
-            replace(c, &mut shown)
+            replace(c, &mut shown);
         } else {
-            shown.push(c)
+            shown.push(c);
         }
     }
     Cow::Owned(shown)

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest the server lets one request wait; a longer wait asks again.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3600);
+const LONGEST_REQUEST: Duration = Duration::from_hours(1);
 /// The server ends the wait, and its answer has the numbers; only if it does not
 /// come within this time do we.
 const GRACE: Duration = Duration::from_secs(5);

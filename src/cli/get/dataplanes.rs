@@ -56,7 +56,7 @@ impl DataplanesArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let name = self.name.clone();
+        let name = self.name.clone().unwrap_or_default();
         let Query {
             target,
             request,
@@ -67,10 +67,10 @@ impl DataplanesArgs {
         let mut dataplanes = list(&client, request)
             .await
             .map_err(|status| client.explain(&status))?;
-        let Some(name) = name else {
+        if name.is_empty() {
             print_list(&dataplanes, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
-        };
+        }
         dataplanes.retain(|overview| overview.dataplane.as_ref().is_some_and(|it| it.name == name));
         match dataplanes.as_slice() {
             [] => {
@@ -85,12 +85,13 @@ impl DataplanesArgs {
     }
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
-        let scope = self.namespace.check(self.name.as_ref(), &mut problems);
+        let scope = self
+            .namespace
+            .check(&self.name.unwrap_or_default(), &mut problems);
         let selection = self.selection.check(&mut problems);
         let format = self.output.check(&mut problems);
         let target = self.client.check(&mut problems);
-        let (Some(scope), Some(selection), Some(format), Some(target)) = (scope, selection, format, target)
-        else {
+        let (Some(scope), Some(format), Some(target)) = (scope, format, target) else {
             return Err(problems.into());
         };
         problems.finish()?;

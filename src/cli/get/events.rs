@@ -83,7 +83,7 @@ impl EventsArgs {
     }
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
-        let scope = self.namespace.check(None, &mut problems);
+        let scope = self.namespace.check("", &mut problems);
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
         let target = self.client.check(&mut problems);

@@ -43,35 +43,37 @@ pub(super) struct Selection {
 }
 
 impl NamespaceArgs {
-    /// The scope, or problems. A NAME is looked for in one namespace.
-    pub(super) fn check(self, name: Option<&String>, problems: &mut Problems) -> Option<Scope> {
+    /// The scope, or problems. A name, unless it is empty, is looked for in one
+    /// namespace.
+    pub(super) fn check(self, name: &str, problems: &mut Problems) -> Option<Scope> {
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
-        match (problems.take("all-namespaces", self.all_namespaces)?, name) {
-            (true, Some(name)) => {
-                let problem =
-                    format!("{name:?} is looked for in one namespace: use -n, or leave the name out");
-                problems.note("all-namespaces", &problem);
-                None
-            }
-            (true, None) => Some(Scope(None)),
-            (false, _) => Some(Scope(Some(namespace?))),
+        let all = problems.take("all-namespaces", self.all_namespaces)?;
+        if all && !name.is_empty() {
+            let problem = format!("{name:?} is looked for in one namespace: use -n, or leave the name out");
+            problems.note("all-namespaces", &problem);
+            return None;
+        }
+        if all {
+            Some(Scope(None))
+        } else {
+            Some(Scope(Some(namespace?)))
         }
     }
 }
 
 impl SelectionArgs {
-    /// The selection, or problems.
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Selection> {
+    /// The selection; what is wrong with it is noted.
+    pub(super) fn check(self, problems: &mut Problems) -> Selection {
         let mesh = self
             .mesh
             .filter(|mesh| !mesh.is_empty())
             .map(|mesh| MeshName::parse("mesh", &mesh));
         let mesh = mesh.and_then(|mesh| problems.take_checked("mesh", mesh));
         let selector = problems.take_optional("selector", self.selector);
-        Some(Selection {
+        Selection {
             mesh: mesh.map(|mesh| mesh.to_string()).unwrap_or_default(),
             selector: selector.map(|selector| selector.to_string()).unwrap_or_default(),
-        })
+        }
     }
 }
 

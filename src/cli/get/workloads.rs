@@ -22,6 +22,7 @@ use crate::{
         GetWorkloadRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse, Workload,
         WorkloadFilter,
     },
+    wire,
 };
 
 /// How often a listing starts over when changes overtake it; by then a busy
@@ -96,49 +97,39 @@ impl WorkloadsArgs {
             print_list(&workloads, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
         }
-        match get(&client, &filter)
+        let found = get(&client, &filter)
             .await
-            .map_err(|status| client.explain(&status))?
-        {
-            Some(workload) => {
-                print_one(&workload, format, terminal)?;
-                Ok(Outcome::Success)
-            }
-            None => {
-                terminal.remark(format_args!(
-                    "workload {:?} not found{}",
-                    filter.name,
-                    scope.place()
-                ))?;
-                Ok(Outcome::No)
-            }
-        }
+            .map_err(|status| client.explain(&status))?;
+        let Some(workload) = found else {
+            terminal.remark(format_args!(
+                "workload {:?} not found{}",
+                filter.name,
+                scope.place()
+            ))?;
+            return Ok(Outcome::No);
+        };
+        print_one(&workload, format, terminal)?;
+        Ok(Outcome::Success)
     }
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
-        let problems_ref = &mut problems;
-        if let Some(Err(invalid)) = self
-            .name
-            .as_ref()
-            .map(|name| WorkloadName::parse_kubernetes("NAME", name))
-        {
-            problems_ref.note_text(invalid.to_string());
+        let name = self.name.unwrap_or_default();
+        if let Err(invalid) = wire::optional(&name, |name| WorkloadName::parse_kubernetes("NAME", name)) {
+            problems.note_text(invalid.to_string());
         }
-        let scope = self.namespace.check(self.name.as_ref(), problems_ref);
-        let selection = self.selection.check(problems_ref);
-        let format = self.output.check(problems_ref);
-        let watch = problems_ref.take("watch", self.watch);
-        let target = self.client.check(problems_ref);
-        let (Some(scope), Some(selection), Some(format), Some(watch), Some(target)) =
-            (scope, selection, format, watch, target)
-        else {
+        let scope = self.namespace.check(&name, &mut problems);
+        let selection = self.selection.check(&mut problems);
+        let format = self.output.check(&mut problems);
+        let watch = problems.take("watch", self.watch);
+        let target = self.client.check(&mut problems);
+        let (Some(scope), Some(format), Some(watch), Some(target)) = (scope, format, watch, target) else {
             return Err(problems.into());
         };
         problems.finish()?;
         let filter = WorkloadFilter {
             mesh: selection.mesh,
             namespace: scope.namespace(),
-            name: self.name.unwrap_or_default(),
+            name,
             label_selector: selection.selector,
         };
         Ok(Query {

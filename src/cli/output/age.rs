@@ -19,18 +19,20 @@ pub(super) fn age(since: Option<&Timestamp>, now: SystemTime) -> String {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let seconds = now.saturating_sub(since.seconds);
+    if seconds < -1 {
+        // The server's clock may be a little ahead of ours; this is an error.
+        return "<invalid>".to_owned();
+    }
+    let seconds = seconds.max(0);
     match seconds {
-        // The server's clock may be a little ahead of ours; more is an error.
-        ..-1 => "<invalid>".to_owned(),
-        -1..0 => "0s".to_owned(),
-        0..120 => format!("{seconds}s"),
-        ..600 => two(seconds, MINUTE, "m", 1, "s"),
-        ..10_800 => format!("{}m", seconds / MINUTE),
-        ..28_800 => two(seconds, HOUR, "h", MINUTE, "m"),
-        ..172_800 => format!("{}h", seconds / HOUR),
-        ..691_200 => two(seconds, DAY, "d", HOUR, "h"),
-        ..63_072_000 => format!("{}d", seconds / DAY),
-        ..252_288_000 => two(seconds, YEAR, "y", DAY, "d"),
+        ..120 => format!("{seconds}s"),
+        120..600 => two(seconds, MINUTE, "m", 1, "s"),
+        600..10_800 => format!("{}m", seconds / MINUTE),
+        10_800..28_800 => two(seconds, HOUR, "h", MINUTE, "m"),
+        28_800..172_800 => format!("{}h", seconds / HOUR),
+        172_800..691_200 => two(seconds, DAY, "d", HOUR, "h"),
+        691_200..63_072_000 => format!("{}d", seconds / DAY),
+        63_072_000..252_288_000 => two(seconds, YEAR, "y", DAY, "d"),
         _ => format!("{}y", seconds / YEAR),
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use serde::Serialize;
 
 use super::{age::age, show::Show};
-use crate::proto::{DataplaneOverview, HealthState, Inbound};
+use crate::proto::{DataplaneOverview, HealthReport, HealthState, Inbound, InboundHealth};
 
 impl Show for DataplaneOverview {
     const PLURAL: &'static str = "dataplanes";
@@ -59,7 +59,7 @@ fn state(overview: &DataplaneOverview, port: u32) -> HealthState {
     inbounds
         .into_iter()
         .find(|inbound| inbound.port == port)
-        .map_or(HealthState::Unspecified, |i| i.state())
+        .map_or(HealthState::Unspecified, InboundHealth::state)
 }
 
 fn word(state: HealthState) -> &'static str {
@@ -129,7 +129,7 @@ impl<'a> DataplaneResource<'a> {
         let proxy = overview
             .health
             .as_ref()
-            .map_or(HealthState::Unspecified, |health| health.proxy());
+            .map_or(HealthState::Unspecified, HealthReport::proxy);
         Some(Self {
             r#type: "Dataplane",
             mesh: &dataplane.mesh,
