@@ -2,6 +2,7 @@
 pub mod agent;
 pub mod app;
 pub mod changelog;
+pub mod cli;
 pub mod config;
 pub mod events;
 pub mod grpc;

@@ -1,1 +1,24 @@
-fn main() {}
+//! `headcount`, the command: read what is asked, do it, say how it went.
+
+use std::{
+    env,
+    io::{self, BufWriter},
+    process::ExitCode,
+};
+
+use headcount::cli::{self, Terminal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // A line-buffered stdout would make one system call for each row.
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut err = io::stderr();
+    let mut terminal = Terminal {
+        out: &mut out,
+        err: &mut err,
+    };
+    match cli::run(env::args_os(), &mut terminal).await {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Following a stream for as long as the user stays, whatever the server does.
+
+use std::{convert::Infallible, io};
+
+use tonic::{Status, Streaming};
+
+use crate::cli::{
+    Failure, Terminal,
+    backoff::Backoff,
+    client::{Client, is_passing},
+    terminal::visible,
+};
+
+/// Something to follow.
+pub(super) trait Feed {
+    /// What the server sends.
+    type Message;
+
+    /// Opens a stream that goes on from what has been handled.
+    async fn open(&mut self, client: &Client) -> Result<Streaming<Self::Message>, Status>;
+
+    /// Handles a message. What a stream that ends leaves unfinished must be
+    /// forgotten by the next [`Feed::open`].
+    fn handle(&mut self, message: Self::Message, terminal: &mut Terminal<'_>) -> io::Result<()>;
+}
+
+/// Follows a feed. A server that cannot be asked at all is a failure; one that
+/// goes away later is waited for.
+pub(super) async fn follow(
+    client: &Client,
+    mut feed: impl Feed,
+    terminal: &mut Terminal<'_>,
+) -> Result<Infallible, Failure> {
+    let mut stream = feed
+        .open(client)
+        .await
+        .map_err(|status| client.explain(&status))?;
+    loop {
+        let end = loop {
+            match stream.message().await {
+                Ok(Some(message)) => feed.handle(message, terminal)?,
+                Ok(None) => break Status::unavailable("the server ended the watch"),
+                Err(status) => break status,
+            }
+        };
+        stream = reopen(client, &mut feed, end, terminal).await?;
+    }
+}
+
+/// Opens the stream anew, with growing delays, until the server is back.
+async fn reopen<F: Feed>(
+    client: &Client,
+    feed: &mut F,
+    mut end: Status,
+    terminal: &mut Terminal<'_>,
+) -> Result<Streaming<F::Message>, Failure> {
+    let mut backoff = Backoff::default();
+    terminal.remark(format_args!(
+        "watch interrupted ({}); reconnecting",
+        visible(end.message())
+    ))?;
+    loop {
+        if !is_passing(&end) {
+            return Err(client.explain(&end));
+        }
+        tokio::time::sleep(backoff.after(&end)).await;
+        match feed.open(client).await {
+            Ok(stream) => {
+                terminal.remark("reconnected")?;
+                return Ok(stream);
+            }
+            Err(status) => end = status,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `headcount get`: what there is, now or for as long as one watches.
+
+mod dataplanes;
+mod events;
+mod fold;
+mod follow;
+mod scope;
+mod workloads;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
+
+/// Show workloads, dataplane proxies or events
+///
+/// Shows what the server knows at this moment as a table, or as JSON or YAML in
+/// the shape of Kuma's resources. With `--watch`, goes on to show every change.
+#[derive(Args, Debug)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct GetArgs {
+    #[command(subcommand)]
+    resource: Resource,
+}
+
+#[derive(Subcommand, Debug)]
+enum Resource {
+    #[command(visible_aliases = ["workload", "wl"])]
+    Workloads(workloads::WorkloadsArgs),
+    #[command(visible_aliases = ["dataplane", "dp"])]
+    Dataplanes(dataplanes::DataplanesArgs),
+    #[command(visible_aliases = ["event", "ev"])]
+    Events(events::EventsArgs),
+}
+
+impl GetArgs {
+    /// Asks the server and prints the answer.
+    pub(super) async fn run(
+        self,
+        problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
+        match self.resource {
+            Resource::Workloads(args) => args.run(problems, terminal).await,
+            Resource::Dataplanes(args) => args.run(problems, terminal).await,
+            Resource::Events(args) => args.run(problems, terminal).await,
+        }
+    }
+}
+
+/// How to print.
+#[derive(Args, Debug)]
+struct OutputArgs {
+    /// How to print the answer
+    #[arg(short, long, value_name = "FORMAT", value_parser = choice::<Format>(), default_value = "table")]
+    output: Parsed<Format>,
+}
+
+impl OutputArgs {
+    fn check(self, problems: &mut Problems) -> Option<Format> {
+        problems.take("output", self.output)
+    }
+}

@@ -1,0 +1,108 @@
+//! The command line: what a person or a script says, and what they hear.
+//!
+//! ```text
+//! argv, HEADCOUNT_*, --config FILE
+//!        │ config        one rule names all three; precedence is clap's
+//!        ▼
+//!  Cli + Problems        values are `Parsed`: nothing stops at the first error
+//!        │ <command>.rs  takes its values, or reports all that is wrong
+//!        ▼
+//!  Outcome | Failure     typed; only `main` knows exit codes
+//! ```
+//!
+//! Commands write to a [`Terminal`], so tests read what a person would.
+
+mod backoff;
+mod client;
+mod completions;
+mod config;
+mod config_file;
+mod get;
+mod outcome;
+mod output;
+mod parsed;
+mod problems;
+mod server_url;
+mod terminal;
+mod wait;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+pub use outcome::{Failure, Outcome};
+pub use output::Format;
+pub use parsed::{Parsed, choice};
+pub use problems::Problems;
+pub use terminal::Terminal;
+
+/// Counts dataplane proxies per workload
+///
+/// headcount always knows, per workload, how many dataplane proxies are
+/// registered, connected and healthy, and tells every watcher the moment that
+/// changes.
+#[derive(Parser, Debug)]
+#[command(
+    name = "headcount",
+    version,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  headcount get workloads -A                   the head count of every workload
+  headcount get workloads -w                   and every change from now on
+  headcount wait workload web --healthy 3      for deploy scripts
+
+Configuration:
+  Each flag, such as --request-timeout, is also an environment variable,
+  HEADCOUNT_REQUEST_TIMEOUT, and a key of the --config file (YAML),
+  requestTimeout. The flag goes before the variable, the variable before the
+  file, the file before the default.
+
+Exit codes:
+  0    success, or the answer is yes
+  1    the answer is no: a wait timed out, or what was named is not there
+  2    the server could not be reached, or it failed
+  64   the command line or the configuration is wrong
+  130  ended by Ctrl-C"
+)]
+pub struct Cli {
+    /// A YAML file with values for flags
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Get(get::GetArgs),
+    Wait(wait::WaitArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Parses a command line and does what it says.
+pub async fn run(
+    args: impl IntoIterator<Item = OsString>,
+    terminal: &mut Terminal<'_>,
+) -> Result<Outcome, Failure> {
+    let (cli, problems) = config::parse::<Cli>(args)?;
+    match cli.command {
+        Command::Get(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
+        // Needs no configuration, so none can keep it from working.
+        Command::Completions(args) => args.run(terminal),
+    }
+}
+
+/// Lets Ctrl-C end a command that has nothing to tidy up.
+async fn interruptible(command: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+    tokio::select! {
+        ended = command => ended,
+        Ok(()) = tokio::signal::ctrl_c() => Ok(Outcome::Interrupted),
+    }
+}

@@ -1,0 +1,215 @@
+//! Workloads, as rows and as the resource Kuma's documentation shows.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use super::{age::age, show::Show};
+use crate::{
+    model::{MESH_LABEL, ZONE_LABEL},
+    proto,
+};
+
+impl Show for proto::Workload {
+    const PLURAL: &'static str = "workloads";
+    const HEADER: &'static [&'static str] = &[
+        "NAMESPACE",
+        "NAME",
+        "MESH",
+        "CONNECTED",
+        "HEALTHY",
+        "TOTAL",
+        "AGE",
+        "ZONE",
+        "REVISION",
+        "LAST-CHANGE",
+        "UID",
+    ];
+    const NARROW: usize = 7;
+
+    fn row(&self, now: SystemTime) -> Vec<String> {
+        let counts = counts(self);
+        let changed = self
+            .status
+            .as_ref()
+            .and_then(|status| status.last_transition_time.as_ref());
+        vec![
+            self.namespace.clone(),
+            self.name.clone(),
+            self.mesh.clone(),
+            counts.connected.to_string(),
+            counts.healthy.to_string(),
+            counts.total.to_string(),
+            age(self.creation_time.as_ref(), now),
+            self.labels.get(ZONE_LABEL).cloned().unwrap_or_default(),
+            self.revision.to_string(),
+            age(changed, now),
+            self.uid.clone(),
+        ]
+    }
+
+    /// No numbers, and a mark for its age.
+    fn deleted_row(&self, now: SystemTime) -> Vec<String> {
+        let mark = |(heading, cell): (&&str, String)| match *heading {
+            "CONNECTED" | "HEALTHY" | "TOTAL" | "LAST-CHANGE" => "-".to_owned(),
+            "AGE" => "<deleted>".to_owned(),
+            _ => cell,
+        };
+        Self::HEADER.iter().zip(self.row(now)).map(mark).collect()
+    }
+
+    fn resource(&self) -> impl Serialize {
+        WorkloadResource::new(self)
+    }
+}
+
+/// The numbers; all 0 where none are given.
+pub(crate) fn counts(workload: &proto::Workload) -> proto::DataplaneProxies {
+    workload
+        .status
+        .as_ref()
+        .and_then(|status| status.dataplane_proxies)
+        .unwrap_or_default()
+}
+
+/// The resource, word for word in the shape of Kuma's documentation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkloadResource<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata<'a>,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Debug, Serialize)]
+struct Metadata<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    #[serde(serialize_with = "mesh_first")]
+    labels: &'a BTreeMap<String, String>,
+}
+
+/// A Workload has nothing to specify: all of it is observed.
+#[derive(Debug, Serialize)]
+struct Spec {}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    dataplane_proxies: DataplaneProxies,
+}
+
+#[derive(Debug, Serialize)]
+struct DataplaneProxies {
+    connected: u32,
+    healthy: u32,
+    total: u32,
+}
+
+impl<'a> WorkloadResource<'a> {
+    fn new(workload: &'a proto::Workload) -> Self {
+        let proto::DataplaneProxies {
+            connected,
+            healthy,
+            total,
+        } = counts(workload);
+        Self {
+            api_version: "kuma.io/v1alpha1",
+            kind: "Workload",
+            metadata: Metadata {
+                name: &workload.name,
+                namespace: &workload.namespace,
+                labels: &workload.labels,
+            },
+            spec: Spec {},
+            status: Status {
+                dataplane_proxies: DataplaneProxies {
+                    connected,
+                    healthy,
+                    total,
+                },
+            },
+        }
+    }
+}
+
+/// The mesh, which the documentation has first, then the others by name.
+fn mesh_first<S: Serializer>(labels: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let others = labels.iter().filter(|(key, _)| *key != MESH_LABEL);
+    serializer.collect_map(labels.get_key_value(MESH_LABEL).into_iter().chain(others))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{
+        fake,
+        output::{Format, document::document},
+    };
+
+    /// The example of the documentation, with the indentation kubectl prints.
+    const DOCUMENTED: &str = "\
+apiVersion: kuma.io/v1alpha1
+kind: Workload
+metadata:
+  name: demo-workload
+  namespace: default
+  labels:
+    kuma.io/mesh: default
+    kuma.io/managed-by: k8s-controller
+spec: {}
+status:
+  dataplaneProxies:
+    connected: 3
+    healthy: 3
+    total: 3
+";
+
+    fn demo() -> proto::Workload {
+        let labels = [
+            ("kuma.io/mesh", "default"),
+            ("kuma.io/managed-by", "k8s-controller"),
+        ];
+        proto::Workload {
+            labels: labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..fake::workload("demo-workload", 3)
+        }
+    }
+
+    #[test]
+    fn yaml_is_the_documented_text_byte_for_byte() {
+        assert_eq!(document(Format::Yaml, &demo().resource()), DOCUMENTED);
+    }
+
+    #[test]
+    fn json_is_the_same_resource() {
+        let json = document(Format::Json, &demo().resource());
+        assert!(
+            json.starts_with("{\n    \"apiVersion\": \"kuma.io/v1alpha1\",\n    \"kind\": \"Workload\",\n"),
+            "{json}"
+        );
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let yaml: serde_json::Value = serde_saphyr::from_str(DOCUMENTED).unwrap();
+        assert_eq!(json, yaml);
+    }
+
+    #[test]
+    fn rows_have_a_cell_for_each_heading() {
+        let now = fake::now();
+        let row = demo().row(now);
+        assert_eq!(row.len(), proto::Workload::HEADER.len());
+        assert_eq!(
+            row[..7],
+            ["default", "demo-workload", "default", "3", "3", "3", "5m"]
+        );
+        let gone = demo().deleted_row(now);
+        assert_eq!(
+            gone[..7],
+            ["default", "demo-workload", "default", "-", "-", "-", "<deleted>"]
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Values of flags, so that all that are wrong can be reported at once.
+//!
+//! clap stops at the first value that does not parse. A [`Parsed`] always
+//! parses; what is wrong with it comes to light in [`Problems::take`]:
+//!
+//! ```
+//! use headcount::cli::{Failure, Parsed, Problems};
+//!
+//! struct Args {
+//!     http_addr: Parsed<std::net::SocketAddr>,
+//!     retention: Parsed<humantime::Duration>,
+//! }
+//!
+//! # fn check(args: Args, mut problems: Problems) -> Result<(), Failure> {
+//! let http_addr = problems.take("http-addr", args.http_addr);
+//! let retention = problems.take("retention", args.retention);
+//! let (Some(http_addr), Some(retention)) = (http_addr, retention) else {
+//!     return Err(problems.into());
+//! };
+//! problems.finish()?; // what was wrong elsewhere, such as in the file
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{convert::Infallible, ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
+
+use clap::{
+    Arg, Command, ValueEnum,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
+
+/// A value, or the text that is none and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed<T>(Result<T, (String, String)>);
+
+impl<T> Parsed<T> {
+    /// The value, or the text and its problem.
+    pub fn into_result(self) -> Result<T, (String, String)> {
+        self.0
+    }
+}
+
+impl<T: FromStr<Err: Display>> FromStr for Parsed<T> {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.parse().map_err(|problem: T::Err| {
+            (text.to_owned(), problem.to_string())
+        })))
+    }
+}
+
+/// Parses a value of an enum without ever failing, and still tells help and
+/// completions which values there are:
+/// `#[arg(long, value_parser = choice::<Format>())] output: Parsed<Format>`.
+pub fn choice<T: ValueEnum + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = Parsed<T>> {
+    Choice(PhantomData)
+}
+
+struct Choice<T>(PhantomData<fn() -> T>);
+
+impl<T> Clone for Choice<T> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: ValueEnum + Clone + Send + Sync + 'static> TypedValueParser for Choice<T> {
+    type Value = Parsed<T>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Parsed<T>, clap::Error> {
+        let text = StringValueParser::new().parse_ref(command, arg, value)?;
+        Ok(Parsed(T::from_str(&text, false).map_err(|_| {
+            let names: Vec<_> = values::<T>().map(|value| value.get_name().to_owned()).collect();
+            (text, format!("must be one of {}", names.join(", ")))
+        })))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(values::<T>()))
+    }
+}
+
+fn values<T: ValueEnum + 'static>() -> impl Iterator<Item = PossibleValue> {
+    T::value_variants()
+        .iter()
+        .filter_map(ValueEnum::to_possible_value)
+}

@@ -1,0 +1,103 @@
+//! Where a server is, as people write it.
+
+use std::{fmt, str::FromStr};
+
+use http::Uri;
+
+/// Where `headcount serve` listens for gRPC unless told otherwise.
+const DEFAULT_PORT: u16 = 7100;
+
+/// The address of a server: `http://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerUrl(Uri);
+
+impl ServerUrl {
+    /// As a URI with scheme, host and port.
+    pub(super) fn uri(&self) -> Uri {
+        self.0.clone()
+    }
+}
+
+/// Takes `http://host:port`, `host:port` and `host`.
+impl FromStr for ServerUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = |problem: &str| format!("{problem}; write http://HOST:PORT or HOST:PORT");
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        match scheme {
+            "http" => {}
+            "https" => return Err(expected("TLS is not supported yet")),
+            _ => return Err(expected("the scheme must be http")),
+        }
+        let uri: Uri = format!("http://{rest}")
+            .parse()
+            .map_err(|problem| expected(&format!("is no URL ({problem})")))?;
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(expected("may have no path"));
+        }
+        let authority = uri
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .unwrap_or_default();
+        if uri.host().is_none_or(str::is_empty) || authority.contains('@') {
+            return Err(expected("needs a host, and only that"));
+        }
+        if uri.port_u16().is_some() {
+            return Ok(Self(uri));
+        }
+        // What stands behind the brackets of an IPv6 address, if it is one.
+        if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+            return Err(expected("the port must be between 0 and 65535"));
+        }
+        format!("http://{authority}:{DEFAULT_PORT}")
+            .parse()
+            .map(Self)
+            .map_err(|_| expected("is no URL"))
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_string().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_may_leave_out_scheme_and_port() {
+        for (text, url) in [
+            ("http://127.0.0.1:7100", "http://127.0.0.1:7100"),
+            ("http://example.com:80/", "http://example.com:80"),
+            ("localhost:9000", "http://localhost:9000"),
+            ("headcount.mesh.svc", "http://headcount.mesh.svc:7100"),
+            ("[::1]:7100", "http://[::1]:7100"),
+            ("[::1]", "http://[::1]:7100"),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().unwrap().to_string(), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_with_a_remedy() {
+        for (text, problem) in [
+            ("", "is no URL"),
+            ("https://example.com", "TLS is not supported yet"),
+            ("ftp://example.com", "the scheme must be http"),
+            ("http://example.com/path", "may have no path"),
+            ("http://user@example.com", "needs a host"),
+            ("host:99999", "the port must be"),
+            ("host:", "the port must be"),
+            ("a b", "is no URL"),
+        ] {
+            let error = text.parse::<ServerUrl>().unwrap_err();
+            assert!(
+                error.contains(problem) && error.contains("HOST:PORT"),
+                "{text}: {error}"
+            );
+        }
+    }
+}
