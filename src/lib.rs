@@ -11,4 +11,7 @@ pub mod metrics;
 pub mod model;
 pub mod proto;
 pub mod registry;
+pub mod signals;
+pub mod simulate;
+pub mod telemetry;
 pub mod wire;

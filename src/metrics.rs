@@ -133,6 +133,11 @@ impl SessionMetrics {
     }
 }
 
+/// 50 us, where a quick watcher is, to 15 s, where a reader hardly reads.
+const DELIVERY_SECONDS: [f64; 12] = [
+    0.00005, 0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5, 5.0, 15.0,
+];
+
 /// How fast changes reach watchers.
 #[derive(Debug, Clone)]
 pub struct DeliveryMetrics {
@@ -146,8 +151,8 @@ impl DeliveryMetrics {
             "From the stamping of a change to handing it to a watcher's transport; one sample per message, of its \
              oldest change.",
         );
-        // 50 us, where a quick watcher is, to 26 s, where a reader hardly reads.
-        let seconds = Histogram::with_opts(opts.buckets(prometheus::exponential_buckets(50e-6, 3.0, 13)?))?;
+        let opts = opts.buckets(DELIVERY_SECONDS.to_vec());
+        let seconds = Histogram::with_opts(opts)?;
         Ok(Self { seconds })
     }
 

@@ -12,17 +12,22 @@
 //!
 //! Commands write to a [`Terminal`], so tests read what a person would.
 
+mod agent;
 mod backoff;
 mod client;
 mod completions;
 mod config;
 mod config_file;
 mod get;
+mod log;
 mod outcome;
 mod output;
 mod parsed;
+mod period;
 mod problems;
+mod serve;
 mod server_url;
+mod simulate;
 mod terminal;
 mod wait;
 
@@ -53,6 +58,8 @@ pub use terminal::Terminal;
     propagate_version = true,
     after_help = "\
 Examples:
+  headcount serve --demo                       a server with simulated proxies, to look around
+  headcount agent --dataplane-file dp.yaml     registers a proxy and reports its health
   headcount get workloads -A                   the head count of every workload
   headcount get workloads -w                   and every change from now on
   headcount wait workload web --healthy 3      for deploy scripts
@@ -80,8 +87,11 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Serve(Box<serve::ServeArgs>),
+    Agent(agent::AgentArgs),
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
+    Simulate(simulate::SimulateArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -92,6 +102,9 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let (cli, problems) = config::parse::<Cli>(args)?;
     match cli.command {
+        Command::Serve(args) => args.run(problems).await,
+        Command::Agent(args) => args.run(problems).await,
+        Command::Simulate(args) => args.run(problems, terminal).await,
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
         // Needs no configuration, so none can keep it from working.

@@ -24,7 +24,7 @@ use crate::{
 
 /// The desk of the service.
 #[derive(Debug, Clone)]
-pub struct Dataplanes {
+pub(super) struct Dataplanes {
     pub(super) registry: Registry,
     pub(super) limits: Arc<Limits>,
     pub(super) metrics: SessionMetrics,
@@ -33,7 +33,7 @@ pub struct Dataplanes {
 
 impl Dataplanes {
     /// Sessions are drained when `shutdown` is cancelled.
-    pub fn new(
+    pub(super) fn new(
         registry: Registry,
         limits: Arc<Limits>,
         metrics: SessionMetrics,

@@ -21,14 +21,14 @@ use crate::{
 
 /// The desk of the service.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(super) struct Events {
     registry: Registry,
     shutdown: CancellationToken,
 }
 
 impl Events {
     /// Watches end when `shutdown` is cancelled.
-    pub fn new(registry: Registry, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(registry: Registry, shutdown: CancellationToken) -> Self {
         Self { registry, shutdown }
     }
 }

@@ -19,7 +19,7 @@ use crate::metrics::CallMetrics;
 
 /// Adds the observer to a server.
 #[derive(Debug, Clone)]
-pub struct Observe {
+pub(super) struct Observe {
     methods: Arc<HashMap<String, Method>>,
     metrics: CallMetrics,
 }
@@ -50,7 +50,7 @@ impl Method {
 
 impl Observe {
     /// Knows the methods of these encoded descriptor sets.
-    pub fn new(descriptors: &[&[u8]], metrics: CallMetrics) -> Result<Self, prost::DecodeError> {
+    pub(super) fn new(descriptors: &[&[u8]], metrics: CallMetrics) -> Result<Self, prost::DecodeError> {
         let mut methods = HashMap::new();
         for set in descriptors {
             for file in FileDescriptorSet::decode(*set)?.file {
@@ -89,7 +89,7 @@ impl<S> Layer<S> for Observe {
 
 /// A server whose calls are counted.
 #[derive(Debug, Clone)]
-pub struct Observed<S> {
+pub(super) struct Observed<S> {
     inner: S,
     observe: Observe,
 }
@@ -157,7 +157,7 @@ impl Drop for Call {
 
 /// A response's body, watched for the status in its trailers.
 #[derive(Debug)]
-pub struct ObservedBody<B> {
+pub(super) struct ObservedBody<B> {
     inner: B,
     call: Call,
 }

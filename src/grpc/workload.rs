@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// The desk of the service.
 #[derive(Debug, Clone)]
-pub struct Workloads {
+pub(super) struct Workloads {
     registry: Registry,
     metrics: DeliveryMetrics,
     shutdown: CancellationToken,
@@ -41,7 +41,7 @@ pub struct Workloads {
 
 impl Workloads {
     /// Watches end when `shutdown` is cancelled.
-    pub fn new(registry: Registry, metrics: DeliveryMetrics, shutdown: CancellationToken) -> Self {
+    pub(super) fn new(registry: Registry, metrics: DeliveryMetrics, shutdown: CancellationToken) -> Self {
         Self {
             registry,
             metrics,
@@ -266,20 +266,19 @@ impl Workloads {
 }
 
 fn timed_out(wait: &Wait, counts: Counts) -> Status {
-    let Wait {
-        key,
-        connected,
-        healthy,
-        ..
-    } = wait;
-    let Counts {
-        connected: is_connected,
-        healthy: is_healthy,
-        total,
-    } = counts;
+    let wanted = [("connected", wait.connected), ("healthy", wait.healthy)];
+    let wanted: Vec<_> = wanted
+        .iter()
+        .filter(|(_, least)| *least > 0)
+        .map(|(name, n)| format!("{n} {name}"))
+        .collect();
     Status::deadline_exceeded(format!(
-        "workload {key}: wanted connected {connected}, healthy {healthy}; has connected {is_connected}, healthy \
-         {is_healthy}, total {total}"
+        "workload {}: wanted {}; has {} connected, {} healthy, {} total",
+        wait.key,
+        wanted.join(" and "),
+        counts.connected,
+        counts.healthy,
+        counts.total
     ))
 }
 

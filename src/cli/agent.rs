@@ -1,0 +1,105 @@
+//! `headcount agent`: the sidecar.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    Failure, Outcome, Parsed, Problems,
+    log::{LogArgs, Logs},
+    server_url::ServerUrl,
+};
+use crate::{
+    agent::{self, AgentConfig, DataplaneFile, ProbeSpec, Probes, endpoint},
+    signals::EndSignals,
+};
+
+/// Register one dataplane proxy and report its health
+///
+/// Reads Kuma's Dataplane resource unmodified, probes each inbound that has a
+/// serviceProbe, reports each change at once and everything every 30s, comes
+/// back when the server was lost, and says goodbye on SIGTERM or Ctrl-C.
+///
+/// Ends with code 2 if another attempt could do no good: the server refuses the
+/// dataplane, or a newer agent speaks for it.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  headcount agent --dataplane-file examples/dataplanes/demo-workload.yaml
+  headcount agent --dataplane-file dp.yaml --proxy-ready-url http://127.0.0.1:9901/ready
+  headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100")]
+pub(super) struct AgentArgs {
+    /// Kuma's Dataplane resource, as YAML
+    #[arg(long, value_name = "FILE")]
+    dataplane_file: PathBuf,
+    /// Where the server listens for gRPC; `host:port` will do
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
+    server: Parsed<ServerUrl>,
+    /// Where the proxy beside the agent says whether it is ready, such as
+    /// Envoy's http://127.0.0.1:9901/ready; without it the proxy counts as ready
+    #[arg(long, value_name = "URL")]
+    proxy_ready_url: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl AgentArgs {
+    /// Runs until a signal ends it.
+    pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
+        let (config, logs) = self.check(problems)?;
+        logs.start();
+        info!(dataplane = %config.dataplane.key, server = %config.server.uri(), "starting");
+        let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
+        let leave = CancellationToken::new();
+        let mut running = std::pin::pin!(agent::run(config, leave.clone()));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = signals.next() => {
+                leave.cancel();
+                tokio::select! {
+                    ended = running => ended,
+                    () = signals.next() => Ok(()),
+                }
+            }
+        };
+        ended.map_err(anyhow::Error::from)?;
+        Ok(Outcome::Success)
+    }
+
+    fn check(self, mut problems: Problems) -> Result<(AgentConfig, Logs), Failure> {
+        let logs = self.log.check(&mut problems);
+        let server = problems.take("server", self.server);
+        let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
+        let ready_url = self.proxy_ready_url.as_deref();
+        let ready =
+            ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
+        let file = DataplaneFile::read(&self.dataplane_file)
+            .map_err(|error| problems.note("dataplane-file", &format!("{:#}", anyhow::Error::from(error))))
+            .ok();
+        let dataplane = file.as_ref().and_then(|file| {
+            let path = self.dataplane_file.display();
+            let parsed = file.dataplane();
+            parsed
+                .map_err(|invalid| problems.note("dataplane-file", &format!("{path}: {invalid}")))
+                .ok()
+        });
+        let (Some(logs), Some(server), Some(file), Some(dataplane)) = (logs, server, file, dataplane) else {
+            return Err(problems.into());
+        };
+        problems.finish()?;
+        let probes = Probes {
+            proxy: ready.flatten(),
+            inbounds: file.probes,
+        };
+        Ok((
+            AgentConfig {
+                server,
+                dataplane,
+                probes,
+            },
+            logs,
+        ))
+    }
+}

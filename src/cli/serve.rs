@@ -1,0 +1,280 @@
+//! `headcount serve`: the control plane.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{
+    Failure, Outcome, Parsed, Problems,
+    log::{LogArgs, Logs},
+    period::{NonZeroPeriod, Period},
+};
+use crate::{
+    agent::endpoint,
+    app::App,
+    config::{Config, Limits},
+    model::{DataplaneLimits, Health},
+    registry::RegistrySettings,
+    signals::EndSignals,
+    simulate::demo,
+};
+
+/// What a semaphore can count.
+const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
+/// How long the demo's proxies may take to say goodbye.
+const CURTAIN: Duration = Duration::from_secs(2);
+
+/// Run the control plane
+///
+/// Proxies connect to the gRPC address, and watchers, `headcount get` and
+/// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz.
+/// Nothing is authenticated yet, so both are on loopback by default.
+///
+/// SIGTERM or Ctrl-C drains: health says NOT_SERVING, proxies are asked to come
+/// back later, and every stream ends with a status that says why. The second
+/// signal ends at once.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  headcount serve --demo                           with simulated proxies, to look around
+  headcount serve --grpc-addr 127.0.0.1:0 --addresses-file /tmp/headcount.json
+  headcount serve --config headcount.yaml
+  HEADCOUNT_RETENTION=1h headcount serve
+
+While it runs:
+  headcount get workloads -A -w
+  grpcurl -plaintext 127.0.0.1:7100 headcount.v1.WorkloadService/WatchWorkloads
+  curl http://127.0.0.1:7101/metrics")]
+pub(super) struct ServeArgs {
+    /// Where gRPC listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100")]
+    grpc_addr: Parsed<SocketAddr>,
+    /// Where HTTP (metrics, health) listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7101")]
+    http_addr: Parsed<SocketAddr>,
+    /// Write the addresses really bound to this file, as JSON, once ready
+    #[arg(long, value_name = "FILE")]
+    addresses_file: Option<PathBuf>,
+    /// Add simulated proxies of three workloads
+    #[arg(long)]
+    demo: bool,
+    /// How long a dataplane that was lost without a goodbye stays registered; 0s forgets it at once
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    retention: Parsed<Period>,
+    /// How long a drain may take before connections are cut
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    drain_timeout: Parsed<NonZeroPeriod>,
+    /// Changes that a watcher may be behind and still resume without a snapshot
+    #[arg(long, value_name = "COUNT", default_value = "65536")]
+    change_log: Parsed<NonZeroUsize>,
+    /// How often a quiet watcher gets a bookmark
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    bookmark_interval: Parsed<NonZeroPeriod>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Registered dataplanes, connected or not
+    #[arg(long, value_name = "COUNT", default_value = "200000")]
+    max_dataplanes: Parsed<NonZeroUsize>,
+    /// Connected dataplanes
+    #[arg(long, value_name = "COUNT", default_value = "100000")]
+    max_sessions: Parsed<NonZeroUsize>,
+    /// Connected dataplanes of one mesh
+    #[arg(long, value_name = "COUNT", default_value = "50000")]
+    max_sessions_per_mesh: Parsed<NonZeroUsize>,
+    /// Watch streams
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    max_watchers: Parsed<NonZeroUsize>,
+    /// Open gRPC connections
+    #[arg(long, value_name = "COUNT", default_value = "100000")]
+    max_connections: Parsed<NonZeroUsize>,
+    /// Open streams of one connection
+    #[arg(long, value_name = "COUNT", default_value = "1024")]
+    max_streams_per_connection: Parsed<NonZeroU32>,
+    /// Bytes of one incoming message
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    max_message_bytes: Parsed<NonZeroUsize>,
+    /// Labels of a dataplane, and tags of an inbound
+    #[arg(long, value_name = "COUNT", default_value = "64")]
+    max_labels: Parsed<NonZeroUsize>,
+    /// Inbounds of a dataplane, at most 64
+    #[arg(long, value_name = "COUNT", default_value = "64")]
+    max_inbounds: Parsed<NonZeroUsize>,
+    /// Time for a new connection to speak HTTP/2, and for a new session to say hello
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    hello_timeout: Parsed<NonZeroPeriod>,
+    /// Silence of a session after which it is ended; agents report every 30s
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    idle_timeout: Parsed<NonZeroPeriod>,
+    /// Time between HTTP/2 PINGs to a client
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    keepalive_interval: Parsed<NonZeroPeriod>,
+    /// Time for the answer to a PING before the client counts as dead
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    keepalive_timeout: Parsed<NonZeroPeriod>,
+}
+
+impl ServeArgs {
+    /// Serves until a signal ends it.
+    pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
+        let demo = self.demo;
+        let (config, logs) = self.check(problems)?;
+        logs.start();
+        let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
+        let mut app = App::start(config).await?;
+        let curtain = CancellationToken::new();
+        let mut actors = tokio::spawn(demo_on(app.addresses().grpc, demo, curtain.clone()));
+        tokio::select! {
+            () = signals.next() => {}
+            error = app.failed() => return Err(error.into()),
+        }
+        let end = async {
+            curtain.cancel();
+            if tokio::time::timeout(CURTAIN, &mut actors).await.is_err() {
+                warn!("the demo's proxies did not leave in time");
+            }
+            app.drain().await
+        };
+        tokio::select! {
+            _in_time = end => {}
+            () = signals.next() => warn!("a second signal: ending at once"),
+        }
+        Ok(Outcome::Success)
+    }
+
+    fn check(self, mut problems: Problems) -> Result<(Config, Logs), Failure> {
+        let (of, logs) = (&mut problems, self.log);
+        let logs = logs.check(of);
+        let defaults = Config::default();
+        // A value that is wrong is noted and stood in for, so that all are read
+        // before the report.
+        let config = Config {
+            grpc_addr: of.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
+            http_addr: of.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
+            addresses_file: self.addresses_file,
+            drain_timeout: period(of, "drain-timeout", self.drain_timeout),
+            registry: RegistrySettings {
+                retention: period(of, "retention", self.retention),
+                log_capacity: count(of, "change-log", self.change_log),
+                max_dataplanes: count(of, "max-dataplanes", self.limits.max_dataplanes),
+                max_sessions: count(of, "max-sessions", self.limits.max_sessions),
+                max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.limits.max_sessions_per_mesh),
+                max_watchers: count(of, "max-watchers", self.limits.max_watchers),
+                bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
+            },
+            limits: Limits {
+                max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),
+                dataplane: DataplaneLimits {
+                    labels: count(of, "max-labels", self.limits.max_labels),
+                    inbounds: count(of, "max-inbounds", self.limits.max_inbounds),
+                },
+                hello_timeout: period(of, "hello-timeout", self.limits.hello_timeout),
+                idle_timeout: period(of, "idle-timeout", self.limits.idle_timeout),
+                keepalive_interval: period(of, "keepalive-interval", self.limits.keepalive_interval),
+                keepalive_timeout: period(of, "keepalive-timeout", self.limits.keepalive_timeout),
+                max_streams_per_connection: of
+                    .take(
+                        "max-streams-per-connection",
+                        self.limits.max_streams_per_connection,
+                    )
+                    .map_or(1, NonZeroU32::get),
+                max_connections: count(of, "max-connections", self.limits.max_connections),
+            },
+        };
+        let inbounds = config.limits.dataplane.inbounds;
+        if inbounds > Health::MAX_INBOUNDS {
+            of.note(
+                "max-inbounds",
+                &format!("\"{inbounds}\": must be {} or less", Health::MAX_INBOUNDS),
+            );
+        }
+        if config.limits.max_connections > MOST_CONNECTIONS {
+            of.note("max-connections", &format!("must be {MOST_CONNECTIONS} or less"));
+        }
+        let Some(logs) = logs else {
+            return Err(problems.into());
+        };
+        problems.finish()?;
+        Ok((config, logs))
+    }
+}
+
+fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
+    problems.take(name, value).map_or(0, NonZeroUsize::get)
+}
+
+fn period<T: Into<Duration>>(problems: &mut Problems, name: &str, value: Parsed<T>) -> Duration {
+    problems.take(name, value).map_or(Duration::ZERO, Into::into)
+}
+
+/// Plays the demo, if there is one, over the socket that everybody uses.
+async fn demo_on(grpc: SocketAddr, demo: bool, curtain: CancellationToken) -> anyhow::Result<()> {
+    if demo {
+        demo::play(endpoint(&format!("http://{grpc}"))?, curtain).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn check(args: &[&str]) -> Result<Config, Failure> {
+        let args = std::iter::once(&"headcount").chain(args);
+        Command::parse_from(args)
+            .serve
+            .check(Problems::default())
+            .map(|(config, _)| config)
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_those_of_the_code() {
+        let flags = check(&[]).unwrap();
+        assert_eq!(format!("{flags:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once() {
+        let args = [
+            "--grpc-addr",
+            "nowhere",
+            "--max-sessions",
+            "0",
+            "--retention",
+            "soon",
+            "--max-inbounds",
+            "65",
+        ];
+        let report = check(&args).unwrap_err().to_string();
+        for part in [
+            "4 problems",
+            "--grpc-addr: \"nowhere\"",
+            "--max-sessions: \"0\"",
+            "--retention: \"soon\"",
+            "--max-inbounds: \"65\"",
+        ] {
+            assert!(report.contains(part), "{part} is not in:\n{report}");
+        }
+    }
+}

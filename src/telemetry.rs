@@ -1,0 +1,72 @@
+//! Logs: text for people, JSON for machines, on standard error.
+
+use std::{
+    io::{self, IsTerminal as _},
+    str::FromStr,
+};
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be text or json"),
+        }
+    }
+}
+
+/// Which log lines are written: a level, or levels by module, as the crate
+/// `tracing` reads them (`info`, `headcount=debug,h2=warn`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl FromStr for LogFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        EnvFilter::try_new(text).map_err(|error| format!("{error}; try info, or headcount=debug,h2=warn"))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Starts logging for the whole process. A second call changes nothing.
+pub fn start(filter: &LogFilter, format: LogFormat) {
+    let filter = EnvFilter::new(&filter.0);
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
+    };
+    // Only a test that starts two servers gets here twice.
+    drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_checked_before_they_are_used() {
+        assert!("headcount=debug,h2=warn".parse::<LogFilter>().is_ok());
+        let error = "headcount=loud".parse::<LogFilter>().unwrap_err();
+        assert!(error.contains("try info"), "{error}");
+    }
+}
