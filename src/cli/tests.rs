@@ -328,10 +328,8 @@ async fn events_cannot_steer_the_terminal() {
     let evil = ListEventsResponse {
         events: vec![event("u", 2, "\u{1b}[2J\u{9b}1m\nforged row")],
     };
-    ["table", "json", "yaml"]
-        .iter()
-        .for_each(|_| fake.events.answer(Ok(evil.clone())));
     for format in ["table", "json", "yaml"] {
+        fake.events.answer(Ok(evil.clone()));
         let ended = ask(&fake, &format!("get events -o {format}")).await;
         assert!(
             !ended.out.contains(|c: char| c != '\n' && c.is_control()),
