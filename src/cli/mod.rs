@@ -29,6 +29,8 @@ mod wait;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -41,6 +43,9 @@ pub use parsed::{Parsed, choice};
 pub use problems::Problems;
 pub use terminal::Terminal;
 
+/// Puts a flag of all commands behind those of each.
+const LAST: usize = 900;
+
 /// Counts dataplane proxies per workload
 ///
 /// headcount always knows, per workload, how many dataplane proxies are
@@ -50,7 +55,6 @@ pub use terminal::Terminal;
 #[command(
     name = "headcount",
     version,
-    propagate_version = true,
     after_help = "\
 Examples:
   headcount get workloads -A                   the head count of every workload
@@ -72,7 +76,7 @@ Exit codes:
 )]
 pub struct Cli {
     /// A YAML file with values for flags
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = LAST)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -17,10 +17,10 @@ use crate::proto::{
 };
 
 /// What a command left behind.
-struct Ended {
-    result: Result<Outcome, Failure>,
-    out: String,
-    err: String,
+pub(super) struct Ended {
+    pub(super) result: Result<Outcome, Failure>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Ended {
@@ -29,7 +29,7 @@ impl Ended {
     }
 }
 
-async fn run(command: &str) -> Ended {
+pub(super) async fn run(command: &str) -> Ended {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut terminal = Terminal {
         out: &mut out,
