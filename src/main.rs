@@ -10,8 +10,9 @@ use headcount::cli::{self, Terminal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // A line-buffered stdout would make one system call for each row.
-    let mut out = BufWriter::new(io::stdout().lock());
+    // One system call for an answer, not one for each row. Not locked: the logs
+    // of other threads go there too.
+    let mut out = BufWriter::new(io::stdout());
     let mut err = io::stderr();
     let mut terminal = Terminal {
         out: &mut out,

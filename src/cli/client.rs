@@ -181,7 +181,7 @@ fn unreachable_server(server: &ServerUrl, error: &(dyn StdError + 'static)) -> S
             let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
             (
                 visible(&cause).into_owned(),
-                "check --server: it must be the gRPC address of a headcount server",
+                "check --server: it must be the gRPC address of a headcount server (port 7100 by default; 7101 is HTTP)",
             )
         }
     };

@@ -104,7 +104,11 @@ fn place(key: &str, path: &Path) -> String {
 }
 
 fn parse(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string().replace('\n', "\n    "))
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        let problem = error.strip_prefix("error: ").unwrap_or(&error);
+        problem.replace('\n', "\n    ")
+    })
 }
 
 /// Why a node has no values.

@@ -34,6 +34,8 @@ mod wait;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -46,6 +48,9 @@ pub use parsed::{Parsed, choice};
 pub use problems::Problems;
 pub use terminal::Terminal;
 
+/// Puts a flag of all commands behind those of each.
+const LAST: usize = 900;
+
 /// Counts dataplane proxies per workload
 ///
 /// headcount always knows, per workload, how many dataplane proxies are
@@ -55,7 +60,6 @@ pub use terminal::Terminal;
 #[command(
     name = "headcount",
     version,
-    propagate_version = true,
     after_help = "\
 Examples:
   headcount serve --demo                       a server with simulated proxies, to look around
@@ -79,7 +83,7 @@ Exit codes:
 )]
 pub struct Cli {
     /// A YAML file with values for flags
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = LAST)]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

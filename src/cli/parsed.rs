@@ -1,7 +1,8 @@
 //! Values of flags, so that all that are wrong can be reported at once.
 //!
 //! clap stops at the first value that does not parse. A [`Parsed`] always
-//! parses; what is wrong with it comes to light in [`Problems::take`]:
+//! parses; what is wrong with it comes to light in
+//! [`Problems::take`](super::Problems::take):
 //!
 //! ```
 //! use headcount::cli::{Failure, Parsed, Problems};

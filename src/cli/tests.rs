@@ -17,10 +17,10 @@ use crate::proto::{
 };
 
 /// What a command left behind.
-struct Ended {
-    result: Result<Outcome, Failure>,
-    out: String,
-    err: String,
+pub(super) struct Ended {
+    pub(super) result: Result<Outcome, Failure>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Ended {
@@ -29,7 +29,7 @@ impl Ended {
     }
 }
 
-async fn run(command: &str) -> Ended {
+pub(super) async fn run(command: &str) -> Ended {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut terminal = Terminal {
         out: &mut out,
@@ -328,10 +328,8 @@ async fn events_cannot_steer_the_terminal() {
     let evil = ListEventsResponse {
         events: vec![event("u", 2, "\u{1b}[2J\u{9b}1m\nforged row")],
     };
-    ["table", "json", "yaml"]
-        .iter()
-        .for_each(|_| fake.events.answer(Ok(evil.clone())));
     for format in ["table", "json", "yaml"] {
+        fake.events.answer(Ok(evil.clone()));
         let ended = ask(&fake, &format!("get events -o {format}")).await;
         assert!(
             !ended.out.contains(|c: char| c != '\n' && c.is_control()),

@@ -87,10 +87,14 @@ impl WaitArgs {
         match wait(&client, &question, deadline, terminal).await? {
             Ok(workload) => {
                 let counts = counts(&workload);
-                terminal.print(&visible_line(&format!(
-                    "workload {}/{}: {} connected, {} healthy, {} total",
-                    workload.namespace, workload.name, counts.connected, counts.healthy, counts.total
-                )))?;
+                let key = format!("{}/{}", workload.namespace, workload.name);
+                terminal.print(&format!(
+                    "workload {}: {} connected, {} healthy, {} total\n",
+                    visible(&key),
+                    counts.connected,
+                    counts.healthy,
+                    counts.total
+                ))?;
                 Ok(Outcome::Success)
             }
             Err(numbers) => {
@@ -157,11 +161,14 @@ async fn wait(
             Ok(response) => return Ok(Ok(response.into_inner().workload.unwrap_or_default())),
             Err(status) => status,
         };
-        match status.code() {
-            Code::DeadlineExceeded if limit == left => return Ok(Err(status.message().to_owned())),
-            Code::DeadlineExceeded => continue,
-            _ if !is_passing(&status) => return Err(client.explain(&status)),
-            _ => {}
+        if status.code() == Code::DeadlineExceeded {
+            if limit == left {
+                return Ok(Err(status.message().to_owned()));
+            }
+            continue;
+        }
+        if !is_passing(&status) {
+            return Err(client.explain(&status));
         }
         let delay = backoff.after(&status);
         if Instant::now() + delay >= deadline {
@@ -173,8 +180,4 @@ async fn wait(
         ))?;
         tokio::time::sleep(delay).await;
     }
-}
-
-fn visible_line(text: &str) -> String {
-    visible(text).into_owned() + "\n"
 }

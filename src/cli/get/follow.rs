@@ -31,10 +31,9 @@ pub(super) async fn follow(
     mut feed: impl Feed,
     terminal: &mut Terminal<'_>,
 ) -> Result<Infallible, Failure> {
-    let mut stream = feed
-        .open(client)
-        .await
-        .map_err(|status| client.explain(&status))?;
+    let opened = feed.open(client).await;
+    let mut stream = opened.map_err(|status| client.explain(&status))?;
+    let mut backoff = Backoff::default();
     loop {
         let end = loop {
             match stream.message().await {
@@ -42,8 +41,11 @@ pub(super) async fn follow(
                 Ok(None) => break Status::unavailable("the server ended the watch"),
                 Err(status) => break status,
             }
+            // Only a stream that says something is a success: one that opens
+            // and breaks, again and again, is asked for ever less often.
+            backoff = Backoff::default();
         };
-        stream = reopen(client, &mut feed, end, terminal).await?;
+        stream = reopen(client, &mut feed, end, &mut backoff, terminal).await?;
     }
 }
 
@@ -52,17 +54,14 @@ async fn reopen<F: Feed>(
     client: &Client,
     feed: &mut F,
     mut end: Status,
+    backoff: &mut Backoff,
     terminal: &mut Terminal<'_>,
 ) -> Result<Streaming<F::Message>, Failure> {
-    let mut backoff = Backoff::default();
-    terminal.remark(format_args!(
-        "watch interrupted ({}); reconnecting",
-        visible(end.message())
-    ))?;
-    loop {
-        if !is_passing(&end) {
-            return Err(client.explain(&end));
-        }
+    if is_passing(&end) {
+        let reason = visible(end.message());
+        terminal.remark(format_args!("watch interrupted ({reason}); reconnecting"))?;
+    }
+    while is_passing(&end) {
         tokio::time::sleep(backoff.after(&end)).await;
         match feed.open(client).await {
             Ok(stream) => {
@@ -72,4 +71,5 @@ async fn reopen<F: Feed>(
             Err(status) => end = status,
         }
     }
+    Err(client.explain(&end))
 }
