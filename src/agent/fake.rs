@@ -29,6 +29,11 @@ use crate::{
 /// paused: it costs nothing.
 const DEADLINE: Duration = Duration::from_hours(2);
 
+/// What this comes to, unless it takes for ever.
+pub(in crate::agent) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    time::timeout(DEADLINE, future).await.expect("an end in time")
+}
+
 /// A dataplane with one inbound, on port 80.
 pub(in crate::agent) fn dataplane() -> Dataplane {
     let spec = DataplaneSpec {
@@ -65,10 +70,7 @@ pub(in crate::agent) fn fake() -> (Fake, Door) {
 impl Fake {
     /// The next session.
     pub(in crate::agent) async fn session(&mut self) -> Played {
-        time::timeout(DEADLINE, self.0.recv())
-            .await
-            .expect("a session in time")
-            .expect("an open door")
+        in_time(self.0.recv()).await.expect("an open door")
     }
 
     /// A session that is there already.
@@ -172,9 +174,7 @@ impl DataplaneService for Door {
 impl Played {
     /// What the agent says next; none when it has closed its side.
     pub(in crate::agent) async fn next(&mut self) -> Option<Say> {
-        let next = time::timeout(DEADLINE, self.requests.message())
-            .await
-            .expect("a message in time");
+        let next = in_time(self.requests.message()).await;
         next.expect("a whole stream")
             .map(|request| request.message.expect("a known message"))
     }
@@ -212,7 +212,7 @@ impl Played {
     /// Expects that the agent drops the stream.
     pub(in crate::agent) async fn dropped(mut self) {
         let dropped = async { while let Ok(Some(_)) = self.requests.message().await {} };
-        time::timeout(DEADLINE, dropped).await.expect("an end in time");
+        in_time(dropped).await;
     }
 
     pub(in crate::agent) fn say(&self, message: Hear) {

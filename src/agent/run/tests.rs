@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::*;
 use crate::agent::{
     Check, ProbeSpec, endpoint,
-    fake::{self, Fake, dataplane, fake, nobody},
+    fake::{self, Fake, dataplane, fake, in_time, nobody},
 };
 
 struct Stage {
@@ -154,7 +154,7 @@ async fn shutdown_says_goodbye() {
     stage.shutdown.cancel();
     session.goodbye().await;
     drop(session);
-    stage.agent.await.unwrap().unwrap();
+    in_time(stage.agent).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ async fn shutdown_between_two_sessions_ends_the_wait() {
     session.dropped().await;
     let asked_at = Instant::now();
     stage.shutdown.cancel();
-    stage.agent.await.unwrap().unwrap();
+    in_time(stage.agent).await.unwrap().unwrap();
     assert!(
         asked_at.elapsed() < Duration::from_millis(10),
         "{:?}",
@@ -184,7 +184,7 @@ async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
         shutdown.clone(),
     ));
     shutdown.cancel();
-    agent.await.unwrap().unwrap();
+    in_time(agent).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +195,7 @@ async fn a_newer_session_of_the_same_dataplane_ends_the_agent() {
         .settled()
         .await
         .end(Status::aborted("taken over by session s-2"));
-    let error = stage.agent.await.unwrap().unwrap_err();
+    let error = in_time(stage.agent).await.unwrap().unwrap_err();
     assert!(matches!(error, AgentError::Superseded { .. }), "{error}");
     let text = error.to_string();
     assert!(
@@ -217,7 +217,7 @@ async fn a_refusal_ends_the_agent_with_the_words_of_the_server() {
         let mut session = stage.server.session().await;
         session.hello().await;
         session.end(Status::new(code, "hello.dataplane.mesh: is required"));
-        let error = stage.agent.await.unwrap().unwrap_err();
+        let error = in_time(stage.agent).await.unwrap().unwrap_err();
         assert!(matches!(error, AgentError::Refused { .. }), "{error}");
         assert!(
             error.to_string().contains("hello.dataplane.mesh: is required"),
@@ -271,5 +271,5 @@ async fn an_agent_reports_what_its_probe_finds() {
     shutdown.cancel();
     session.goodbye().await;
     drop(session);
-    agent.await.unwrap().unwrap();
+    in_time(agent).await.unwrap().unwrap();
 }
