@@ -10,11 +10,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 3] = [
-    "headcount/v1/dataplane.proto",
-    "headcount/v1/workload.proto",
-    "headcount/v1/event.proto",
-];
+const PROTOS: [&str; 3] =
+    ["headcount/v1/dataplane.proto", "headcount/v1/workload.proto", "headcount/v1/event.proto"];
 const PACKAGE: &str = ".headcount.v1";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,10 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<String>) {
     let workload = format!("{PACKAGE}.Workload");
     let mut shared = Vec::new();
-    let ours = files
-        .file
-        .iter_mut()
-        .filter(|file| file.package() == &PACKAGE[1..]);
+    let ours = files.file.iter_mut().filter(|file| file.package() == &PACKAGE[1..]);
     for file in ours {
         for message in &mut file.message_type {
             let mut changed = false;

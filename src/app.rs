@@ -46,10 +46,7 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr).await?;
         let (http_listener, http_addr) = bind("http-addr", config.http_addr).await?;
-        let addresses = Addresses {
-            grpc: grpc_addr,
-            http: http_addr,
-        };
+        let addresses = Addresses { grpc: grpc_addr, http: http_addr };
 
         let shutdown = CancellationToken::new();
         let registry = Registry::new(config.registry);
@@ -78,16 +75,7 @@ impl App {
         }
         info!(grpc = %addresses.grpc, http = %addresses.http, epoch = registry.epoch(), "serving");
         let drain_timeout = config.drain_timeout;
-        Ok(Self {
-            addresses,
-            registry,
-            shutdown,
-            drain_timeout,
-            health,
-            ready,
-            servers,
-            _upkeep: upkeep,
-        })
+        Ok(Self { addresses, registry, shutdown, drain_timeout, health, ready, servers, _upkeep: upkeep })
     }
 
     /// The addresses really bound.
@@ -143,10 +131,6 @@ fn write_addresses(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
         std::fs::rename(&draft, path)?;
         Ok(())
     };
-    write().with_context(|| {
-        format!(
-            "can't write the addresses to {}: check --addresses-file",
-            path.display()
-        )
-    })
+    write()
+        .with_context(|| format!("can't write the addresses to {}: check --addresses-file", path.display()))
 }

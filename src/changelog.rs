@@ -33,6 +33,7 @@ pub struct Change {
 
 impl Change {
     /// The Workload it is about.
+    #[expect(clippy::missing_panics_doc, reason = "every way to make a draft gives it a state")]
     pub fn key(&self) -> &WorkloadKey {
         let state = self.new.as_ref().or(self.old.as_ref());
         state.expect("a change has a state before or after it").key()
@@ -47,10 +48,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// From one state to another, at least one of which exists.
-    pub fn new(old: Option<Arc<Workload>>, new: Option<Workload>) -> Self {
-        debug_assert!(old.is_some() || new.is_some(), "nothing became nothing");
-        Self { old, new }
+    /// A Workload comes to be, or changes.
+    pub fn upsert(old: Option<Arc<Workload>>, new: Workload) -> Self {
+        Self { old, new: Some(new) }
+    }
+
+    /// A Workload ceases to be.
+    pub fn remove(old: Arc<Workload>) -> Self {
+        Self { old: Some(old), new: None }
     }
 }
 
@@ -112,13 +117,7 @@ impl ChangeLog {
             state.head += 1;
             let revision = state.head;
             let new = new.map(|new| Arc::new(new.stamped(revision)));
-            let change = Change {
-                revision,
-                old,
-                new: new.clone(),
-                at,
-                continues: left > 0,
-            };
+            let change = Change { revision, old, new: new.clone(), at, continues: left > 0 };
             if state.ring.len() == self.capacity {
                 state.ring.pop_front();
             }
@@ -152,7 +151,9 @@ impl ChangeLog {
             let before = self.head();
             let mut seen = look();
             if let Some(changes) = self.read_after(before, usize::MAX) {
-                changes.iter().for_each(|change| replay(&mut seen, change));
+                for change in &changes {
+                    replay(&mut seen, change);
+                }
                 return (seen, changes.last().map_or(before, |change| change.revision));
             }
         }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
     use crate::model::{Counts, Environment, MeshName, Namespace, WorkloadIdentity, WorkloadName};
 
-    fn draft(name: &str) -> Option<Draft> {
+    fn draft(name: &str) -> Draft {
         let key = WorkloadKey {
             namespace: Namespace::parse("", "").unwrap(),
             name: WorkloadName::parse_universal("", name).unwrap(),
@@ -189,24 +190,17 @@ mod tests {
         let mesh = MeshName::parse("", "default").unwrap();
         let now = SystemTime::UNIX_EPOCH;
         let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, now);
-        Some(Draft::new(
-            None,
-            Some(Workload::draft(Arc::new(identity), Counts::default(), now)),
-        ))
+        Draft::upsert(None, Workload::draft(Arc::new(identity), Counts::default(), now))
     }
 
     fn revisions(changes: Option<Vec<Change>>) -> Vec<u64> {
-        changes
-            .expect("within the ring")
-            .iter()
-            .map(|change| change.revision)
-            .collect()
+        changes.expect("within the ring").iter().map(|change| change.revision).collect()
     }
 
     #[test]
     fn each_change_gets_the_next_revision() {
         let log = ChangeLog::new(8);
-        let [a, nothing, b] = log.publish([draft("a"), None, draft("b")]);
+        let [a, nothing, b] = log.publish([Some(draft("a")), None, Some(draft("b"))]);
         assert_eq!(a.flatten().unwrap().revision, 1);
         assert!(nothing.is_none());
         assert_eq!(b.flatten().unwrap().revision, 2);
@@ -226,7 +220,7 @@ mod tests {
     fn a_reader_who_fell_out_of_the_ring_is_told() {
         let log = ChangeLog::new(2);
         for name in ["a", "b", "c"] {
-            log.publish([draft(name)]);
+            log.publish([Some(draft(name))]);
         }
         assert!(log.read_after(0, 9).is_none());
         assert_eq!(revisions(log.read_after(1, 9)), [2, 3]);
@@ -236,9 +230,9 @@ mod tests {
     #[test]
     fn a_step_is_never_read_in_part() {
         let log = ChangeLog::new(8);
-        log.publish([draft("a")]);
-        log.publish([draft("b"), draft("c")]);
-        log.publish([draft("d")]);
+        log.publish([Some(draft("a"))]);
+        log.publish([Some(draft("b")), Some(draft("c"))]);
+        log.publish([Some(draft("d"))]);
         assert_eq!(revisions(log.read_after(0, 1)), [1]);
         assert_eq!(revisions(log.read_after(0, 2)), [1, 2, 3]);
         assert_eq!(revisions(log.read_after(3, 1)), [4]);
@@ -247,9 +241,9 @@ mod tests {
     #[test]
     fn a_look_is_brought_to_one_revision() {
         let log = ChangeLog::new(8);
-        log.publish([draft("a")]);
+        log.publish([Some(draft("a"))]);
         let look = || {
-            log.publish([draft("b")]);
+            log.publish([Some(draft("b"))]);
             Vec::new()
         };
         let (seen, revision) = log.look(look, |seen, change| seen.push(change.key().name.to_string()));
@@ -260,7 +254,7 @@ mod tests {
     async fn the_bell_wakes_who_subscribed_before() {
         let log = ChangeLog::new(8);
         let mut news = log.subscribe();
-        log.publish([draft("a")]);
+        log.publish([Some(draft("a"))]);
         tokio::select! {
             () = log.carry_news() => unreachable!("it runs for ever"),
             changed = news.changed() => changed.unwrap(),

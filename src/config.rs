@@ -67,7 +67,7 @@ impl Default for Limits {
             max_message_bytes: 64 * 1024,
             dataplane: DataplaneLimits::default(),
             hello_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(5 * 60),
+            idle_timeout: Duration::from_mins(5),
             keepalive_interval: Duration::from_secs(5),
             keepalive_timeout: Duration::from_secs(3),
             max_streams_per_connection: 1_024,

@@ -79,26 +79,13 @@ impl EventLog {
     ) {
         let mut state = self.state.lock();
         let key = (reason, regarding.clone());
-        let before = state
-            .numbers
-            .get(&key)
-            .copied()
-            .and_then(|number| state.by_number.remove(&number));
+        let before = state.numbers.get(&key).copied().and_then(|number| state.by_number.remove(&number));
         let (uid, count, first_time) = match &before {
             Some(event) => (event.uid, event.count + 1, event.first_time),
             None => (Uuid::new_v4(), 1, now),
         };
         let regarding = regarding.clone();
-        let event = Event {
-            uid,
-            reason,
-            message,
-            regarding,
-            mesh,
-            count,
-            first_time,
-            last_time: now,
-        };
+        let event = Event { uid, reason, message, regarding, mesh, count, first_time, last_time: now };
         state.head += 1;
         let head = state.head;
         state.by_number.insert(head, Arc::new(event));
@@ -116,14 +103,7 @@ impl EventLog {
     /// before all of them.
     pub fn after(&self, number: u64) -> (Vec<Arc<Event>>, u64) {
         let state = self.state.lock();
-        (
-            state
-                .by_number
-                .range(number + 1..)
-                .map(|(_, event)| Arc::clone(event))
-                .collect(),
-            state.head,
-        )
+        (state.by_number.range(number + 1..).map(|(_, event)| Arc::clone(event)).collect(), state.head)
     }
 
     /// Wakes whenever something happened. Subscribe before you look.
@@ -148,13 +128,7 @@ mod tests {
 
     fn record(log: &EventLog, name: &str, second: u64) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        log.record(
-            Reason::MultipleMeshesDetected,
-            &key(name),
-            None,
-            format!("at {second}"),
-            now,
-        );
+        log.record(Reason::MultipleMeshesDetected, &key(name), None, format!("at {second}"), now);
     }
 
     #[test]
@@ -165,15 +139,10 @@ mod tests {
         let (_, seen) = log.after(0);
         record(&log, "a", 3);
         let (events, head) = log.after(0);
-        let summary: Vec<_> = events
-            .iter()
-            .map(|e| (e.regarding.name.as_str(), e.count, e.message.as_str()))
-            .collect();
+        let summary: Vec<_> =
+            events.iter().map(|e| (e.regarding.name.as_str(), e.count, e.message.as_str())).collect();
         assert_eq!(summary, [("b", 1, "at 2"), ("a", 2, "at 3")]);
-        assert_eq!(
-            events[1].first_time,
-            SystemTime::UNIX_EPOCH + Duration::from_secs(1)
-        );
+        assert_eq!(events[1].first_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         let (news, same_head) = log.after(seen);
         assert_eq!((news.len(), same_head), (1, head));
         assert_eq!(news[0].uid, events[1].uid);
@@ -189,10 +158,6 @@ mod tests {
         assert_eq!(events.len(), CAPACITY);
         assert_eq!(events[0].regarding.name.as_str(), "w5");
         record(&log, "w0", 0);
-        assert_eq!(
-            log.after(0).0.last().unwrap().count,
-            1,
-            "a forgotten event starts anew"
-        );
+        assert_eq!(log.after(0).0.last().unwrap().count, 1, "a forgotten event starts anew");
     }
 }

@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 /// For a request's headers to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one connection, of which a scraper needs a few seconds for each scrape.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 /// Scrapers and probes come one by one; this is room for many.
 const MAX_CONNECTIONS: usize = 256;
 
@@ -70,10 +70,7 @@ async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
     if desk.ready.0.load(Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: starting or draining\n",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n")
     }
 }
 
@@ -100,9 +97,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         let (service, shutdown) = (TowerToHyperService::new(router.clone()), shutdown.clone());
         connections.spawn(async move {
             let mut builder = hyper::server::conn::http1::Builder::new();
-            let connection = builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT);
+            let connection = builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
             let mut connection = std::pin::pin!(connection.serve_connection(TokioIo::new(io), service));
             let served = timeout(CONNECTION_TIMEOUT, async {
                 tokio::select! {

@@ -14,10 +14,7 @@ async fn main() -> ExitCode {
     // of other threads go there too.
     let mut out = BufWriter::new(io::stdout());
     let mut err = io::stderr();
-    let mut terminal = Terminal {
-        out: &mut out,
-        err: &mut err,
-    };
+    let mut terminal = Terminal { out: &mut out, err: &mut err };
     match cli::run(env::args_os(), &mut terminal).await {
         Ok(outcome) => outcome.into(),
         Err(failure) => failure.report(),

@@ -1,7 +1,7 @@
 //! Metrics in Prometheus' terms. Numbers of dataplanes are read from the
 //! registry at each scrape, never counted a second time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -42,14 +42,8 @@ impl EndReason {
         }
     }
 
-    const ALL: [Self; 6] = [
-        Self::Goodbye,
-        Self::Lost,
-        Self::Superseded,
-        Self::Drained,
-        Self::Idle,
-        Self::Refused,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Goodbye, Self::Lost, Self::Superseded, Self::Drained, Self::Idle, Self::Refused];
 }
 
 /// All metrics of one server.
@@ -134,9 +128,8 @@ impl SessionMetrics {
 }
 
 /// 50 us, where a quick watcher is, to 15 s, where a reader hardly reads.
-const DELIVERY_SECONDS: [f64; 12] = [
-    0.00005, 0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5, 5.0, 15.0,
-];
+const DELIVERY_SECONDS: [f64; 12] =
+    [0.00005, 0.00015, 0.0005, 0.0015, 0.005, 0.015, 0.05, 0.15, 0.5, 1.5, 5.0, 15.0];
 
 /// How fast changes reach watchers.
 #[derive(Debug, Clone)]
@@ -175,10 +168,8 @@ impl CallMetrics {
     fn new() -> prometheus::Result<Self> {
         let method = ["grpc_type", "grpc_service", "grpc_method"];
         let started = Opts::new("grpc_server_started_total", "RPCs started on the server.");
-        let handled = Opts::new(
-            "grpc_server_handled_total",
-            "RPCs completed on the server, by their status code.",
-        );
+        let handled =
+            Opts::new("grpc_server_handled_total", "RPCs completed on the server, by their status code.");
         let seconds = HistogramOpts::new("grpc_server_handling_seconds", "How long unary RPCs took.");
         Ok(Self {
             started: IntCounterVec::new(started, &method)?,
@@ -198,9 +189,7 @@ impl CallMetrics {
         let [kind, service, name] = method;
         self.handled.with_label_values(&[kind, service, name, code]).inc();
         if let Some(took) = took {
-            self.seconds
-                .with_label_values(&method)
-                .observe(took.as_secs_f64());
+            self.seconds.with_label_values(&method).observe(took.as_secs_f64());
         }
     }
 }
@@ -244,10 +233,7 @@ impl Gauges {
                 "mesh, of whatever workload or none,",
                 &["mesh"],
             )?,
-            workloads: IntGaugeVec::new(
-                Opts::new("headcount_workloads", "Workloads of a mesh."),
-                &["mesh"],
-            )?,
+            workloads: IntGaugeVec::new(Opts::new("headcount_workloads", "Workloads of a mesh."), &["mesh"])?,
             conflicts: IntGauge::new(
                 "headcount_workload_mesh_conflicts",
                 "Workload names that dataplanes of more than one mesh carry in one namespace.",
@@ -257,20 +243,13 @@ impl Gauges {
     }
 
     fn collectors(&self) -> Vec<&dyn Collector> {
-        let vectors = self
-            .of_workload
-            .iter()
-            .chain(&self.of_mesh)
-            .chain([&self.workloads]);
+        let vectors = self.of_workload.iter().chain(&self.of_mesh).chain([&self.workloads]);
         let singles: [&dyn Collector; 2] = [&self.conflicts, &self.watchers];
-        vectors
-            .map(|gauge| gauge as &dyn Collector)
-            .chain(singles)
-            .collect()
+        vectors.map(|gauge| gauge as &dyn Collector).chain(singles).collect()
     }
 
     fn fill(&self, groups: &[GroupView], watchers: usize) {
-        let mut conflicts = BTreeMap::new();
+        let mut conflicts = BTreeSet::new();
         for group in groups {
             let mesh = group.mesh.as_str();
             let counts = [group.counts.connected, group.counts.healthy, group.counts.total];
@@ -279,7 +258,7 @@ impl Gauges {
             }
             let Some(key) = &group.workload else { continue };
             if group.contested {
-                conflicts.insert(key, ());
+                conflicts.insert(key);
             }
             if group.holds {
                 self.workloads.with_label_values(&[mesh]).inc();
@@ -289,28 +268,20 @@ impl Gauges {
                 }
             }
         }
-        self.conflicts
-            .set(i64::try_from(conflicts.len()).unwrap_or(i64::MAX));
+        self.conflicts.set(i64::try_from(conflicts.len()).unwrap_or(i64::MAX));
         self.watchers.set(i64::try_from(watchers).unwrap_or(i64::MAX));
     }
 }
 
 impl Census {
     fn new(registry: Registry) -> prometheus::Result<Self> {
-        Ok(Self {
-            registry,
-            descriptions: Gauges::new()?,
-        })
+        Ok(Self { registry, descriptions: Gauges::new()? })
     }
 }
 
 impl Collector for Census {
     fn desc(&self) -> Vec<&Desc> {
-        self.descriptions
-            .collectors()
-            .into_iter()
-            .flat_map(Collector::desc)
-            .collect()
+        self.descriptions.collectors().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -318,11 +289,7 @@ impl Collector for Census {
             return Vec::new();
         };
         gauges.fill(&self.registry.groups(), self.registry.watchers());
-        gauges
-            .collectors()
-            .into_iter()
-            .flat_map(Collector::collect)
-            .collect()
+        gauges.collectors().into_iter().flat_map(Collector::collect).collect()
     }
 }
 
@@ -337,20 +304,10 @@ mod tests {
     };
 
     fn join(registry: &Registry, mesh: &str, name: &str, workload: Option<&str>) -> Session {
-        let labels: BTreeMap<_, _> = workload
-            .map(|w| (WORKLOAD_LABEL.to_owned(), w.to_owned()))
-            .into_iter()
-            .collect();
-        let spec = DataplaneSpec {
-            mesh: mesh.into(),
-            name: name.into(),
-            labels,
-            ..DataplaneSpec::default()
-        };
-        registry
-            .hello(Dataplane::parse(&spec, DataplaneLimits::default()).unwrap())
-            .unwrap()
-            .session
+        let labels: BTreeMap<_, _> =
+            workload.map(|w| (WORKLOAD_LABEL.to_owned(), w.to_owned())).into_iter().collect();
+        let spec = DataplaneSpec { mesh: mesh.into(), name: name.into(), labels, ..DataplaneSpec::default() };
+        registry.hello(Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()).unwrap().session
     }
 
     #[test]
@@ -376,10 +333,7 @@ mod tests {
         holder.goodbye();
         let text = metrics.encode().unwrap();
         assert!(!text.contains(r#"connected{mesh="default",namespace"#), "{text}");
-        assert!(
-            text.contains(r#"connected{mesh="other",namespace="default",workload="web"} 1"#),
-            "{text}"
-        );
+        assert!(text.contains(r#"connected{mesh="other",namespace="default",workload="web"} 1"#), "{text}");
     }
 
     #[test]
@@ -387,13 +341,7 @@ mod tests {
         let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap();
         metrics.sessions.ended(EndReason::Idle);
         let text = metrics.encode().unwrap();
-        assert!(
-            text.contains("headcount_sessions_ended_total{reason=\"idle\"} 1"),
-            "{text}"
-        );
-        assert!(
-            text.contains("headcount_sessions_ended_total{reason=\"goodbye\"} 0"),
-            "{text}"
-        );
+        assert!(text.contains("headcount_sessions_ended_total{reason=\"idle\"} 1"), "{text}");
+        assert!(text.contains("headcount_sessions_ended_total{reason=\"goodbye\"} 0"), "{text}");
     }
 }

@@ -14,10 +14,7 @@ pub struct EndSignals {
 impl EndSignals {
     /// From now on these signals no longer end the process by themselves.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Returns at the next one. Each call waits for another.

@@ -46,10 +46,7 @@ impl FromStr for LogFilter {
 /// Starts logging for the whole process. A second call changes nothing.
 pub fn start(filter: &LogFilter, format: LogFormat) {
     let filter = EnvFilter::new(&filter.0);
-    let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => registry.with(lines).try_init(),

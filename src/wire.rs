@@ -20,17 +20,12 @@ use crate::{
 
 /// Reads a hello.
 pub fn dataplane_from_hello(hello: proto::Hello, limits: DataplaneLimits) -> Result<Dataplane, Invalid> {
-    let stated = hello
-        .dataplane
-        .ok_or_else(|| Invalid::new("hello.dataplane", "is required"))?;
+    let stated = hello.dataplane.ok_or_else(|| Invalid::new("hello.dataplane", "is required"))?;
     let environment = match proto::Environment::try_from(stated.environment) {
         Ok(proto::Environment::Unspecified | proto::Environment::Universal) => Environment::Universal,
         Ok(proto::Environment::Kubernetes) => Environment::Kubernetes,
         Err(unknown) => {
-            let problem = format!(
-                "{}: unknown value; use UNIVERSAL (1) or KUBERNETES (2)",
-                unknown.0
-            );
+            let problem = format!("{}: unknown value; use UNIVERSAL (1) or KUBERNETES (2)", unknown.0);
             return Err(Invalid::new("hello.dataplane.environment", problem));
         }
     };
@@ -45,11 +40,7 @@ pub fn dataplane_from_hello(hello: proto::Hello, limits: DataplaneLimits) -> Res
         inbounds: stated
             .inbounds
             .into_iter()
-            .map(|inbound| InboundSpec {
-                port: inbound.port,
-                name: inbound.name,
-                tags: inbound.tags,
-            })
+            .map(|inbound| InboundSpec { port: inbound.port, name: inbound.name, tags: inbound.tags })
             .collect(),
         agent_version: hello.agent_version,
     };
@@ -69,11 +60,7 @@ pub fn dataplane_to_proto(dataplane: &Dataplane) -> proto::Dataplane {
         mesh: dataplane.key.mesh.to_string(),
         namespace: dataplane.key.namespace.to_string(),
         name: dataplane.key.name.to_string(),
-        zone: dataplane
-            .zone
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        zone: dataplane.zone.as_ref().map(ToString::to_string).unwrap_or_default(),
         environment: environment.into(),
         labels: label_map(&dataplane.labels),
         address: dataplane.address.to_string(),
@@ -90,10 +77,7 @@ pub fn dataplane_to_proto(dataplane: &Dataplane) -> proto::Dataplane {
 }
 
 fn label_map(labels: &Labels) -> std::collections::BTreeMap<String, String> {
-    labels
-        .iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Reads a report of a dataplane's session whose last report had the number
@@ -104,10 +88,8 @@ pub fn report_from_proto(
     previous: u64,
 ) -> Result<HealthReport, Invalid> {
     if report.sequence <= previous {
-        let problem = format!(
-            "{}: must be greater than {previous}, the last one of this stream",
-            report.sequence
-        );
+        let problem =
+            format!("{}: must be greater than {previous}, the last one of this stream", report.sequence);
         return Err(Invalid::new("health.sequence", problem));
     }
     let mut health = Health::of_proxy(state_from_proto("health.proxy", report.proxy)?);
@@ -124,26 +106,16 @@ pub fn report_from_proto(
         }
         health.set_inbound(index, state_from_proto(&field("state"), inbound.state)?);
     }
-    Ok(HealthReport {
-        sequence: report.sequence,
-        health,
-    })
+    Ok(HealthReport { sequence: report.sequence, health })
 }
 
 /// Writes a report; inbounds of unknown health are left out.
 pub fn report_to_proto(report: HealthReport, dataplane: &Dataplane) -> proto::HealthReport {
-    let inbounds = dataplane
-        .inbounds
-        .iter()
-        .enumerate()
-        .filter_map(|(index, inbound)| {
-            let state = report.health.inbound(index);
-            let stated = proto::InboundHealth {
-                port: inbound.port.into(),
-                state: state_to_proto(state).into(),
-            };
-            (state != HealthState::Unknown).then_some(stated)
-        });
+    let inbounds = dataplane.inbounds.iter().enumerate().filter_map(|(index, inbound)| {
+        let state = report.health.inbound(index);
+        let stated = proto::InboundHealth { port: inbound.port.into(), state: state_to_proto(state).into() };
+        (state != HealthState::Unknown).then_some(stated)
+    });
     proto::HealthReport {
         sequence: report.sequence,
         proxy: state_to_proto(report.health.proxy).into(),
@@ -156,10 +128,9 @@ fn state_from_proto(field: &str, state: i32) -> Result<HealthState, Invalid> {
         Ok(proto::HealthState::Unspecified) => Ok(HealthState::Unknown),
         Ok(proto::HealthState::Ready) => Ok(HealthState::Ready),
         Ok(proto::HealthState::NotReady) => Ok(HealthState::NotReady),
-        Err(unknown) => Err(Invalid::new(
-            field,
-            format!("{}: unknown value; use READY (1) or NOT_READY (2)", unknown.0),
-        )),
+        Err(unknown) => {
+            Err(Invalid::new(field, format!("{}: unknown value; use READY (1) or NOT_READY (2)", unknown.0)))
+        }
     }
 }
 
@@ -172,33 +143,23 @@ fn state_to_proto(state: HealthState) -> proto::HealthState {
 }
 
 /// Reads a filter; fields are named as within `filter`.
-pub fn filter_from_proto(filter: proto::WorkloadFilter) -> Result<Filter, Invalid> {
+pub fn filter_from_proto(filter: &proto::WorkloadFilter) -> Result<Filter, Invalid> {
     Ok(Filter {
         mesh: optional(&filter.mesh, |text| MeshName::parse("filter.mesh", text))?,
-        namespace: optional(&filter.namespace, |text| {
-            Namespace::parse("filter.namespace", text)
-        })?,
-        name: optional(&filter.name, |text| {
-            WorkloadName::parse_kubernetes("filter.name", text)
-        })?,
+        namespace: optional(&filter.namespace, |text| Namespace::parse("filter.namespace", text))?,
+        name: optional(&filter.name, |text| WorkloadName::parse_kubernetes("filter.name", text))?,
         selector: selector_from_proto("filter.label_selector", &filter.label_selector)?,
     })
 }
 
 /// Reads a label selector.
 pub fn selector_from_proto(field: &str, selector: &str) -> Result<LabelSelector, Invalid> {
-    selector
-        .parse()
-        .map_err(|problem: String| Invalid::new(field, problem))
+    selector.parse().map_err(|problem: String| Invalid::new(field, problem))
 }
 
 /// Parses a name unless it is empty, which means "any".
 pub fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Invalid> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        parse(text).map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
 /// Reads the key of a Workload. A reader may ask for any name that could
@@ -253,9 +214,6 @@ pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
 
 /// A length of time; longer than the wire can say becomes its longest.
 pub fn duration(duration: Duration) -> prost_types::Duration {
-    const LONGEST: prost_types::Duration = prost_types::Duration {
-        seconds: 315_576_000_000,
-        nanos: 0,
-    };
+    const LONGEST: prost_types::Duration = prost_types::Duration { seconds: 315_576_000_000, nanos: 0 };
     duration.try_into().unwrap_or(LONGEST)
 }

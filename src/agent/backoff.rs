@@ -25,10 +25,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(random: fastrand::Rng) -> Self {
-        Self {
-            ceilings: ceilings(),
-            random,
-        }
+        Self { ceilings: ceilings(), random }
     }
 
     /// The next wait. `at_least` is what the server asked for; the jitter is
@@ -81,9 +78,8 @@ mod tests {
 
     #[test]
     fn waits_spread_over_the_whole_range() {
-        let waits: Vec<_> = (0..1000)
-            .map(|seed| Backoff::new(fastrand::Rng::with_seed(seed)).next(Duration::ZERO))
-            .collect();
+        let waits: Vec<_> =
+            (0..1000).map(|seed| Backoff::new(fastrand::Rng::with_seed(seed)).next(Duration::ZERO)).collect();
         for tenth in 0..10_u32 {
             let range = FIRST_CEILING * tenth / 10..FIRST_CEILING * (tenth + 1) / 10;
             let hits = waits.iter().filter(|wait| range.contains(wait)).count();

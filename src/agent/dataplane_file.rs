@@ -60,16 +60,11 @@ pub enum DataplaneFileError {
 impl DataplaneFile {
     /// Reads the file at `path`, which has at most 1 MiB.
     pub fn read(path: &Path) -> Result<Self, DataplaneFileError> {
-        let unreadable = |source| DataplaneFileError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
+        let unreadable = |source| DataplaneFileError::Unreadable { path: path.to_owned(), source };
         let mut text = String::new();
         let file = File::open(path).map_err(unreadable)?;
         // One byte more than allowed tells a full file from one that goes on.
-        file.take(MAX_BYTES + 1)
-            .read_to_string(&mut text)
-            .map_err(unreadable)?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
         if text.len() as u64 > MAX_BYTES {
             return Err(DataplaneFileError::TooLarge(path.to_owned()));
         }
@@ -81,20 +76,13 @@ impl DataplaneFile {
         let document: Document = serde_saphyr::from_str(text)
             .map_err(|error| DataplaneFileError::Syntax(explain(text, &error)))?;
         document.check_form()?;
-        let Networking {
-            address,
-            advertised_address,
-            inbound,
-            ..
-        } = document.networking.unwrap_or_default();
+        let Networking { address, advertised_address, inbound, .. } = document.networking.unwrap_or_default();
         let inbounds = inbound.unwrap_or_default();
         let probes = inbounds
             .iter()
             .enumerate()
             .map(|(index, inbound)| {
-                inbound
-                    .probe(address.as_deref())
-                    .map_err(|invalid| invalid.within(&inbound_path(index)))
+                inbound.probe(address.as_deref()).map_err(|invalid| invalid.within(&inbound_path(index)))
             })
             .collect::<Result<_, _>>()?;
         let labels = document.labels.unwrap_or_default();

@@ -56,14 +56,8 @@ impl From<Status> for SessionEnd {
 impl From<Drain> for SessionEnd {
     /// A negative time is none.
     fn from(drain: Drain) -> Self {
-        let retry_after = drain
-            .retry_after
-            .and_then(|wait| wait.try_into().ok())
-            .unwrap_or_default();
-        Self::Drained {
-            retry_after,
-            reason: drain.reason,
-        }
+        let retry_after = drain.retry_after.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
+        Self::Drained { retry_after, reason: drain.reason }
     }
 }
 
@@ -94,10 +88,7 @@ mod tests {
     fn the_server_may_ask_for_time() {
         let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         for (retry_after, expected) in [(seconds(7), 7), (seconds(-7), 0), (None, 0)] {
-            let end = SessionEnd::from(Drain {
-                retry_after,
-                reason: String::new(),
-            });
+            let end = SessionEnd::from(Drain { retry_after, reason: String::new() });
             assert_eq!(end.retry_after().as_secs(), expected);
         }
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(9)));

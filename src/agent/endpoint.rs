@@ -17,12 +17,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(3);
 
 /// The endpoint of a server, with the settings that sessions want.
 pub fn endpoint(server: &str) -> Result<Endpoint, Invalid> {
-    let wrong = || {
-        Invalid::new(
-            "server",
-            format!("{server:?}: must be a URL such as http://127.0.0.1:7100"),
-        )
-    };
+    let wrong = || Invalid::new("server", format!("{server:?}: must be a URL such as http://127.0.0.1:7100"));
     let uri: Uri = server.parse().map_err(|_| wrong())?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
         return Err(wrong());
@@ -43,14 +38,7 @@ mod tests {
     fn only_urls_of_servers_are_taken() {
         assert!(endpoint("http://127.0.0.1:7100").is_ok());
         assert!(endpoint("http://[::1]:7100").is_ok());
-        for bad in [
-            "",
-            "127.0.0.1:7100",
-            "localhost",
-            "https://headcount:7100",
-            "http://",
-            "http://a b",
-        ] {
+        for bad in ["", "127.0.0.1:7100", "localhost", "https://headcount:7100", "http://", "http://a b"] {
             let error = endpoint(bad).unwrap_err().to_string();
             assert!(error.starts_with("server: "), "{bad}: {error}");
         }

@@ -39,10 +39,7 @@ pub(in crate::agent) fn dataplane() -> Dataplane {
     let spec = DataplaneSpec {
         mesh: "default".into(),
         name: "web-1".into(),
-        inbounds: vec![InboundSpec {
-            port: 80,
-            ..InboundSpec::default()
-        }],
+        inbounds: vec![InboundSpec { port: 80, ..InboundSpec::default() }],
         agent_version: "test".into(),
         ..DataplaneSpec::default()
     };
@@ -109,9 +106,7 @@ impl Door {
             let client = client.take().ok_or_else(|| io::Error::other("connected before"));
             std::future::ready(client)
         };
-        fake_endpoint()
-            .connect_with_connector(tower::service_fn(connector))
-            .await
+        fake_endpoint().connect_with_connector(tower::service_fn(connector)).await
     }
 
     /// Serves what comes in, until the test ends.
@@ -122,10 +117,7 @@ impl Door {
         I: transport::server::Connected,
     {
         let service = DataplaneServiceServer::from_arc(Arc::new(self));
-        Server::builder()
-            .serve_with_incoming(service, incoming)
-            .await
-            .unwrap();
+        Server::builder().serve_with_incoming(service, incoming).await.unwrap();
     }
 }
 
@@ -135,9 +127,7 @@ pub(in crate::agent) async fn nobody() -> Result<Channel, transport::Error> {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody is at home");
         std::future::ready(Err::<TokioIo<DuplexStream>, _>(refused))
     };
-    fake_endpoint()
-        .connect_with_connector(tower::service_fn(refuse))
-        .await
+    fake_endpoint().connect_with_connector(tower::service_fn(refuse)).await
 }
 
 fn fake_endpoint() -> Endpoint {
@@ -153,13 +143,8 @@ impl DataplaneService for Door {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (responses, outbound) = mpsc::unbounded_channel();
-        let played = Played {
-            requests: request.into_inner(),
-            responses,
-        };
-        self.0
-            .send(played)
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        let played = Played { requests: request.into_inner(), responses };
+        self.0.send(played).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(outbound.into()))
     }
 
@@ -175,8 +160,7 @@ impl Played {
     /// What the agent says next; none when it has closed its side.
     pub(in crate::agent) async fn next(&mut self) -> Option<Say> {
         let next = in_time(self.requests.message()).await;
-        next.expect("a whole stream")
-            .map(|request| request.message.expect("a known message"))
+        next.expect("a whole stream").map(|request| request.message.expect("a known message"))
     }
 
     pub(in crate::agent) async fn hello(&mut self) -> Hello {
@@ -196,10 +180,7 @@ impl Played {
     /// Expects a goodbye, and nothing after it.
     pub(in crate::agent) async fn goodbye(&mut self) {
         let goodbye = self.next().await;
-        assert!(
-            matches!(goodbye, Some(Say::Goodbye(_))),
-            "expected a goodbye: {goodbye:?}"
-        );
+        assert!(matches!(goodbye, Some(Say::Goodbye(_))), "expected a goodbye: {goodbye:?}");
         assert!(self.next().await.is_none());
     }
 
@@ -216,11 +197,7 @@ impl Played {
     }
 
     pub(in crate::agent) fn say(&self, message: Hear) {
-        self.responses
-            .send(Ok(SessionResponse {
-                message: Some(message),
-            }))
-            .expect("an agent that listens");
+        self.responses.send(Ok(SessionResponse { message: Some(message) })).expect("an agent that listens");
     }
 
     pub(in crate::agent) fn ack(&self, sequence: u64) {
@@ -229,10 +206,7 @@ impl Played {
 
     pub(in crate::agent) fn drain(&self, seconds: i64) {
         let retry_after = Some(prost_types::Duration { seconds, nanos: 0 });
-        self.say(Hear::Drain(Drain {
-            retry_after,
-            reason: "moving".into(),
-        }));
+        self.say(Hear::Drain(Drain { retry_after, reason: "moving".into() }));
     }
 
     /// Ends the session with a status.

@@ -65,10 +65,7 @@ impl Monitor {
                 health.send_modify(|health| apply(health, subject, state, unprobed));
             }));
         }
-        Self {
-            health,
-            _tasks: tasks,
-        }
+        Self { health, _tasks: tasks }
     }
 
     /// The health now, and its changes.
@@ -125,42 +122,27 @@ mod tests {
             check: Check::Tcp,
             interval: Duration::from_millis(10),
             timeout: Duration::from_secs(5),
-            thresholds: Thresholds {
-                healthy: 1,
-                unhealthy: 2,
-            },
+            thresholds: Thresholds { healthy: 1, unhealthy: 2 },
         }
     }
 
     async fn until(health: &mut watch::Receiver<Health>, reached: impl Fn(&Health) -> bool) -> Health {
-        *time::timeout(DEADLINE, health.wait_for(|health| reached(health)))
-            .await
-            .unwrap()
-            .unwrap()
+        *time::timeout(DEADLINE, health.wait_for(|health| reached(health))).await.unwrap().unwrap()
     }
 
     #[tokio::test]
     async fn what_nobody_probes_is_ready_at_once() {
-        let monitor = Monitor::start(Probes {
-            proxy: None,
-            inbounds: vec![None, Some(probe(1)), None],
-        });
+        let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(1)), None] });
         let health = *monitor.health().borrow();
         assert_eq!(health.proxy, Ready);
-        assert_eq!(
-            [0, 1, 2, 3].map(|index| health.inbound(index)),
-            [Ready, Unknown, Ready, Unknown]
-        );
+        assert_eq!([0, 1, 2, 3].map(|index| health.inbound(index)), [Ready, Unknown, Ready, Unknown]);
     }
 
     #[tokio::test]
     async fn an_inbound_follows_its_application() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let monitor = Monitor::start(Probes {
-            proxy: None,
-            inbounds: vec![None, Some(probe(port))],
-        });
+        let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(port))] });
         let mut health = monitor.health();
         until(&mut health, |health| health.inbound(1) == Ready).await;
         drop(listener);
@@ -172,29 +154,17 @@ mod tests {
     async fn inbounds_without_a_probe_follow_the_proxy() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let monitor = Monitor::start(Probes {
-            proxy: Some(probe(port)),
-            inbounds: vec![None],
-        });
+        let monitor = Monitor::start(Probes { proxy: Some(probe(port)), inbounds: vec![None] });
         let mut health = monitor.health();
         assert_eq!(health.borrow().inbound(0), Unknown);
-        until(&mut health, |health| {
-            health.proxy == Ready && health.inbound(0) == Ready
-        })
-        .await;
+        until(&mut health, |health| health.proxy == Ready && health.inbound(0) == Ready).await;
         drop(listener);
-        until(&mut health, |health| {
-            health.proxy == NotReady && health.inbound(0) == NotReady
-        })
-        .await;
+        until(&mut health, |health| health.proxy == NotReady && health.inbound(0) == NotReady).await;
     }
 
     #[tokio::test]
     async fn probes_end_with_their_monitor() {
-        let monitor = Monitor::start(Probes {
-            proxy: Some(probe(1)),
-            inbounds: vec![Some(probe(2))],
-        });
+        let monitor = Monitor::start(Probes { proxy: Some(probe(1)), inbounds: vec![Some(probe(2))] });
         let mut health = monitor.health();
         drop(monitor);
         let ended = async { while health.changed().await.is_ok() {} };

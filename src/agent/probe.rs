@@ -67,11 +67,7 @@ impl ProbeSpec {
             // A literal IPv6 address is in brackets in a URL, and only there.
             host: host.trim_matches(['[', ']']).to_owned(),
             port: uri.port_u16().unwrap_or(80),
-            check: Check::Http(
-                uri.path_and_query()
-                    .cloned()
-                    .unwrap_or(PathAndQuery::from_static("/")),
-            ),
+            check: Check::Http(uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"))),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             thresholds: Thresholds::default(),
@@ -80,9 +76,7 @@ impl ProbeSpec {
 
     /// Asks once.
     pub(super) async fn attempt(&self) -> Result<(), ProbeFailure> {
-        time::timeout(self.timeout, self.ask())
-            .await
-            .unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
+        time::timeout(self.timeout, self.ask()).await.unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
     }
 
     async fn ask(&self) -> Result<(), ProbeFailure> {
@@ -119,11 +113,7 @@ impl ProbeSpec {
 
     fn authority(&self) -> String {
         let Self { host, port, .. } = self;
-        if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        }
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
@@ -161,10 +151,7 @@ mod tests {
 
     fn tcp(port: u16) -> ProbeSpec {
         let url = format!("http://127.0.0.1:{port}");
-        ProbeSpec {
-            check: Check::Tcp,
-            ..ProbeSpec::proxy_ready(&url).unwrap()
-        }
+        ProbeSpec { check: Check::Tcp, ..ProbeSpec::proxy_ready(&url).unwrap() }
     }
 
     #[tokio::test]
@@ -182,10 +169,7 @@ mod tests {
         probe.attempt().await.unwrap();
         let request = served.await.unwrap();
         assert!(request.starts_with("GET /ready?x=1 HTTP/1.1\r\n"), "{request}");
-        assert!(
-            request.contains(&format!("host: 127.0.0.1:{}\r\n", probe.port)),
-            "{request}"
-        );
+        assert!(request.contains(&format!("host: 127.0.0.1:{}\r\n", probe.port)), "{request}");
         assert!(request.contains("connection: close\r\n"), "{request}");
     }
 
@@ -225,18 +209,9 @@ mod tests {
         assert_eq!(probe.check, Check::Http(PathAndQuery::from_static("/")));
         assert_eq!(probe.authority(), "[::1]:9901");
         assert_eq!(ProbeSpec::proxy_ready("http://envoy/ready").unwrap().port, 80);
-        for bad in [
-            "",
-            "127.0.0.1:9901",
-            "/ready",
-            "https://127.0.0.1:9901/ready",
-            "http://",
-        ] {
+        for bad in ["", "127.0.0.1:9901", "/ready", "https://127.0.0.1:9901/ready", "http://"] {
             let error = ProbeSpec::proxy_ready(bad).unwrap_err().to_string();
-            assert!(
-                error.contains("such as http://127.0.0.1:9901/ready"),
-                "{bad}: {error}"
-            );
+            assert!(error.contains("such as http://127.0.0.1:9901/ready"), "{bad}: {error}");
         }
     }
 }

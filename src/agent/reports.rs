@@ -17,11 +17,7 @@ pub(super) struct Reports {
 impl Reports {
     /// A session begins with a report due.
     pub(super) fn new() -> Self {
-        Self {
-            sequence: 0,
-            in_flight: None,
-            due: true,
-        }
+        Self { sequence: 0, in_flight: None, due: true }
     }
 
     /// There is something to tell.
@@ -37,10 +33,7 @@ impl Reports {
         self.due = false;
         self.in_flight = Some(now);
         self.sequence += 1;
-        Some(HealthReport {
-            sequence: self.sequence,
-            health: health(),
-        })
+        Some(HealthReport { sequence: self.sequence, health: health() })
     }
 
     /// When the report under way was sent.
@@ -51,11 +44,7 @@ impl Reports {
     /// Takes an ack; returns when its report was sent. None if it answers
     /// nothing that is under way.
     pub(super) fn acked(&mut self, sequence: u64) -> Option<Instant> {
-        if sequence == self.sequence {
-            self.in_flight.take()
-        } else {
-            None
-        }
+        if sequence == self.sequence { self.in_flight.take() } else { None }
     }
 }
 
@@ -65,9 +54,7 @@ mod tests {
     use crate::model::HealthState;
 
     fn sequence(reports: &mut Reports) -> Option<u64> {
-        reports
-            .next(Health::default, Instant::now())
-            .map(|report| report.sequence)
+        reports.next(Health::default, Instant::now()).map(|report| report.sequence)
     }
 
     #[test]
@@ -88,13 +75,7 @@ mod tests {
         assert!(reports.acked(1).is_some());
         let newest = Health::of_proxy(HealthState::NotReady);
         let report = reports.next(|| newest, Instant::now()).unwrap();
-        assert_eq!(
-            report,
-            HealthReport {
-                sequence: 2,
-                health: newest
-            }
-        );
+        assert_eq!(report, HealthReport { sequence: 2, health: newest });
         assert!(reports.acked(2).is_some());
         assert_eq!(sequence(&mut reports), None);
     }

@@ -67,11 +67,7 @@ pub enum AgentError {
 /// goodbye and returns, within 2 s. It returns an error only where another
 /// attempt could do no good.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let AgentConfig {
-        server,
-        dataplane,
-        probes,
-    } = config;
+    let AgentConfig { server, dataplane, probes } = config;
     let connect = move || {
         let server = server.clone();
         async move { server.connect().await }
@@ -130,40 +126,26 @@ async fn attempt(
         },
         () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
     };
-    Session {
-        channel,
-        dataplane,
-        health,
-        leave,
-    }
-    .run(log_event)
-    .await
+    Session { channel, dataplane, health, leave }.run(log_event).await
 }
 
 /// An error if another attempt could do no good.
 fn give_up(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), AgentError> {
     let dataplane = dataplane.clone();
     match end {
-        SessionEnd::Superseded(status) => Err(AgentError::Superseded {
-            dataplane,
-            message: status.message().to_owned(),
-        }),
-        SessionEnd::Refused(status) => Err(AgentError::Refused {
-            dataplane,
-            message: status.message().to_owned(),
-        }),
+        SessionEnd::Superseded(status) => {
+            Err(AgentError::Superseded { dataplane, message: status.message().to_owned() })
+        }
+        SessionEnd::Refused(status) => {
+            Err(AgentError::Refused { dataplane, message: status.message().to_owned() })
+        }
         SessionEnd::Goodbye | SessionEnd::Drained { .. } | SessionEnd::Lost(_) => Ok(()),
     }
 }
 
 /// Changes of state are logged; acks are not.
 fn log_event(event: SessionEvent<'_>) {
-    let SessionEvent::Welcomed(Welcome {
-        session_id,
-        workload,
-        warnings,
-    }) = event
-    else {
+    let SessionEvent::Welcomed(Welcome { session_id, workload, warnings }) = event else {
         return;
     };
     let workload = workload.as_ref().map(|workload| workload.name.as_str());

@@ -89,10 +89,7 @@ impl Session {
         loop {
             let newest = || *self.health.borrow_and_update();
             if let Some(report) = reports.next(newest, Instant::now()) {
-                say(
-                    &requests,
-                    Say::Health(wire::report_to_proto(report, &self.dataplane)),
-                );
+                say(&requests, Say::Health(wire::report_to_proto(report, &self.dataplane)));
                 statement.reset();
             }
             tokio::select! {
@@ -132,13 +129,8 @@ fn hello(dataplane: &Dataplane) -> Hello {
 /// Queues a message. It can't be sent only when the stream has ended, and then
 /// the responses say so, with the reason.
 fn say(requests: &mpsc::Sender<SessionRequest>, message: Say) {
-    let queued = requests.try_send(SessionRequest {
-        message: Some(message),
-    });
-    debug_assert!(
-        !matches!(queued, Err(mpsc::error::TrySendError::Full(_))),
-        "OUTBOUND is too small"
-    );
+    let queued = requests.try_send(SessionRequest { message: Some(message) });
+    debug_assert!(!matches!(queued, Err(mpsc::error::TrySendError::Full(_))), "OUTBOUND is too small");
 }
 
 /// Opens the stream, in which the hello is queued already, and waits for its
@@ -147,16 +139,11 @@ async fn open(
     channel: Channel,
     outbound: ReceiverStream<SessionRequest>,
 ) -> Result<(Welcome, Streaming<SessionResponse>), Status> {
-    let mut responses = DataplaneServiceClient::new(channel)
-        .session(outbound)
-        .await?
-        .into_inner();
+    let mut responses = DataplaneServiceClient::new(channel).session(outbound).await?.into_inner();
     match responses.message().await?.and_then(|response| response.message) {
         Some(Hear::Welcome(welcome)) => Ok((welcome, responses)),
         Some(_) => Err(Status::internal("the server spoke before its welcome")),
-        None => Err(Status::unavailable(
-            "the server ended the session before its welcome",
-        )),
+        None => Err(Status::unavailable("the server ended the session before its welcome")),
     }
 }
 

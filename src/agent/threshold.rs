@@ -14,10 +14,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     /// Every result counts, as in Kuma's HDS defaults.
     fn default() -> Self {
-        Self {
-            healthy: 1,
-            unhealthy: 1,
-        }
+        Self { healthy: 1, unhealthy: 1 }
     }
 }
 
@@ -32,11 +29,7 @@ pub(super) struct Verdict {
 
 impl Verdict {
     pub(super) fn new(thresholds: Thresholds) -> Self {
-        Self {
-            thresholds,
-            state: HealthState::Unknown,
-            against: 0,
-        }
+        Self { thresholds, state: HealthState::Unknown, against: 0 }
     }
 
     /// Takes one result and returns the state if it is a new one. The very
@@ -70,10 +63,7 @@ mod tests {
     /// What each result of a row (`+` success, `-` failure) changes.
     fn changes(healthy: u32, unhealthy: u32, results: &str) -> Vec<Option<HealthState>> {
         let mut verdict = Verdict::new(Thresholds { healthy, unhealthy });
-        results
-            .chars()
-            .map(|result| verdict.record(result == '+'))
-            .collect()
+        results.chars().map(|result| verdict.record(result == '+')).collect()
     }
 
     #[test]

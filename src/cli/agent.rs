@@ -38,7 +38,7 @@ pub(super) struct AgentArgs {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
     /// Where the proxy beside the agent says whether it is ready, such as
-    /// Envoy's http://127.0.0.1:9901/ready; without it the proxy counts as ready
+    /// Envoy's <http://127.0.0.1:9901/ready>; without it the proxy counts as ready
     #[arg(long, value_name = "URL")]
     proxy_ready_url: Option<String>,
     #[command(flatten)]
@@ -81,25 +81,13 @@ impl AgentArgs {
         let dataplane = file.as_ref().and_then(|file| {
             let path = self.dataplane_file.display();
             let parsed = file.dataplane();
-            parsed
-                .map_err(|invalid| problems.note("dataplane-file", &format!("{path}: {invalid}")))
-                .ok()
+            parsed.map_err(|invalid| problems.note("dataplane-file", &format!("{path}: {invalid}"))).ok()
         });
         let (Some(logs), Some(server), Some(file), Some(dataplane)) = (logs, server, file, dataplane) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        let probes = Probes {
-            proxy: ready.flatten(),
-            inbounds: file.probes,
-        };
-        Ok((
-            AgentConfig {
-                server,
-                dataplane,
-                probes,
-            },
-            logs,
-        ))
+        let probes = Probes { proxy: ready.flatten(), inbounds: file.probes };
+        Ok((AgentConfig { server, dataplane, probes }, logs))
     }
 }

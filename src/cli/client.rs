@@ -41,10 +41,7 @@ impl ClientArgs {
     pub(super) fn check(self, problems: &mut Problems) -> Option<Target> {
         let server = problems.take("server", self.server);
         let request_timeout = problems.take("request-timeout", self.request_timeout);
-        Some(Target {
-            server: server?,
-            request_timeout: request_timeout?.into(),
-        })
+        Some(Target { server: server?, request_timeout: request_timeout?.into() })
     }
 }
 
@@ -67,10 +64,7 @@ impl Target {
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
         match endpoint.connect().await {
-            Ok(channel) => Ok(Client {
-                channel,
-                target: self,
-            }),
+            Ok(channel) => Ok(Client { channel, target: self }),
             Err(error) => Err(Failure::Server(unreachable_server(&self.server, &error))),
         }
     }
@@ -106,17 +100,12 @@ impl Client {
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {
         let answer = tokio::time::timeout(self.target.request_timeout, call).await;
-        answer
-            .map_err(|_| Status::deadline_exceeded("no answer in time"))?
-            .map(Response::into_inner)
+        answer.map_err(|_| Status::deadline_exceeded("no answer in time"))?.map(Response::into_inner)
     }
 
     /// What a status means to a person, and what to do next.
     pub(super) fn explain(&self, status: &Status) -> Failure {
-        let Target {
-            server,
-            request_timeout,
-        } = &self.target;
+        let Target { server, request_timeout } = &self.target;
         let said = visible(status.message());
         Failure::Server(match status.code() {
             Code::InvalidArgument => return Failure::Usage(said.into_owned()),
@@ -165,18 +154,15 @@ pub(super) fn is_passing(status: &Status) -> bool {
 }
 
 fn unreachable_server(server: &ServerUrl, error: &(dyn StdError + 'static)) -> String {
-    let io_kind = causes(error)
-        .find_map(|error| error.downcast_ref::<io::Error>())
-        .map(io::Error::kind);
+    let io_kind = causes(error).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     let (problem, advice) = match io_kind {
         Some(io::ErrorKind::ConnectionRefused) => (
             "connection refused".to_owned(),
             "is the server running? start one with `headcount serve --demo`, or name it by --server",
         ),
-        Some(io::ErrorKind::TimedOut) => (
-            "no connection in time".to_owned(),
-            "check the address in --server, and firewalls between",
-        ),
+        Some(io::ErrorKind::TimedOut) => {
+            ("no connection in time".to_owned(), "check the address in --server, and firewalls between")
+        }
         _ => {
             let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
             (

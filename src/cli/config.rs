@@ -56,18 +56,12 @@ fn config_path(args: &[OsString]) -> Option<PathBuf> {
             return Some(PathBuf::from(path));
         }
     }
-    std::env::var_os(variable(CONFIG))
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    std::env::var_os(variable(CONFIG)).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Gives a flag its variable and, if the file has its key, the file's value.
 fn with_sources(flag: Arg, long: &str, file: &ConfigFile) -> Arg {
-    let flag = if flag.get_env().is_none() {
-        flag.env(variable(long))
-    } else {
-        flag
-    };
+    let flag = if flag.get_env().is_none() { flag.env(variable(long)) } else { flag };
     match file.values(&key(long)) {
         Some(values) => flag.default_values(values.to_vec()).required(false),
         None => flag,
@@ -107,13 +101,7 @@ fn origins(command: &Command, matches: &ArgMatches, file: &ConfigFile) -> BTreeM
                 _ => format!("--{long}"),
             };
             let example = arg.get_default_values().first().and_then(|value| value.to_str());
-            Some((
-                long.to_owned(),
-                Origin {
-                    place,
-                    example: example.map(str::to_owned),
-                },
-            ))
+            Some((long.to_owned(), Origin { place, example: example.map(str::to_owned) }))
         })
         .collect();
     if let Some((name, matches)) = matches.subcommand()
@@ -125,9 +113,7 @@ fn origins(command: &Command, matches: &ArgMatches, file: &ConfigFile) -> BTreeM
 }
 
 fn variable_of(arg: &Arg, long: &str) -> String {
-    arg.get_env()
-        .and_then(OsStr::to_str)
-        .map_or_else(|| variable(long), str::to_owned)
+    arg.get_env().and_then(OsStr::to_str).map_or_else(|| variable(long), str::to_owned)
 }
 
 /// `grpc-addr` -> `HEADCOUNT_GRPC_ADDR`.
@@ -144,12 +130,7 @@ fn key(long: &str) -> String {
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |key, word| {
         let mut letters = word.chars();
-        key + &letters
-            .next()
-            .map(|c| c.to_ascii_uppercase())
-            .into_iter()
-            .chain(letters)
-            .collect::<String>()
+        key + &letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
     })
 }
 

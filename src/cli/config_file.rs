@@ -31,17 +31,14 @@ impl ConfigFile {
     pub(super) fn read(path: PathBuf, problems: &mut Problems) -> Self {
         let text = fs::read_to_string(&path).map_err(|error| error.to_string());
         let tree = text.and_then(|text| parse(&text));
-        let mut file = Self {
-            path,
-            values: BTreeMap::new(),
-        };
+        let mut file = Self { path, values: BTreeMap::new() };
         let path = file.path.display();
         match tree {
             Ok(Value::Object(map)) => file.flatten("", map, problems),
             Ok(Value::Null) => {} // an empty file
-            Ok(_) => problems.note_text(format!(
-                "{path}: must be a map, with a `key: value` for each setting"
-            )),
+            Ok(_) => {
+                problems.note_text(format!("{path}: must be a map, with a `key: value` for each setting"))
+            }
             Err(problem) => problems.note_text(format!("cannot read {path}: {problem}")),
         }
         file
@@ -49,11 +46,7 @@ impl ConfigFile {
 
     fn flatten(&mut self, parent: &str, map: Map<String, Value>, problems: &mut Problems) {
         for (name, node) in map {
-            let key = if parent.is_empty() {
-                name
-            } else {
-                format!("{parent}.{name}")
-            };
+            let key = if parent.is_empty() { name } else { format!("{parent}.{name}") };
             match values(node) {
                 Ok(values) => drop(self.values.insert(key, values)),
                 Err(NoValues::Map(map)) => self.flatten(&key, map, problems),
@@ -124,9 +117,7 @@ fn values(node: Value) -> Result<Values, NoValues> {
         Value::Null => Err(NoValues::Problem("has no value: give one, or remove the key")),
         Value::Array(items) => match items.iter().map(scalar).collect() {
             Some(items) => Ok(Values::List(items)),
-            None => Err(NoValues::Problem(
-                "a list may hold only texts, numbers, true and false",
-            )),
+            None => Err(NoValues::Problem("a list may hold only texts, numbers, true and false")),
         },
         scalar_node => Ok(Values::One([scalar(&scalar_node).unwrap_or_default()])),
     }

@@ -63,10 +63,7 @@ fn file(text: &str) -> NamedTempFile {
 
 fn read(file: Option<&NamedTempFile>, args: &[&str]) -> Result<(Serve, Problems), Failure> {
     let config = file.map(|file| format!("--config={}", file.path().display()));
-    let args = ["demo", "serve"]
-        .into_iter()
-        .chain(args.iter().copied())
-        .chain(config.as_deref());
+    let args = ["demo", "serve"].into_iter().chain(args.iter().copied()).chain(config.as_deref());
     let (demo, problems) = parse::<Demo>(args.map(OsString::from))?;
     match demo.command {
         DemoCommand::Serve(serve) => Ok((*serve, problems)),
@@ -75,10 +72,7 @@ fn read(file: Option<&NamedTempFile>, args: &[&str]) -> Result<(Serve, Problems)
 }
 
 fn value<T: Clone>(parsed: &Parsed<T>) -> T {
-    parsed
-        .clone()
-        .into_result()
-        .unwrap_or_else(|(value, problem)| panic!("{value}: {problem}"))
+    parsed.clone().into_result().unwrap_or_else(|(value, problem)| panic!("{value}: {problem}"))
 }
 
 #[test]
@@ -87,14 +81,11 @@ fn names_follow_from_the_flag() {
     assert_eq!(key("grpc-addr"), "grpcAddr");
     assert_eq!(key("server"), "server");
     assert_eq!(key("workload-labels"), "runtime.kubernetes.workloadLabels");
-    let command = each_flag(Demo::command(), &mut |flag, long| {
-        with_sources(flag, long, &ConfigFile::default())
-    });
+    let command =
+        each_flag(Demo::command(), &mut |flag, long| with_sources(flag, long, &ConfigFile::default()));
     let serve = command.find_subcommand("serve").unwrap();
-    let variables: Vec<_> = serve
-        .get_arguments()
-        .filter_map(|arg| arg.get_env().and_then(OsStr::to_str))
-        .collect();
+    let variables: Vec<_> =
+        serve.get_arguments().filter_map(|arg| arg.get_env().and_then(OsStr::to_str)).collect();
     assert!(variables.contains(&"HEADCOUNT_GRPC_ADDR"), "{variables:?}");
 }
 
@@ -163,28 +154,17 @@ fn a_bad_value_of_the_environment_names_its_variable() {
     let (_, mut problems) = read(None, &["--token=t"]).unwrap();
     problems.take("surroundings", "headcount".parse::<Parsed<u32>>().unwrap());
     let report = problems.to_string();
-    assert!(
-        report.contains("CARGO_PKG_NAME: \"headcount\": invalid digit"),
-        "{report}"
-    );
+    assert!(report.contains("CARGO_PKG_NAME: \"headcount\": invalid digit"), "{report}");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_and_not_a_crash() {
     let (_, problems) = parse::<Demo>(["demo", "--config", "/no/such", "other"].map(OsString::from)).unwrap();
-    assert!(
-        problems
-            .to_string()
-            .contains("cannot read /no/such: No such file"),
-        "{problems}"
-    );
+    assert!(problems.to_string().contains("cannot read /no/such: No such file"), "{problems}");
     for text in ["- a\n", "just text\n", "a: {b: [\n"] {
         let file = file(text);
         let (_, problems) = read(Some(&file), &["--token=t"]).unwrap();
-        assert!(
-            problems.to_string().contains(&file.path().display().to_string()),
-            "{problems}"
-        );
+        assert!(problems.to_string().contains(&file.path().display().to_string()), "{problems}");
     }
     let (_, problems) = read(Some(&file("# nothing\n")), &["--token=t"]).unwrap();
     problems.finish().unwrap();
@@ -194,17 +174,11 @@ fn a_file_that_cannot_be_read_is_a_problem_and_not_a_crash() {
 fn a_usage_error_does_not_hide_what_is_wrong_with_the_file() {
     let file = file("gprcAddr: x\n");
     let report = read(Some(&file), &["--no-such-flag"]).unwrap_err().to_string();
-    assert!(
-        report.contains("gprcAddr") && report.contains("--no-such-flag"),
-        "{report}"
-    );
+    assert!(report.contains("gprcAddr") && report.contains("--no-such-flag"), "{report}");
 }
 
 #[test]
 fn help_still_knows_the_possible_values() {
     let error = read(None, &["--help"]).unwrap_err();
-    assert!(
-        error.to_string().contains("[possible values: red, blue]"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("[possible values: red, blue]"), "{error}");
 }

@@ -31,10 +31,7 @@ pub(super) struct Script<Q, A> {
 
 impl<Q, A> Default for Script<Q, A> {
     fn default() -> Self {
-        Self {
-            answers: Mutex::default(),
-            asked: Mutex::default(),
-        }
+        Self { answers: Mutex::default(), asked: Mutex::default() }
     }
 }
 
@@ -103,18 +100,14 @@ impl WorkloadService for Fake {
         &self,
         request: Request<proto::GetWorkloadRequest>,
     ) -> Result<Response<server::GetWorkloadResponse>, Status> {
-        self.get
-            .call(request)
-            .map(|answer| Response::new(to_server(&answer)))
+        self.get.call(request).map(|answer| Response::new(to_server(&answer)))
     }
 
     async fn list_workloads(
         &self,
         request: Request<proto::ListWorkloadsRequest>,
     ) -> Result<Response<server::ListWorkloadsResponse>, Status> {
-        self.list
-            .call(request)
-            .map(|answer| Response::new(to_server(&answer)))
+        self.list.call(request).map(|answer| Response::new(to_server(&answer)))
     }
 
     async fn watch_workloads(
@@ -122,20 +115,14 @@ impl WorkloadService for Fake {
         request: Request<proto::WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
         let messages = self.watch.call(request)?.into_iter();
-        Ok(stream(
-            messages
-                .map(|message| message.map(|message| to_server(&message)))
-                .collect(),
-        ))
+        Ok(stream(messages.map(|message| message.map(|message| to_server(&message))).collect()))
     }
 
     async fn wait_for_workload(
         &self,
         request: Request<proto::WaitForWorkloadRequest>,
     ) -> Result<Response<server::WaitForWorkloadResponse>, Status> {
-        self.wait
-            .call(request)
-            .map(|answer| Response::new(to_server(&answer)))
+        self.wait.call(request).map(|answer| Response::new(to_server(&answer)))
     }
 }
 
@@ -186,18 +173,11 @@ pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
 }
 
-const FIVE_MINUTES_AGO: Option<Timestamp> = Some(Timestamp {
-    seconds: NOW - 300,
-    nanos: 0,
-});
+const FIVE_MINUTES_AGO: Option<Timestamp> = Some(Timestamp { seconds: NOW - 300, nanos: 0 });
 
 /// A Workload all of whose proxies are healthy.
 pub(super) fn workload(name: &str, proxies: u32) -> proto::Workload {
-    let counts = proto::DataplaneProxies {
-        connected: proxies,
-        healthy: proxies,
-        total: proxies,
-    };
+    let counts = proto::DataplaneProxies { connected: proxies, healthy: proxies, total: proxies };
     proto::Workload {
         name: name.into(),
         namespace: "default".into(),
@@ -235,31 +215,18 @@ pub(super) fn dataplane(name: &str) -> proto::DataplaneOverview {
             labels: [("kuma.io/workload".to_owned(), "web".to_owned())].into(),
             address: "10.0.0.1".into(),
             inbounds: vec![
-                proto::Inbound {
-                    port: 80,
-                    name: "http".into(),
-                    tags: http.into(),
-                },
-                proto::Inbound {
-                    port: 81,
-                    ..proto::Inbound::default()
-                },
+                proto::Inbound { port: 80, name: "http".into(), tags: http.into() },
+                proto::Inbound { port: 81, ..proto::Inbound::default() },
             ],
             ..proto::Dataplane::default()
         }),
-        workload: Some(proto::WorkloadRef {
-            name: "web".into(),
-            ..proto::WorkloadRef::default()
-        }),
+        workload: Some(proto::WorkloadRef { name: "web".into(), ..proto::WorkloadRef::default() }),
         connected: true,
         healthy: true,
         health: Some(proto::HealthReport {
             sequence: 1,
             proxy: ready,
-            inbounds: vec![proto::InboundHealth {
-                port: 80,
-                state: ready,
-            }],
+            inbounds: vec![proto::InboundHealth { port: 80, state: ready }],
         }),
         last_transition_time: FIVE_MINUTES_AGO,
         agent_version: "1.0.0".into(),

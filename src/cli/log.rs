@@ -26,10 +26,7 @@ impl LogArgs {
     pub(super) fn check(self, problems: &mut Problems) -> Option<Logs> {
         let filter = problems.take("log", self.log);
         let format = problems.take("log-format", self.log_format);
-        Some(Logs {
-            filter: filter?,
-            format: format?,
-        })
+        Some(Logs { filter: filter?, format: format? })
     }
 }
 

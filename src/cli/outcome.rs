@@ -83,10 +83,7 @@ mod tests {
         assert_eq!(clap(clap::error::ErrorKind::DisplayHelp), 0);
         assert_eq!(clap(clap::error::ErrorKind::DisplayVersion), 0);
         assert_eq!(clap(clap::error::ErrorKind::UnknownArgument), 64);
-        assert_eq!(
-            clap(clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
-            64
-        );
+        assert_eq!(clap(clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand), 64);
         assert_eq!(Failure::Usage(String::new()).exit_code(), 64);
         assert_eq!(Failure::Server(String::new()).exit_code(), 2);
     }

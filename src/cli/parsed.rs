@@ -45,9 +45,7 @@ impl<T: FromStr<Err: Display>> FromStr for Parsed<T> {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.parse().map_err(|problem: T::Err| {
-            (text.to_owned(), problem.to_string())
-        })))
+        Ok(Self(text.parse().map_err(|problem: T::Err| (text.to_owned(), problem.to_string()))))
     }
 }
 
@@ -88,7 +86,5 @@ impl<T: ValueEnum + Clone + Send + Sync + 'static> TypedValueParser for Choice<T
 }
 
 fn values<T: ValueEnum + 'static>() -> impl Iterator<Item = PossibleValue> {
-    T::value_variants()
-        .iter()
-        .filter_map(ValueEnum::to_possible_value)
+    T::value_variants().iter().filter_map(ValueEnum::to_possible_value)
 }

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 /// Longer is a slip of the pen, and far from where clocks overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// A length of time such as `10s` or `1h30m`, of a year at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,7 @@ impl FromStr for Period {
     fn from_str(text: &str) -> Result<Self, String> {
         let length =
             humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s or 1h30m"))?;
-        if length <= LONGEST {
-            Ok(Self(length))
-        } else {
-            Err("must be a year or less".to_owned())
-        }
+        if length <= LONGEST { Ok(Self(length)) } else { Err("must be a year or less".to_owned()) }
     }
 }
 
@@ -56,21 +52,10 @@ mod tests {
 
     #[test]
     fn what_clocks_cannot_bear_is_refused() {
-        assert_eq!(
-            "1h30m".parse::<Period>().map(Duration::from),
-            Ok(Duration::from_secs(5_400))
-        );
+        assert_eq!("1h30m".parse::<Period>().map(Duration::from), Ok(Duration::from_mins(90)));
         assert!("0s".parse::<Period>().is_ok());
         assert!("0s".parse::<NonZeroPeriod>().is_err());
-        for bad in [
-            "",
-            "10",
-            "-1s",
-            "10 parsecs",
-            "99999999999h",
-            "400days",
-            "584554530872years",
-        ] {
+        for bad in ["", "10", "-1s", "10 parsecs", "99999999999h", "400days", "584554530872years"] {
             assert!(bad.parse::<Period>().is_err(), "{bad}");
         }
     }

@@ -54,10 +54,9 @@ impl Problems {
     /// the value and ends with the remedy.
     pub fn note(&mut self, name: &str, problem: &str) {
         let line = match self.origins.get(name) {
-            Some(Origin {
-                place,
-                example: Some(example),
-            }) => format!("{place}: {problem} (for example {example})"),
+            Some(Origin { place, example: Some(example) }) => {
+                format!("{place}: {problem} (for example {example})")
+            }
             Some(Origin { place, example: None }) => format!("{place}: {problem}"),
             None => format!("--{name}: {problem}"),
         };

@@ -37,7 +37,7 @@ const CURTAIN: Duration = Duration::from_secs(2);
 /// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz.
 /// Nothing is authenticated yet, so both are on loopback by default.
 ///
-/// SIGTERM or Ctrl-C drains: health says NOT_SERVING, proxies are asked to come
+/// SIGTERM or Ctrl-C drains: health says `NOT_SERVING`, proxies are asked to come
 /// back later, and every stream ends with a status that says why. The second
 /// signal ends at once.
 #[derive(Args, Debug)]
@@ -186,20 +186,14 @@ impl ServeArgs {
                 keepalive_interval: period(of, "keepalive-interval", self.limits.keepalive_interval),
                 keepalive_timeout: period(of, "keepalive-timeout", self.limits.keepalive_timeout),
                 max_streams_per_connection: of
-                    .take(
-                        "max-streams-per-connection",
-                        self.limits.max_streams_per_connection,
-                    )
+                    .take("max-streams-per-connection", self.limits.max_streams_per_connection)
                     .map_or(1, NonZeroU32::get),
                 max_connections: count(of, "max-connections", self.limits.max_connections),
             },
         };
         let inbounds = config.limits.dataplane.inbounds;
         if inbounds > Health::MAX_INBOUNDS {
-            of.note(
-                "max-inbounds",
-                &format!("\"{inbounds}\": must be {} or less", Health::MAX_INBOUNDS),
-            );
+            of.note("max-inbounds", &format!("\"{inbounds}\": must be {} or less", Health::MAX_INBOUNDS));
         }
         if config.limits.max_connections > MOST_CONNECTIONS {
             of.note("max-connections", &format!("must be {MOST_CONNECTIONS} or less"));
@@ -242,10 +236,7 @@ mod tests {
 
     fn check(args: &[&str]) -> Result<Config, Failure> {
         let args = std::iter::once(&"headcount").chain(args);
-        Command::parse_from(args)
-            .serve
-            .check(Problems::default())
-            .map(|(config, _)| config)
+        Command::parse_from(args).serve.check(Problems::default()).map(|(config, _)| config)
     }
 
     #[test]
@@ -256,16 +247,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let args = [
-            "--grpc-addr",
-            "nowhere",
-            "--max-sessions",
-            "0",
-            "--retention",
-            "soon",
-            "--max-inbounds",
-            "65",
-        ];
+        let args =
+            ["--grpc-addr", "nowhere", "--max-sessions", "0", "--retention", "soon", "--max-inbounds", "65"];
         let report = check(&args).unwrap_err().to_string();
         for part in [
             "4 problems",

@@ -36,10 +36,7 @@ impl FromStr for ServerUrl {
         if uri.path() != "/" || uri.query().is_some() {
             return Err(expected("may have no path"));
         }
-        let authority = uri
-            .authority()
-            .map(http::uri::Authority::as_str)
-            .unwrap_or_default();
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         if uri.host().is_none_or(str::is_empty) || authority.contains('@') {
             return Err(expected("needs a host, and only that"));
         }
@@ -50,10 +47,7 @@ impl FromStr for ServerUrl {
         if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
             return Err(expected("the port must be between 0 and 65535"));
         }
-        format!("http://{authority}:{DEFAULT_PORT}")
-            .parse()
-            .map(Self)
-            .map_err(|_| expected("is no URL"))
+        format!("http://{authority}:{DEFAULT_PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
     }
 }
 
@@ -94,10 +88,7 @@ mod tests {
             ("a b", "is no URL"),
         ] {
             let error = text.parse::<ServerUrl>().unwrap_err();
-            assert!(
-                error.contains(problem) && error.contains("HOST:PORT"),
-                "{text}: {error}"
-            );
+            assert!(error.contains(problem) && error.contains("HOST:PORT"), "{text}: {error}");
         }
     }
 }

@@ -112,16 +112,10 @@ impl SimulateArgs {
         let server = server.and_then(|url| of.take_checked("server", endpoint(&url.to_string())));
         let proxies = of.take("proxies", self.proxies).map_or(1, NonZeroU32::get);
         let workloads = of.take("workloads", self.workloads).map_or(1, NonZeroU32::get);
-        let connections = of
-            .take_optional("connections", self.connections)
-            .map(NonZeroU32::get);
+        let connections = of.take_optional("connections", self.connections).map(NonZeroU32::get);
         let flaps_per_second = of.take("flaps", self.flaps).unwrap_or_default();
-        let duration = of
-            .take("duration", self.duration)
-            .map_or(Duration::ZERO, Into::into);
-        let patience = of
-            .take("patience", self.patience)
-            .map_or(Duration::ZERO, Into::into);
+        let duration = of.take("duration", self.duration).map_or(Duration::ZERO, Into::into);
+        let patience = of.take("patience", self.patience).map_or(Duration::ZERO, Into::into);
         let format = of.take("output", self.output);
         let (Some(mesh), Some(namespace), Some(server), Some(format)) = (mesh, namespace, server, format)
         else {
@@ -148,11 +142,7 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new(0)
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{wide_bar}] {pos}/{len}") {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -167,36 +157,18 @@ impl Bar {
 }
 
 fn text(report: &LoadReport) -> String {
-    let LoadReport {
-        proxies,
-        workloads,
-        connections,
-        ..
-    } = report;
+    let LoadReport { proxies, workloads, connections, .. } = report;
     let mut text = format!("{proxies} proxies of {workloads} workloads over {connections} connections\n");
     let mut line = |name: &str, value: String| {
         // Writing to a String can't fail.
         let _written = writeln!(text, "  {name:<22} {value}");
     };
-    let seconds = |time: Option<f64>| {
-        time.map_or("never right".to_owned(), |time| {
-            format!("right after {time:.3} s")
-        })
-    };
+    let seconds =
+        |time: Option<f64>| time.map_or("never right".to_owned(), |time| format!("right after {time:.3} s"));
     line("all connected", seconds(report.connect_seconds));
-    line(
-        "flaps",
-        format!("{}, {} reports acknowledged", report.flaps, report.acks),
-    );
-    let (p50, p99, max) = (
-        report.ack_p50_micros,
-        report.ack_p99_micros,
-        report.ack_max_micros,
-    );
-    line(
-        "report to ack",
-        format!("p50 {p50} us, p99 {p99} us, max {max} us"),
-    );
+    line("flaps", format!("{}, {} reports acknowledged", report.flaps, report.acks));
+    let (p50, p99, max) = (report.ack_p50_micros, report.ack_p99_micros, report.ack_max_micros);
+    line("report to ack", format!("p50 {p50} us, p99 {p99} us, max {max} us"));
     line("counts after flaps", seconds(report.settle_seconds));
     line("counts after goodbyes", seconds(report.leave_seconds));
     line("lost sessions", report.lost.to_string());

@@ -31,17 +31,10 @@ impl Ended {
 
 pub(super) async fn run(command: &str) -> Ended {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut terminal = Terminal {
-        out: &mut out,
-        err: &mut err,
-    };
+    let mut terminal = Terminal { out: &mut out, err: &mut err };
     let args = ["headcount"].into_iter().chain(command.split_whitespace());
     let result = super::run(args.map(OsString::from), &mut terminal).await;
-    Ended {
-        result,
-        out: String::from_utf8(out).unwrap(),
-        err: String::from_utf8(err).unwrap(),
-    }
+    Ended { result, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
 async fn ask(fake: &Arc<Fake>, command: &str) -> Ended {
@@ -74,11 +67,7 @@ async fn a_listing_follows_the_pages() {
     fake.list.answer(Ok(page(&["b"], "")));
     let ended = ask(&fake, "get workloads -n shop --mesh m -l kuma.io/zone").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
-    let names: Vec<_> = ended
-        .out
-        .lines()
-        .map(|line| line.split_whitespace().nth(1).unwrap())
-        .collect();
+    let names: Vec<_> = ended.out.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
     assert_eq!(names, ["NAME", "a", "b"]);
     let asked = fake.list.asked();
     let filter = asked[0].filter.clone().unwrap();
@@ -96,16 +85,8 @@ async fn a_listing_that_changes_overtook_starts_over() {
     fake.list.answer(Err(Status::aborted("too many changes")));
     fake.list.answer(Ok(page(&["new"], "")));
     let ended = ask(&fake, "get wl -A -o yaml").await;
-    assert!(
-        !ended.out.contains("old") && ended.out.contains("name: new"),
-        "{}",
-        ended.out
-    );
-    assert!(
-        ended
-            .out
-            .starts_with("apiVersion: v1\nkind: List\nitems:\n- apiVersion: kuma.io/v1alpha1\n")
-    );
+    assert!(!ended.out.contains("old") && ended.out.contains("name: new"), "{}", ended.out);
+    assert!(ended.out.starts_with("apiVersion: v1\nkind: List\nitems:\n- apiVersion: kuma.io/v1alpha1\n"));
     assert_eq!(fake.list.asked()[2].page_token, "");
 }
 
@@ -115,10 +96,7 @@ async fn nothing_found_is_said_on_stderr_and_is_no_failure() {
     fake.list.answer(Ok(page(&[], "")));
     let ended = ask(&fake, "get workloads").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
-    assert_eq!(
-        (ended.out.as_str(), ended.err.as_str()),
-        ("", "No workloads found in default namespace.\n")
-    );
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", "No workloads found in default namespace.\n"));
     fake.list.answer(Ok(page(&[], "")));
     let ended = ask(&fake, "get workloads -A -o json").await;
     assert_eq!(ended.err, "");
@@ -128,19 +106,10 @@ async fn nothing_found_is_said_on_stderr_and_is_no_failure() {
 #[tokio::test]
 async fn a_named_workload_is_there_or_not() {
     let fake = Arc::new(Fake::default());
-    fake.get.answer(Ok(GetWorkloadResponse {
-        workload: Some(workload("web", 3)),
-        revision: 1,
-    }));
+    fake.get.answer(Ok(GetWorkloadResponse { workload: Some(workload("web", 3)), revision: 1 }));
     let ended = ask(&fake, "get workload web -o yaml").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
-    assert!(
-        ended
-            .out
-            .starts_with("apiVersion: kuma.io/v1alpha1\nkind: Workload\n"),
-        "{}",
-        ended.out
-    );
+    assert!(ended.out.starts_with("apiVersion: kuma.io/v1alpha1\nkind: Workload\n"), "{}", ended.out);
     fake.get.answer(Err(Status::not_found("no")));
     let ended = ask(&fake, "get workload web").await;
     assert_eq!(ended.result.unwrap(), Outcome::No);
@@ -168,71 +137,26 @@ async fn all_that_is_wrong_with_a_command_is_said_at_once() {
 #[tokio::test]
 async fn a_watch_goes_on_where_the_connection_was_lost() {
     let fake = Arc::new(Fake::default());
-    let snapshot = WatchWorkloadsResponse {
-        reset: true,
-        ..step(vec![workload("web", 1)], "one")
-    };
-    let unfinished = WatchWorkloadsResponse {
-        synced: false,
-        ..step(vec![workload("web", 9)], "")
-    };
-    fake.watch.answer(Ok(vec![
-        Ok(snapshot),
-        Ok(unfinished),
-        Err(Status::unavailable("draining")),
-    ]));
+    let snapshot = WatchWorkloadsResponse { reset: true, ..step(vec![workload("web", 1)], "one") };
+    let unfinished = WatchWorkloadsResponse { synced: false, ..step(vec![workload("web", 9)], "") };
+    fake.watch.answer(Ok(vec![Ok(snapshot), Ok(unfinished), Err(Status::unavailable("draining"))]));
     fake.watch.answer(Err(Status::unavailable("starting")));
-    let gone = WorkloadRef {
-        name: "web".into(),
-        namespace: "default".into(),
-        mesh: "default".into(),
-    };
-    let deleted = WatchWorkloadsResponse {
-        removed: vec![gone],
-        ..step(vec![], "three")
-    };
-    fake.watch.answer(Ok(vec![
-        Ok(step(vec![workload("web", 2)], "two")),
-        Ok(deleted),
-        enough(),
-    ]));
+    let gone = WorkloadRef { name: "web".into(), namespace: "default".into(), mesh: "default".into() };
+    let deleted = WatchWorkloadsResponse { removed: vec![gone], ..step(vec![], "three") };
+    fake.watch.answer(Ok(vec![Ok(step(vec![workload("web", 2)], "two")), Ok(deleted), enough()]));
 
     let ended = ask(&fake, "get workloads -w -o json").await;
-    let events: Vec<serde_json::Value> = ended
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let events: Vec<serde_json::Value> =
+        ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seen: Vec<_> = events
         .iter()
         .map(|event| {
-            (
-                event["type"].as_str().unwrap(),
-                &event["object"]["status"]["dataplaneProxies"]["total"],
-            )
+            (event["type"].as_str().unwrap(), &event["object"]["status"]["dataplaneProxies"]["total"])
         })
         .collect();
-    assert_eq!(
-        seen,
-        [
-            ("ADDED", &1.into()),
-            ("MODIFIED", &2.into()),
-            ("DELETED", &2.into())
-        ]
-    );
-    assert!(
-        ended
-            .err
-            .contains("watch interrupted (draining); reconnecting\nreconnected\n"),
-        "{}",
-        ended.err
-    );
-    let tokens: Vec<_> = fake
-        .watch
-        .asked()
-        .into_iter()
-        .map(|request| request.resume_token)
-        .collect();
+    assert_eq!(seen, [("ADDED", &1.into()), ("MODIFIED", &2.into()), ("DELETED", &2.into())]);
+    assert!(ended.err.contains("watch interrupted (draining); reconnecting\nreconnected\n"), "{}", ended.err);
+    let tokens: Vec<_> = fake.watch.asked().into_iter().map(|request| request.resume_token).collect();
     assert_eq!(tokens, ["", "one", "one"]);
     assert!(ended.result.unwrap_err().to_string().contains("refused: enough"));
 }
@@ -240,63 +164,29 @@ async fn a_watch_goes_on_where_the_connection_was_lost() {
 #[tokio::test]
 async fn a_watch_marks_what_is_deleted_and_says_when_there_is_nothing_yet() {
     let fake = Arc::new(Fake::default());
-    let empty = WatchWorkloadsResponse {
-        reset: true,
-        ..step(vec![], "")
-    };
-    let gone = WorkloadRef {
-        name: "web".into(),
-        namespace: "default".into(),
-        mesh: "default".into(),
-    };
-    let deleted = WatchWorkloadsResponse {
-        removed: vec![gone],
-        ..step(vec![], "")
-    };
-    fake.watch.answer(Ok(vec![
-        Ok(empty),
-        Ok(step(vec![workload("web", 2)], "")),
-        Ok(deleted),
-        enough(),
-    ]));
+    let empty = WatchWorkloadsResponse { reset: true, ..step(vec![], "") };
+    let gone = WorkloadRef { name: "web".into(), namespace: "default".into(), mesh: "default".into() };
+    let deleted = WatchWorkloadsResponse { removed: vec![gone], ..step(vec![], "") };
+    fake.watch.answer(Ok(vec![Ok(empty), Ok(step(vec![workload("web", 2)], "")), Ok(deleted), enough()]));
     let ended = ask(&fake, "get workloads -w").await;
-    let rows: Vec<Vec<_>> = ended
-        .out
-        .lines()
-        .map(|line| line.split_whitespace().take(6).collect())
-        .collect();
-    assert_eq!(
-        rows[0],
-        ["NAMESPACE", "NAME", "MESH", "CONNECTED", "HEALTHY", "TOTAL"]
-    );
+    let rows: Vec<Vec<_>> = ended.out.lines().map(|line| line.split_whitespace().take(6).collect()).collect();
+    assert_eq!(rows[0], ["NAMESPACE", "NAME", "MESH", "CONNECTED", "HEALTHY", "TOTAL"]);
     assert_eq!(rows[1], ["default", "web", "default", "2", "2", "2"]);
     assert_eq!(rows[2], ["default", "web", "default", "-", "-", "-"]);
     assert!(ended.out.ends_with("<deleted>\n"), "{}", ended.out);
-    assert_eq!(
-        ended.err.lines().next(),
-        Some("No workloads found in default namespace.")
-    );
+    assert_eq!(ended.err.lines().next(), Some("No workloads found in default namespace."));
 }
 
 #[tokio::test]
 async fn a_token_the_server_cannot_read_is_dropped() {
     let fake = Arc::new(Fake::default());
-    let snapshot = WatchWorkloadsResponse {
-        reset: true,
-        ..step(vec![workload("web", 1)], "odd")
-    };
+    let snapshot = WatchWorkloadsResponse { reset: true, ..step(vec![workload("web", 1)], "odd") };
     fake.watch.answer(Ok(vec![Ok(snapshot.clone())]));
-    fake.watch
-        .answer(Err(Status::invalid_argument("resume_token: is no token")));
+    fake.watch.answer(Err(Status::invalid_argument("resume_token: is no token")));
     fake.watch.answer(Ok(vec![Ok(snapshot), enough()]));
     let ended = ask(&fake, "get workloads -w -o json").await;
     assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
-    let tokens: Vec<_> = fake
-        .watch
-        .asked()
-        .into_iter()
-        .map(|request| request.resume_token)
-        .collect();
+    let tokens: Vec<_> = fake.watch.asked().into_iter().map(|request| request.resume_token).collect();
     assert_eq!(tokens, ["", "odd", ""]);
 }
 
@@ -313,10 +203,7 @@ async fn dataplanes_are_listed_and_found_by_name() {
     assert_eq!(fake.dataplanes.asked()[0].workload, "web");
     let ended = ask(&fake, "get dp web-2 -o json").await;
     let json: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(
-        (&json["type"], &json["name"]),
-        (&"Dataplane".into(), &"web-2".into())
-    );
+    assert_eq!((&json["type"], &json["name"]), (&"Dataplane".into(), &"web-2".into()));
     let ended = ask(&fake, "get dp web-3").await;
     assert_eq!(ended.result.unwrap(), Outcome::No);
     assert_eq!(ended.err, "dataplane \"web-3\" not found in default namespace\n");
@@ -325,17 +212,11 @@ async fn dataplanes_are_listed_and_found_by_name() {
 #[tokio::test]
 async fn events_cannot_steer_the_terminal() {
     let fake = Arc::new(Fake::default());
-    let evil = ListEventsResponse {
-        events: vec![event("u", 2, "\u{1b}[2J\u{9b}1m\nforged row")],
-    };
+    let evil = ListEventsResponse { events: vec![event("u", 2, "\u{1b}[2J\u{9b}1m\nforged row")] };
     for format in ["table", "json", "yaml"] {
         fake.events.answer(Ok(evil.clone()));
         let ended = ask(&fake, &format!("get events -o {format}")).await;
-        assert!(
-            !ended.out.contains(|c: char| c != '\n' && c.is_control()),
-            "{}",
-            ended.out
-        );
+        assert!(!ended.out.contains(|c: char| c != '\n' && c.is_control()), "{}", ended.out);
         assert!(!ended.out.contains("\nforged"), "{}", ended.out);
     }
 }
@@ -344,17 +225,11 @@ async fn events_cannot_steer_the_terminal() {
 async fn a_watch_of_events_repeats_nothing_after_a_reconnect() {
     let fake = Arc::new(Fake::default());
     let say = |events: Vec<_>| Ok(WatchEventsResponse { events });
-    fake.watch_events
-        .answer(Ok(vec![say(vec![event("a", 1, "first")])]));
+    fake.watch_events.answer(Ok(vec![say(vec![event("a", 1, "first")])]));
     let again = say(vec![event("a", 1, "first"), event("b", 1, "second")]);
-    fake.watch_events
-        .answer(Ok(vec![again, say(vec![event("a", 2, "third")]), enough()]));
+    fake.watch_events.answer(Ok(vec![again, say(vec![event("a", 2, "third")]), enough()]));
     let ended = ask(&fake, "get events -w").await;
-    let messages: Vec<_> = ended
-        .out
-        .lines()
-        .map(|line| line.split_whitespace().last().unwrap())
-        .collect();
+    let messages: Vec<_> = ended.out.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
     assert_eq!(messages, ["MESSAGE", "first", "second", "third"]);
 }
 
@@ -362,21 +237,14 @@ async fn a_watch_of_events_repeats_nothing_after_a_reconnect() {
 async fn a_wait_ends_with_the_numbers() {
     let fake = Arc::new(Fake::default());
     fake.wait.answer(Err(Status::unavailable("restarting")));
-    fake.wait.answer(Ok(WaitForWorkloadResponse {
-        workload: Some(workload("web", 3)),
-        revision: 1,
-    }));
+    fake.wait.answer(Ok(WaitForWorkloadResponse { workload: Some(workload("web", 3)), revision: 1 }));
     let ended = ask(&fake, "wait workload web --healthy 3").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
-    assert_eq!(
-        ended.out,
-        "workload default/web: 3 connected, 3 healthy, 3 total\n"
-    );
+    assert_eq!(ended.out, "workload default/web: 3 connected, 3 healthy, 3 total\n");
     assert_eq!(ended.err, "connection lost (restarting); trying again\n");
     assert_eq!(fake.wait.asked()[1].minimum_healthy, 3);
 
-    fake.wait
-        .answer(Err(Status::deadline_exceeded("1 connected, 0 healthy, 2 total")));
+    fake.wait.answer(Err(Status::deadline_exceeded("1 connected, 0 healthy, 2 total")));
     let ended = ask(&fake, "wait workload web --connected 3 --timeout 1m").await;
     assert_eq!(ended.result.unwrap(), Outcome::No);
     assert_eq!(ended.err, "timed out after 1m: 1 connected, 0 healthy, 2 total\n");
@@ -386,42 +254,27 @@ async fn a_wait_ends_with_the_numbers() {
 async fn a_wait_longer_than_the_server_allows_asks_again() {
     let fake = Arc::new(Fake::default());
     fake.wait.answer(Err(Status::deadline_exceeded("after an hour")));
-    fake.wait.answer(Ok(WaitForWorkloadResponse {
-        workload: Some(workload("web", 3)),
-        revision: 1,
-    }));
+    fake.wait.answer(Ok(WaitForWorkloadResponse { workload: Some(workload("web", 3)), revision: 1 }));
     let ended = ask(&fake, "wait workload web --healthy 3 --timeout 2h").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
-    assert_eq!(
-        fake.wait.asked()[0].timeout.map(|timeout| timeout.seconds),
-        Some(3600)
-    );
+    assert_eq!(fake.wait.asked()[0].timeout.map(|timeout| timeout.seconds), Some(3600));
 }
 
 #[tokio::test]
 async fn a_wait_for_nothing_is_refused() {
     let report = run("wait workload Web --timeout soon").await.failure();
     assert!(report.contains("3 problems"), "{report}");
-    assert!(
-        report.contains("give --healthy COUNT, --connected COUNT, or both"),
-        "{report}"
-    );
+    assert!(report.contains("give --healthy COUNT, --connected COUNT, or both"), "{report}");
 }
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_explained() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let ended = run(&format!("get workloads --server {nobody}")).await;
     assert!(matches!(ended.result, Err(Failure::Server(_))));
     let text = ended.failure();
     assert!(
-        text.contains(&format!(
-            "cannot reach the server at http://{nobody}: connection refused"
-        )),
+        text.contains(&format!("cannot reach the server at http://{nobody}: connection refused")),
         "{text}"
     );
     assert!(text.contains("headcount serve --demo"), "{text}");
@@ -431,10 +284,7 @@ async fn a_server_that_is_not_there_is_explained() {
 async fn a_server_that_is_another_kind_of_server_is_explained() {
     let fake = Arc::new(Fake::default());
     let text = ask(&fake, "get workloads").await.failure();
-    assert!(
-        text.contains("does not know this request") && text.contains("check --server"),
-        "{text}"
-    );
+    assert!(text.contains("does not know this request") && text.contains("check --server"), "{text}");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -445,21 +295,15 @@ async fn a_server_that_is_another_kind_of_server_is_explained() {
         }
     });
     let text = run(&format!("get workloads --server {address}")).await.failure();
-    assert!(
-        text.contains("it must be the gRPC address of a headcount server"),
-        "{text}"
-    );
+    assert!(text.contains("it must be the gRPC address of a headcount server"), "{text}");
 }
 
 #[tokio::test]
 async fn a_refusal_of_the_server_is_the_users_to_mend() {
     let fake = Arc::new(Fake::default());
-    fake.list
-        .answer(Err(Status::invalid_argument("filter.mesh: \u{1b}")));
+    fake.list.answer(Err(Status::invalid_argument("filter.mesh: \u{1b}")));
     let ended = ask(&fake, "get workloads").await;
-    let Err(Failure::Usage(text)) = ended.result else {
-        panic!("{}", ended.err)
-    };
+    let Err(Failure::Usage(text)) = ended.result else { panic!("{}", ended.err) };
     assert_eq!(text, r"filter.mesh: \u{1b}");
 }
 

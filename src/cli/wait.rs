@@ -152,10 +152,7 @@ async fn wait(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = left.min(LONGEST_REQUEST);
-        let request = WaitForWorkloadRequest {
-            timeout: Some(wire::duration(limit)),
-            ..question.clone()
-        };
+        let request = WaitForWorkloadRequest { timeout: Some(wire::duration(limit)), ..question.clone() };
         let answer = tokio::time::timeout(limit + GRACE, client.workloads().wait_for_workload(request)).await;
         let status = match answer.unwrap_or_else(|_| Err(Status::unavailable("the server does not answer"))) {
             Ok(response) => return Ok(Ok(response.into_inner().workload.unwrap_or_default())),
@@ -174,10 +171,7 @@ async fn wait(
         if Instant::now() + delay >= deadline {
             return Err(client.explain(&status));
         }
-        terminal.remark(format_args!(
-            "connection lost ({}); trying again",
-            visible(status.message())
-        ))?;
+        terminal.remark(format_args!("connection lost ({}); trying again", visible(status.message())))?;
         tokio::time::sleep(delay).await;
     }
 }

@@ -39,12 +39,7 @@ impl Dataplanes {
         metrics: SessionMetrics,
         shutdown: CancellationToken,
     ) -> Self {
-        Self {
-            registry,
-            limits,
-            metrics,
-            shutdown,
-        }
+        Self { registry, limits, metrics, shutdown }
     }
 }
 
@@ -57,11 +52,7 @@ impl DataplaneService for Dataplanes {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let peer = request.remote_addr();
-        Ok(Response::new(Box::pin(converse(
-            self.clone(),
-            peer,
-            request.into_inner(),
-        ))))
+        Ok(Response::new(Box::pin(converse(self.clone(), peer, request.into_inner()))))
     }
 
     async fn list_dataplanes(
@@ -72,15 +63,11 @@ impl DataplaneService for Dataplanes {
         let filter = DataplaneFilter::parse(&request)?;
         let after = wire::optional(&request.page_token, dataplane_key)?;
         let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
-        let (views, more) = self
-            .registry
-            .dataplanes(wanted, page_size(request.page_size), after.as_ref());
+        let (views, more) = self.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
         let last = views.last().filter(|_| more);
-        let next_page_token = last
-            .map(|view| view.dataplane.key.to_string())
-            .unwrap_or_default();
+        let next_page_token = last.map(|view| view.dataplane.key.to_string()).unwrap_or_default();
         Ok(Response::new(ListDataplanesResponse {
-            dataplanes: views.into_iter().map(overview).collect(),
+            dataplanes: views.iter().map(overview).collect(),
             next_page_token,
         }))
     }
@@ -108,14 +95,8 @@ impl DataplaneFilter {
 
     fn matches(&self, dataplane: &Dataplane) -> bool {
         self.mesh.as_ref().is_none_or(|mesh| *mesh == dataplane.key.mesh)
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == dataplane.key.namespace)
-            && self
-                .workload
-                .as_ref()
-                .is_none_or(|workload| dataplane.workload.as_ref() == Some(workload))
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == dataplane.key.namespace)
+            && self.workload.as_ref().is_none_or(|workload| dataplane.workload.as_ref() == Some(workload))
             && self.selector.matches(|key| dataplane.labels.get(key))
     }
 }
@@ -123,12 +104,7 @@ impl DataplaneFilter {
 /// A page token is the key of the last dataplane of the page before.
 fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
     let field = "page_token";
-    let foreign = || {
-        Invalid::new(
-            field,
-            "is not a token of this service; leave it empty for the first page",
-        )
-    };
+    let foreign = || Invalid::new(field, "is not a token of this service; leave it empty for the first page");
     let (mesh, rest) = token.split_once('/').ok_or_else(foreign)?;
     let (namespace, name) = rest.split_once('/').ok_or_else(foreign)?;
     let parse = || {
@@ -141,18 +117,14 @@ fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
     parse().map_err(|_| foreign())
 }
 
-fn overview(view: DataplaneView) -> DataplaneOverview {
+fn overview(view: &DataplaneView) -> DataplaneOverview {
     let dataplane = &view.dataplane;
     DataplaneOverview {
         dataplane: Some(wire::dataplane_to_proto(dataplane)),
-        workload: dataplane
-            .workload_key()
-            .map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+        workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
         connected: view.session.is_some(),
         healthy: view.healthy,
-        health: view
-            .session
-            .map(|(_, report)| wire::report_to_proto(report, dataplane)),
+        health: view.session.map(|(_, report)| wire::report_to_proto(report, dataplane)),
         last_transition_time: Some(wire::timestamp(view.since)),
         agent_version: dataplane.agent_version.to_string(),
         session_id: view.session.map(|(id, _)| id.to_string()).unwrap_or_default(),

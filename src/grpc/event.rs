@@ -42,9 +42,7 @@ impl EventService for Events {
         let request = request.into_inner();
         let filter = EventFilter::parse(&request.namespace, &request.workload)?;
         let (events, _) = self.registry.events().after(0);
-        Ok(Response::new(ListEventsResponse {
-            events: filter.pick(&events),
-        }))
+        Ok(Response::new(ListEventsResponse { events: filter.pick(&events) }))
     }
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
@@ -121,13 +119,8 @@ impl EventFilter {
 
     fn pick(&self, events: &[Arc<Event>]) -> Vec<proto::Event> {
         let wanted = |event: &&Arc<Event>| {
-            self.namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == event.regarding.namespace)
-                && self
-                    .workload
-                    .as_ref()
-                    .is_none_or(|workload| *workload == event.regarding.name)
+            self.namespace.as_ref().is_none_or(|namespace| *namespace == event.regarding.namespace)
+                && self.workload.as_ref().is_none_or(|workload| *workload == event.regarding.name)
         };
         events.iter().filter(wanted).map(|event| write(event)).collect()
     }

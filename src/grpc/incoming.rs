@@ -38,9 +38,7 @@ pub(super) fn incoming(
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
     tokio::spawn(accept(listener, places, limits.hello_timeout, ready));
-    stream::unfold(taken, |mut taken| async {
-        Some((Ok(taken.recv().await?), taken))
-    })
+    stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
 }
 
 async fn accept(
@@ -102,11 +100,7 @@ impl Connection {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP/2"));
             }
         }
-        Ok(Self {
-            io,
-            replayed: 0,
-            _place: place,
-        })
+        Ok(Self { io, replayed: 0, _place: place })
     }
 }
 

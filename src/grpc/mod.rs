@@ -100,13 +100,7 @@ impl Grpc {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let observe = Observe::new(&descriptors, metrics.calls.clone())?;
-        Ok(Self {
-            routes,
-            observe,
-            health,
-            limits,
-            shutdown,
-        })
+        Ok(Self { routes, observe, health, limits, shutdown })
     }
 
     /// The handle by which the app says whether it serves.

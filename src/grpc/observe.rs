@@ -36,11 +36,7 @@ impl Method {
     /// What all paths that nobody serves are counted as, so that strangers
     /// can't make series.
     fn unknown() -> Self {
-        Self {
-            kind: "unknown",
-            service: "unknown".into(),
-            name: "unknown".into(),
-        }
+        Self { kind: "unknown", service: "unknown".into(), name: "unknown".into() }
     }
 
     fn labels(&self) -> [&str; 3] {
@@ -69,10 +65,7 @@ impl Observe {
                 }
             }
         }
-        Ok(Self {
-            methods: Arc::new(methods),
-            metrics,
-        })
+        Ok(Self { methods: Arc::new(methods), metrics })
     }
 }
 
@@ -80,10 +73,7 @@ impl<S> Layer<S> for Observe {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observed {
-            inner,
-            observe: self.clone(),
-        }
+        Observed { inner, observe: self.clone() }
     }
 }
 
@@ -132,12 +122,7 @@ impl Call {
     fn begin(observe: &Observe, path: &str) -> Self {
         let method = observe.methods.get(path).cloned().unwrap_or_else(Method::unknown);
         observe.metrics.started(method.labels());
-        Self {
-            method,
-            metrics: observe.metrics.clone(),
-            start: Instant::now(),
-            code: None,
-        }
+        Self { method, metrics: observe.metrics.clone(), start: Instant::now(), code: None }
     }
 
     fn note(&mut self, status: Option<Status>) {

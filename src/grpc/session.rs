@@ -39,13 +39,7 @@ pub(super) fn converse(
     inbound: Streaming<SessionRequest>,
 ) -> impl Stream<Item = Result<SessionResponse, Status>> + Send {
     let hello_by = Instant::now() + desk.limits.hello_timeout;
-    let conversation = Conversation {
-        desk,
-        peer,
-        hello_by,
-        inbound,
-        phase: Phase::Opening,
-    };
+    let conversation = Conversation { desk, peer, hello_by, inbound, phase: Phase::Opening };
     stream::unfold(conversation, |mut conversation| async {
         let answer = conversation.next().await?;
         Some((answer, conversation))
@@ -93,9 +87,7 @@ impl Conversation {
             Phase::Over => Err(End::Quiet),
         };
         match answer {
-            Ok(answer) => Some(Ok(SessionResponse {
-                message: Some(answer),
-            })),
+            Ok(answer) => Some(Ok(SessionResponse { message: Some(answer) })),
             Err(end) => {
                 self.phase = Phase::Over;
                 match end {
@@ -118,18 +110,12 @@ impl Conversation {
             Status::deadline_exceeded(format!("no hello within {limit:?}: it must be the first message"))
         })?;
         let refused = match first {
-            Ok(Some(SessionRequest {
-                message: Some(Said::Hello(hello)),
-            })) => match self.greet(hello) {
+            Ok(Some(SessionRequest { message: Some(Said::Hello(hello)) })) => match self.greet(hello) {
                 Ok(welcome) => return Ok(Answer::Welcome(welcome)),
                 Err(status) => status,
             },
-            Ok(Some(SessionRequest {
-                message: Some(Said::Health(_)),
-            })) => before_hello("health"),
-            Ok(Some(SessionRequest {
-                message: Some(Said::Goodbye(_)),
-            })) => before_hello("goodbye"),
+            Ok(Some(SessionRequest { message: Some(Said::Health(_)) })) => before_hello("health"),
+            Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => before_hello("goodbye"),
             Ok(Some(SessionRequest { message: None })) => empty_message(),
             Ok(None) => return Err(End::Quiet),
             Err(status) => bad_message(&status).ok_or(End::Quiet)?,
@@ -145,9 +131,7 @@ impl Conversation {
         debug!(session = %session.id(), dataplane = %dataplane.key, peer = ?self.peer, "connected");
         let welcome = proto::Welcome {
             session_id: session.id().to_string(),
-            workload: dataplane
-                .workload_key()
-                .map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+            workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
         };
         self.phase = Phase::Open(Visit::new(session, self.desk.metrics.clone()));
@@ -179,21 +163,15 @@ impl Conversation {
             return Err(Status::deadline_exceeded(status).into());
         };
         let refused = match said {
-            Ok(Some(SessionRequest {
-                message: Some(Said::Health(report)),
-            })) => match visit.take(&report) {
+            Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => match visit.take(&report) {
                 Ok(ack) => return Ok(Answer::Ack(ack)),
                 Err(status) => status,
             },
-            Ok(Some(SessionRequest {
-                message: Some(Said::Goodbye(_)),
-            })) => {
+            Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => {
                 self.say_goodbye();
                 return Err(End::Quiet);
             }
-            Ok(Some(SessionRequest {
-                message: Some(Said::Hello(_)),
-            })) => Status::failed_precondition(
+            Ok(Some(SessionRequest { message: Some(Said::Hello(_)) })) => Status::failed_precondition(
                 "hello: was said already; open a new stream to state another dataplane",
             ),
             Ok(Some(SessionRequest { message: None })) => empty_message(),
@@ -215,9 +193,7 @@ impl Conversation {
 }
 
 fn before_hello(what: &str) -> Status {
-    Status::failed_precondition(format!(
-        "{what}: came before hello, which must be the first message"
-    ))
+    Status::failed_precondition(format!("{what}: came before hello, which must be the first message"))
 }
 
 fn empty_message() -> Status {
@@ -226,10 +202,7 @@ fn empty_message() -> Status {
 
 fn drain() -> Drain {
     let retry_after = DRAIN_RETRY_AFTER.mul_f64(1.0 + fastrand::f64());
-    Drain {
-        retry_after: Some(wire::duration(retry_after)),
-        reason: "the server is draining".into(),
-    }
+    Drain { retry_after: Some(wire::duration(retry_after)), reason: "the server is draining".into() }
 }
 
 /// An open session.
@@ -243,26 +216,15 @@ impl Visit {
     fn new(session: Session, metrics: SessionMetrics) -> Self {
         metrics.opened();
         let dataplane = Arc::clone(session.dataplane());
-        let end = EndOfVisit {
-            id: session.id(),
-            dataplane,
-            reason: EndReason::Lost,
-            metrics,
-        };
-        Self {
-            session,
-            last_sequence: 0,
-            end,
-        }
+        let end = EndOfVisit { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
+        Self { session, last_sequence: 0, end }
     }
 
     fn take(&mut self, report: &HealthReport) -> Result<HealthAck, Status> {
         let report = wire::report_from_proto(report, self.session.dataplane(), self.last_sequence)?;
         self.last_sequence = report.sequence;
         self.session.report(report);
-        Ok(HealthAck {
-            sequence: report.sequence,
-        })
+        Ok(HealthAck { sequence: report.sequence })
     }
 }
 

@@ -29,12 +29,8 @@ pub(super) fn read_resume(
     if token.is_empty() {
         return Ok(None);
     }
-    let invalid = |problem: &str| {
-        Invalid::new(
-            "resume_token",
-            format!("{problem}; leave it empty to start afresh"),
-        )
-    };
+    let invalid =
+        |problem: &str| Invalid::new("resume_token", format!("{problem}; leave it empty to start afresh"));
     let point = Point::parse(RESUME, token).filter(|point| point.rest.is_none());
     let point = point.ok_or_else(|| invalid("is not a token of this service"))?;
     if point.epoch != registry.epoch() || point.fingerprint != fingerprint {
@@ -48,12 +44,7 @@ pub(super) fn read_resume(
 
 /// The next page of a listing begins after a key.
 pub(super) fn page(registry: &Registry, revision: u64, fingerprint: u64, after: &WorkloadKey) -> String {
-    format!(
-        "{PAGE}.{}.{revision}.{fingerprint:016x}.{}.{}",
-        registry.epoch(),
-        after.namespace,
-        after.name
-    )
+    format!("{PAGE}.{}.{revision}.{fingerprint:016x}.{}.{}", registry.epoch(), after.namespace, after.name)
 }
 
 /// What a page token says.
@@ -72,18 +63,11 @@ pub(super) fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> R
     if token.is_empty() {
         return Ok(PageToken::First);
     }
-    let invalid = |problem: &str| {
-        Invalid::new(
-            "page_token",
-            format!("{problem}; leave it empty for the first page"),
-        )
-    };
+    let invalid =
+        |problem: &str| Invalid::new("page_token", format!("{problem}; leave it empty for the first page"));
     let foreign = || invalid("is not a token of this service");
     let point = Point::parse(PAGE, token).ok_or_else(foreign)?;
-    let (namespace, name) = point
-        .rest
-        .and_then(|rest| rest.split_once('.'))
-        .ok_or_else(foreign)?;
+    let (namespace, name) = point.rest.and_then(|rest| rest.split_once('.')).ok_or_else(foreign)?;
     let after = wire::workload_key(namespace, name).map_err(|_| foreign())?;
     if point.epoch != registry.epoch() {
         return Ok(PageToken::Stale);
@@ -91,10 +75,7 @@ pub(super) fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> R
     if point.fingerprint != fingerprint {
         return Err(invalid("belongs to a listing with another filter"));
     }
-    Ok(PageToken::Next {
-        revision: point.revision,
-        after,
-    })
+    Ok(PageToken::Next { revision: point.revision, after })
 }
 
 struct Point<'a> {
@@ -113,12 +94,7 @@ impl<'a> Point<'a> {
         let epoch = parts.next().filter(|epoch| !epoch.is_empty())?;
         let revision = parts.next()?.parse().ok()?;
         let fingerprint = u64::from_str_radix(parts.next()?, 16).ok()?;
-        Some(Self {
-            epoch,
-            revision,
-            fingerprint,
-            rest: parts.next(),
-        })
+        Some(Self { epoch, revision, fingerprint, rest: parts.next() })
     }
 }
 
@@ -138,22 +114,16 @@ mod tests {
         assert_eq!(read_resume(&registry, &token, 7), Ok(Some(Position(0))));
         let after = wire::workload_key("shop", "a.b").unwrap();
         let token = page(&registry, 3, 7, &after);
-        assert_eq!(
-            read_page(&registry, &token, 7),
-            Ok(PageToken::Next { revision: 3, after })
-        );
+        assert_eq!(read_page(&registry, &token, 7), Ok(PageToken::Next { revision: 3, after }));
     }
 
     #[test]
     fn a_token_of_another_life_or_filter_means_a_fresh_start() {
-        let (registry, other) = (registry(), self::registry());
+        let (registry, other) = (registry(), Registry::new(RegistrySettings::default()));
         assert_eq!(read_resume(&registry, &resume(&other, 5, 7), 7), Ok(None));
         assert_eq!(read_resume(&registry, &resume(&registry, 0, 8), 7), Ok(None));
         let after = wire::workload_key("", "a").unwrap();
-        assert_eq!(
-            read_page(&registry, &page(&other, 1, 7, &after), 7),
-            Ok(PageToken::Stale)
-        );
+        assert_eq!(read_page(&registry, &page(&other, 1, 7, &after), 7), Ok(PageToken::Stale));
         assert!(read_page(&registry, &page(&registry, 1, 8, &after), 7).is_err());
     }
 

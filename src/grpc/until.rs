@@ -50,12 +50,7 @@ where
         let shutdown = Box::pin(self.shutdown.clone().cancelled_owned());
         Box::pin(async move {
             let response = response.await?;
-            Ok(response.map(|inner| {
-                Body::new(UntilBody {
-                    inner,
-                    shutdown: Some(shutdown),
-                })
-            }))
+            Ok(response.map(|inner| Body::new(UntilBody { inner, shutdown: Some(shutdown) })))
         })
     }
 }

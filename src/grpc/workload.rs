@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// How long `WaitForWorkload` waits that is not told.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 /// The longest it may be told.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// The desk of the service.
 #[derive(Debug, Clone)]
@@ -42,20 +42,13 @@ pub(super) struct Workloads {
 impl Workloads {
     /// Watches end when `shutdown` is cancelled.
     pub(super) fn new(registry: Registry, metrics: DeliveryMetrics, shutdown: CancellationToken) -> Self {
-        Self {
-            registry,
-            metrics,
-            shutdown,
-        }
+        Self { registry, metrics, shutdown }
     }
 
     /// A Workload, if a mesh that was asked for holds it.
     fn find(&self, key: &WorkloadKey, mesh: Option<&MeshName>) -> (Option<std::sync::Arc<Workload>>, u64) {
         let (workload, revision) = self.registry.get(key);
-        (
-            workload.filter(|workload| mesh.is_none_or(|mesh| *mesh == workload.identity.mesh)),
-            revision,
-        )
+        (workload.filter(|workload| mesh.is_none_or(|mesh| *mesh == workload.identity.mesh)), revision)
     }
 }
 
@@ -65,18 +58,13 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<GetWorkloadRequest>,
     ) -> Result<Response<GetWorkloadResponse>, Status> {
-        let GetWorkloadRequest {
-            name,
-            namespace,
-            mesh,
-        } = request.into_inner();
+        let GetWorkloadRequest { name, namespace, mesh } = request.into_inner();
         let key = wire::workload_key(&namespace, &name)?;
         let mesh = wire::optional(&mesh, |text| MeshName::parse("mesh", text))?;
         match self.find(&key, mesh.as_ref()) {
-            (Some(workload), revision) => Ok(Response::new(GetWorkloadResponse {
-                workload: wire::encoded(&workload),
-                revision,
-            })),
+            (Some(workload), revision) => {
+                Ok(Response::new(GetWorkloadResponse { workload: wire::encoded(&workload), revision }))
+            }
             (None, _) => Err(not_found(&key, mesh.as_ref())),
         }
     }
@@ -86,7 +74,7 @@ impl WorkloadService for Workloads {
         request: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
         let request = request.into_inner();
-        let filter = wire::filter_from_proto(request.filter.unwrap_or_default())?;
+        let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let size = page_size(request.page_size);
         let page = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
@@ -100,15 +88,10 @@ impl WorkloadService for Workloads {
                 ));
             }
         };
-        let next = page
-            .next_after
-            .map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
+        let next =
+            page.next_after.map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
         Ok(Response::new(ListWorkloadsResponse {
-            workloads: page
-                .workloads
-                .iter()
-                .map(|workload| wire::encoded(workload))
-                .collect(),
+            workloads: page.workloads.iter().map(|workload| wire::encoded(workload)).collect(),
             next_page_token: next.unwrap_or_default(),
             revision: page.revision,
             resume_token: token::resume(&self.registry, page.revision, fingerprint),
@@ -122,16 +105,11 @@ impl WorkloadService for Workloads {
         request: Request<WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
         let request = request.into_inner();
-        let filter = wire::filter_from_proto(request.filter.unwrap_or_default())?;
+        let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
         let watcher = self.registry.watch(filter, from)?;
-        let watch = Watch {
-            desk: self.clone(),
-            watcher,
-            fingerprint,
-            over: false,
-        };
+        let watch = Watch { desk: self.clone(), watcher, fingerprint, over: false };
         let steps = stream::unfold(watch, |mut watch| async {
             let step = watch.next().await?;
             Some((step, watch))
@@ -143,7 +121,7 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<WaitForWorkloadRequest>,
     ) -> Result<Response<WaitForWorkloadResponse>, Status> {
-        let wait = Wait::parse(request.into_inner())?;
+        let wait = Wait::parse(&request.into_inner())?;
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Err(draining()),
@@ -184,16 +162,8 @@ impl Watch {
         let token = |revision| token::resume(&self.desk.registry, revision, self.fingerprint);
         WatchWorkloadsResponse {
             reset: step.reset,
-            upserted: step
-                .upserted
-                .iter()
-                .map(|workload| wire::encoded(workload))
-                .collect(),
-            removed: step
-                .removed
-                .iter()
-                .map(|(key, mesh)| wire::workload_ref(key, mesh))
-                .collect(),
+            upserted: step.upserted.iter().map(|workload| wire::encoded(workload)).collect(),
+            removed: step.removed.iter().map(|(key, mesh)| wire::workload_ref(key, mesh)).collect(),
             synced: step.synced.is_some(),
             revision: step.synced.unwrap_or_default(),
             resume_token: step.synced.map(token).unwrap_or_default(),
@@ -211,12 +181,9 @@ struct Wait {
 }
 
 impl Wait {
-    fn parse(request: WaitForWorkloadRequest) -> Result<Self, Invalid> {
+    fn parse(request: &WaitForWorkloadRequest) -> Result<Self, Invalid> {
         if request.minimum_connected == 0 && request.minimum_healthy == 0 {
-            return Err(Invalid::new(
-                "minimum_healthy",
-                "set it or minimum_connected to 1 or more",
-            ));
+            return Err(Invalid::new("minimum_healthy", "set it or minimum_connected to 1 or more"));
         }
         let timeout = match request.timeout {
             None => DEFAULT_WAIT,
@@ -245,18 +212,12 @@ impl Workloads {
         let mut watcher = self.registry.watch(filter, None)?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
-            let counts = workload
-                .as_ref()
-                .map(|workload| workload.counts)
-                .unwrap_or_default();
+            let counts = workload.as_ref().map(|workload| workload.counts).unwrap_or_default();
             if let Some(workload) = workload
                 && counts.connected >= wait.connected
                 && counts.healthy >= wait.healthy
             {
-                return Ok(WaitForWorkloadResponse {
-                    workload: wire::encoded(&workload),
-                    revision,
-                });
+                return Ok(WaitForWorkloadResponse { workload: wire::encoded(&workload), revision });
             }
             if timeout_at(wait.deadline, watcher.next()).await.is_err() {
                 return Err(timed_out(wait, counts));
@@ -267,11 +228,8 @@ impl Workloads {
 
 fn timed_out(wait: &Wait, counts: Counts) -> Status {
     let wanted = [("connected", wait.connected), ("healthy", wait.healthy)];
-    let wanted: Vec<_> = wanted
-        .iter()
-        .filter(|(_, least)| *least > 0)
-        .map(|(name, n)| format!("{n} {name}"))
-        .collect();
+    let wanted: Vec<_> =
+        wanted.iter().filter(|(_, least)| *least > 0).map(|(name, n)| format!("{n} {name}")).collect();
     Status::deadline_exceeded(format!(
         "workload {}: wanted {}; has {} connected, {} healthy, {} total",
         wait.key,
@@ -284,7 +242,5 @@ fn timed_out(wait: &Wait, counts: Counts) -> Status {
 
 fn not_found(key: &WorkloadKey, mesh: Option<&MeshName>) -> Status {
     let within = mesh.map(|mesh| format!(" in mesh {mesh}")).unwrap_or_default();
-    Status::not_found(format!(
-        "workload {key} not found{within}: no registered dataplane carries its name"
-    ))
+    Status::not_found(format!("workload {key} not found{within}: no registered dataplane carries its name"))
 }

@@ -121,10 +121,7 @@ impl Default for DataplaneLimits {
     /// 64 labels are four times what a busy pod has; 64 inbounds are what one
     /// word of health bits can hold.
     fn default() -> Self {
-        Self {
-            labels: 64,
-            inbounds: Health::MAX_INBOUNDS,
-        }
+        Self { labels: 64, inbounds: Health::MAX_INBOUNDS }
     }
 }
 
@@ -158,27 +155,19 @@ impl Dataplane {
     /// The key of the Workload it names.
     pub fn workload_key(&self) -> Option<WorkloadKey> {
         let name = self.workload.clone()?;
-        Some(WorkloadKey {
-            namespace: self.key.namespace.clone(),
-            name,
-        })
+        Some(WorkloadKey { namespace: self.key.namespace.clone(), name })
     }
 
     /// The place of a port among the inbounds.
     pub fn inbound_index(&self, port: u32) -> Option<usize> {
-        self.inbounds
-            .iter()
-            .position(|inbound| u32::from(inbound.port) == port)
+        self.inbounds.iter().position(|inbound| u32::from(inbound.port) == port)
     }
 }
 
 fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Box<[Inbound]>, Invalid> {
     let limit = limits.inbounds.min(Health::MAX_INBOUNDS);
     if specs.len() > limit {
-        let problem = format!(
-            "{} inbounds: at most {limit} are allowed, leave some out",
-            specs.len()
-        );
+        let problem = format!("{} inbounds: at most {limit} are allowed, leave some out", specs.len());
         return Err(Invalid::new("inbounds", problem));
     }
     let mut inbounds: Vec<Inbound> = Vec::with_capacity(specs.len());
@@ -186,10 +175,8 @@ fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Box<
         let inbound =
             parse_inbound(spec, limits).map_err(|problem| problem.within(&format!("inbounds[{index}]")))?;
         if let Some(first) = inbounds.iter().position(|other| other.port == inbound.port) {
-            let problem = format!(
-                "{} is declared by inbounds[{first}] already: declare each port once",
-                spec.port
-            );
+            let problem =
+                format!("{} is declared by inbounds[{first}] already: declare each port once", spec.port);
             return Err(Invalid::new(format!("inbounds[{index}].port"), problem));
         }
         inbounds.push(inbound);
@@ -216,13 +203,9 @@ fn workload_of(
     labels: &Labels,
     inbounds: &[Inbound],
 ) -> Result<Option<WorkloadName>, Invalid> {
-    let label = labels
-        .get(WORKLOAD_LABEL)
-        .map(|value| (format!("labels[{WORKLOAD_LABEL:?}]"), value));
+    let label = labels.get(WORKLOAD_LABEL).map(|value| (format!("labels[{WORKLOAD_LABEL:?}]"), value));
     if environment == Environment::Kubernetes {
-        return label
-            .map(|(place, value)| WorkloadName::parse_kubernetes(&place, value))
-            .transpose();
+        return label.map(|(place, value)| WorkloadName::parse_kubernetes(&place, value)).transpose();
     }
     let tags = inbounds.iter().enumerate().filter_map(|(index, inbound)| {
         let value = inbound.tags.get(WORKLOAD_LABEL)?;
@@ -246,10 +229,7 @@ fn workload_of(
 
 fn short_text(field: &str, text: &str, limit: usize) -> Result<Box<str>, Invalid> {
     if text.len() > limit {
-        Err(Invalid::new(
-            field,
-            format!("{} bytes: at most {limit} are allowed", text.len()),
-        ))
+        Err(Invalid::new(field, format!("{} bytes: at most {limit} are allowed", text.len())))
     } else if text.chars().any(char::is_control) {
         Err(Invalid::new(field, "may not contain control characters"))
     } else {
@@ -262,27 +242,16 @@ mod tests {
     use super::*;
 
     fn spec() -> DataplaneSpec {
-        DataplaneSpec {
-            mesh: "default".into(),
-            name: "web-1".into(),
-            ..DataplaneSpec::default()
-        }
+        DataplaneSpec { mesh: "default".into(), name: "web-1".into(), ..DataplaneSpec::default() }
     }
 
     fn inbound(port: u32, workload: Option<&str>) -> InboundSpec {
         let tags = workload.map(|name| (WORKLOAD_LABEL.to_owned(), name.to_owned()));
-        InboundSpec {
-            port,
-            tags: tags.into_iter().collect(),
-            ..InboundSpec::default()
-        }
+        InboundSpec { port, tags: tags.into_iter().collect(), ..InboundSpec::default() }
     }
 
     fn labelled(name: &str) -> DataplaneSpec {
-        DataplaneSpec {
-            labels: BTreeMap::from([(WORKLOAD_LABEL.into(), name.into())]),
-            ..spec()
-        }
+        DataplaneSpec { labels: BTreeMap::from([(WORKLOAD_LABEL.into(), name.into())]), ..spec() }
     }
 
     fn parse(spec: &DataplaneSpec) -> Result<Dataplane, Invalid> {
@@ -297,24 +266,15 @@ mod tests {
     fn the_workload_is_read_from_label_or_tags() {
         assert_eq!(parse(&spec()).unwrap().workload, None);
         assert_eq!(parse(&labelled("web")).unwrap().workload.unwrap().as_str(), "web");
-        let tagged = DataplaneSpec {
-            inbounds: vec![inbound(80, None), inbound(81, Some("web"))],
-            ..spec()
-        };
+        let tagged = DataplaneSpec { inbounds: vec![inbound(80, None), inbound(81, Some("web"))], ..spec() };
         assert_eq!(parse(&tagged).unwrap().workload.unwrap().as_str(), "web");
-        let both = DataplaneSpec {
-            inbounds: vec![inbound(80, Some("web"))],
-            ..labelled("web")
-        };
+        let both = DataplaneSpec { inbounds: vec![inbound(80, Some("web"))], ..labelled("web") };
         assert_eq!(parse(&both).unwrap().workload.unwrap().as_str(), "web");
     }
 
     #[test]
     fn places_that_disagree_are_refused() {
-        let error = refusal(&DataplaneSpec {
-            inbounds: vec![inbound(80, Some("api"))],
-            ..labelled("web")
-        });
+        let error = refusal(&DataplaneSpec { inbounds: vec![inbound(80, Some("api"))], ..labelled("web") });
         assert_eq!(
             error,
             "inbounds[0].tags[\"kuma.io/workload\"]: \"api\" disagrees with labels[\"kuma.io/workload\"] (\"web\"): give all the same value"
@@ -341,14 +301,8 @@ mod tests {
             inbounds: ports.iter().map(|p| inbound(*p, None)).collect(),
             ..spec()
         };
-        assert_eq!(
-            refusal(&with(&[80, 0])),
-            "inbounds[1].port: 0: must be between 1 and 65535"
-        );
-        assert_eq!(
-            refusal(&with(&[65536])),
-            "inbounds[0].port: 65536: must be between 1 and 65535"
-        );
+        assert_eq!(refusal(&with(&[80, 0])), "inbounds[1].port: 0: must be between 1 and 65535");
+        assert_eq!(refusal(&with(&[65536])), "inbounds[0].port: 65536: must be between 1 and 65535");
         assert_eq!(
             refusal(&with(&[80, 81, 80])),
             "inbounds[2].port: 80 is declared by inbounds[0] already: declare each port once"
@@ -360,7 +314,8 @@ mod tests {
 
     #[test]
     fn each_bad_name_is_said_with_its_field() {
-        let cases: [(fn(&mut DataplaneSpec), &str); 6] = [
+        type Spoil = fn(&mut DataplaneSpec);
+        let cases: [(Spoil, &str); 6] = [
             (|s| s.mesh = String::new(), "mesh: is required"),
             (|s| s.mesh = "No".into(), "mesh: \"No\""),
             (|s| s.name = String::new(), "name: is required"),

@@ -20,10 +20,7 @@ impl Filter {
     pub fn matches(&self, workload: &Workload) -> bool {
         let identity = &workload.identity;
         self.mesh.as_ref().is_none_or(|mesh| *mesh == identity.mesh)
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == identity.key.namespace)
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == identity.key.namespace)
             && self.name.as_ref().is_none_or(|name| *name == identity.key.name)
             && self.selector.matches(|key| identity.labels.get(key))
     }
@@ -47,9 +44,9 @@ impl Filter {
 /// FNV-1a, 64 bits: stable across builds, which the standard library's hasher
 /// does not promise.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -87,10 +84,7 @@ mod tests {
             (filter("other", "", "", ""), false),
             (filter("", "default", "", ""), false),
             (filter("", "", "api", ""), false),
-            (
-                filter("", "", "", "kuma.io/managed-by!=workload-generator"),
-                false,
-            ),
+            (filter("", "", "", "kuma.io/managed-by!=workload-generator"), false),
         ] {
             assert_eq!(yes.matches(&web), expected, "{yes:?}");
         }
@@ -107,9 +101,6 @@ mod tests {
         ];
         let prints: std::collections::HashSet<u64> = filters.iter().map(Filter::fingerprint).collect();
         assert_eq!(prints.len(), filters.len());
-        assert_eq!(
-            filter("", "", "", "a=b").fingerprint(),
-            filter("", "", "", "a in (b)").fingerprint()
-        );
+        assert_eq!(filter("", "", "", "a=b").fingerprint(), filter("", "", "", "a in (b)").fingerprint());
     }
 }

@@ -40,20 +40,12 @@ impl Health {
 
     /// Health of a proxy of whose inbounds nothing is known.
     pub fn of_proxy(proxy: HealthState) -> Self {
-        Self {
-            proxy,
-            ready: 0,
-            not_ready: 0,
-        }
+        Self { proxy, ready: 0, not_ready: 0 }
     }
 
     /// From the sets of inbounds, as [`Self::bits`] gives them.
     pub fn from_bits(proxy: HealthState, ready: u64, not_ready: u64) -> Self {
-        Self {
-            proxy,
-            ready: ready & !not_ready,
-            not_ready,
-        }
+        Self { proxy, ready: ready & !not_ready, not_ready }
     }
 
     /// The sets of inbounds that are ready, and that are known not to be.
@@ -119,11 +111,7 @@ mod tests {
             (Unknown, &[], false),
         ];
         for (proxy, inbounds, healthy) in cases {
-            assert_eq!(
-                health(proxy, inbounds).is_healthy(inbounds.len()),
-                healthy,
-                "{proxy:?} {inbounds:?}"
-            );
+            assert_eq!(health(proxy, inbounds).is_healthy(inbounds.len()), healthy, "{proxy:?} {inbounds:?}");
         }
     }
 

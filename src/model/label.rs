@@ -44,18 +44,13 @@ impl Labels {
         check: fn(&str, &str) -> Result<(), String>,
     ) -> Result<Self, Invalid> {
         if entries.len() > limit {
-            let problem = format!(
-                "{} entries: at most {limit} are allowed, leave some out",
-                entries.len()
-            );
+            let problem = format!("{} entries: at most {limit} are allowed, leave some out", entries.len());
             return Err(Invalid::new(field, problem));
         }
         for (key, value) in entries {
             check(key, value).map_err(|problem| Invalid::new(entry(field, key), problem))?;
         }
-        Ok(Self::from_trusted(
-            entries.iter().map(|(k, v)| (k.as_str(), v.as_str())),
-        ))
+        Ok(Self::from_trusted(entries.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
     }
 
     /// Labels that this program makes itself.
@@ -108,7 +103,7 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
         && !is_dns_1123_subdomain(prefix)
     {
         return Err(
-            "the part of the key before '/' must be a DNS-1123 subdomain of at most 253 characters".into(),
+            "the part of the key before '/' must be a DNS-1123 subdomain of at most 253 characters".into()
         );
     }
     within("name part of the key", name, MAX_PART)?;
@@ -120,19 +115,14 @@ pub(super) fn check_key(key: &str) -> Result<(), String> {
 }
 
 fn check_tag(key: &str, value: &str) -> Result<(), String> {
-    let allowed = |text: &str| {
-        text.bytes()
-            .all(|c| c.is_ascii_alphanumeric() || b".-_/:".contains(&c))
-    };
+    let allowed = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_/:".contains(&c));
     within("key", key, MAX_LONG)?;
     within("value", value, MAX_LONG)?;
     if !key.is_empty() && allowed(key) && allowed(value) {
         Ok(())
     } else {
-        Err(
-            "a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty"
-                .into(),
-        )
+        Err("a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty"
+            .into())
     }
 }
 
@@ -140,10 +130,7 @@ fn within(what: &str, text: &str, limit: usize) -> Result<(), String> {
     if text.len() <= limit {
         Ok(())
     } else {
-        Err(format!(
-            "the {what} has {} characters: at most {limit} are allowed",
-            text.len()
-        ))
+        Err(format!("the {what} has {} characters: at most {limit} are allowed", text.len()))
     }
 }
 
@@ -154,9 +141,7 @@ fn is_part(text: &str) -> bool {
     };
     first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
-        && bytes
-            .iter()
-            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
 #[cfg(test)]
@@ -169,12 +154,9 @@ mod tests {
 
     #[test]
     fn kubernetes_labels_are_taken() {
-        for (key, value) in [
-            ("app", "web"),
-            ("kuma.io/service", "web_1.x"),
-            ("a", ""),
-            ("example.com/A_b.c", "V"),
-        ] {
+        for (key, value) in
+            [("app", "web"), ("kuma.io/service", "web_1.x"), ("a", ""), ("example.com/A_b.c", "V")]
+        {
             assert_eq!(parse(key, value).unwrap().get(key), Some(value));
         }
     }
@@ -202,10 +184,7 @@ mod tests {
     fn too_many_are_refused() {
         let many: BTreeMap<_, _> = (0..65).map(|i| (format!("k{i}"), String::new())).collect();
         let error = Labels::parse("labels", &many, 64).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "labels: 65 entries: at most 64 are allowed, leave some out"
-        );
+        assert_eq!(error, "labels: 65 entries: at most 64 are allowed, leave some out");
     }
 
     #[test]
@@ -214,10 +193,7 @@ mod tests {
             ("kuma.io/service".into(), "web_default_svc_80".into()),
             ("v".into(), "a/b:c".into()),
         ]);
-        assert_eq!(
-            Labels::parse_tags("tags", &tags, 64).unwrap().get("v"),
-            Some("a/b:c")
-        );
+        assert_eq!(Labels::parse_tags("tags", &tags, 64).unwrap().get("v"), Some("a/b:c"));
         let bad = BTreeMap::from([("v".into(), "a b".into())]);
         assert!(Labels::parse_tags("tags", &bad, 64).is_err());
     }

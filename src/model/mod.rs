@@ -33,18 +33,12 @@ pub struct Invalid {
 impl Invalid {
     /// A problem with one field.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.into(),
-        }
+        Self { field: field.into(), problem: problem.into() }
     }
 
     /// The same problem, seen from outside of `parent`.
     #[must_use]
     pub fn within(self, parent: &str) -> Self {
-        Self {
-            field: format!("{parent}.{}", self.field),
-            problem: self.problem,
-        }
+        Self { field: format!("{parent}.{}", self.field), problem: self.problem }
     }
 }

@@ -173,9 +173,8 @@ mod tests {
             "a b",
             &"a".repeat(64),
         ] {
-            let error = WorkloadName::parse_universal("labels[\"kuma.io/workload\"]", bad)
-                .unwrap_err()
-                .to_string();
+            let error =
+                WorkloadName::parse_universal("labels[\"kuma.io/workload\"]", bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
             assert!(error.starts_with("labels[\"kuma.io/workload\"]: "), "{error}");
             assert!(error.contains("DNS-1035"), "{error}");
@@ -184,13 +183,7 @@ mod tests {
 
     #[test]
     fn kubernetes_workload_names_are_subdomains() {
-        let longest = format!(
-            "{}.{}.{}.{}",
-            "a".repeat(63),
-            "b".repeat(63),
-            "c".repeat(63),
-            "d".repeat(61)
-        );
+        let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
         for good in ["1abc", "a.b", longest.as_str()] {
             assert!(WorkloadName::parse_kubernetes("f", good).is_ok(), "{good}");
         }
@@ -208,9 +201,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_and_escaped_in_the_message() {
-        let error = MeshName::parse("mesh", &"\u{1b}[31m".repeat(10_000))
-            .unwrap_err()
-            .to_string();
+        let error = MeshName::parse("mesh", &"\u{1b}[31m".repeat(10_000)).unwrap_err().to_string();
         assert!(error.len() < 2_500, "{}", error.len());
         assert!(!error.contains('\u{1b}'));
     }

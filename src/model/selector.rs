@@ -38,10 +38,7 @@ impl FromStr for LabelSelector {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.len() > MAX_SELECTOR_BYTES {
-            return Err(format!(
-                "{} bytes: at most {MAX_SELECTOR_BYTES} are read",
-                text.len()
-            ));
+            return Err(format!("{} bytes: at most {MAX_SELECTOR_BYTES} are read", text.len()));
         }
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -86,9 +83,8 @@ impl Requirement {
             return Ok(Self::Absent(parse_key(key)?));
         }
         if let Some((head, values)) = text.split_once('(') {
-            let values = values
-                .strip_suffix(')')
-                .ok_or_else(|| format!("unexpected text after ')' in {text:?}"))?;
+            let values =
+                values.strip_suffix(')').ok_or_else(|| format!("unexpected text after ')' in {text:?}"))?;
             let mut words = head.split_whitespace();
             return match (words.next(), words.next(), words.next()) {
                 (Some(key), Some("in"), None) => Ok(Self::In(parse_key(key)?, parse_values(values)?)),
@@ -107,9 +103,7 @@ impl Requirement {
         } else if let Some(value) = rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')) {
             Ok(Self::In(key, one(value)?))
         } else {
-            Err(format!(
-                "{text:?}: unknown operator; use =, !=, in, notin, or a bare or negated key"
-            ))
+            Err(format!("{text:?}: unknown operator; use =, !=, in, notin, or a bare or negated key"))
         }
     }
 }
@@ -218,32 +212,14 @@ mod tests {
             let error = bad.parse::<LabelSelector>().unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
         }
-        assert!(
-            "a".repeat(MAX_SELECTOR_BYTES + 1)
-                .parse::<LabelSelector>()
-                .unwrap_err()
-                .contains("at most")
-        );
+        assert!("a".repeat(MAX_SELECTOR_BYTES + 1).parse::<LabelSelector>().unwrap_err().contains("at most"));
     }
 
     #[test]
     fn the_canonical_text_reads_back_as_the_same_selector() {
-        for text in [
-            "a=b",
-            "a!=b",
-            "x/a in (c,b)",
-            "a notin (b)",
-            "a",
-            "!a",
-            "a=b,!c,d in (e,f)",
-            "a=",
-        ] {
+        for text in ["a=b", "a!=b", "x/a in (c,b)", "a notin (b)", "a", "!a", "a=b,!c,d in (e,f)", "a="] {
             let selector: LabelSelector = text.parse().unwrap();
-            assert_eq!(
-                selector.to_string().parse::<LabelSelector>().unwrap(),
-                selector,
-                "{text}"
-            );
+            assert_eq!(selector.to_string().parse::<LabelSelector>().unwrap(), selector, "{text}");
         }
     }
 }

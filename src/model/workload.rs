@@ -79,13 +79,7 @@ impl WorkloadIdentity {
         }
         labels.extend(zone.map(|zone| (ZONE_LABEL, zone.as_str())));
         let labels = Labels::from_trusted(labels);
-        Self {
-            key,
-            mesh,
-            uid: Uuid::new_v4(),
-            labels,
-            creation_time: now,
-        }
+        Self { key, mesh, uid: Uuid::new_v4(), labels, creation_time: now }
     }
 }
 
@@ -107,13 +101,7 @@ pub struct Workload {
 impl Workload {
     /// A state that has no revision yet; the change log gives it one.
     pub fn draft(identity: Arc<WorkloadIdentity>, counts: Counts, now: SystemTime) -> Self {
-        Self {
-            identity,
-            revision: 0,
-            counts,
-            last_transition_time: now,
-            encoded: OnceLock::new(),
-        }
+        Self { identity, revision: 0, counts, last_transition_time: now, encoded: OnceLock::new() }
     }
 
     /// The same state with its revision.

@@ -70,21 +70,14 @@ impl Admission {
     pub(super) fn enter(&self, mesh: &MeshName, new: bool) -> Result<(), Full> {
         let mut inside = self.inside.lock();
         if new && inside.dataplanes >= self.max_dataplanes {
-            return Err(Full::Dataplanes {
-                limit: self.max_dataplanes,
-            });
+            return Err(Full::Dataplanes { limit: self.max_dataplanes });
         }
         if inside.sessions >= self.max_sessions {
-            return Err(Full::Sessions {
-                limit: self.max_sessions,
-            });
+            return Err(Full::Sessions { limit: self.max_sessions });
         }
         let of_mesh = inside.sessions_of.get(mesh).copied().unwrap_or_default();
         if of_mesh >= self.max_sessions_per_mesh {
-            return Err(Full::MeshSessions {
-                mesh: mesh.clone(),
-                limit: self.max_sessions_per_mesh,
-            });
+            return Err(Full::MeshSessions { mesh: mesh.clone(), limit: self.max_sessions_per_mesh });
         }
         inside.dataplanes += usize::from(new);
         inside.sessions += 1;
@@ -134,13 +127,7 @@ mod tests {
         let (a, b) = (mesh("a"), mesh("b"));
         admission.enter(&a, true).unwrap();
         admission.enter(&a, true).unwrap();
-        assert_eq!(
-            admission.enter(&a, true),
-            Err(Full::MeshSessions {
-                mesh: a.clone(),
-                limit: 2
-            })
-        );
+        assert_eq!(admission.enter(&a, true), Err(Full::MeshSessions { mesh: a.clone(), limit: 2 }));
         admission.enter(&b, true).unwrap();
         assert_eq!(admission.enter(&b, true), Err(Full::Sessions { limit: 3 }));
         admission.leave(&a);

@@ -43,9 +43,7 @@ pub(super) struct Locked<'a> {
 
 impl Entries {
     pub(super) fn new() -> Self {
-        Self {
-            map: DashMap::with_shard_amount(SHARDS),
-        }
+        Self { map: DashMap::with_shard_amount(SHARDS) }
     }
 
     /// The entry of a place, for readers: never creates one.
@@ -65,14 +63,8 @@ impl Entries {
             return entry;
         }
         let create = || {
-            let state = State {
-                members: Members::new(place.clone()),
-                retired: false,
-            };
-            Arc::new(Entry {
-                place: place.clone(),
-                state: Mutex::new(state),
-            })
+            let state = State { members: Members::new(place.clone()), retired: false };
+            Arc::new(Entry { place: place.clone(), state: Mutex::new(state) })
         };
         Arc::clone(&self.map.entry(place.clone()).or_insert_with(create))
     }
@@ -80,11 +72,7 @@ impl Entries {
     /// Locks an entry to change it; none if it was retired meanwhile.
     pub(super) fn lock<'a>(&'a self, entry: &'a Arc<Entry>) -> Option<Locked<'a>> {
         let state = entry.state.lock();
-        (!state.retired).then_some(Locked {
-            entries: self,
-            entry,
-            state,
-        })
+        (!state.retired).then_some(Locked { entries: self, entry, state })
     }
 
     /// Locks two different entries, in an order that all agree on.
@@ -125,9 +113,7 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.state.members.is_empty() {
             self.state.retired = true;
-            self.entries
-                .map
-                .remove_if(&self.entry.place, |_, entry| Arc::ptr_eq(entry, self.entry));
+            self.entries.map.remove_if(&self.entry.place, |_, entry| Arc::ptr_eq(entry, self.entry));
         }
     }
 }
@@ -138,10 +124,7 @@ mod tests {
     use crate::model::Namespace;
 
     fn place(namespace: &str) -> Place {
-        Place {
-            namespace: Namespace::parse("", namespace).unwrap(),
-            workload: None,
-        }
+        Place { namespace: Namespace::parse("", namespace).unwrap(), workload: None }
     }
 
     #[test]
@@ -166,10 +149,7 @@ mod tests {
     fn two_are_locked_whatever_their_order() {
         for (one, other) in [("a", "b"), ("b", "a")] {
             let entries = Entries::new();
-            let (one, other) = (
-                entries.get_or_create(&place(one)),
-                entries.get_or_create(&place(other)),
-            );
+            let (one, other) = (entries.get_or_create(&place(one)), entries.get_or_create(&place(other)));
             let (first, second) = entries.lock_both(&one, &other).unwrap();
             assert!(Arc::ptr_eq(first.entry, &one) && Arc::ptr_eq(second.entry, &other));
         }

@@ -21,25 +21,16 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(dataplane: &Dataplane) -> Self {
-        Self {
-            namespace: dataplane.key.namespace.clone(),
-            workload: dataplane.workload.clone(),
-        }
+        Self { namespace: dataplane.key.namespace.clone(), workload: dataplane.workload.clone() }
     }
 
     pub(super) fn of_workload(key: &WorkloadKey) -> Self {
-        Self {
-            namespace: key.namespace.clone(),
-            workload: Some(key.name.clone()),
-        }
+        Self { namespace: key.namespace.clone(), workload: Some(key.name.clone()) }
     }
 
     fn workload_key(&self) -> Option<WorkloadKey> {
         let name = self.workload.clone()?;
-        Some(WorkloadKey {
-            namespace: self.namespace.clone(),
-            name,
-        })
+        Some(WorkloadKey { namespace: self.namespace.clone(), name })
     }
 }
 
@@ -77,12 +68,7 @@ pub(super) struct Group {
 
 impl Members {
     pub(super) fn new(place: Place) -> Self {
-        Self {
-            place,
-            groups: Vec::new(),
-            holder: None,
-            current: None,
-        }
+        Self { place, groups: Vec::new(), holder: None, current: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -102,10 +88,7 @@ impl Members {
     pub(super) fn conflict(&self, mesh: &MeshName) -> Option<Conflict> {
         let conflicts =
             self.place.workload.is_some() && self.groups.len() > 1 && self.holder.as_ref() != Some(mesh);
-        conflicts.then(|| Conflict {
-            holder: self.holder.clone(),
-            meshes: self.groups.len(),
-        })
+        conflicts.then(|| Conflict { holder: self.holder.clone(), meshes: self.groups.len() })
     }
 
     /// Counts a change of one mesh's dataplanes. Returns what readers have to
@@ -125,27 +108,20 @@ impl Members {
 
     fn count(&mut self, dataplane: &Dataplane, delta: Delta) {
         let mesh = &dataplane.key.mesh;
-        let at = self
-            .groups
-            .iter()
-            .position(|group| group.mesh == *mesh)
-            .unwrap_or_else(|| {
-                self.groups.push(Group {
-                    mesh: mesh.clone(),
-                    counts: Counts::default(),
-                    environment: dataplane.environment,
-                    zone: dataplane.zone.clone(),
-                });
-                self.groups.len() - 1
+        let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
+            self.groups.push(Group {
+                mesh: mesh.clone(),
+                counts: Counts::default(),
+                environment: dataplane.environment,
+                zone: dataplane.zone.clone(),
             });
+            self.groups.len() - 1
+        });
         let counts = &mut self.groups[at].counts;
         counts.connected = moved(counts.connected, delta.connected);
         counts.healthy = moved(counts.healthy, delta.healthy);
         counts.total = moved(counts.total, delta.total);
-        debug_assert!(
-            counts.healthy <= counts.connected && counts.connected <= counts.total,
-            "{counts:?}"
-        );
+        debug_assert!(counts.healthy <= counts.connected && counts.connected <= counts.total, "{counts:?}");
         if counts.total == 0 {
             self.groups.swap_remove(at);
         }
@@ -166,12 +142,9 @@ impl Members {
 
     fn draft(&self, now: SystemTime) -> Option<Draft> {
         let key = self.place.workload_key()?;
-        let group = self
-            .groups
-            .iter()
-            .find(|group| self.holder.as_ref() == Some(&group.mesh));
+        let group = self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh));
         let Some(group) = group else {
-            return self.current.clone().map(|gone| Draft::new(Some(gone), None));
+            return self.current.clone().map(Draft::remove);
         };
         let identity = match &self.current {
             Some(current) if current.identity.mesh == group.mesh => {
@@ -185,10 +158,7 @@ impl Members {
                 Arc::new(WorkloadIdentity::new(key, mesh, group.environment, zone, now))
             }
         };
-        Some(Draft::new(
-            self.current.clone(),
-            Some(Workload::draft(identity, group.counts, now)),
-        ))
+        Some(Draft::upsert(self.current.clone(), Workload::draft(identity, group.counts, now)))
     }
 }
 
@@ -202,9 +172,7 @@ pub(super) struct Conflict {
 /// A counter that moves in steps of one can't leave its range: registrations
 /// are bounded far below it, and nothing leaves that did not come.
 fn moved(count: u32, delta: i32) -> u32 {
-    count
-        .checked_add_signed(delta)
-        .expect("a dataplane leaves once, and only after it came")
+    count.checked_add_signed(delta).expect("a dataplane leaves once, and only after it came")
 }
 
 #[cfg(test)]
@@ -217,16 +185,8 @@ mod tests {
         model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
     };
 
-    const JOIN: Delta = Delta {
-        connected: 1,
-        healthy: 0,
-        total: 1,
-    };
-    const LEAVE: Delta = Delta {
-        connected: -1,
-        healthy: 0,
-        total: -1,
-    };
+    const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
+    const LEAVE: Delta = Delta { connected: -1, healthy: 0, total: -1 };
 
     fn dataplane(mesh: &str) -> Dataplane {
         let spec = DataplaneSpec {
@@ -246,17 +206,12 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self {
-                log: ChangeLog::new(64),
-                members: Members::new(Place::of(&dataplane("a"))),
-            }
+            Self { log: ChangeLog::new(64), members: Members::new(Place::of(&dataplane("a"))) }
         }
 
         /// Applies and publishes; returns whether anything was visible.
         fn apply(&mut self, mesh: &str, delta: Delta) -> bool {
-            let draft = self
-                .members
-                .apply(&dataplane(mesh), delta, SystemTime::UNIX_EPOCH);
+            let draft = self.members.apply(&dataplane(mesh), delta, SystemTime::UNIX_EPOCH);
             let [published] = self.log.publish([draft]);
             let visible = published.is_some();
             self.members.published(published);
@@ -270,11 +225,7 @@ mod tests {
     }
 
     fn counts(connected: u32, healthy: u32, total: u32) -> Counts {
-        Counts {
-            connected,
-            healthy,
-            total,
-        }
+        Counts { connected, healthy, total }
     }
 
     #[test]
@@ -283,24 +234,14 @@ mod tests {
         assert!(f.apply("a", JOIN));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let uid = f.members.current().as_ref().unwrap().identity.uid;
-        assert!(f.apply(
-            "a",
-            Delta {
-                healthy: 1,
-                ..Delta::default()
-            }
-        ));
+        assert!(f.apply("a", Delta { healthy: 1, ..Delta::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 1, 1))));
         assert_eq!(f.members.current().as_ref().unwrap().identity.uid, uid);
         assert!(f.apply("a", Delta { healthy: -1, ..LEAVE }));
         assert_eq!(f.seen(), None);
         assert!(f.members.is_empty());
         assert!(f.apply("a", JOIN));
-        assert_ne!(
-            f.members.current().as_ref().unwrap().identity.uid,
-            uid,
-            "a new life has a new uid"
-        );
+        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, uid, "a new life has a new uid");
     }
 
     #[test]
@@ -316,22 +257,12 @@ mod tests {
         let mut f = Fixture::new();
         f.apply("a", JOIN);
         assert!(!f.apply("b", JOIN));
-        assert!(!f.apply(
-            "b",
-            Delta {
-                healthy: 1,
-                ..Delta::default()
-            }
-        ));
+        assert!(!f.apply("b", Delta { healthy: 1, ..Delta::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let b = dataplane("b").key.mesh;
         let conflict = f.members.conflict(&b).unwrap();
         assert_eq!((conflict.holder.unwrap().as_str(), conflict.meshes), ("a", 2));
-        assert_eq!(
-            f.members.conflict(&dataplane("a").key.mesh),
-            None,
-            "the holder has no problem"
-        );
+        assert_eq!(f.members.conflict(&dataplane("a").key.mesh), None, "the holder has no problem");
     }
 
     #[test]
@@ -364,15 +295,7 @@ mod tests {
     fn a_workload_carries_kumas_labels() {
         let mut f = Fixture::new();
         f.apply("a", JOIN);
-        let labels: Vec<_> = f
-            .members
-            .current()
-            .as_ref()
-            .unwrap()
-            .identity
-            .labels
-            .iter()
-            .collect::<Vec<_>>();
+        let labels: Vec<_> = f.members.current().as_ref().unwrap().identity.labels.iter().collect::<Vec<_>>();
         let expected = [
             ("kuma.io/env", "universal"),
             ("kuma.io/managed-by", "workload-generator"),

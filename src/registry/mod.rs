@@ -77,13 +77,13 @@ pub struct RegistrySettings {
 impl Default for RegistrySettings {
     fn default() -> Self {
         Self {
-            retention: Duration::from_secs(15 * 60),
+            retention: Duration::from_mins(15),
             log_capacity: 65_536,
             max_dataplanes: 200_000,
             max_sessions: 100_000,
             max_sessions_per_mesh: 50_000,
             max_watchers: 10_000,
-            bookmark_interval: Duration::from_secs(60),
+            bookmark_interval: Duration::from_mins(1),
         }
     }
 }
@@ -150,9 +150,7 @@ impl Registry {
             watchers: AtomicUsize::new(0),
             settings,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Wakes watchers and ends retention, until dropped.
@@ -170,16 +168,8 @@ impl Registry {
         let entry = self.shared.register(&dataplane, &cell, now)?;
         let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
         let warnings = conflict.map(|conflict| self.shared.warn(&dataplane, conflict, now));
-        let session = Session {
-            registry: Arc::clone(&self.shared),
-            dataplane,
-            entry,
-            cell,
-        };
-        Ok(Welcome {
-            session,
-            warnings: warnings.into_iter().collect(),
-        })
+        let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };
+        Ok(Welcome { session, warnings: warnings.into_iter().collect() })
     }
 
     /// Warnings that were recorded.
@@ -247,11 +237,7 @@ impl Shared {
             let Some(mut locked) = self.entries.lock(&entry) else {
                 continue;
             };
-            let delta = Delta {
-                connected: 1,
-                healthy: 0,
-                total: 1,
-            };
+            let delta = Delta { connected: 1, healthy: 0, total: 1 };
             let draft = locked.members().apply(dataplane, delta, now);
             let [published] = self.log.publish([draft]);
             locked.members().published(published);
@@ -267,11 +253,7 @@ impl Shared {
         if *before.entry.place() == place {
             self.change(&before.entry, dataplane, now, || {
                 let (connected, healthy) = before.presence.end();
-                Some(Delta {
-                    connected: 1 - connected,
-                    healthy: -healthy,
-                    total: 0,
-                })
+                Some(Delta { connected: 1 - connected, healthy: -healthy, total: 0 })
             });
             return Arc::clone(&before.entry);
         }
@@ -281,16 +263,8 @@ impl Shared {
                 continue;
             };
             let (connected, healthy) = before.presence.end();
-            let leave = Delta {
-                connected: -connected,
-                healthy: -healthy,
-                total: -1,
-            };
-            let join = Delta {
-                connected: 1,
-                healthy: 0,
-                total: 1,
-            };
+            let leave = Delta { connected: -connected, healthy: -healthy, total: -1 };
+            let join = Delta { connected: 1, healthy: 0, total: 1 };
             let drafts = [
                 left.members().apply(&before.dataplane, leave, now),
                 joined.members().apply(dataplane, join, now),
@@ -325,10 +299,7 @@ impl Shared {
     /// A session's dataplane has come to count as healthy, or ceased to.
     fn flip(&self, session: &Session, healthy: bool) {
         self.change(&session.entry, &session.dataplane, SystemTime::now(), || {
-            let delta = Delta {
-                healthy: if healthy { 1 } else { -1 },
-                ..Delta::default()
-            };
+            let delta = Delta { healthy: if healthy { 1 } else { -1 }, ..Delta::default() };
             session.cell.flip(healthy).then_some(delta)
         });
     }
@@ -351,11 +322,7 @@ impl Shared {
         }
         self.change(&session.entry, &session.dataplane, now, || {
             let (connected, healthy) = slot.get().presence.end();
-            Some(Delta {
-                connected: -connected,
-                healthy: -healthy,
-                total: 0,
-            })
+            Some(Delta { connected: -connected, healthy: -healthy, total: 0 })
         });
         let deadline = Instant::now() + self.settings.retention;
         slot.get_mut().presence = Presence::Lost { since: now, deadline };
@@ -366,11 +333,7 @@ impl Shared {
         let registration = slot.get();
         self.change(&registration.entry, &registration.dataplane, now, || {
             let (connected, healthy) = registration.presence.end();
-            Some(Delta {
-                connected: -connected,
-                healthy: -healthy,
-                total: -1,
-            })
+            Some(Delta { connected: -connected, healthy: -healthy, total: -1 })
         });
         self.admission.unregister();
         slot.remove();
@@ -413,8 +376,7 @@ impl Shared {
         let mesh = &dataplane.key.mesh;
         let warning =
             format!("{message} Dataplanes of mesh {mesh} are not counted: {because}. Use one mesh per name.");
-        self.events
-            .record(Reason::MultipleMeshesDetected, &key, holder, message, now);
+        self.events.record(Reason::MultipleMeshesDetected, &key, holder, message, now);
         warning
     }
 }

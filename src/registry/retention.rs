@@ -35,11 +35,7 @@ impl Retention {
     /// Takes one whose time has come.
     pub(super) fn pop_due(&self, now: Instant) -> Option<(Instant, DataplaneKey)> {
         let mut due = self.due.lock();
-        if due.first().is_some_and(|(deadline, _)| *deadline <= now) {
-            due.pop_first()
-        } else {
-            None
-        }
+        if due.first().is_some_and(|(deadline, _)| *deadline <= now) { due.pop_first() } else { None }
     }
 
     /// Returns when something may be due.
@@ -90,7 +86,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_sleeper_wakes_at_the_first_deadline_also_of_one_that_came_later() {
         let (retention, start) = (Retention::default(), Instant::now());
-        retention.add(start + Duration::from_secs(60), &key("late"));
+        retention.add(start + Duration::from_mins(1), &key("late"));
         retention.wait().await;
         let sooner = async {
             retention.add(start + Duration::from_secs(5), &key("soon"));

@@ -78,7 +78,7 @@ impl fmt::Debug for Session {
         f.debug_struct("Session")
             .field("id", &self.cell.id)
             .field("dataplane", &self.dataplane.key)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,10 +14,7 @@ fn dataplane_in(mesh: &str, name: &str, workload: &str) -> Dataplane {
         mesh: mesh.into(),
         name: name.into(),
         labels: label.into_iter().collect(),
-        inbounds: vec![InboundSpec {
-            port: 80,
-            ..InboundSpec::default()
-        }],
+        inbounds: vec![InboundSpec { port: 80, ..InboundSpec::default() }],
         ..DataplaneSpec::default()
     };
     Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
@@ -47,11 +44,7 @@ fn join(registry: &Registry, name: &str, workload: &str) -> Session {
 
 /// connected, healthy, total; none if there is no Workload.
 fn counts(registry: &Registry, workload: &str) -> Option<(u32, u32, u32)> {
-    let Counts {
-        connected,
-        healthy,
-        total,
-    } = registry.get(&key(workload)).0?.counts;
+    let Counts { connected, healthy, total } = registry.get(&key(workload)).0?.counts;
     Some((connected, healthy, total))
 }
 
@@ -97,11 +90,7 @@ fn the_newest_session_wins_and_the_older_ones_end_changes_nothing() {
     let older = join(&registry, "a", "web");
     older.report(report(1, HealthState::Ready));
     let newer = join(&registry, "a", "web");
-    assert_eq!(
-        counts(&registry, "web"),
-        Some((1, 0, 1)),
-        "health is unknown until the new session reports"
-    );
+    assert_eq!(counts(&registry, "web"), Some((1, 0, 1)), "health is unknown until the new session reports");
     newer.report(report(1, HealthState::Ready));
     let before = registry.head();
     older.report(report(2, HealthState::NotReady));
@@ -148,10 +137,7 @@ fn a_lost_dataplane_that_comes_back_elsewhere_moves_too() {
     let registry = registry();
     drop(join(&registry, "a", "web"));
     let _back = join(&registry, "a", "api");
-    assert_eq!(
-        (counts(&registry, "web"), counts(&registry, "api")),
-        (None, Some((1, 0, 1)))
-    );
+    assert_eq!((counts(&registry, "web"), counts(&registry, "api")), (None, Some((1, 0, 1))));
 }
 
 #[test]
@@ -162,10 +148,7 @@ fn a_dataplane_without_the_label_is_a_session_of_no_workload() {
     assert_eq!(registry.head(), 0);
     assert!(registry.snapshot().workloads.is_empty());
     let groups = registry.groups();
-    assert_eq!(
-        (groups.len(), groups[0].counts.healthy, groups[0].holds),
-        (1, 1, false)
-    );
+    assert_eq!((groups.len(), groups[0].counts.healthy, groups[0].holds), (1, 1, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,20 +173,14 @@ async fn a_lost_dataplane_is_forgotten_after_the_retention_and_not_before() {
     while counts(&registry, "web").is_some() {
         news.changed().await.unwrap();
     }
-    assert_eq!(
-        start.elapsed().as_secs(),
-        30 * 60,
-        "the clock starts anew with each loss"
-    );
+    assert_eq!(start.elapsed().as_secs(), 30 * 60, "the clock starts anew with each loss");
     running.abort();
 }
 
 #[test]
 fn without_retention_a_loss_unregisters() {
-    let registry = Registry::new(RegistrySettings {
-        retention: Duration::ZERO,
-        ..RegistrySettings::default()
-    });
+    let registry =
+        Registry::new(RegistrySettings { retention: Duration::ZERO, ..RegistrySettings::default() });
     drop(join(&registry, "a", "web"));
     assert_eq!(counts(&registry, "web"), None);
 }
@@ -215,11 +192,7 @@ fn a_second_mesh_gets_a_warning_and_an_event_once() {
     let mut others = Vec::new();
     for name in ["b", "c"] {
         let welcome = registry.hello(dataplane_in("other", name, "web")).unwrap();
-        assert!(
-            welcome.warnings[0].contains("mesh default holds the name"),
-            "{:?}",
-            welcome.warnings
-        );
+        assert!(welcome.warnings[0].contains("mesh default holds the name"), "{:?}", welcome.warnings);
         others.push(welcome.session);
     }
     let (events, _) = registry.events().after(0);
@@ -233,38 +206,22 @@ fn a_second_mesh_gets_a_warning_and_an_event_once() {
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
     holder.goodbye();
     let workload = registry.get(&key("web")).0.unwrap();
-    assert_eq!(
-        (workload.identity.mesh.as_str(), workload.counts.total),
-        ("other", 2)
-    );
+    assert_eq!((workload.identity.mesh.as_str(), workload.counts.total), ("other", 2));
 }
 
 #[test]
 fn the_limit_refuses_newcomers_but_no_takeover() {
-    let settings = RegistrySettings {
-        max_sessions: 1,
-        ..RegistrySettings::default()
-    };
+    let settings = RegistrySettings { max_sessions: 1, ..RegistrySettings::default() };
     let registry = Registry::new(settings);
     let first = join(&registry, "a", "web");
-    assert_eq!(
-        registry.hello(dataplane("b", "web")).unwrap_err(),
-        Full::Sessions { limit: 1 }
-    );
-    assert_eq!(
-        registry.dataplanes(|_| true, 9, None).0.len(),
-        1,
-        "a refused hello leaves nothing behind"
-    );
+    assert_eq!(registry.hello(dataplane("b", "web")).unwrap_err(), Full::Sessions { limit: 1 });
+    assert_eq!(registry.dataplanes(|_| true, 9, None).0.len(), 1, "a refused hello leaves nothing behind");
     let second = join(&registry, "a", "web");
     drop(first);
     assert!(registry.hello(dataplane("b", "web")).is_err());
     drop(second);
     let _room = join(&registry, "b", "web");
-    assert!(
-        registry.hello(dataplane("a", "web")).is_err(),
-        "a lost one needs room to return"
-    );
+    assert!(registry.hello(dataplane("a", "web")).is_err(), "a lost one needs room to return");
 }
 
 #[test]
@@ -284,31 +241,16 @@ fn pages_of_a_listing_show_one_revision() {
     let after = first.next_after.clone().unwrap();
     sessions.pop().unwrap().goodbye();
     sessions.push(join(&registry, "d", "d"));
-    let second = registry
-        .list(&Filter::default(), 2, Some(first.revision), Some(&after))
-        .unwrap();
-    assert_eq!(
-        second.workloads[0].key(),
-        &key("c"),
-        "gone by now, but there at the listing's revision"
-    );
-    assert_eq!(
-        (second.workloads.len(), second.next_after, second.revision),
-        (1, None, first.revision)
-    );
+    let second = registry.list(&Filter::default(), 2, Some(first.revision), Some(&after)).unwrap();
+    assert_eq!(second.workloads[0].key(), &key("c"), "gone by now, but there at the listing's revision");
+    assert_eq!((second.workloads.len(), second.next_after, second.revision), (1, None, first.revision));
 }
 
 #[test]
 fn a_listing_older_than_the_log_says_so() {
-    let registry = Registry::new(RegistrySettings {
-        log_capacity: 2,
-        ..RegistrySettings::default()
-    });
+    let registry = Registry::new(RegistrySettings { log_capacity: 2, ..RegistrySettings::default() });
     let _sessions = ["a", "b", "c"].map(|name| join(&registry, name, name));
-    assert_eq!(
-        registry.list(&Filter::default(), 2, Some(0), None).unwrap_err(),
-        PageError { revision: 0 }
-    );
+    assert_eq!(registry.list(&Filter::default(), 2, Some(0), None).unwrap_err(), PageError { revision: 0 });
 }
 
 #[test]
@@ -316,11 +258,8 @@ fn dataplanes_are_listed_in_pages() {
     let registry = registry();
     let _sessions = ["c", "a", "b"].map(|name| join(&registry, name, "web"));
     let (page, more) = registry.dataplanes(|_| true, 2, None);
-    let names = |page: &[DataplaneView]| {
-        page.iter()
-            .map(|v| v.dataplane.key.name.to_string())
-            .collect::<Vec<_>>()
-    };
+    let names =
+        |page: &[DataplaneView]| page.iter().map(|v| v.dataplane.key.name.to_string()).collect::<Vec<_>>();
     assert_eq!((names(&page), more), (vec!["a".into(), "b".into()], true));
     let (page, more) = registry.dataplanes(|_| true, 2, Some(&page[1].dataplane.key));
     assert_eq!((names(&page), more), (vec!["c".into()], false));
@@ -339,10 +278,7 @@ impl Reader {
             self.0.remove(key);
         }
         for workload in &step.upserted {
-            self.0.insert(
-                workload.key().clone(),
-                (workload.identity.mesh.clone(), workload.counts),
-            );
+            self.0.insert(workload.key().clone(), (workload.identity.mesh.clone(), workload.counts));
         }
     }
 
@@ -352,10 +288,7 @@ impl Reader {
 }
 
 fn selecting(selector: &str) -> Filter {
-    Filter {
-        selector: selector.parse().unwrap(),
-        ..Filter::default()
-    }
+    Filter { selector: selector.parse().unwrap(), ..Filter::default() }
 }
 
 #[test]
@@ -369,10 +302,7 @@ fn a_watch_begins_with_a_snapshot_and_goes_on_with_what_changes() {
     session.report(report(1, HealthState::Ready));
     session.report(report(2, HealthState::NotReady));
     let step = watcher.next_now().unwrap();
-    assert_eq!(
-        (step.reset, step.upserted.len(), step.synced),
-        (false, 1, Some(3))
-    );
+    assert_eq!((step.reset, step.upserted.len(), step.synced), (false, 1, Some(3)));
     assert_eq!(step.upserted[0].counts.healthy, 0, "the newest state only");
     session.goodbye();
     assert_eq!(watcher.next_now().unwrap().removed[0].0, key("web"));
@@ -392,13 +322,10 @@ fn what_came_and_went_unseen_is_not_mentioned() {
 #[test]
 fn an_object_that_stops_to_match_is_removed_and_one_that_starts_is_upserted() {
     let registry = registry();
-    let mut readers = [
-        ("kuma.io/mesh=default", Reader::default()),
-        ("kuma.io/mesh!=default", Reader::default()),
-    ];
-    let mut watchers = readers
-        .each_ref()
-        .map(|(selector, _)| registry.watch(selecting(selector), None).unwrap());
+    let mut readers =
+        [("kuma.io/mesh=default", Reader::default()), ("kuma.io/mesh!=default", Reader::default())];
+    let mut watchers =
+        readers.each_ref().map(|(selector, _)| registry.watch(selecting(selector), None).unwrap());
     let mut told = |expected: [&[&str]; 2]| {
         for ((_, reader), watcher) in readers.iter_mut().zip(&mut watchers) {
             while let Some(step) = watcher.next_now() {
@@ -417,15 +344,10 @@ fn an_object_that_stops_to_match_is_removed_and_one_that_starts_is_upserted() {
 
 #[test]
 fn a_reader_who_was_too_slow_or_too_long_away_starts_anew() {
-    let registry = Registry::new(RegistrySettings {
-        log_capacity: 4,
-        ..RegistrySettings::default()
-    });
+    let registry = Registry::new(RegistrySettings { log_capacity: 4, ..RegistrySettings::default() });
     let mut watcher = registry.watch(Filter::default(), None).unwrap();
     watcher.next_now().unwrap();
-    let _sessions: Vec<_> = (0..9)
-        .map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}")))
-        .collect();
+    let _sessions: Vec<_> = (0..9).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
     let step = watcher.next_now().unwrap();
     assert!(step.reset);
     assert_eq!((step.upserted.len(), step.synced), (9, Some(9)));
@@ -444,30 +366,20 @@ fn a_reader_who_resumes_hears_only_what_it_missed() {
     let _b = join(&registry, "b", "api");
     let mut resumed = registry.watch(Filter::default(), Some(position)).unwrap();
     let step = resumed.next_now().unwrap();
-    assert_eq!(
-        (step.reset, step.upserted.len(), step.synced),
-        (false, 1, Some(2))
-    );
+    assert_eq!((step.reset, step.upserted.len(), step.synced), (false, 1, Some(2)));
     assert_eq!(step.upserted[0].key(), &key("api"));
 }
 
 #[test]
 fn a_large_snapshot_comes_in_parts_and_is_whole_at_the_last() {
     let registry = registry();
-    let _sessions: Vec<_> = (0..2_100)
-        .map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}")))
-        .collect();
+    let _sessions: Vec<_> =
+        (0..2_100).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
     let mut watcher = registry.watch(Filter::default(), None).unwrap();
     let first = watcher.next_now().unwrap();
-    assert_eq!(
-        (first.reset, first.upserted.len(), first.synced),
-        (true, 2_048, None)
-    );
+    assert_eq!((first.reset, first.upserted.len(), first.synced), (true, 2_048, None));
     let last = watcher.next_now().unwrap();
-    assert_eq!(
-        (last.reset, last.upserted.len(), last.synced),
-        (false, 52, Some(2_100))
-    );
+    assert_eq!((last.reset, last.upserted.len(), last.synced), (false, 52, Some(2_100)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -483,15 +395,9 @@ async fn a_quiet_watcher_gets_a_bookmark_about_every_minute() {
 
 #[test]
 fn the_limit_of_watchers_counts_the_living() {
-    let registry = Registry::new(RegistrySettings {
-        max_watchers: 1,
-        ..RegistrySettings::default()
-    });
+    let registry = Registry::new(RegistrySettings { max_watchers: 1, ..RegistrySettings::default() });
     let watcher = registry.watch(Filter::default(), None).unwrap();
-    assert_eq!(
-        registry.watch(Filter::default(), None).unwrap_err(),
-        Full::Watchers { limit: 1 }
-    );
+    assert_eq!(registry.watch(Filter::default(), None).unwrap_err(), Full::Watchers { limit: 1 });
     drop(watcher);
     assert_eq!(registry.watchers(), 0);
     registry.watch(Filter::default(), None).unwrap();

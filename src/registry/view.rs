@@ -65,12 +65,7 @@ impl Registry {
     /// A Workload, and the revision at which this answer is true.
     pub fn get(&self, key: &WorkloadKey) -> (Option<Arc<Workload>>, u64) {
         let place = Place::of_workload(key);
-        let look = || {
-            self.shared
-                .entries
-                .get(&place)?
-                .read(|members| members.current().clone())
-        };
+        let look = || self.shared.entries.get(&place)?.read(|members| members.current().clone());
         self.shared.log.look(look, |seen, change| {
             if change.key() == key {
                 seen.clone_from(&change.new);
@@ -83,8 +78,7 @@ impl Registry {
         let look = || {
             let current = |entry: Arc<super::Entry>| entry.read(|members| members.current().clone());
             let all = self.shared.entries.all().into_iter().filter_map(current);
-            all.map(|workload| (workload.key().clone(), workload))
-                .collect::<BTreeMap<_, _>>()
+            all.map(|workload| (workload.key().clone(), workload)).collect::<BTreeMap<_, _>>()
         };
         let (workloads, revision) = self.shared.log.look(look, |workloads, change| {
             match &change.new {
@@ -110,31 +104,17 @@ impl Registry {
             self.rewind(&mut snapshot, revision)?;
         }
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = snapshot
-            .workloads
-            .range::<WorkloadKey, _>((start, Bound::Unbounded));
-        let mut wanted = range
-            .map(|(_, workload)| workload)
-            .filter(|workload| filter.matches(workload));
+        let range = snapshot.workloads.range::<WorkloadKey, _>((start, Bound::Unbounded));
+        let mut wanted = range.map(|(_, workload)| workload).filter(|workload| filter.matches(workload));
         let workloads: Vec<_> = wanted.by_ref().take(size).cloned().collect();
         let next_after = wanted.next().and_then(|_| Some(workloads.last()?.key().clone()));
-        Ok(Page {
-            workloads,
-            next_after,
-            revision: snapshot.revision,
-        })
+        Ok(Page { workloads, next_after, revision: snapshot.revision })
     }
 
     /// Undoes the changes since a revision: the log knows the state before each.
     fn rewind(&self, snapshot: &mut Snapshot, revision: u64) -> Result<(), PageError> {
-        let changes = self
-            .shared
-            .log
-            .read_after(revision, usize::MAX)
-            .ok_or(PageError { revision })?;
-        let seen = changes
-            .iter()
-            .take_while(|change| change.revision <= snapshot.revision);
+        let changes = self.shared.log.read_after(revision, usize::MAX).ok_or(PageError { revision })?;
+        let seen = changes.iter().take_while(|change| change.revision <= snapshot.revision);
         for change in seen.collect::<Vec<_>>().into_iter().rev() {
             match &change.old {
                 Some(old) => snapshot.workloads.insert(change.key().clone(), Arc::clone(old)),
@@ -150,23 +130,16 @@ impl Registry {
         let mut views = Vec::new();
         for entry in self.shared.entries.all() {
             let place = entry.place();
-            let key = place.workload.clone().map(|name| WorkloadKey {
-                namespace: place.namespace.clone(),
-                name,
-            });
+            let key =
+                place.workload.clone().map(|name| WorkloadKey { namespace: place.namespace.clone(), name });
             entry.read(|members| {
                 let groups = members.groups();
-                views.extend(groups.iter().map(|group| {
-                    GroupView {
-                        mesh: group.mesh.clone(),
-                        workload: key.clone(),
-                        counts: group.counts,
-                        holds: members
-                            .current()
-                            .as_ref()
-                            .is_some_and(|w| w.identity.mesh == group.mesh),
-                        contested: key.is_some() && groups.len() > 1,
-                    }
+                views.extend(groups.iter().map(|group| GroupView {
+                    mesh: group.mesh.clone(),
+                    workload: key.clone(),
+                    counts: group.counts,
+                    holds: members.current().as_ref().is_some_and(|w| w.identity.mesh == group.mesh),
+                    contested: key.is_some() && groups.len() > 1,
                 }));
             });
         }
@@ -203,12 +176,9 @@ impl Registry {
                 healthy: cell.is_healthy(),
                 since: cell.since,
             },
-            Presence::Lost { since, .. } => DataplaneView {
-                dataplane,
-                session: None,
-                healthy: false,
-                since: *since,
-            },
+            Presence::Lost { since, .. } => {
+                DataplaneView { dataplane, session: None, healthy: false, since: *since }
+            }
         })
     }
 }

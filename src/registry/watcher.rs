@@ -60,11 +60,7 @@ enum State {
     Starting,
     /// In it. What has not been told yet is the one thing a watcher keeps for
     /// itself: a pointer per Workload, in one allocation that only shrinks.
-    Listing {
-        rest: vec::IntoIter<Arc<Workload>>,
-        revision: u64,
-        reset: bool,
-    },
+    Listing { rest: vec::IntoIter<Arc<Workload>>, revision: u64, reset: bool },
     /// Behind it. `greet`: say where we are even if nothing has changed.
     Following { after: u64, greet: bool },
 }
@@ -130,19 +126,12 @@ impl Watcher {
         loop {
             match &mut self.state {
                 State::Starting => self.state = self.list(),
-                State::Listing {
-                    rest,
-                    revision,
-                    reset,
-                } => {
+                State::Listing { rest, revision, reset } => {
                     let upserted: Vec<_> = rest.by_ref().take(STEP_SIZE).collect();
                     let (revision, reset) = (*revision, std::mem::take(reset));
                     let last = rest.len() == 0;
                     if last {
-                        self.state = State::Following {
-                            after: revision,
-                            greet: false,
-                        };
+                        self.state = State::Following { after: revision, greet: false };
                     }
                     return Some(Step {
                         reset,
@@ -173,16 +162,9 @@ impl Watcher {
 
     fn list(&self) -> State {
         let snapshot = self.registry.snapshot();
-        let wanted = snapshot
-            .workloads
-            .into_values()
-            .filter(|workload| self.filter.matches(workload));
+        let wanted = snapshot.workloads.into_values().filter(|workload| self.filter.matches(workload));
         let rest = wanted.collect::<Vec<_>>().into_iter();
-        State::Listing {
-            rest,
-            revision: snapshot.revision,
-            reset: true,
-        }
+        State::Listing { rest, revision: snapshot.revision, reset: true }
     }
 
     /// Says how far the reader is, so that it can resume there.
@@ -191,10 +173,7 @@ impl Watcher {
             State::Following { after, .. } => Some(after),
             State::Starting | State::Listing { .. } => None,
         };
-        Step {
-            synced,
-            ..Step::default()
-        }
+        Step { synced, ..Step::default() }
     }
 }
 
@@ -203,15 +182,9 @@ impl Watcher {
 fn conflate(filter: &Filter, changes: &[Change]) -> Step {
     let mut spans: BTreeMap<&WorkloadKey, (&Change, &Change)> = BTreeMap::new();
     for change in changes {
-        spans
-            .entry(change.key())
-            .and_modify(|(_, last)| *last = change)
-            .or_insert((change, change));
+        spans.entry(change.key()).and_modify(|(_, last)| *last = change).or_insert((change, change));
     }
-    let mut step = Step {
-        synced: changes.last().map(|change| change.revision),
-        ..Step::default()
-    };
+    let mut step = Step { synced: changes.last().map(|change| change.revision), ..Step::default() };
     for (first, last) in spans.into_values() {
         let matching =
             |state: &Option<Arc<Workload>>| state.clone().filter(|workload| filter.matches(workload));

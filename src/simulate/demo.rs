@@ -15,38 +15,12 @@ use crate::{
 /// Three workloads: one calm, one whose applications falter, and one whose
 /// proxies come and go, so that its Workload now and then disappears.
 static CAST: [(&str, u32, Temper); 3] = [
-    (
-        "web",
-        4,
-        Temper {
-            ready: 20..60,
-            faltering: 2..5,
-            sessions: 60..180,
-            exit: Exit::Cut,
-            away: 2..6,
-        },
-    ),
-    (
-        "payments",
-        3,
-        Temper {
-            ready: 4..15,
-            faltering: 2..6,
-            sessions: 90..200,
-            exit: Exit::Cut,
-            away: 3..8,
-        },
-    ),
+    ("web", 4, Temper { ready: 20..60, faltering: 2..5, sessions: 60..180, exit: Exit::Cut, away: 2..6 }),
+    ("payments", 3, Temper { ready: 4..15, faltering: 2..6, sessions: 90..200, exit: Exit::Cut, away: 3..8 }),
     (
         "nightly-batch",
         2,
-        Temper {
-            ready: 10..20,
-            faltering: 1..3,
-            sessions: 8..18,
-            exit: Exit::Goodbye,
-            away: 6..14,
-        },
+        Temper { ready: 10..20, faltering: 1..3, sessions: 8..18, exit: Exit::Goodbye, away: 6..14 },
     ),
 ];
 
@@ -91,12 +65,8 @@ async fn live(
     while !curtain.is_cancelled() {
         let (application, health) = watch::channel(health(true));
         let leave = curtain.child_token();
-        let session = Session {
-            channel: channel.clone(),
-            dataplane: dataplane.clone(),
-            health,
-            leave: leave.clone(),
-        };
+        let session =
+            Session { channel: channel.clone(), dataplane: dataplane.clone(), health, leave: leave.clone() };
         let mut session = std::pin::pin!(session.run(|_| {}));
         tokio::select! {
             _ = &mut session => {}
@@ -126,8 +96,5 @@ async fn falter(application: watch::Sender<crate::model::Health>, temper: &Tempe
 }
 
 async fn pause(seconds: &Range<u64>) {
-    sleep(Duration::from_millis(fastrand::u64(
-        seconds.start * 1_000..seconds.end * 1_000,
-    )))
-    .await;
+    sleep(Duration::from_millis(fastrand::u64(seconds.start * 1_000..seconds.end * 1_000))).await;
 }

@@ -109,22 +109,13 @@ pub async fn run(
 ) -> Result<LoadReport, Invalid> {
     let mut fleet = Fleet::launch(&config)?;
     let all = u64::from(config.proxies);
-    let everybody = Sums {
-        connected: all,
-        healthy: all,
-        total: all,
-    };
+    let everybody = Sums { connected: all, healthy: all, total: all };
     let connect_seconds = fleet.reach(everybody, "connecting", &stop, &show).await;
     let flaps = fleet.flap(&config, &stop, &show).await;
-    let flapped = Sums {
-        healthy: fleet.healthy(),
-        ..everybody
-    };
+    let flapped = Sums { healthy: fleet.healthy(), ..everybody };
     let settle_seconds = fleet.reach(flapped, "settling", &stop, &show).await;
     fleet.leave.cancel();
-    let leave_seconds = fleet
-        .reach(Sums::default(), "leaving", &CancellationToken::new(), &show)
-        .await;
+    let leave_seconds = fleet.reach(Sums::default(), "leaving", &CancellationToken::new(), &show).await;
     let facts = fleet.facts.lock();
     Ok(LoadReport {
         proxies: config.proxies,
@@ -165,17 +156,11 @@ struct Facts {
 
 impl Fleet {
     fn launch(config: &LoadConfig) -> Result<Self, Invalid> {
-        let channels: Vec<Channel> = (0..config.connections)
-            .map(|_| config.server.connect_lazy())
-            .collect();
+        let channels: Vec<Channel> = (0..config.connections).map(|_| config.server.connect_lazy()).collect();
         // 1 us to 1 min, three digits: some 100 kB whatever comes.
         let acks =
             Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| Invalid::new("acks", e.to_string()))?;
-        let facts = Arc::new(Mutex::new(Facts {
-            acks,
-            lost: 0,
-            first_loss: None,
-        }));
+        let facts = Arc::new(Mutex::new(Facts { acks, lost: 0, first_loss: None }));
         let leave = CancellationToken::new();
         let (mut tasks, mut applications) = (JoinSet::new(), Vec::new());
         for (index, channel) in (0..config.proxies).zip(channels.iter().cycle()) {
@@ -199,15 +184,7 @@ impl Fleet {
         let (sums, watched) = watch::channel(Sums::default());
         tasks.spawn(tally::follow(config.server.connect_lazy(), filter, sums));
         let ready = vec![true; applications.len()];
-        Ok(Self {
-            applications,
-            ready,
-            leave,
-            facts,
-            watched,
-            patience: config.patience,
-            _tasks: tasks,
-        })
+        Ok(Self { applications, ready, leave, facts, watched, patience: config.patience, _tasks: tasks })
     }
 
     fn healthy(&self) -> u64 {
@@ -248,8 +225,8 @@ impl Fleet {
         let total = config.duration.as_secs();
         while start.elapsed() < config.duration && !stop.is_cancelled() {
             ticks.tick().await;
-            let due = start.elapsed().as_secs_f64() * f64::from(config.flaps_per_second);
-            while (made as f64) < due {
+            let due = start.elapsed().as_micros() * u128::from(config.flaps_per_second) / 1_000_000;
+            while u128::from(made) < due {
                 let index = fastrand::usize(..self.applications.len());
                 self.ready[index] = !self.ready[index];
                 self.applications[index].send_replace(health(self.ready[index]));
@@ -258,11 +235,7 @@ impl Fleet {
             let done = start.elapsed().as_secs();
             if done != shown {
                 shown = done;
-                show(Progress {
-                    phase: "flapping",
-                    done,
-                    total,
-                });
+                show(Progress { phase: "flapping", done, total });
             }
         }
         made

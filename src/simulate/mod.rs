@@ -22,11 +22,7 @@ fn dataplane(mesh: &str, namespace: &str, workload: &str, name: String) -> Resul
         name,
         labels: BTreeMap::from([(WORKLOAD_LABEL.to_owned(), workload.to_owned())]),
         address: "192.0.2.1".to_owned(),
-        inbounds: vec![InboundSpec {
-            port: PORT,
-            name: "http".to_owned(),
-            ..InboundSpec::default()
-        }],
+        inbounds: vec![InboundSpec { port: PORT, name: "http".to_owned(), ..InboundSpec::default() }],
         agent_version: concat!("simulate/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..DataplaneSpec::default()
     };
@@ -37,13 +33,6 @@ fn dataplane(mesh: &str, namespace: &str, workload: &str, name: String) -> Resul
 fn health(ready: bool) -> crate::model::Health {
     use crate::model::{Health, HealthState};
     let mut health = Health::of_proxy(HealthState::Ready);
-    health.set_inbound(
-        0,
-        if ready {
-            HealthState::Ready
-        } else {
-            HealthState::NotReady
-        },
-    );
+    health.set_inbound(0, if ready { HealthState::Ready } else { HealthState::NotReady });
     health
 }

@@ -50,10 +50,8 @@ impl Known {
         sums: &watch::Sender<Sums>,
     ) -> Result<(), Status> {
         let mut client = WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-        let request = WatchWorkloadsRequest {
-            filter: Some(filter.clone()),
-            resume_token: self.resume_token.clone(),
-        };
+        let request =
+            WatchWorkloadsRequest { filter: Some(filter.clone()), resume_token: self.resume_token.clone() };
         let mut steps = client.watch_workloads(request).await?.into_inner();
         while let Some(step) = steps.message().await? {
             self.take(step);
@@ -67,10 +65,7 @@ impl Known {
             self.workloads.clear();
         }
         for workload in step.upserted {
-            let counts = workload
-                .status
-                .and_then(|status| status.dataplane_proxies)
-                .unwrap_or_default();
+            let counts = workload.status.and_then(|status| status.dataplane_proxies).unwrap_or_default();
             self.workloads.insert(workload.name, counts);
         }
         for gone in step.removed {
@@ -82,12 +77,10 @@ impl Known {
     }
 
     fn sums(&self) -> Sums {
-        self.workloads
-            .values()
-            .fold(Sums::default(), |sums, counts| Sums {
-                connected: sums.connected + u64::from(counts.connected),
-                healthy: sums.healthy + u64::from(counts.healthy),
-                total: sums.total + u64::from(counts.total),
-            })
+        self.workloads.values().fold(Sums::default(), |sums, counts| Sums {
+            connected: sums.connected + u64::from(counts.connected),
+            healthy: sums.healthy + u64::from(counts.healthy),
+            total: sums.total + u64::from(counts.total),
+        })
     }
 }

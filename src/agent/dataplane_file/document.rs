@@ -85,22 +85,15 @@ impl Document {
             return Err(Invalid::new("type", format!("{other:?}: must be Dataplane")));
         }
         let Some(networking) = &self.networking else {
-            return Err(Invalid::new(
-                "networking",
-                "is required: it says what the proxy stands before",
-            ));
+            return Err(Invalid::new("networking", "is required: it says what the proxy stands before"));
         };
-        let inbounds = networking
-            .inbound
-            .as_ref()
-            .is_some_and(|inbounds| !inbounds.is_empty());
+        let inbounds = networking.inbound.as_ref().is_some_and(|inbounds| !inbounds.is_empty());
         // Without this check a misspelt key would make a dataplane that is
         // healthy whatever its application does.
         match (inbounds, networking.gateway.is_some()) {
-            (true, true) => Err(Invalid::new(
-                "networking.inbound",
-                "a gateway has none: remove inbound, or gateway",
-            )),
+            (true, true) => {
+                Err(Invalid::new("networking.inbound", "a gateway has none: remove inbound, or gateway"))
+            }
             (false, false) if networking.listeners.is_none() => {
                 let problem = "is required: list the ports of the application, or say that this is a gateway (networking.gateway)";
                 Err(Invalid::new("networking.inbound", problem))
@@ -127,15 +120,11 @@ impl Inbound {
         let Some(probe) = &self.service_probe else {
             return Ok(None);
         };
-        let host = [
-            self.service_address.as_deref(),
-            self.address.as_deref(),
-            proxy_address,
-        ]
-        .into_iter()
-        .flatten()
-        .find(|address| !address.is_empty())
-        .unwrap_or("127.0.0.1");
+        let host = [self.service_address.as_deref(), self.address.as_deref(), proxy_address]
+            .into_iter()
+            .flatten()
+            .find(|address| !address.is_empty())
+            .unwrap_or("127.0.0.1");
         let (key, port) = match self.service_port {
             None | Some(0) => ("port", self.port),
             Some(port) => ("servicePort", port),
@@ -144,16 +133,10 @@ impl Inbound {
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(|| Invalid::new(key, format!("{port}: must be between 1 and 65535")))?;
-        probe
-            .spec(host.to_owned(), port)
-            .map(Some)
-            .map_err(|invalid| match invalid.field.as_str() {
-                "" => Invalid {
-                    field: "serviceProbe".to_owned(),
-                    ..invalid
-                },
-                _ => invalid.within("serviceProbe"),
-            })
+        probe.spec(host.to_owned(), port).map(Some).map_err(|invalid| match invalid.field.as_str() {
+            "" => Invalid { field: "serviceProbe".to_owned(), ..invalid },
+            _ => invalid.within("serviceProbe"),
+        })
     }
 }
 
@@ -182,15 +165,9 @@ impl ServiceProbe {
 impl Http {
     fn path(&self) -> Result<PathAndQuery, Invalid> {
         let path = self.path.as_deref().unwrap_or("/");
-        path.parse()
-            .ok()
-            .filter(|_| path.starts_with('/'))
-            .ok_or_else(|| {
-                Invalid::new(
-                    "http.path",
-                    format!("{path:?}: must be the path of a URL and begin with '/'"),
-                )
-            })
+        path.parse().ok().filter(|_| path.starts_with('/')).ok_or_else(|| {
+            Invalid::new("http.path", format!("{path:?}: must be the path of a URL and begin with '/'"))
+        })
     }
 }
 
@@ -198,10 +175,7 @@ fn time(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, In
     let Some(text) = text else { return Ok(default) };
     let time = duration::parse(text).map_err(|problem| Invalid::new(key, problem))?;
     if time.is_zero() || time > LONGEST {
-        return Err(Invalid::new(
-            key,
-            format!("{text}: must be more than 0 and at most 1h"),
-        ));
+        return Err(Invalid::new(key, format!("{text}: must be more than 0 and at most 1h")));
     }
     Ok(time)
 }

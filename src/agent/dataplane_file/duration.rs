@@ -10,10 +10,7 @@ const MAX_BYTES: usize = 20;
 /// JSON (`1.5s`). Kuma documents the first and reads the second.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if text.len() > MAX_BYTES {
-        return Err(format!(
-            "{} bytes: write a duration such as 10s or 500ms",
-            text.len()
-        ));
+        return Err(format!("{} bytes: write a duration such as 10s or 500ms", text.len()));
     }
     humantime::parse_duration(text)
         .map_err(|error| format!("{text:?}: {error}; write a duration such as 10s or 500ms"))

@@ -28,18 +28,13 @@ fn with_inbound(lines: &str) -> String {
 }
 
 fn probe(lines: &str) -> ProbeSpec {
-    let [Some(probe)] = &parse(&with_inbound(lines)).probes[..] else {
-        panic!("one probe expected")
-    };
+    let [Some(probe)] = &parse(&with_inbound(lines)).probes[..] else { panic!("one probe expected") };
     probe.clone()
 }
 
 #[test]
 fn the_example_of_a_workload_is_read() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/examples/dataplanes/demo-workload.yaml"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dataplanes/demo-workload.yaml");
     let file = DataplaneFile::read(Path::new(path)).unwrap();
     let dataplane = file.dataplane().unwrap();
     assert_eq!(dataplane.key.to_string(), "default/default/demo-workload-1");
@@ -49,17 +44,8 @@ fn the_example_of_a_workload_is_read() {
     let probe = file.probes[0].clone().unwrap();
     assert_eq!((probe.host.as_str(), probe.port), ("127.0.0.1", 8080));
     assert_eq!(probe.check, Check::Tcp);
-    assert_eq!(
-        (probe.interval, probe.timeout),
-        (Duration::from_secs(1), Duration::from_millis(500))
-    );
-    assert_eq!(
-        probe.thresholds,
-        Thresholds {
-            healthy: 1,
-            unhealthy: 3
-        }
-    );
+    assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_millis(500)));
+    assert_eq!(probe.thresholds, Thresholds { healthy: 1, unhealthy: 3 });
 }
 
 #[test]
@@ -134,10 +120,7 @@ fn the_probe_goes_where_kuma_sends_the_traffic() {
     assert_eq!(target("name: a"), ("10.0.0.1".into(), 80));
     assert_eq!(target("servicePort: 8080"), ("10.0.0.1".into(), 8080));
     assert_eq!(target("address: 10.0.0.2"), ("10.0.0.2".into(), 80));
-    assert_eq!(
-        target("address: 10.0.0.2\nserviceAddress: ::1"),
-        ("::1".into(), 80)
-    );
+    assert_eq!(target("address: 10.0.0.2\nserviceAddress: ::1"), ("::1".into(), 80));
     let nowhere = with_inbound("serviceProbe: {tcp: {}}").replace("  address: 10.0.0.1\n", "");
     assert_eq!(parse(&nowhere).probes[0].as_ref().unwrap().host, "127.0.0.1");
 }
@@ -145,17 +128,8 @@ fn the_probe_goes_where_kuma_sends_the_traffic() {
 #[test]
 fn a_probe_without_numbers_has_kumas_defaults() {
     let probe = probe("serviceProbe:\n  tcp: {}");
-    assert_eq!(
-        (probe.interval, probe.timeout),
-        (Duration::from_secs(1), Duration::from_secs(2))
-    );
-    assert_eq!(
-        probe.thresholds,
-        Thresholds {
-            healthy: 1,
-            unhealthy: 1
-        }
-    );
+    assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert_eq!(probe.thresholds, Thresholds { healthy: 1, unhealthy: 1 });
 }
 
 #[test]
@@ -164,10 +138,7 @@ fn http_is_an_extension_with_a_path() {
         Check::Http(path) => path.to_string(),
         Check::Tcp => "tcp".to_owned(),
     };
-    assert_eq!(
-        path("serviceProbe: {http: {path: /health?full=1}}"),
-        "/health?full=1"
-    );
+    assert_eq!(path("serviceProbe: {http: {path: /health?full=1}}"), "/health?full=1");
     assert_eq!(path("serviceProbe: {http: {}}"), "/");
     assert_eq!(path("serviceProbe: {interval: 10s}"), "tcp");
 }
@@ -175,10 +146,7 @@ fn http_is_an_extension_with_a_path() {
 #[test]
 fn what_is_wrong_is_said_with_its_key_and_the_remedy() {
     for (lines, expected) in [
-        (
-            "servicePort: 65536\nserviceProbe: {}",
-            "networking.inbound[0].servicePort: 65536: must be between",
-        ),
+        ("servicePort: 65536\nserviceProbe: {}", "networking.inbound[0].servicePort: 65536: must be between"),
         (
             "serviceProbe: {interval: 0s}",
             "networking.inbound[0].serviceProbe.interval: 0s: must be more than 0",
@@ -187,30 +155,12 @@ fn what_is_wrong_is_said_with_its_key_and_the_remedy() {
             "serviceProbe: {interval: 2h}",
             "networking.inbound[0].serviceProbe.interval: 2h: must be more than 0",
         ),
-        (
-            "serviceProbe: {timeout: ten}",
-            "networking.inbound[0].serviceProbe.timeout: \"ten\":",
-        ),
-        (
-            "serviceProbe: {healthyThreshold: 0}",
-            "networking.inbound[0].serviceProbe.healthyThreshold: 0:",
-        ),
-        (
-            "serviceProbe: {http: {path: health}}",
-            "networking.inbound[0].serviceProbe.http.path: \"health\":",
-        ),
-        (
-            "serviceProbe: {http: {path: 'a b'}}",
-            "networking.inbound[0].serviceProbe.http.path:",
-        ),
-        (
-            "serviceProbe: {tcp: {}, http: {}}",
-            "networking.inbound[0].serviceProbe: has both tcp and http",
-        ),
-        (
-            "tags: {'kuma.io/workload': Web}",
-            "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\"",
-        ),
+        ("serviceProbe: {timeout: ten}", "networking.inbound[0].serviceProbe.timeout: \"ten\":"),
+        ("serviceProbe: {healthyThreshold: 0}", "networking.inbound[0].serviceProbe.healthyThreshold: 0:"),
+        ("serviceProbe: {http: {path: health}}", "networking.inbound[0].serviceProbe.http.path: \"health\":"),
+        ("serviceProbe: {http: {path: 'a b'}}", "networking.inbound[0].serviceProbe.http.path:"),
+        ("serviceProbe: {tcp: {}, http: {}}", "networking.inbound[0].serviceProbe: has both tcp and http"),
+        ("tags: {'kuma.io/workload': Web}", "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\""),
     ] {
         let error = refusal(&with_inbound(lines));
         assert!(error.starts_with(expected), "{lines}: {error}");
@@ -226,10 +176,7 @@ fn other_documents_are_refused_with_a_hint() {
         ),
         ("type: Mesh\nname: default", "type: \"Mesh\": must be Dataplane"),
         ("mesh: default\nname: a", "networking: is required"),
-        (
-            "mesh: default\nname: a\nnetworking: {address: 10.0.0.1}",
-            "networking.inbound: is required",
-        ),
+        ("mesh: default\nname: a\nnetworking: {address: 10.0.0.1}", "networking.inbound: is required"),
         (
             "mesh: m\nname: a\nnetworking: {gateway: {}, inbound: [{port: 1}]}",
             "networking.inbound: a gateway has none",

@@ -23,17 +23,8 @@ fn stage() -> Stage {
     let (server, door) = fake();
     let shutdown = CancellationToken::new();
     let connect = move || door.clone().connect();
-    let agent = tokio::spawn(keep_session(
-        connect,
-        dataplane(),
-        Probes::default(),
-        shutdown.clone(),
-    ));
-    Stage {
-        server,
-        shutdown,
-        agent,
-    }
+    let agent = tokio::spawn(keep_session(connect, dataplane(), Probes::default(), shutdown.clone()));
+    Stage { server, shutdown, agent }
 }
 
 /// How long the agent stays away after this happens to its settled session.
@@ -65,9 +56,7 @@ async fn a_server_that_acknowledges_nothing_is_left_after_5_s() {
     let mut stage = stage();
     let mut session = stage.server.session().await;
     session.hello().await;
-    session.say(crate::proto::session_response::Message::Welcome(
-        Welcome::default(),
-    ));
+    session.say(crate::proto::session_response::Message::Welcome(Welcome::default()));
     session.report().await;
     let reported_at = Instant::now();
     stage.server.session().await.hello().await;
@@ -100,10 +89,7 @@ async fn waits_grow_until_a_session_has_settled() {
         longest = longest.max(lost_at.elapsed());
         next.end(Status::unavailable("crash loop"));
     }
-    assert!(
-        longest > Duration::from_secs(8) && longest <= Duration::from_millis(30_010),
-        "{longest:?}"
-    );
+    assert!(longest > Duration::from_secs(8) && longest <= Duration::from_millis(30_010), "{longest:?}");
     let mut session = stage.server.settled().await;
     session.silence(Duration::from_millis(29_900)).await;
     let statement = session.report().await;
@@ -111,11 +97,7 @@ async fn waits_grow_until_a_session_has_settled() {
     let away_since = Instant::now();
     session.end(Status::unavailable("restarting"));
     stage.server.session().await;
-    assert!(
-        away_since.elapsed() <= Duration::from_millis(1010),
-        "{:?}",
-        away_since.elapsed()
-    );
+    assert!(away_since.elapsed() <= Duration::from_millis(1010), "{:?}", away_since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,27 +106,12 @@ async fn where_nobody_listens_the_agent_tries_again() {
     let attempts = Arc::new(AtomicU32::new(0));
     let connect = move || {
         let (door, attempt) = (door.clone(), attempts.fetch_add(1, Ordering::Relaxed));
-        async move {
-            if attempt < 4 {
-                nobody().await
-            } else {
-                door.connect().await
-            }
-        }
+        async move { if attempt < 4 { nobody().await } else { door.connect().await } }
     };
     let began = Instant::now();
-    tokio::spawn(keep_session(
-        connect,
-        dataplane(),
-        Probes::default(),
-        CancellationToken::new(),
-    ));
+    tokio::spawn(keep_session(connect, dataplane(), Probes::default(), CancellationToken::new()));
     server.settled().await;
-    assert!(
-        began.elapsed() <= Duration::from_millis(15_040),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= Duration::from_millis(15_040), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,23 +133,14 @@ async fn shutdown_between_two_sessions_ends_the_wait() {
     let asked_at = Instant::now();
     stage.shutdown.cancel();
     in_time(stage.agent).await.unwrap().unwrap();
-    assert!(
-        asked_at.elapsed() < Duration::from_millis(10),
-        "{:?}",
-        asked_at.elapsed()
-    );
+    assert!(asked_at.elapsed() < Duration::from_millis(10), "{:?}", asked_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
     let shutdown = CancellationToken::new();
     let connect = || std::future::pending::<Result<Channel, transport::Error>>();
-    let agent = tokio::spawn(keep_session(
-        connect,
-        dataplane(),
-        Probes::default(),
-        shutdown.clone(),
-    ));
+    let agent = tokio::spawn(keep_session(connect, dataplane(), Probes::default(), shutdown.clone()));
     shutdown.cancel();
     in_time(agent).await.unwrap().unwrap();
 }
@@ -190,39 +148,26 @@ async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
 #[tokio::test(start_paused = true)]
 async fn a_newer_session_of_the_same_dataplane_ends_the_agent() {
     let mut stage = stage();
-    stage
-        .server
-        .settled()
-        .await
-        .end(Status::aborted("taken over by session s-2"));
+    stage.server.settled().await.end(Status::aborted("taken over by session s-2"));
     let error = in_time(stage.agent).await.unwrap().unwrap_err();
     assert!(matches!(error, AgentError::Superseded { .. }), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains("default/default/web-1") && text.contains("taken over by session s-2"),
-        "{text}"
-    );
+    assert!(text.contains("default/default/web-1") && text.contains("taken over by session s-2"), "{text}");
     assert!(stage.server.session_if_any().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_ends_the_agent_with_the_words_of_the_server() {
-    for code in [
-        Code::InvalidArgument,
-        Code::FailedPrecondition,
-        Code::Unauthenticated,
-        Code::PermissionDenied,
-    ] {
+    for code in
+        [Code::InvalidArgument, Code::FailedPrecondition, Code::Unauthenticated, Code::PermissionDenied]
+    {
         let mut stage = stage();
         let mut session = stage.server.session().await;
         session.hello().await;
         session.end(Status::new(code, "hello.dataplane.mesh: is required"));
         let error = in_time(stage.agent).await.unwrap().unwrap_err();
         assert!(matches!(error, AgentError::Refused { .. }), "{error}");
-        assert!(
-            error.to_string().contains("hello.dataplane.mesh: is required"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("hello.dataplane.mesh: is required"), "{error}");
     }
 }
 
@@ -238,33 +183,17 @@ async fn an_agent_reports_what_its_probe_finds() {
         check: Check::Tcp,
         ..ProbeSpec::proxy_ready(&format!("http://{}", application.local_addr().unwrap())).unwrap()
     };
-    let probes = Probes {
-        proxy: None,
-        inbounds: vec![Some(probe)],
-    };
+    let probes = Probes { proxy: None, inbounds: vec![Some(probe)] };
     let shutdown = CancellationToken::new();
-    let agent = tokio::spawn(run(
-        AgentConfig {
-            server,
-            dataplane: dataplane(),
-            probes,
-        },
-        shutdown.clone(),
-    ));
+    let agent = tokio::spawn(run(AgentConfig { server, dataplane: dataplane(), probes }, shutdown.clone()));
 
     let mut session = fake.session().await;
     session.hello().await;
-    session.say(crate::proto::session_response::Message::Welcome(
-        Welcome::default(),
-    ));
+    session.say(crate::proto::session_response::Message::Welcome(Welcome::default()));
     loop {
         let report = session.report().await;
         session.ack(report.sequence);
-        if report
-            .inbounds
-            .iter()
-            .any(|inbound| inbound.state() == crate::proto::HealthState::Ready)
-        {
+        if report.inbounds.iter().any(|inbound| inbound.state() == crate::proto::HealthState::Ready) {
             break;
         }
     }

@@ -40,13 +40,7 @@ async fn stage() -> Stage {
         };
         observer.send(event).unwrap();
     }));
-    Stage {
-        server,
-        health,
-        leave,
-        events,
-        end,
-    }
+    Stage { server, health, leave, events, end }
 }
 
 impl Stage {
@@ -60,10 +54,7 @@ fn inbound(report: &proto::HealthReport) -> Option<proto::HealthState> {
 }
 
 fn welcome(session: &Played) {
-    session.say(Hear::Welcome(Welcome {
-        session_id: "s-1".into(),
-        ..Welcome::default()
-    }));
+    session.say(Hear::Welcome(Welcome { session_id: "s-1".into(), ..Welcome::default() }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,10 +67,7 @@ async fn the_hello_comes_first_and_the_report_after_the_welcome() {
     session.silence(WELCOME_WITHIN / 2).await;
     welcome(&session);
     let report = session.report().await;
-    assert_eq!(
-        (report.sequence, report.proxy(), inbound(&report)),
-        (1, proto::HealthState::Ready, None)
-    );
+    assert_eq!((report.sequence, report.proxy(), inbound(&report)), (1, proto::HealthState::Ready, None));
     time::advance(Duration::from_millis(40)).await;
     session.ack(1);
     assert_eq!(stage.events.recv().await.unwrap(), "welcomed s-1");
@@ -90,20 +78,15 @@ async fn the_hello_comes_first_and_the_report_after_the_welcome() {
 async fn a_change_is_reported_at_once() {
     let mut stage = stage().await;
     let mut session = stage.server.settled().await;
-    for (sequence, state, stated) in [
-        (2, Ready, proto::HealthState::Ready),
-        (3, NotReady, proto::HealthState::NotReady),
-    ] {
+    for (sequence, state, stated) in
+        [(2, Ready, proto::HealthState::Ready), (3, NotReady, proto::HealthState::NotReady)]
+    {
         session.silence(Duration::from_secs(10)).await;
         let changed_at = Instant::now();
         stage.set_inbound(state);
         let report = session.report().await;
         assert_eq!((report.sequence, inbound(&report)), (sequence, Some(stated)));
-        assert!(
-            changed_at.elapsed() < Duration::from_millis(10),
-            "{:?}",
-            changed_at.elapsed()
-        );
+        assert!(changed_at.elapsed() < Duration::from_millis(10), "{:?}", changed_at.elapsed());
         session.ack(sequence);
     }
 }
@@ -136,10 +119,7 @@ async fn one_report_is_under_way_and_then_the_newest_state_follows() {
     session.silence(ACK_WITHIN / 4).await;
     session.ack(2);
     let report = session.report().await;
-    assert_eq!(
-        (report.sequence, report.proxy()),
-        (3, proto::HealthState::NotReady)
-    );
+    assert_eq!((report.sequence, report.proxy()), (3, proto::HealthState::NotReady));
     assert_eq!(inbound(&report), Some(proto::HealthState::NotReady));
     session.ack(3);
     session.silence(Duration::from_secs(29)).await;
@@ -154,10 +134,7 @@ async fn a_report_without_an_ack_ends_the_session() {
     let reported_at = Instant::now();
     let end = in_time(stage.end).await.unwrap();
     assert_eq!(reported_at.elapsed().as_secs(), 5);
-    assert!(
-        matches!(&end, SessionEnd::Lost(status) if status.message() == "no ack within 5s"),
-        "{end:?}"
-    );
+    assert!(matches!(&end, SessionEnd::Lost(status) if status.message() == "no ack within 5s"), "{end:?}");
     session.dropped().await;
 }
 
@@ -235,10 +212,7 @@ async fn a_drain_ends_the_session_without_a_goodbye() {
     let session = stage.server.settled().await;
     session.drain(7);
     let end = in_time(stage.end).await.unwrap();
-    assert!(
-        matches!(&end, SessionEnd::Drained { reason, .. } if reason == "moving"),
-        "{end:?}"
-    );
+    assert!(matches!(&end, SessionEnd::Drained { reason, .. } if reason == "moving"), "{end:?}");
     assert_eq!(end.retry_after(), Duration::from_secs(7));
     session.dropped().await;
 }
@@ -248,10 +222,7 @@ async fn an_end_without_a_reason_is_a_loss() {
     let mut stage = stage().await;
     drop(stage.server.settled().await);
     let end = in_time(stage.end).await.unwrap();
-    assert!(
-        matches!(&end, SessionEnd::Lost(status) if status.code() == Code::Unavailable),
-        "{end:?}"
-    );
+    assert!(matches!(&end, SessionEnd::Lost(status) if status.code() == Code::Unavailable), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,11 +270,7 @@ async fn a_connection_that_falls_silent_is_noticed_within_8_s() {
     let cut_at = Instant::now();
     let end = in_time(end).await.unwrap();
     assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
-    assert!(
-        cut_at.elapsed() <= Duration::from_secs(8),
-        "{:?}",
-        cut_at.elapsed()
-    );
+    assert!(cut_at.elapsed() <= Duration::from_secs(8), "{:?}", cut_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,16 +57,9 @@ impl DataplanesArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let name = self.name.clone().unwrap_or_default();
-        let Query {
-            target,
-            request,
-            scope,
-            format,
-        } = self.check(problems)?;
+        let Query { target, request, scope, format } = self.check(problems)?;
         let client = target.connect().await?;
-        let mut dataplanes = list(&client, request)
-            .await
-            .map_err(|status| client.explain(&status))?;
+        let mut dataplanes = list(&client, request).await.map_err(|status| client.explain(&status))?;
         if name.is_empty() {
             print_list(&dataplanes, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
@@ -85,9 +78,7 @@ impl DataplanesArgs {
     }
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
-        let scope = self
-            .namespace
-            .check(&self.name.unwrap_or_default(), &mut problems);
+        let scope = self.namespace.check(&self.name.unwrap_or_default(), &mut problems);
         let selection = self.selection.check(&mut problems);
         let format = self.output.check(&mut problems);
         let target = self.client.check(&mut problems);
@@ -102,21 +93,14 @@ impl DataplanesArgs {
             label_selector: selection.selector,
             ..ListDataplanesRequest::default()
         };
-        Ok(Query {
-            target,
-            request,
-            scope,
-            format,
-        })
+        Ok(Query { target, request, scope, format })
     }
 }
 
 async fn list(client: &Client, mut request: ListDataplanesRequest) -> Result<Vec<DataplaneOverview>, Status> {
     let mut dataplanes = Vec::new();
     loop {
-        let page = client
-            .in_time(client.dataplanes().list_dataplanes(request.clone()))
-            .await?;
+        let page = client.in_time(client.dataplanes().list_dataplanes(request.clone())).await?;
         dataplanes.extend(page.dataplanes);
         if page.next_page_token.is_empty() {
             return Ok(dataplanes);

@@ -54,28 +54,16 @@ impl EventsArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let Query {
-            target,
-            scope,
-            format,
-            watch,
-        } = self.check(problems)?;
+        let Query { target, scope, format, watch } = self.check(problems)?;
         let client = target.connect().await?;
         let namespace = scope.namespace();
         if watch {
             let watched = Watched::new(format, scope.place());
-            let feed = EventFeed {
-                namespace,
-                counts: HashMap::new(),
-                watched,
-            };
+            let feed = EventFeed { namespace, counts: HashMap::new(), watched };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
-        let request = ListEventsRequest {
-            namespace,
-            ..ListEventsRequest::default()
-        };
+        let request = ListEventsRequest { namespace, ..ListEventsRequest::default() };
         let answer = client.in_time(client.events().list_events(request)).await;
         let events = answer.map_err(|status| client.explain(&status))?.events;
         print_list(&events, format, &scope.place(), terminal)?;
@@ -91,12 +79,7 @@ impl EventsArgs {
             return Err(problems.into());
         };
         problems.finish()?;
-        Ok(Query {
-            target,
-            scope,
-            format,
-            watch,
-        })
+        Ok(Query { target, scope, format, watch })
     }
 }
 
@@ -113,10 +96,8 @@ impl Feed for EventFeed {
     type Message = WatchEventsResponse;
 
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchEventsResponse>, Status> {
-        let request = WatchEventsRequest {
-            namespace: self.namespace.clone(),
-            ..WatchEventsRequest::default()
-        };
+        let request =
+            WatchEventsRequest { namespace: self.namespace.clone(), ..WatchEventsRequest::default() };
         client.in_time(client.events().watch_events(request)).await
     }
 

@@ -47,21 +47,13 @@ impl Fold {
     /// namespace and name; `None` while it is not.
     pub(super) fn apply(&mut self, message: WatchWorkloadsResponse) -> Option<Vec<Change>> {
         if message.reset {
-            self.step = Step {
-                reset: true,
-                workloads: BTreeMap::new(),
-            };
+            self.step = Step { reset: true, workloads: BTreeMap::new() };
         }
-        let removed = message
-            .removed
+        let removed = message.removed.into_iter().map(|gone| ((gone.namespace, gone.name), None));
+        let upserted = message
+            .upserted
             .into_iter()
-            .map(|gone| ((gone.namespace, gone.name), None));
-        let upserted = message.upserted.into_iter().map(|workload| {
-            (
-                (workload.namespace.clone(), workload.name.clone()),
-                Some(workload),
-            )
-        });
+            .map(|workload| ((workload.namespace.clone(), workload.name.clone()), Some(workload)));
         self.step.workloads.extend(removed.chain(upserted));
         message.synced.then(|| {
             self.resume_token = message.resume_token;
@@ -82,20 +74,14 @@ impl Fold {
                 step.workloads.insert(key, None);
             }
         }
-        step.workloads
-            .into_iter()
-            .filter_map(|(key, now)| self.change(key, now))
-            .collect()
+        step.workloads.into_iter().filter_map(|(key, now)| self.change(key, now)).collect()
     }
 
     /// Remembers how a Workload is now; the change, if a reader would see one.
     fn change(&mut self, key: Key, now: Option<Workload>) -> Option<Change> {
         let Some(workload) = now else {
             let workload = self.known.remove(&key)?;
-            return Some(Change {
-                change: ChangeType::Deleted,
-                workload,
-            });
+            return Some(Change { change: ChangeType::Deleted, workload });
         };
         let change = match self.known.insert(key, workload.clone()) {
             None => ChangeType::Added,
@@ -109,12 +95,7 @@ impl Fold {
 /// Whether a Workload is as it was. A snapshot after a lost connection repeats
 /// what has not changed, and a restarted server counts revisions anew.
 fn looks_like(a: &Workload, b: &Workload) -> bool {
-    let numbers = |workload: &Workload| {
-        workload
-            .status
-            .as_ref()
-            .and_then(|status| status.dataplane_proxies)
-    };
+    let numbers = |workload: &Workload| workload.status.as_ref().and_then(|status| status.dataplane_proxies);
     a.uid == b.uid && a.mesh == b.mesh && a.labels == b.labels && numbers(a) == numbers(b)
 }
 
@@ -128,10 +109,7 @@ mod tests {
 
     fn seen(changes: Option<Vec<Change>>) -> Vec<(ChangeType, String)> {
         let changes = changes.expect("a whole step");
-        changes
-            .into_iter()
-            .map(|change| (change.change, change.workload.name))
-            .collect()
+        changes.into_iter().map(|change| (change.change, change.workload.name)).collect()
     }
 
     fn step(upserted: Vec<Workload>, removed: &[&str]) -> WatchWorkloadsResponse {
@@ -140,17 +118,11 @@ mod tests {
             namespace: "default".into(),
             ..WorkloadRef::default()
         };
-        WatchWorkloadsResponse {
-            removed: removed.iter().map(gone).collect(),
-            ..fake::step(upserted, "t")
-        }
+        WatchWorkloadsResponse { removed: removed.iter().map(gone).collect(), ..fake::step(upserted, "t") }
     }
 
     fn reset(message: WatchWorkloadsResponse) -> WatchWorkloadsResponse {
-        WatchWorkloadsResponse {
-            reset: true,
-            ..message
-        }
+        WatchWorkloadsResponse { reset: true, ..message }
     }
 
     use ChangeType::{Added, Deleted, Modified};
@@ -159,10 +131,7 @@ mod tests {
     fn steps_become_changes() {
         let mut fold = Fold::default();
         let snapshot = reset(step(vec![workload("a", 1), workload("b", 1)], &[]));
-        assert_eq!(
-            seen(fold.apply(snapshot)),
-            [(Added, "a".into()), (Added, "b".into())]
-        );
+        assert_eq!(seen(fold.apply(snapshot)), [(Added, "a".into()), (Added, "b".into())]);
         let delta = step(vec![workload("b", 2), workload("c", 1)], &["a"]);
         assert_eq!(
             seen(fold.apply(delta)),
@@ -174,10 +143,7 @@ mod tests {
     #[test]
     fn a_step_counts_when_it_is_whole() {
         let mut fold = Fold::default();
-        let part = WatchWorkloadsResponse {
-            synced: false,
-            ..reset(step(vec![workload("a", 1)], &[]))
-        };
+        let part = WatchWorkloadsResponse { synced: false, ..reset(step(vec![workload("a", 1)], &[])) };
         assert_eq!(fold.apply(part.clone()), None);
         assert_eq!(fold.resume(), "", "no token of a step that never was whole");
         assert_eq!(fold.apply(part), None);
@@ -189,14 +155,8 @@ mod tests {
     #[test]
     fn a_second_snapshot_shows_only_what_is_other() {
         let mut fold = Fold::default();
-        fold.apply(reset(step(
-            vec![workload("a", 1), workload("b", 1), workload("c", 1)],
-            &[],
-        )));
-        let restarted = Workload {
-            revision: 1,
-            ..workload("a", 1)
-        };
+        fold.apply(reset(step(vec![workload("a", 1), workload("b", 1), workload("c", 1)], &[])));
+        let restarted = Workload { revision: 1, ..workload("a", 1) };
         let changes = fold.apply(reset(step(vec![restarted, workload("b", 2)], &[])));
         assert_eq!(seen(changes), [(Modified, "b".into()), (Deleted, "c".into())]);
     }
@@ -205,13 +165,7 @@ mod tests {
     fn a_new_life_of_a_workload_is_a_change() {
         let mut fold = Fold::default();
         fold.apply(reset(step(vec![workload("a", 1)], &[])));
-        let reborn = Workload {
-            uid: "another".into(),
-            ..workload("a", 1)
-        };
-        assert_eq!(
-            seen(fold.apply(step(vec![reborn], &[]))),
-            [(Modified, "a".into())]
-        );
+        let reborn = Workload { uid: "another".into(), ..workload("a", 1) };
+        assert_eq!(seen(fold.apply(step(vec![reborn], &[]))), [(Modified, "a".into())]);
     }
 }

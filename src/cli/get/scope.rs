@@ -53,21 +53,14 @@ impl NamespaceArgs {
             problems.note("all-namespaces", &problem);
             return None;
         }
-        if all {
-            Some(Scope(None))
-        } else {
-            Some(Scope(Some(namespace?)))
-        }
+        if all { Some(Scope(None)) } else { Some(Scope(Some(namespace?))) }
     }
 }
 
 impl SelectionArgs {
     /// The selection; what is wrong with it is noted.
     pub(super) fn check(self, problems: &mut Problems) -> Selection {
-        let mesh = self
-            .mesh
-            .filter(|mesh| !mesh.is_empty())
-            .map(|mesh| MeshName::parse("mesh", &mesh));
+        let mesh = self.mesh.filter(|mesh| !mesh.is_empty()).map(|mesh| MeshName::parse("mesh", &mesh));
         let mesh = mesh.and_then(|mesh| problems.take_checked("mesh", mesh));
         let selector = problems.take_optional("selector", self.selector);
         Selection {
@@ -85,9 +78,6 @@ impl Scope {
 
     /// As a sentence goes on: ` in default namespace`, or nothing.
     pub(super) fn place(&self) -> String {
-        self.0
-            .as_ref()
-            .map(|namespace| format!(" in {namespace} namespace"))
-            .unwrap_or_default()
+        self.0.as_ref().map(|namespace| format!(" in {namespace} namespace")).unwrap_or_default()
     }
 }

@@ -72,40 +72,22 @@ impl WorkloadsArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let Query {
-            target,
-            filter,
-            scope,
-            format,
-            watch,
-        } = self.check(problems)?;
+        let Query { target, filter, scope, format, watch } = self.check(problems)?;
         let client = target.connect().await?;
         if watch {
             let watched = Watched::new(format, scope.place());
-            let feed = WorkloadFeed {
-                filter,
-                fold: Fold::default(),
-                watched,
-            };
+            let feed = WorkloadFeed { filter, fold: Fold::default(), watched };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
         if filter.name.is_empty() {
-            let workloads = list(&client, &filter)
-                .await
-                .map_err(|status| client.explain(&status))?;
+            let workloads = list(&client, &filter).await.map_err(|status| client.explain(&status))?;
             print_list(&workloads, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
         }
-        let found = get(&client, &filter)
-            .await
-            .map_err(|status| client.explain(&status))?;
+        let found = get(&client, &filter).await.map_err(|status| client.explain(&status))?;
         let Some(workload) = found else {
-            terminal.remark(format_args!(
-                "workload {:?} not found{}",
-                filter.name,
-                scope.place()
-            ))?;
+            terminal.remark(format_args!("workload {:?} not found{}", filter.name, scope.place()))?;
             return Ok(Outcome::No);
         };
         print_one(&workload, format, terminal)?;
@@ -132,13 +114,7 @@ impl WorkloadsArgs {
             name,
             label_selector: selection.selector,
         };
-        Ok(Query {
-            target,
-            filter,
-            scope,
-            format,
-            watch,
-        })
+        Ok(Query { target, filter, scope, format, watch })
     }
 }
 
@@ -169,14 +145,10 @@ async fn list(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>,
 
 async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>, Status> {
     let mut workloads = Vec::new();
-    let mut request = ListWorkloadsRequest {
-        filter: Some(filter.clone()),
-        ..ListWorkloadsRequest::default()
-    };
+    let mut request =
+        ListWorkloadsRequest { filter: Some(filter.clone()), ..ListWorkloadsRequest::default() };
     loop {
-        let page = client
-            .in_time(client.workloads().list_workloads(request.clone()))
-            .await?;
+        let page = client.in_time(client.workloads().list_workloads(request.clone())).await?;
         workloads.extend(page.workloads);
         if page.next_page_token.is_empty() {
             return Ok(workloads);
@@ -198,20 +170,11 @@ impl Feed for WorkloadFeed {
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchWorkloadsResponse>, Status> {
         let resume_token = self.fold.resume();
         let resumes = !resume_token.is_empty();
-        let request = WatchWorkloadsRequest {
-            filter: Some(self.filter.clone()),
-            resume_token,
-        };
-        match client
-            .in_time(client.workloads().watch_workloads(request.clone()))
-            .await
-        {
+        let request = WatchWorkloadsRequest { filter: Some(self.filter.clone()), resume_token };
+        match client.in_time(client.workloads().watch_workloads(request.clone())).await {
             // A server of another kind may have taken the place of the first.
             Err(status) if resumes && status.code() == Code::InvalidArgument => {
-                let request = WatchWorkloadsRequest {
-                    resume_token: String::new(),
-                    ..request
-                };
+                let request = WatchWorkloadsRequest { resume_token: String::new(), ..request };
                 client.in_time(client.workloads().watch_workloads(request)).await
             }
             opened => opened,

@@ -15,9 +15,8 @@ pub(super) fn age(since: Option<&Timestamp>, now: SystemTime) -> String {
     let Some(since) = since else {
         return "<unknown>".to_owned();
     };
-    let now = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let now =
+        now.duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let seconds = now.saturating_sub(since.seconds);
     if seconds < -1 {
         // The server's clock may be a little ahead of ours; this is an error.
@@ -77,10 +76,7 @@ mod tests {
             (2 * YEAR + 4 * DAY, "2y4d"),
             (9 * YEAR + 4 * DAY, "9y"),
         ] {
-            let since = Timestamp {
-                seconds: 2_000_000_000 - seconds,
-                nanos: 0,
-            };
+            let since = Timestamp { seconds: 2_000_000_000 - seconds, nanos: 0 };
             assert_eq!(age(Some(&since), now), expected, "{seconds}");
         }
         assert_eq!(age(None, now), "<unknown>");

@@ -33,10 +33,7 @@ impl Show for DataplaneOverview {
             dataplane.namespace,
             dataplane.name,
             dataplane.mesh,
-            self.workload
-                .as_ref()
-                .map(|workload| workload.name.clone())
-                .unwrap_or_default(),
+            self.workload.as_ref().map(|workload| workload.name.clone()).unwrap_or_default(),
             self.connected.to_string(),
             self.healthy.to_string(),
             format!("{ready}/{}", dataplane.inbounds.len()),
@@ -126,20 +123,14 @@ impl<'a> DataplaneResource<'a> {
             tags: &inbound.tags,
             state: word(state(overview, inbound.port)),
         });
-        let proxy = overview
-            .health
-            .as_ref()
-            .map_or(HealthState::Unspecified, HealthReport::proxy);
+        let proxy = overview.health.as_ref().map_or(HealthState::Unspecified, HealthReport::proxy);
         Some(Self {
             r#type: "Dataplane",
             mesh: &dataplane.mesh,
             namespace: &dataplane.namespace,
             name: &dataplane.name,
             labels: &dataplane.labels,
-            networking: Networking {
-                address: &dataplane.address,
-                inbound: inbound.collect(),
-            },
+            networking: Networking { address: &dataplane.address, inbound: inbound.collect() },
             status: Status {
                 connected: overview.connected,
                 healthy: overview.healthy,
@@ -166,10 +157,7 @@ mod tests {
     fn a_row_counts_the_inbounds_that_are_ready() {
         let row = fake::dataplane("web-1").row(fake::now());
         assert_eq!(row.len(), DataplaneOverview::HEADER.len());
-        assert_eq!(
-            row[..8],
-            ["default", "web-1", "default", "web", "true", "true", "1/2", "5m"]
-        );
+        assert_eq!(row[..8], ["default", "web-1", "default", "web", "true", "true", "1/2", "5m"]);
     }
 
     #[test]

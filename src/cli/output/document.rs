@@ -18,11 +18,7 @@ pub(super) struct List<T> {
 impl<T> List<T> {
     /// A list of resources.
     pub(super) fn new(items: Vec<T>) -> Self {
-        Self {
-            api_version: "v1",
-            kind: "List",
-            items,
-        }
+        Self { api_version: "v1", kind: "List", items }
     }
 }
 
@@ -36,11 +32,7 @@ struct WatchEvent<'a, T> {
 /// The text of a whole document: YAML if asked for, else JSON indented as
 /// kubectl does.
 pub(super) fn document(format: Format, resource: &impl Serialize) -> String {
-    if format == Format::Yaml {
-        yaml(resource)
-    } else {
-        json(resource)
-    }
+    if format == Format::Yaml { yaml(resource) } else { json(resource) }
 }
 
 /// The text of one change: a line of JSON, or a document of YAML.
@@ -68,7 +60,5 @@ fn yaml(resource: &impl Serialize) -> String {
     let text = serde_saphyr::to_string_with_options(resource, options).expect(PRINTABLE);
     // The serializer has escaped all controls; what may be left are marks that
     // reorder text.
-    text.lines()
-        .flat_map(|line| [visible(line), "\n".into()])
-        .collect()
+    text.lines().flat_map(|line| [visible(line), "\n".into()]).collect()
 }

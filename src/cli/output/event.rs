@@ -9,15 +9,8 @@ use crate::proto::{Event, EventType};
 
 impl Show for Event {
     const PLURAL: &'static str = "events";
-    const HEADER: &'static [&'static str] = &[
-        "NAMESPACE",
-        "LAST-SEEN",
-        "TYPE",
-        "REASON",
-        "OBJECT",
-        "COUNT",
-        "MESSAGE",
-    ];
+    const HEADER: &'static [&'static str] =
+        &["NAMESPACE", "LAST-SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"];
     const NARROW: usize = Self::HEADER.len();
 
     fn row(&self, now: SystemTime) -> Vec<String> {
@@ -79,17 +72,12 @@ struct InvolvedObject<'a> {
 
 impl<'a> EventResource<'a> {
     fn new(event: &'a Event) -> Self {
-        let (name, namespace) = event
-            .regarding
-            .as_ref()
-            .map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+        let (name, namespace) =
+            event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
         Self {
             api_version: "v1",
             kind: "Event",
-            metadata: Metadata {
-                name: &event.uid,
-                namespace,
-            },
+            metadata: Metadata { name: &event.uid, namespace },
             involved_object: InvolvedObject {
                 api_version: "kuma.io/v1alpha1",
                 kind: "Workload",

@@ -72,13 +72,7 @@ pub(crate) struct Watched<T> {
 impl<T: Show> Watched<T> {
     /// A watch that has shown nothing yet.
     pub(crate) fn new(format: Format, place: String) -> Self {
-        Self {
-            format,
-            table: new_table::<T>(format),
-            place,
-            started: false,
-            kind: PhantomData,
-        }
+        Self { format, table: new_table::<T>(format), place, started: false, kind: PhantomData }
     }
 
     /// Prints changes that belong together; says so if the first are none.
@@ -94,11 +88,7 @@ impl<T: Show> Watched<T> {
         let mut changes = changes.into_iter().peekable();
         let first = !std::mem::replace(&mut self.started, true);
         if changes.peek().is_none() {
-            return if first {
-                remark_none::<T>(&self.place, terminal)
-            } else {
-                Ok(())
-            };
+            return if first { remark_none::<T>(&self.place, terminal) } else { Ok(()) };
         }
         let text = if format.is_table() {
             self.table.rows(changes.map(|(change, item)| match change {
@@ -106,9 +96,7 @@ impl<T: Show> Watched<T> {
                 ChangeType::Added | ChangeType::Modified => cells::<T>(item.row(now), format),
             }))
         } else {
-            changes
-                .map(|(change, item)| watch_event(format, change, &item.resource()))
-                .collect()
+            changes.map(|(change, item)| watch_event(format, change, &item.resource())).collect()
         };
         terminal.print(&text)
     }
@@ -119,11 +107,7 @@ fn remark_none<T: Show>(place: &str, terminal: &mut Terminal<'_>) -> io::Result<
 }
 
 fn columns<T: Show>(format: Format) -> usize {
-    if format == Format::Wide {
-        T::HEADER.len()
-    } else {
-        T::NARROW
-    }
+    if format == Format::Wide { T::HEADER.len() } else { T::NARROW }
 }
 
 fn new_table<T: Show>(format: Format) -> Table {

@@ -29,10 +29,7 @@ impl Show for proto::Workload {
 
     fn row(&self, now: SystemTime) -> Vec<String> {
         let counts = counts(self);
-        let changed = self
-            .status
-            .as_ref()
-            .and_then(|status| status.last_transition_time.as_ref());
+        let changed = self.status.as_ref().and_then(|status| status.last_transition_time.as_ref());
         vec![
             self.namespace.clone(),
             self.name.clone(),
@@ -65,11 +62,7 @@ impl Show for proto::Workload {
 
 /// The numbers; all 0 where none are given.
 pub(crate) fn counts(workload: &proto::Workload) -> proto::DataplaneProxies {
-    workload
-        .status
-        .as_ref()
-        .and_then(|status| status.dataplane_proxies)
-        .unwrap_or_default()
+    workload.status.as_ref().and_then(|status| status.dataplane_proxies).unwrap_or_default()
 }
 
 /// The resource, word for word in the shape of Kuma's documentation.
@@ -110,11 +103,7 @@ struct DataplaneProxies {
 
 impl<'a> WorkloadResource<'a> {
     fn new(workload: &'a proto::Workload) -> Self {
-        let proto::DataplaneProxies {
-            connected,
-            healthy,
-            total,
-        } = counts(workload);
+        let proto::DataplaneProxies { connected, healthy, total } = counts(workload);
         Self {
             api_version: "kuma.io/v1alpha1",
             kind: "Workload",
@@ -124,13 +113,7 @@ impl<'a> WorkloadResource<'a> {
                 labels: &workload.labels,
             },
             spec: Spec {},
-            status: Status {
-                dataplane_proxies: DataplaneProxies {
-                    connected,
-                    healthy,
-                    total,
-                },
-            },
+            status: Status { dataplane_proxies: DataplaneProxies { connected, healthy, total } },
         }
     }
 }
@@ -168,14 +151,9 @@ status:
 ";
 
     fn demo() -> proto::Workload {
-        let labels = [
-            ("kuma.io/mesh", "default"),
-            ("kuma.io/managed-by", "k8s-controller"),
-        ];
+        let labels = [("kuma.io/mesh", "default"), ("kuma.io/managed-by", "k8s-controller")];
         proto::Workload {
-            labels: labels
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             ..fake::workload("demo-workload", 3)
         }
     }
@@ -202,14 +180,8 @@ status:
         let now = fake::now();
         let row = demo().row(now);
         assert_eq!(row.len(), proto::Workload::HEADER.len());
-        assert_eq!(
-            row[..7],
-            ["default", "demo-workload", "default", "3", "3", "3", "5m"]
-        );
+        assert_eq!(row[..7], ["default", "demo-workload", "default", "3", "3", "3", "5m"]);
         let gone = demo().deleted_row(now);
-        assert_eq!(
-            gone[..7],
-            ["default", "demo-workload", "default", "-", "-", "-", "<deleted>"]
-        );
+        assert_eq!(gone[..7], ["default", "demo-workload", "default", "-", "-", "-", "<deleted>"]);
     }
 }
