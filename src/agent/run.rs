@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// What the agent needs to know.
 #[derive(Debug)]
 pub struct AgentConfig {
-    /// The server, as [`endpoint`](super::endpoint) makes it.
+    /// The server, as [`endpoint`](fn@super::endpoint) makes it.
     pub server: Endpoint,
     /// Who it speaks for.
     pub dataplane: Dataplane,

@@ -37,7 +37,7 @@ impl ConfigFile {
             Ok(Value::Object(map)) => file.flatten("", map, problems),
             Ok(Value::Null) => {} // an empty file
             Ok(_) => {
-                problems.note_text(format!("{path}: must be a map, with a `key: value` for each setting"))
+                problems.note_text(format!("{path}: must be a map, with a `key: value` for each setting"));
             }
             Err(problem) => problems.note_text(format!("cannot read {path}: {problem}")),
         }
