@@ -18,6 +18,7 @@ mod client;
 mod completions;
 mod config;
 mod config_file;
+mod demo;
 mod get;
 mod log;
 mod outcome;
@@ -106,7 +107,7 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let (cli, problems) = config::parse::<Cli>(args)?;
     match cli.command {
-        Command::Serve(args) => args.run(problems).await,
+        Command::Serve(args) => args.run(problems, terminal).await,
         Command::Agent(args) => args.run(problems).await,
         Command::Simulate(args) => args.run(problems, terminal).await,
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,

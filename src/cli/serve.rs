@@ -8,28 +8,24 @@ use std::{
 };
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Failure, Outcome, Parsed, Problems,
+    Failure, Outcome, Parsed, Problems, Terminal,
+    demo::Demo,
     log::{LogArgs, Logs},
     period::{NonZeroPeriod, Period},
 };
 use crate::{
-    agent::endpoint,
     app::App,
     config::{Config, Limits},
     model::{DataplaneLimits, Health},
     registry::RegistrySettings,
     signals::EndSignals,
-    simulate::demo,
 };
 
 /// What a semaphore can count.
 const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
-/// How long the demo's proxies may take to say goodbye.
-const CURTAIN: Duration = Duration::from_secs(2);
 
 /// Run the control plane
 ///
@@ -129,22 +125,25 @@ struct LimitArgs {
 
 impl ServeArgs {
     /// Serves until a signal ends it.
-    pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
+    pub(super) async fn run(
+        self,
+        problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
         let demo = self.demo;
         let (config, logs) = self.check(problems)?;
         logs.start();
         let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
-        let curtain = CancellationToken::new();
-        let mut actors = tokio::spawn(demo_on(app.addresses().grpc, demo, curtain.clone()));
+        let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
         tokio::select! {
             () = signals.next() => {}
             error = app.failed() => return Err(error.into()),
+            never = Demo::show(demo.as_ref(), terminal) => match never {},
         }
         let end = async {
-            curtain.cancel();
-            if tokio::time::timeout(CURTAIN, &mut actors).await.is_err() {
-                warn!("the demo's proxies did not leave in time");
+            if let Some(demo) = demo {
+                demo.end().await;
             }
             app.drain().await
         };
@@ -212,14 +211,6 @@ fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> us
 
 fn period<T: Into<Duration>>(problems: &mut Problems, name: &str, value: Parsed<T>) -> Duration {
     problems.take(name, value).map_or(Duration::ZERO, Into::into)
-}
-
-/// Plays the demo, if there is one, over the socket that everybody uses.
-async fn demo_on(grpc: SocketAddr, demo: bool, curtain: CancellationToken) -> anyhow::Result<()> {
-    if demo {
-        demo::play(endpoint(&format!("http://{grpc}"))?, curtain).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -42,8 +42,12 @@ enum Exit {
     Goodbye,
 }
 
-/// Plays until `curtain` is cancelled; then all say goodbye.
-pub async fn play(server: Endpoint, curtain: CancellationToken) -> Result<(), Invalid> {
+/// Plays until `curtain` is cancelled; then all say goodbye. Call it within a
+/// runtime.
+pub fn play(
+    server: &Endpoint,
+    curtain: &CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + use<>, Invalid> {
     let channel = server.connect_lazy();
     let mut proxies = JoinSet::new();
     for (workload, replicas, temper) in &CAST {
@@ -52,8 +56,7 @@ pub async fn play(server: Endpoint, curtain: CancellationToken) -> Result<(), In
             proxies.spawn(live(channel.clone(), dataplane, temper, curtain.clone()));
         }
     }
-    proxies.join_all().await;
-    Ok(())
+    Ok(async move { drop(proxies.join_all().await) })
 }
 
 async fn live(

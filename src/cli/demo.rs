@@ -1,0 +1,64 @@
+//! What `headcount serve --demo` adds: proxies, and a view of them.
+
+use std::{convert::Infallible, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Failure, Terminal};
+use crate::{agent::endpoint, app::Addresses, simulate::demo};
+
+/// How long the proxies may take to say goodbye.
+const CURTAIN: Duration = Duration::from_secs(2);
+
+/// A demo that runs.
+pub(super) struct Demo {
+    server: String,
+    curtain: CancellationToken,
+    proxies: JoinHandle<()>,
+}
+
+impl Demo {
+    /// Lets the proxies connect, over the socket that everybody uses, and says
+    /// where to look.
+    pub(super) fn start(
+        Addresses { grpc, http }: Addresses,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Self, Failure> {
+        let server = format!("http://{grpc}");
+        let endpoint = endpoint(&server).map_err(anyhow::Error::from)?;
+        let curtain = CancellationToken::new();
+        let play = demo::play(&endpoint, &curtain).map_err(anyhow::Error::from)?;
+        let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());
+        terminal.remark(format_args!(
+            "Simulated proxies of three workloads come and go; below is each change. From another terminal:\n  \
+             {headcount} get workloads -A --server {server}\n  \
+             grpcurl -plaintext {grpc} headcount.v1.WorkloadService/WatchWorkloads\n  \
+             curl http://{http}/metrics\n\
+             Ctrl-C ends it.\n"
+        ))?;
+        Ok(Self { server, curtain, proxies: tokio::spawn(play) })
+    }
+
+    /// Shows what a watcher sees, for as long as somebody looks. Never returns:
+    /// the server goes on without an audience.
+    pub(super) async fn show(demo: Option<&Self>, terminal: &mut Terminal<'_>) -> Infallible {
+        if let Some(demo) = demo {
+            let watch = ["headcount", "get", "workloads", "-A", "-w", "--server", &demo.server];
+            let watched = Box::pin(super::run(watch.map(Into::into), terminal)).await;
+            if let Err(failure) = watched {
+                warn!(%failure, "the demo is no longer shown");
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// All proxies say goodbye.
+    pub(super) async fn end(self) {
+        self.curtain.cancel();
+        if timeout(CURTAIN, self.proxies).await.is_err() {
+            warn!("the demo's proxies did not leave in time");
+        }
+    }
+}
