@@ -1,4 +1,20 @@
-//! headcount
+//! headcount always knows, per workload, how many dataplane proxies are
+//! registered, connected and healthy, and tells every watcher the moment that
+//! changes.
+//!
+//! Doors open inward only: a room may name the rooms below it, never one above.
+//!
+//! ```text
+//! street      main  cli  simulate  ─►  app (binds, serves, drains)
+//! desks       grpc (dataplane, workload, event)     http (metrics, health)
+//! vault       registry (the one truth)   changelog (revisions)   events
+//! foundation  model   wire  proto   config  metrics  telemetry  signals
+//!
+//! beside it   agent (the proxy's side: only model, wire and the client)
+//! ```
+//!
+//! `ARCHITECTURE.md` walks through the rooms.
+
 pub mod agent;
 pub mod app;
 pub mod changelog;
@@ -15,3 +31,6 @@ pub mod signals;
 pub mod simulate;
 pub mod telemetry;
 pub mod wire;
+
+#[cfg(test)]
+mod docs_tests;
