@@ -63,12 +63,11 @@ impl DataplaneService for Dataplanes {
         let filter = DataplaneFilter::parse(&request)?;
         let after = wire::optional(&request.page_token, dataplane_key)?;
         let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
-        let (views, more) = self.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
-        let last = views.last().filter(|_| more);
-        let next_page_token = last.map(|view| view.dataplane.key.to_string()).unwrap_or_default();
+        let (views, next_after) =
+            self.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
         Ok(Response::new(ListDataplanesResponse {
             dataplanes: views.iter().map(overview).collect(),
-            next_page_token,
+            next_page_token: next_after.map(|after| after.to_string()).unwrap_or_default(),
         }))
     }
 }

@@ -72,7 +72,7 @@ impl Entries {
     /// Locks an entry to change it; none if it was retired meanwhile.
     pub(super) fn lock<'a>(&'a self, entry: &'a Arc<Entry>) -> Option<Locked<'a>> {
         let state = entry.state.lock();
-        (!state.retired).then_some(Locked { entries: self, entry, state })
+        (!state.retired).then(|| Locked { entries: self, entry, state })
     }
 
     /// Locks two different entries, in an order that all agree on.

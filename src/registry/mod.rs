@@ -163,9 +163,7 @@ impl Registry {
     pub fn hello(&self, dataplane: Dataplane) -> Result<Welcome, Full> {
         let dataplane = Arc::new(dataplane);
         let now = SystemTime::now();
-        let id = SessionId(self.shared.sessions.fetch_add(1, Relaxed) + 1);
-        let cell = Arc::new(SessionCell::new(id, now));
-        let entry = self.shared.register(&dataplane, &cell, now)?;
+        let (entry, cell) = self.shared.register(&dataplane, now)?;
         let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
         let warnings = conflict.map(|conflict| self.shared.warn(&dataplane, conflict, now));
         let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };
@@ -197,20 +195,19 @@ impl Shared {
     fn register(
         &self,
         dataplane: &Arc<Dataplane>,
-        cell: &Arc<SessionCell>,
         now: SystemTime,
-    ) -> Result<Arc<Entry>, Full> {
+    ) -> Result<(Arc<Entry>, Arc<SessionCell>), Full> {
         match self.dataplanes.entry(dataplane.key.clone()) {
             Slot::Vacant(slot) => {
                 self.admission.enter(&dataplane.key.mesh, true)?;
                 let entry = self.join(dataplane, now);
-                let presence = Presence::Connected(Arc::clone(cell));
+                let cell = self.new_cell(now);
                 slot.insert(Registration {
                     dataplane: Arc::clone(dataplane),
                     entry: Arc::clone(&entry),
-                    presence,
+                    presence: Presence::Connected(Arc::clone(&cell)),
                 });
-                Ok(entry)
+                Ok((entry, cell))
             }
             Slot::Occupied(mut slot) => {
                 let registration = slot.get_mut();
@@ -223,10 +220,18 @@ impl Shared {
                 }
                 registration.entry = self.rejoin(registration, dataplane, now);
                 registration.dataplane = Arc::clone(dataplane);
-                registration.presence = Presence::Connected(Arc::clone(cell));
-                Ok(Arc::clone(&registration.entry))
+                let cell = self.new_cell(now);
+                registration.presence = Presence::Connected(Arc::clone(&cell));
+                Ok((Arc::clone(&registration.entry), cell))
             }
         }
+    }
+
+    /// Called while the dataplane is locked, so that of two sessions of one
+    /// dataplane the newer has the greater number.
+    fn new_cell(&self, now: SystemTime) -> Arc<SessionCell> {
+        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
+        Arc::new(SessionCell::new(id, now))
     }
 
     /// Counts a dataplane that was not registered.

@@ -82,7 +82,8 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Unique within one life of the server; newer sessions have greater ones.
+/// Unique within one life of the server; of two sessions of one dataplane the
+/// newer has the greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub(super) u64);
 
@@ -126,14 +127,10 @@ impl SessionCell {
         self.last_report.load()
     }
 
-    /// Under the entry's lock: notes a new state, unless the session no longer
-    /// counts.
+    /// Under the entry's lock: notes a new state, and says whether it is one:
+    /// not if the session no longer counts, or somebody else has just said so.
     pub(super) fn flip(&self, healthy: bool) -> bool {
-        let live = self.live.load(Relaxed);
-        if live {
-            self.healthy.store(healthy, Relaxed);
-        }
-        live
+        self.live.load(Relaxed) && self.healthy.swap(healthy, Relaxed) != healthy
     }
 
     /// Under the entry's lock: ends the session, and says whether it was

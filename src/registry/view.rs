@@ -147,13 +147,14 @@ impl Registry {
     }
 
     /// Registered dataplanes that `wanted` says yes to, after a key and in the
-    /// order of their keys, and whether there are more.
+    /// order of their keys; and where the next page begins, if there are more.
+    /// One that leaves meanwhile is left out, so a page may be short.
     pub fn dataplanes(
         &self,
         wanted: impl Fn(&Dataplane) -> bool,
         size: usize,
         after: Option<&DataplaneKey>,
-    ) -> (Vec<DataplaneView>, bool) {
+    ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
         let mut keys = Vec::new();
         for registration in &self.shared.dataplanes {
             if after.is_none_or(|after| registration.key() > after) && wanted(&registration.dataplane) {
@@ -163,7 +164,8 @@ impl Registry {
         keys.sort_unstable();
         let more = keys.len() > size;
         keys.truncate(size);
-        (keys.iter().filter_map(|key| self.dataplane(key)).collect(), more)
+        let next_after = keys.last().filter(|_| more).cloned();
+        (keys.iter().filter_map(|key| self.dataplane(key)).collect(), next_after)
     }
 
     fn dataplane(&self, key: &DataplaneKey) -> Option<DataplaneView> {

@@ -29,8 +29,8 @@ type Session = Option<(SessionId, bool)>;
 type Groups = BTreeMap<(Name, Option<Name>), BTreeMap<Name, Counts>>;
 
 pub(super) fn judge(registry: &Registry, desks: &[&Desk], forgetful: bool) {
-    let (views, more) = registry.dataplanes(|_| true, usize::MAX, None);
-    assert!(!more);
+    let (views, next_after) = registry.dataplanes(|_| true, usize::MAX, None);
+    assert_eq!(next_after, None);
     let mut views: BTreeMap<String, DataplaneView> =
         views.into_iter().map(|view| (view.dataplane.key.to_string(), view)).collect();
     let mut groups = Groups::new();
@@ -69,17 +69,25 @@ fn possible(desks: &[&Desk], forgetful: bool) -> BTreeMap<Who, Vec<Left>> {
 /// The session that nobody took over is the one that is left. If there is none,
 /// the later of the two has ended, and either may have been the later.
 fn of_contested(desks: &[&Desk], forgetful: bool) -> Vec<Left> {
-    let (mut ended, mut superseded, mut live) = (Vec::new(), 0, Vec::new());
+    let (mut ended, mut superseded, mut live) = (Vec::new(), Vec::new(), Vec::new());
+    let mut newest = None;
     for last in desks.iter().filter_map(|desk| desk.last.as_ref()) {
         match &last.1 {
             Fate::Ended(_) => ended.push(left(last, forgetful)),
-            Fate::Kept(session, _) if session.is_superseded() => superseded += 1,
-            Fate::Kept(..) => live.push(left(last, forgetful)),
+            Fate::Kept(session, _) if session.is_superseded() => superseded.push(session.id()),
+            Fate::Kept(session, _) => {
+                newest = Some(session.id());
+                live.push(left(last, forgetful));
+            }
         }
     }
     assert!(live.len() <= 1, "both sessions believe to be the current one");
-    assert!(superseded <= live.len() + ended.len(), "sessions were taken over by nobody");
-    if !live.is_empty() {
+    assert!(superseded.len() <= live.len() + ended.len(), "sessions were taken over by nobody");
+    if let Some(newest) = newest {
+        assert!(
+            superseded.iter().all(|older| *older < newest),
+            "a newer session was taken over by an older one"
+        );
         return live;
     }
     if ended.is_empty() {

@@ -117,17 +117,17 @@ fn assert_dataplanes(registry: &Registry, model: &Model) {
         let mut after = None;
         loop {
             let wanted = |dataplane: &headcount::model::Dataplane| all || dataplane.key.mesh.as_str() == mesh;
-            let (views, more) = registry.dataplanes(wanted, size, after.as_ref());
+            let (views, next_after) = registry.dataplanes(wanted, size, after.as_ref());
             assert!(views.len() <= size);
             for view in &views {
                 let (who, known) = expected.next().expect("a stranger is registered");
                 assert_dataplane(view, *who, known);
             }
-            assert_eq!(more, expected.peek().is_some(), "whether there are more");
-            after = views.last().map(|view| view.dataplane.key.clone());
-            if !more {
+            assert_eq!(next_after.is_some(), expected.peek().is_some(), "whether there are more");
+            if next_after.is_none() {
                 break;
             }
+            after = next_after;
         }
     }
 }
