@@ -96,7 +96,12 @@ async fn all_places_that_name_the_workload_must_agree() {
         d.inbounds[0].tags.insert(LABEL.into(), "web".into());
         d.inbounds[1].tags.insert(LABEL.into(), "api".into());
     };
-    spoilt(server, tags, &["inbounds[1].tags", "disagrees", "inbounds[0].tags"]).await;
+    spoilt(
+        server,
+        tags,
+        &["inbounds[1].tags", "disagrees", "inbounds[0].tags"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -121,13 +126,22 @@ async fn ports_must_be_ports_and_each_its_own() {
 #[tokio::test]
 async fn a_hello_may_state_only_so_much() {
     let server = &Server::start().await;
-    let many = || (0..65).map(|n| (format!("l{n}"), "v".to_owned())).collect::<BTreeMap<_, _>>();
+    let many = || {
+        (0..65)
+            .map(|n| (format!("l{n}"), "v".to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    };
     let labels = ["hello.dataplane.labels: 65", "at most 64", "leave some out"];
     spoilt(server, |d| d.labels = many(), &labels).await;
     let tags = ["hello.dataplane.inbounds[0].tags: 65", "at most 64"];
     spoilt(server, |d| d.inbounds[0].tags = many(), &tags).await;
     let inbounds = ["hello.dataplane.inbounds: 65", "at most 64", "leave some out"];
-    spoilt(server, |d| d.inbounds = (1..=65).map(inbound).collect(), &inbounds).await;
+    spoilt(
+        server,
+        |d| d.inbounds = (1..=65).map(inbound).collect(),
+        &inbounds,
+    )
+    .await;
     let address = ["hello.dataplane.address: 254", "at most 253"];
     spoilt(server, |d| d.address = "a".repeat(254), &address).await;
     let name = ["hello.dataplane.inbounds[0].name: 64", "at most 63"];
@@ -138,7 +152,9 @@ async fn a_hello_may_state_only_so_much() {
 async fn the_most_that_a_hello_may_state_is_taken() {
     let server = Server::start().await;
     let mut stated = dataplane("a", "web");
-    stated.labels.extend((0..63).map(|n| (format!("l{n}"), "v".to_owned())));
+    stated
+        .labels
+        .extend((0..63).map(|n| (format!("l{n}"), "v".to_owned())));
     stated.inbounds = (1..=64).map(inbound).collect();
     stated.address = "a".repeat(253);
     server.proxy(stated).await;
@@ -148,7 +164,11 @@ async fn the_most_that_a_hello_may_state_is_taken() {
 #[tokio::test]
 async fn an_unknown_environment_is_refused() {
     let server = &Server::start().await;
-    let words = ["hello.dataplane.environment: 99", "unknown value", "KUBERNETES (2)"];
+    let words = [
+        "hello.dataplane.environment: 99",
+        "unknown value",
+        "KUBERNETES (2)",
+    ];
     spoilt(server, |d| d.environment = 99, &words).await;
 }
 
@@ -162,6 +182,10 @@ async fn a_hello_needs_a_dataplane_and_a_short_version() {
         agent_version: "v".repeat(65),
     };
     let status = refused(&server, Said::Hello(long)).await;
-    assert_says(&status, Code::InvalidArgument, &["hello.agent_version: 65", "at most 64"]);
+    assert_says(
+        &status,
+        Code::InvalidArgument,
+        &["hello.agent_version: 65", "at most 64"],
+    );
     still_serves(&server).await;
 }

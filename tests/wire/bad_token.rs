@@ -93,7 +93,10 @@ async fn a_forged_resume_token_is_refused() {
         (format!("{version}.{epoch}.-1.{filter}"), "is not a token"),
         (format!("{version}.{epoch}.{revision}.zz"), "is not a token"),
         (format!("{version}.{epoch}.999.{filter}"), "has not reached"),
-        (format!("{version}.{epoch}.{}.{filter}", u64::MAX), "has not reached"),
+        (
+            format!("{version}.{epoch}.{}.{filter}", u64::MAX),
+            "has not reached",
+        ),
     ] {
         let status = watch_refused(&server, WorkloadFilter::default(), &forged).await;
         let words = ["resume_token: ", word, "leave it empty to start afresh"];
@@ -147,7 +150,12 @@ async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
         page_size: 1,
         ..ListWorkloadsRequest::default()
     };
-    let first = server.workloads().list_workloads(first).await.unwrap().into_inner();
+    let first = server
+        .workloads()
+        .list_workloads(first)
+        .await
+        .unwrap()
+        .into_inner();
     let real = first.next_page_token;
     let other_filter = list_refused(&server, of_mesh("default"), &real).await;
     let words = ["page_token: ", "another filter", "leave it empty"];
@@ -182,7 +190,11 @@ async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
         web.not_ready().await;
     }
     let status = list_refused(&server, all, &real).await;
-    let words = ["page_token: ", "too much has changed", "list again from the first page"];
+    let words = [
+        "page_token: ",
+        "too much has changed",
+        "list again from the first page",
+    ];
     assert_says(&status, Code::Aborted, &words);
     still_serves(&server).await;
 }

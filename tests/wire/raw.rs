@@ -64,7 +64,12 @@ pub async fn call(channel: Channel, path: &'static str, message: impl Into<Bytes
     soon("a connection", grpc.ready()).await.expect("a connection");
     let path = http::uri::PathAndQuery::from_static(path);
     let message = tonic::Request::new(message.into());
-    let mut answers = match soon(path.as_str(), grpc.server_streaming(message, path.clone(), BytesCodec)).await {
+    let mut answers = match soon(
+        path.as_str(),
+        grpc.server_streaming(message, path.clone(), BytesCodec),
+    )
+    .await
+    {
         Ok(answers) => answers.into_inner(),
         Err(status) => return status,
     };
