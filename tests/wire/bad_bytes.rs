@@ -139,7 +139,11 @@ async fn a_call_without_any_message_is_answered() {
     let server = Server::start().await;
     for method in METHODS {
         let status = call_with_body(server.channel(), method, vec![]).await;
-        let expected = if method.ends_with("/Session") { Code::Ok } else { Code::InvalidArgument };
+        let expected = if method.ends_with("/Session") {
+            Code::Ok
+        } else {
+            Code::InvalidArgument
+        };
         assert_eq!((method, status.code()), (method, expected), "{status:?}");
     }
     still_serves(&server).await;

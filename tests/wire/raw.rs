@@ -3,12 +3,15 @@
 use std::{io, net::SocketAddr};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use http_body_util::{BodyExt as _, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use tokio::{
     io::{AsyncReadExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
 };
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Status,
@@ -85,11 +88,7 @@ pub async fn call(channel: Channel, path: &'static str, message: impl Into<Bytes
 /// Calls a path with any bytes as the request's body: gRPC's framing of
 /// messages is up to the caller too.
 pub async fn call_with_body(mut channel: Channel, path: &str, body: Vec<u8>) -> Status {
-    let request = http::Request::post(path)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::new(Full::new(Bytes::from(body))))
-        .expect("a request");
+    let request = request(path, Body::new(Full::new(Bytes::from(body))));
     std::future::poll_fn(|cx| channel.poll_ready(cx))
         .await
         .expect("a connection");
@@ -102,6 +101,44 @@ pub async fn call_with_body(mut channel: Channel, path: &str, body: Vec<u8>) -> 
         .expect("the whole body");
     let trailers = body.trailers().expect("trailers");
     Status::from_header_map(trailers).expect("a status")
+}
+
+/// A stream on which one message was said, and of which both halves are open.
+pub struct OpenStream {
+    body: mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>,
+    _response: http::Response<Body>,
+}
+
+impl OpenStream {
+    /// `RST_STREAM`: the connection lives on.
+    pub fn reset(&self) {
+        let broken = Status::cancelled("the test breaks its request's body");
+        self.body.send(Err(broken)).expect("the body is still read");
+    }
+}
+
+pub async fn open_stream(mut channel: Channel, path: &str, message: &[u8]) -> OpenStream {
+    let (body, frames) = mpsc::unbounded_channel();
+    let first = Frame::data(Bytes::from(framed(message)));
+    body.send(Ok(first)).expect("it has just been made");
+    let frames = StreamBody::new(UnboundedReceiverStream::new(frames));
+    let request = request(path, Body::new(frames));
+    std::future::poll_fn(|cx| channel.poll_ready(cx))
+        .await
+        .expect("a connection");
+    let response = soon(path, channel.call(request)).await.expect("a response");
+    OpenStream {
+        body,
+        _response: response,
+    }
+}
+
+fn request(path: &str, body: Body) -> http::Request<Body> {
+    http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .expect("a request")
 }
 
 /// One message in gRPC's framing.
