@@ -20,11 +20,15 @@ pub struct Line {
 
 impl Line {
     pub async fn open(channel: Channel) -> Self {
+        Self::try_open(channel).await.expect("a stream")
+    }
+
+    pub async fn try_open(channel: Channel) -> Result<Self, Status> {
         let (say, said) = mpsc::unbounded_channel();
         let mut client = DataplaneServiceClient::new(channel);
-        let hear = soon("a stream", client.session(UnboundedReceiverStream::new(said))).await;
-        let hear = hear.expect("a stream").into_inner();
-        Self { say, hear }
+        let hear = soon("a stream", client.session(UnboundedReceiverStream::new(said))).await?;
+        let hear = hear.into_inner();
+        Ok(Self { say, hear })
     }
 
     pub fn say(&self, said: Said) {
