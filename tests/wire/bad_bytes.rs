@@ -1,13 +1,13 @@
 //! Requests that are no messages of ours: too long, no protobuf, or framed by a
 //! liar. All are the client's doing, on every service: `INVALID_ARGUMENT`.
 
-use headcount::proto::{SessionRequest, session_request::Message as Said};
+use headcount::proto::{Goodbye, ListWorkloadsRequest, SessionRequest, session_request::Message as Said};
 use prost::Message as _;
 use tonic::Code;
 
 use crate::{
     proxy::{Line, hello},
-    raw::{call, call_with_body, framed},
+    raw::{call, call_with_body, framed, open_stream},
     support::{Server, assert_says, dataplane, still_serves},
 };
 
@@ -96,6 +96,32 @@ async fn text_that_is_no_utf8_is_refused() {
     still_serves(&server).await;
 }
 
+#[tokio::test]
+async fn bad_bytes_within_a_session_end_it() {
+    let server = Server::start().await;
+    let mut watch = server.watch().await;
+    for bad in [
+        framed(&too_long()),
+        framed(&[0x12, 0x05, 0x00]),
+        vec![1, 0, 0, 0, 0],
+        vec![0, 255, 255, 255, 255],
+    ] {
+        let said = Some(hello(dataplane("a", "web")));
+        let said = SessionRequest { message: said }.encode_to_vec();
+        let stream = open_stream(server.connect().await, METHODS[0], &said).await;
+        watch.next().await;
+        assert_eq!(watch.counts("web"), (1, 0, 1));
+        stream.send(&bad);
+        assert_says(&stream.end().await, Code::InvalidArgument, &["message: "]);
+        watch.next().await;
+        assert_eq!(watch.counts("web"), (0, 0, 1));
+        still_serves(&server).await;
+        watch.until_revision(server.list().await.revision).await;
+    }
+    let refused = r#"headcount_sessions_ended_total{reason="refused"}"#;
+    server.until_metric(refused, 4).await;
+}
+
 /// Fields of a later version of the protocol hurt nobody.
 #[tokio::test]
 async fn unknown_fields_are_skipped() {
@@ -115,7 +141,7 @@ async fn unknown_fields_are_skipped() {
 async fn framing_that_lies_is_refused() {
     let server = Server::start().await;
     let good = SessionRequest {
-        message: Some(Said::Goodbye(headcount::proto::Goodbye {})),
+        message: Some(Said::Goodbye(Goodbye {})),
     };
     let good = framed(&good.encode_to_vec());
     for method in METHODS {
@@ -152,7 +178,7 @@ async fn a_call_without_any_message_is_answered() {
 #[tokio::test]
 async fn headers_that_are_too_long_are_refused() {
     let server = Server::start().await;
-    let mut request = tonic::Request::new(headcount::proto::ListWorkloadsRequest::default());
+    let mut request = tonic::Request::new(ListWorkloadsRequest::default());
     let long = "x".repeat(20_000).parse().unwrap();
     request.metadata_mut().insert("x-long", long);
     let listed = server.workloads().list_workloads(request).await;

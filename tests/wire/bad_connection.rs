@@ -10,7 +10,9 @@ use crate::{
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// An empty SETTINGS frame.
+const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+const FOR_EVER: Duration = Duration::from_hours(1);
 
 async fn open(server: &Server, say: &[u8]) -> TcpStream {
     let mut io = TcpStream::connect(server.grpc()).await.expect("it listens");
@@ -59,7 +61,6 @@ async fn a_preface_and_then_nothing_is_closed() {
         config.limits.keepalive_timeout = Duration::from_millis(200);
     })
     .await;
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     for say in [PREFACE.to_vec(), [PREFACE, &SETTINGS].concat()] {
         let mut io = open(&server, &say).await;
         closed(&mut io).await;

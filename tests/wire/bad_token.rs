@@ -1,10 +1,13 @@
 //! Filters that can't be read, and tokens: forged ones are refused, old ones
 //! are answered with a fresh start.
 
-use headcount::proto::{ListWorkloadsRequest, WatchWorkloadsRequest, WorkloadFilter};
+use headcount::proto::{ListDataplanesRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WorkloadFilter};
 use tonic::{Code, Status};
 
-use crate::support::{Server, assert_says, dataplane, soon, still_serves};
+use crate::{
+    fold::Fold,
+    support::{Server, assert_says, dataplane, soon, still_serves},
+};
 
 async fn watch_refused(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
     let request = WatchWorkloadsRequest {
@@ -114,7 +117,7 @@ async fn a_token_of_another_life_or_filter_is_answered_with_a_snapshot() {
         (all.clone(), other.list().await.resume_token),
         (of_mesh("default"), server.list().await.resume_token),
     ] {
-        let mut fold = crate::fold::Fold::open(server.workloads(), filter, &token).await;
+        let mut fold = Fold::open(server.workloads(), filter, &token).await;
         let first = fold.next().await;
         assert!(first.reset && first.synced, "{first:?}");
         assert_eq!(fold.workloads(), server.list().await.workloads);
@@ -134,7 +137,7 @@ async fn a_token_that_fell_out_of_the_log_is_answered_with_a_snapshot() {
     let fold = server.watch_from(WorkloadFilter::default(), &token).await;
     assert_eq!(fold.messages, 1, "four changes are still there");
     web.ready().await;
-    let mut fold = crate::fold::Fold::open(server.workloads(), WorkloadFilter::default(), &token).await;
+    let mut fold = Fold::open(server.workloads(), WorkloadFilter::default(), &token).await;
     let first = fold.next().await;
     assert!(first.reset && first.synced, "{first:?}");
     assert_eq!(fold.counts("web"), (1, 1, 1));
@@ -203,9 +206,9 @@ async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
 async fn a_forged_page_token_of_dataplanes_is_refused() {
     let server = Server::start().await;
     for forged in ["garbage", "default/web-1", "A/b/c", "a/b/c/d", "//"] {
-        let request = headcount::proto::ListDataplanesRequest {
+        let request = ListDataplanesRequest {
             page_token: forged.into(),
-            ..headcount::proto::ListDataplanesRequest::default()
+            ..ListDataplanesRequest::default()
         };
         let status = server.dataplanes().list_dataplanes(request).await.unwrap_err();
         let words = ["page_token: ", "leave it empty for the first page"];

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use headcount::proto::{HealthState, WaitForWorkloadRequest, WatchEventsRequest, WorkloadFilter};
-use headcount::proto::{session_response::Message as Answer, workload_service_client::WorkloadServiceClient};
+use headcount::proto::{
+    HealthState, WaitForWorkloadRequest, WatchEventsRequest, WorkloadFilter,
+    session_response::Message as Answer, workload_service_client::WorkloadServiceClient,
+};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -12,8 +14,14 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use crate::{
     fold::Fold,
     proxy::Line,
-    support::{Server, assert_says, dataplane, endpoint, http_get, soon},
+    support::{Scrape, Server, assert_says, dataplane, endpoint, http_get, soon},
 };
+
+/// One whose drain is quick or fails: far below what keepalive would need to
+/// end what is left.
+async fn quick() -> Server {
+    Server::with(|config| config.drain_timeout = Duration::from_secs(2)).await
+}
 
 fn drain(server: Server) -> JoinHandle<bool> {
     tokio::spawn(server.app.drain())
@@ -25,7 +33,7 @@ fn assert_draining(status: &Status) {
 
 #[tokio::test]
 async fn a_session_is_asked_to_leave_and_then_ended() {
-    let server = Server::start().await;
+    let server = quick().await;
     let mut proxy = server.proxy(dataplane("a", "web")).await;
     proxy.ready().await;
     let mut before_hello = Line::open(server.connect().await).await;
@@ -43,7 +51,7 @@ async fn a_session_is_asked_to_leave_and_then_ended() {
 
 #[tokio::test]
 async fn every_stream_that_reads_ends_with_unavailable() {
-    let server = Server::start().await;
+    let server = quick().await;
     let mut watch = server.watch().await;
     let mut events = server.events();
     let events = events.watch_events(WatchEventsRequest::default()).await;
@@ -79,7 +87,7 @@ async fn every_stream_that_reads_ends_with_unavailable() {
 
 #[tokio::test]
 async fn nobody_is_let_in_any_more() {
-    let server = Server::start().await;
+    let server = quick().await;
     let (grpc, http) = (server.grpc(), server.http());
     assert!(soon("the drain", drain(server)).await.unwrap());
     for addr in [grpc, http] {
@@ -112,6 +120,9 @@ async fn a_watcher_that_never_reads_holds_the_drain_no_longer_than_its_timeout()
     let (code, text) = http_get(http, "/readyz").await;
     assert_eq!((code, text.as_str()), (503, "not ready: starting or draining\n"));
     assert_eq!(http_get(http, "/livez").await.0, 200);
+    let scrape = Scrape(http_get(http, "/metrics").await.1);
+    let ended = r#"headcount_sessions_ended_total{reason="drained"}"#;
+    assert_eq!(scrape.value(ended), Some(1));
     assert!(!soon("the drain", drained).await.unwrap());
     drop(stuck);
 }

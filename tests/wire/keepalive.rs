@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use headcount::config::Config;
+use headcount::{
+    config::Config,
+    proto::{WorkloadFilter, workload_service_client::WorkloadServiceClient},
+};
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::{
-    proxy::{Line, Proxy},
+    fold::Fold,
+    proxy::{Line, Proxy, hello},
     raw::{Wire, closed},
     support::{Server, assert_says, dataplane, endpoint, soon, still_serves},
 };
@@ -40,10 +44,10 @@ async fn a_watcher_behind_a_dead_wire_is_forgotten() {
     let server = Server::with(quick_keepalive).await;
     let wire = Wire::to(server.grpc()).await;
     let channel = endpoint(wire.addr).connect().await.unwrap();
-    let client = headcount::proto::workload_service_client::WorkloadServiceClient::new(channel);
-    let mut watch = crate::fold::Fold::open(client, Default::default(), "").await;
+    let client = WorkloadServiceClient::new(channel);
+    let mut watch = Fold::open(client, WorkloadFilter::default(), "").await;
     watch.next().await;
-    assert_eq!(server.scrape().await.value("headcount_watchers"), Some(1.0));
+    assert_eq!(server.scrape().await.value("headcount_watchers"), Some(1));
     wire.die();
     server.until_metric("headcount_watchers", 0).await;
 }
@@ -78,7 +82,7 @@ async fn max_connections_are_open_and_no_more() {
             if let Ok(channel) = endpoint(server.grpc()).connect().await
                 && let Ok(mut line) = Line::try_open(channel).await
             {
-                line.say(crate::proxy::hello(dataplane("c", "web")));
+                line.say(hello(dataplane("c", "web")));
                 if line.hear.message().await.is_ok() {
                     return line;
                 }

@@ -41,7 +41,7 @@ async fn get_has_all_of_a_workload_at_a_revision() {
     assert_eq!(labels, expected);
     assert!(!web.uid.is_empty() && web.creation_time.is_some());
     assert_eq!(counts_of(&web), (1, 1, 1));
-    assert_eq!(server.list().await.workloads, [web.clone()], "one truth");
+    assert_eq!(server.list().await.workloads[0], web, "one truth");
 
     // A new life has a new uid.
     proxy.goodbye().await;

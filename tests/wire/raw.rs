@@ -93,12 +93,15 @@ pub async fn call_with_body(mut channel: Channel, path: &str, body: Vec<u8>) -> 
         .await
         .expect("a connection");
     let response = soon(path, channel.call(request)).await.expect("a response");
+    status_of(response).await
+}
+
+async fn status_of(response: http::Response<Body>) -> Status {
     if let Some(status) = Status::from_header_map(response.headers()) {
         return status;
     }
-    let body = soon(path, response.into_body().collect())
-        .await
-        .expect("the whole body");
+    let body = soon("the end", response.into_body().collect()).await;
+    let body = body.expect("the whole body");
     let trailers = body.trailers().expect("trailers");
     Status::from_header_map(trailers).expect("a status")
 }
@@ -106,10 +109,21 @@ pub async fn call_with_body(mut channel: Channel, path: &str, body: Vec<u8>) -> 
 /// A stream on which one message was said, and of which both halves are open.
 pub struct OpenStream {
     body: mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>,
-    _response: http::Response<Body>,
+    response: http::Response<Body>,
 }
 
 impl OpenStream {
+    /// Any bytes, framing included.
+    pub fn send(&self, bytes: &[u8]) {
+        let data = Frame::data(Bytes::copy_from_slice(bytes));
+        self.body.send(Ok(data)).expect("the body is still read");
+    }
+
+    /// How the stream ends; answers before that are not looked at.
+    pub async fn end(self) -> Status {
+        status_of(self.response).await
+    }
+
     /// `RST_STREAM`: the connection lives on.
     pub fn reset(&self) {
         let broken = Status::cancelled("the test breaks its request's body");
@@ -127,10 +141,7 @@ pub async fn open_stream(mut channel: Channel, path: &str, message: &[u8]) -> Op
         .await
         .expect("a connection");
     let response = soon(path, channel.call(request)).await.expect("a response");
-    OpenStream {
-        body,
-        _response: response,
-    }
+    OpenStream { body, response }
 }
 
 fn request(path: &str, body: Body) -> http::Request<Body> {

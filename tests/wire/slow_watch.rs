@@ -11,11 +11,11 @@ use crate::{
     support::{Server, dataplane, endpoint, soon},
 };
 
-const PROXIES: usize = 10;
-const CHANGES: usize = 50_000;
+const PROXIES: u64 = 10;
+const CHANGES: u64 = 50_000;
 
 /// Makes changes, and waits until each is acked.
-async fn flood(server: &Server, changes: usize) -> Vec<Proxy> {
+async fn flood(server: &Server, changes: u64) -> Vec<Proxy> {
     let channel = server.connect().await;
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..PROXIES {
@@ -32,7 +32,7 @@ async fn flood(server: &Server, changes: usize) -> Vec<Proxy> {
                 proxy.say_health(state);
             }
             for sequence in 1..=last {
-                proxy.acked(sequence as u64).await;
+                proxy.acked(sequence).await;
             }
             proxy
         });
@@ -51,15 +51,15 @@ async fn stubborn(server: &Server) -> Fold {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_that_reads_nothing_stops_nobody_and_ends_exact() {
     // Its client answers no PING in time when the machine is busy.
-    let server = Server::with(|config| config.limits.keepalive_timeout = Duration::from_secs(60)).await;
+    let server = Server::with(|config| config.limits.keepalive_timeout = Duration::from_mins(1)).await;
     let mut watch = stubborn(&server).await;
     let _proxies = flood(&server, CHANGES).await;
     let list = server.list().await;
-    assert_eq!(list.revision as usize, CHANGES + PROXIES);
+    assert_eq!(list.revision, CHANGES + PROXIES);
     watch.until_revision(list.revision).await;
     assert_eq!(watch.workloads(), list.workloads);
     assert!(
-        watch.messages < CHANGES / 100,
+        watch.messages < 500,
         "{} messages for {CHANGES} changes",
         watch.messages
     );

@@ -28,10 +28,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Waits for `what`, which must come within the deadline.
 pub async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    match timeout(DEADLINE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("{what}: has not come within {DEADLINE:?}"),
-    }
+    let in_time = timeout(DEADLINE, future).await;
+    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
 }
 
 /// Connected, healthy, total.
@@ -151,7 +149,7 @@ impl Server {
     /// Scrapes until a series has a value: calls are counted when their last
     /// part is dropped, which may be after their client has heard the end.
     pub async fn until_metric(&self, series: &str, wanted: u32) {
-        let read = async { while self.scrape().await.value(series) != Some(wanted.into()) {} };
+        let read = async { while self.scrape().await.value(series) != Some(wanted) {} };
         soon(&format!("{series} {wanted}"), read).await;
     }
 }
@@ -222,8 +220,8 @@ pub fn assert_says(status: &Status, code: Code, words: &[&str]) {
 pub struct Scrape(pub String);
 
 impl Scrape {
-    /// The value of a series, written as Prometheus writes it.
-    pub fn value(&self, series: &str) -> Option<f64> {
+    /// The value of a series, written as Prometheus writes it, if it is a whole number.
+    pub fn value(&self, series: &str) -> Option<u32> {
         let of_line = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
         self.0.lines().find_map(of_line)
     }

@@ -1,8 +1,12 @@
 //! The newest session of a dataplane wins.
 
+use headcount::proto::{Goodbye, HealthState, session_request::Message as Said};
 use tonic::Code;
 
-use crate::support::{Server, assert_says, dataplane, still_serves};
+use crate::{
+    proxy::health,
+    support::{Server, assert_says, dataplane, still_serves},
+};
 
 #[tokio::test]
 async fn the_older_session_is_aborted_and_nothing_is_counted_twice() {
@@ -35,14 +39,8 @@ async fn what_the_older_one_still_says_counts_for_nothing() {
     let mut older = server.proxy(dataplane("a", "web")).await;
     older.ready().await;
     let newer = server.proxy(dataplane("a", "web")).await;
-    older
-        .line
-        .say(crate::proxy::health(9, headcount::proto::HealthState::Ready));
-    older
-        .line
-        .say(headcount::proto::session_request::Message::Goodbye(
-            headcount::proto::Goodbye {},
-        ));
+    older.line.say(health(9, HealthState::Ready));
+    older.line.say(Said::Goodbye(Goodbye {}));
     assert_eq!(older.line.end().await.code(), Code::Aborted);
     assert_eq!(server.counts("web").await, (1, 0, 1));
     newer.goodbye().await;

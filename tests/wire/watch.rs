@@ -1,8 +1,14 @@
 //! Watching: snapshot, then every change, folded to what a listing says.
 
-use headcount::proto::WorkloadFilter;
+use headcount::{
+    model::{Dataplane, DataplaneLimits, DataplaneSpec},
+    proto::WorkloadFilter,
+};
 
-use crate::support::{Server, dataplane, still_serves};
+use crate::{
+    fold::Fold,
+    support::{Server, dataplane, still_serves},
+};
 
 fn selecting(selector: &str) -> WorkloadFilter {
     WorkloadFilter {
@@ -14,7 +20,7 @@ fn selecting(selector: &str) -> WorkloadFilter {
 #[tokio::test]
 async fn an_empty_server_says_at_once_that_this_is_all() {
     let server = Server::start().await;
-    let mut watch = crate::fold::Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && first.synced && !first.resume_token.is_empty());
     assert_eq!(
@@ -28,7 +34,7 @@ async fn a_watch_begins_with_what_there_is_and_hears_each_change() {
     let server = Server::start().await;
     let mut web = server.proxy(dataplane("a", "web")).await;
     let _api = server.proxy(dataplane("b", "api")).await;
-    let mut watch = crate::fold::Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && first.synced);
     assert_eq!(first.revision, 2);
@@ -127,16 +133,16 @@ async fn a_large_snapshot_comes_in_parts() {
     let server = Server::start().await;
     let mut kept = Vec::new();
     for n in 0..2_500 {
-        let spec = headcount::model::DataplaneSpec {
+        let spec = DataplaneSpec {
             mesh: "default".into(),
             name: format!("p{n}"),
             labels: dataplane("", &format!("w{n}")).labels,
-            ..headcount::model::DataplaneSpec::default()
+            ..DataplaneSpec::default()
         };
-        let parsed = headcount::model::Dataplane::parse(&spec, headcount::model::DataplaneLimits::default());
+        let parsed = Dataplane::parse(&spec, DataplaneLimits::default());
         kept.push(server.app.registry().hello(parsed.unwrap()).unwrap());
     }
-    let mut watch = crate::fold::Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && !first.synced && first.resume_token.is_empty());
     let second = watch.next().await;
