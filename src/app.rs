@@ -23,6 +23,8 @@ pub struct App {
     addresses: Addresses,
     registry: Registry,
     shutdown: CancellationToken,
+    /// HTTP's own: while gRPC drains, it says that we are not ready.
+    http_shutdown: CancellationToken,
     drain_timeout: Duration,
     health: HealthReporter,
     ready: Ready,
@@ -48,7 +50,7 @@ impl App {
         let (http_listener, http_addr) = bind("http-addr", config.http_addr).await?;
         let addresses = Addresses { grpc: grpc_addr, http: http_addr };
 
-        let shutdown = CancellationToken::new();
+        let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
         let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
@@ -62,7 +64,7 @@ impl App {
         let mut servers = JoinSet::new();
         servers.spawn(async move { grpc.serve(grpc_listener).await.context("the gRPC server failed") });
         servers.spawn({
-            let (router, shutdown) = (http::router(metrics, ready.clone()), shutdown.clone());
+            let (router, shutdown) = (http::router(metrics, ready.clone()), http_shutdown.clone());
             async move {
                 http::serve(http_listener, router, shutdown).await;
                 Ok(())
@@ -75,7 +77,17 @@ impl App {
         }
         info!(grpc = %addresses.grpc, http = %addresses.http, epoch = registry.epoch(), "serving");
         let drain_timeout = config.drain_timeout;
-        Ok(Self { addresses, registry, shutdown, drain_timeout, health, ready, servers, _upkeep: upkeep })
+        Ok(Self {
+            addresses,
+            registry,
+            shutdown,
+            http_shutdown,
+            drain_timeout,
+            health,
+            ready,
+            servers,
+            _upkeep: upkeep,
+        })
     }
 
     /// The addresses really bound.
@@ -104,7 +116,11 @@ impl App {
         self.ready.set(false);
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
-        let all_gone = async { while self.servers.join_next().await.is_some() {} };
+        let all_gone = async {
+            self.servers.join_next().await;
+            self.http_shutdown.cancel();
+            while self.servers.join_next().await.is_some() {}
+        };
         let in_time = timeout(self.drain_timeout, all_gone).await.is_ok();
         if in_time {
             info!("drained");

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::status::draining;
+use super::until::until_drained;
 use crate::{
     events::Event,
     model::{Invalid, Namespace, WorkloadName},
@@ -56,49 +56,35 @@ impl EventService for Events {
             filter: EventFilter::parse(&request.namespace, &request.workload)?,
             _permit: self.registry.permit_watch()?,
             news: self.registry.events().subscribe(),
-            desk: self.clone(),
+            registry: self.registry.clone(),
             seen: 0,
-            over: false,
         };
-        let steps = stream::unfold(watch, |mut watch| async {
-            let step = watch.next().await?;
-            Some((step, watch))
-        });
-        Ok(Response::new(Box::pin(steps)))
+        let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
+        Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
     }
 }
 
 /// One watcher's stream: a cursor into the events.
 struct Watch {
-    desk: Events,
+    registry: Registry,
     filter: EventFilter,
     news: watch::Receiver<u64>,
     seen: u64,
-    over: bool,
     _permit: WatchPermit,
 }
 
 impl Watch {
-    async fn next(&mut self) -> Option<Result<WatchEventsResponse, Status>> {
-        if self.over {
-            return None;
-        }
+    async fn next(&mut self) -> Option<WatchEventsResponse> {
         loop {
             self.news.borrow_and_update();
-            let (events, seen) = self.desk.registry.events().after(self.seen);
+            let (events, seen) = self.registry.events().after(self.seen);
             self.seen = seen;
             let events = self.filter.pick(&events);
             if !events.is_empty() {
-                return Some(Ok(WatchEventsResponse { events }));
+                return Some(WatchEventsResponse { events });
             }
-            tokio::select! {
-                biased;
-                () = self.desk.shutdown.cancelled() => {
-                    self.over = true;
-                    return Some(Err(draining()));
-                }
-                _ = self.news.changed() => {}
-            }
+            // The sender lives in the registry, which we hold.
+            self.news.changed().await.ok()?;
         }
     }
 }

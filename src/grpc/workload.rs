@@ -11,6 +11,7 @@ use super::{
     page_size,
     status::draining,
     token::{self, PageToken},
+    until::until_drained,
 };
 use crate::{
     metrics::DeliveryMetrics,
@@ -109,12 +110,9 @@ impl WorkloadService for Workloads {
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
         let watcher = self.registry.watch(filter, from)?;
-        let watch = Watch { desk: self.clone(), watcher, fingerprint, over: false };
-        let steps = stream::unfold(watch, |mut watch| async {
-            let step = watch.next().await?;
-            Some((step, watch))
-        });
-        Ok(Response::new(Box::pin(steps)))
+        let watch = Watch { desk: self.clone(), watcher, fingerprint };
+        let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
+        Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
     }
 
     async fn wait_for_workload(
@@ -136,26 +134,15 @@ struct Watch {
     desk: Workloads,
     watcher: Watcher,
     fingerprint: u64,
-    over: bool,
 }
 
 impl Watch {
-    async fn next(&mut self) -> Option<Result<WatchWorkloadsResponse, Status>> {
-        if self.over {
-            return None;
-        }
-        let step = tokio::select! {
-            biased;
-            () = self.desk.shutdown.cancelled() => {
-                self.over = true;
-                return Some(Err(draining()));
-            }
-            step = self.watcher.next() => step,
-        };
+    async fn next(&mut self) -> WatchWorkloadsResponse {
+        let step = self.watcher.next().await;
         if let Some(oldest) = step.oldest {
             self.desk.metrics.delivered(oldest.elapsed());
         }
-        Some(Ok(self.write(&step)))
+        self.write(&step)
     }
 
     fn write(&self, step: &Step) -> WatchWorkloadsResponse {
