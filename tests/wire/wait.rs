@@ -64,7 +64,7 @@ async fn a_timeout_names_the_numbers_last_seen() {
     let server = Server::start().await;
     let status = wait(&server, millis(ask(0, 3), 50)).await.unwrap_err();
     let words =
-        ["workload default/web", "wanted connected 0, healthy 3", "has connected 0, healthy 0, total 0"];
+        ["workload default/web", "wanted 3 healthy", "has 0 connected, 0 healthy, 0 total"];
     assert_says(&status, Code::DeadlineExceeded, &words);
 
     let mut a = server.proxy(dataplane("a", "web")).await;
@@ -88,7 +88,7 @@ async fn only_a_workload_of_the_mesh_asked_for_counts() {
     let of_mesh = |mesh: &str| WaitForWorkloadRequest { mesh: mesh.into(), ..millis(ask(1, 0), 50) };
     wait(&server, of_mesh("default")).await.unwrap();
     let status = wait(&server, of_mesh("other")).await.unwrap_err();
-    assert_says(&status, Code::DeadlineExceeded, &["has connected 0"]);
+    assert_says(&status, Code::DeadlineExceeded, &["has 0 connected"]);
 }
 
 #[tokio::test]
