@@ -74,10 +74,10 @@ async fn a_timeout_names_the_numbers_last_seen() {
     assert_says(
         &status,
         Code::DeadlineExceeded,
-        &["wanted connected 2, healthy 2", "has connected 2, healthy 1, total 2"],
+        &["wanted 2 connected and 2 healthy", "has 2 connected, 1 healthy, 2 total"],
     );
     let status = wait(&server, millis(ask(3, 0), 0)).await.unwrap_err();
-    assert_says(&status, Code::DeadlineExceeded, &["has connected 2"]);
+    assert_says(&status, Code::DeadlineExceeded, &["has 2 connected"]);
     still_serves(&server).await;
 }
 
