@@ -18,35 +18,17 @@ mod entries;
 mod members;
 mod retention;
 mod session;
+mod shared;
 mod view;
 mod watcher;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use dashmap::{
-    DashMap,
-    mapref::entry::{Entry as Slot, OccupiedEntry},
-};
-use tokio::time::Instant;
-
-use self::{
-    admission::Admission,
-    entries::{Entries, Entry, SHARDS},
-    members::{Conflict, Delta, Place},
-    retention::Retention,
-    session::{Departure, SessionCell},
-};
-use crate::{
-    changelog::ChangeLog,
-    events::{EventLog, Reason},
-    model::{Dataplane, DataplaneKey, WorkloadKey},
-};
+use self::shared::Shared;
+use crate::{events::EventLog, model::Dataplane};
 
 pub use self::{
     admission::Full,
@@ -55,22 +37,29 @@ pub use self::{
     watcher::{Position, Step, WatchPermit, Watcher},
 };
 
-/// Settings of the registry; each default has its reason in `config.rs`.
+/// Settings of the registry. The reason for each default stands with it.
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
-    /// How long a lost dataplane stays registered.
+    /// How long a lost dataplane stays registered. 15 min is long enough for an
+    /// operator to see the loss, short enough that a fleet which changes its
+    /// names with each deployment is not counted twice for long.
     pub retention: Duration,
-    /// Changes that the log remembers.
+    /// Changes that the log remembers: more than a minute of a mesh that changes
+    /// 1,000 times a second, in some 15 MB when full.
     pub log_capacity: usize,
-    /// Registered dataplanes, connected or not.
+    /// Registered dataplanes, connected or not: twice the sessions, because each
+    /// may leave one lost registration behind.
     pub max_dataplanes: usize,
-    /// Connected dataplanes.
+    /// Connected dataplanes: ten times the 10,000 of a large mesh, in some 3 GB
+    /// of connections.
     pub max_sessions: usize,
-    /// Connected dataplanes of one mesh.
+    /// Connected dataplanes of one mesh: half, so that one mesh gone wild leaves
+    /// room for the others.
     pub max_sessions_per_mesh: usize,
-    /// Watch streams.
+    /// Watch streams. Each wakes once for each batch of changes.
     pub max_watchers: usize,
-    /// How often a quiet watcher hears that it is up to date.
+    /// How often a quiet watcher hears that it is up to date: often enough that
+    /// its resume token stays within the log.
     pub bookmark_interval: Duration,
 }
 
@@ -94,38 +83,6 @@ pub struct Registry {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    settings: RegistrySettings,
-    dataplanes: DashMap<DataplaneKey, Registration>,
-    entries: Entries,
-    log: ChangeLog,
-    events: EventLog,
-    admission: Admission,
-    retention: Retention,
-    sessions: AtomicU64,
-    watchers: AtomicUsize,
-}
-
-/// A registered dataplane.
-#[derive(Debug)]
-struct Registration {
-    dataplane: Arc<Dataplane>,
-    /// Where it is counted.
-    entry: Arc<Entry>,
-    presence: Presence,
-}
-
-#[derive(Debug)]
-enum Presence {
-    Connected(Arc<SessionCell>),
-    /// The session ended without a goodbye; forgotten at the deadline.
-    Lost {
-        since: SystemTime,
-        deadline: Instant,
-    },
-}
-
 /// What a dataplane hears when it is let in.
 #[derive(Debug)]
 pub struct Welcome {
@@ -139,18 +96,7 @@ impl Registry {
     /// An empty registry, at the start of an epoch. [`Registry::run`] must run
     /// beside it for watchers to wake and retention to end.
     pub fn new(settings: RegistrySettings) -> Self {
-        let shared = Shared {
-            dataplanes: DashMap::with_shard_amount(SHARDS),
-            entries: Entries::new(),
-            log: ChangeLog::new(settings.log_capacity),
-            events: EventLog::default(),
-            admission: Admission::new(&settings),
-            retention: Retention::default(),
-            sessions: AtomicU64::new(0),
-            watchers: AtomicUsize::new(0),
-            settings,
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(settings)) }
     }
 
     /// Wakes watchers and ends retention, until dropped.
@@ -188,218 +134,6 @@ impl Registry {
     /// Wakes whenever a Workload has changed. Subscribe before you look.
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.log.subscribe()
-    }
-}
-
-impl Shared {
-    fn register(
-        &self,
-        dataplane: &Arc<Dataplane>,
-        now: SystemTime,
-    ) -> Result<(Arc<Entry>, Arc<SessionCell>), Full> {
-        match self.dataplanes.entry(dataplane.key.clone()) {
-            Slot::Vacant(slot) => {
-                self.admission.enter(&dataplane.key.mesh, true)?;
-                let entry = self.join(dataplane, now);
-                let cell = self.new_cell(now);
-                slot.insert(Registration {
-                    dataplane: Arc::clone(dataplane),
-                    entry: Arc::clone(&entry),
-                    presence: Presence::Connected(Arc::clone(&cell)),
-                });
-                Ok((entry, cell))
-            }
-            Slot::Occupied(mut slot) => {
-                let registration = slot.get_mut();
-                match &registration.presence {
-                    Presence::Connected(older) => older.supersede(),
-                    Presence::Lost { deadline, .. } => {
-                        self.admission.enter(&dataplane.key.mesh, false)?;
-                        self.retention.remove(*deadline, &dataplane.key);
-                    }
-                }
-                registration.entry = self.rejoin(registration, dataplane, now);
-                registration.dataplane = Arc::clone(dataplane);
-                let cell = self.new_cell(now);
-                registration.presence = Presence::Connected(Arc::clone(&cell));
-                Ok((Arc::clone(&registration.entry), cell))
-            }
-        }
-    }
-
-    /// Called while the dataplane is locked, so that of two sessions of one
-    /// dataplane the newer has the greater number.
-    fn new_cell(&self, now: SystemTime) -> Arc<SessionCell> {
-        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
-        Arc::new(SessionCell::new(id, now))
-    }
-
-    /// Counts a dataplane that was not registered.
-    fn join(&self, dataplane: &Dataplane, now: SystemTime) -> Arc<Entry> {
-        let place = Place::of(dataplane);
-        loop {
-            let entry = self.entries.get_or_create(&place);
-            let Some(mut locked) = self.entries.lock(&entry) else {
-                continue;
-            };
-            let delta = Delta { connected: 1, healthy: 0, total: 1 };
-            let draft = locked.members().apply(dataplane, delta, now);
-            let [published] = self.log.publish([draft]);
-            locked.members().published(published);
-            drop(locked);
-            return entry;
-        }
-    }
-
-    /// Counts a dataplane that comes back, or whose newer session takes over;
-    /// it may name another workload than before.
-    fn rejoin(&self, before: &Registration, dataplane: &Dataplane, now: SystemTime) -> Arc<Entry> {
-        let place = Place::of(dataplane);
-        if *before.entry.place() == place {
-            self.change(&before.entry, dataplane, now, || {
-                let (connected, healthy) = before.presence.end();
-                Some(Delta { connected: 1 - connected, healthy: -healthy, total: 0 })
-            });
-            return Arc::clone(&before.entry);
-        }
-        loop {
-            let entry = self.entries.get_or_create(&place);
-            let Some((mut left, mut joined)) = self.entries.lock_both(&before.entry, &entry) else {
-                continue;
-            };
-            let (connected, healthy) = before.presence.end();
-            let leave = Delta { connected: -connected, healthy: -healthy, total: -1 };
-            let join = Delta { connected: 1, healthy: 0, total: 1 };
-            let drafts = [
-                left.members().apply(&before.dataplane, leave, now),
-                joined.members().apply(dataplane, join, now),
-            ];
-            let [of_left, of_joined] = self.log.publish(drafts);
-            left.members().published(of_left);
-            joined.members().published(of_joined);
-            drop((left, joined));
-            return entry;
-        }
-    }
-
-    /// Changes the numbers of an entry that the dataplane is counted in, by
-    /// what `delta` says once the entry is locked.
-    fn change(
-        &self,
-        entry: &Arc<Entry>,
-        dataplane: &Dataplane,
-        now: SystemTime,
-        delta: impl FnOnce() -> Option<Delta>,
-    ) {
-        // An entry is retired only after its last member left, and this one has not.
-        let Some(mut locked) = self.entries.lock(entry) else {
-            return;
-        };
-        let Some(delta) = delta() else { return };
-        let draft = locked.members().apply(dataplane, delta, now);
-        let [published] = self.log.publish([draft]);
-        locked.members().published(published);
-    }
-
-    /// A session's dataplane has come to count as healthy, or ceased to.
-    fn flip(&self, session: &Session, healthy: bool) {
-        self.change(&session.entry, &session.dataplane, SystemTime::now(), || {
-            let delta = Delta { healthy: if healthy { 1 } else { -1 }, ..Delta::default() };
-            session.cell.flip(healthy).then_some(delta)
-        });
-    }
-
-    /// A session ends. Nothing happens if another has taken over, or if it has
-    /// ended before.
-    fn depart(&self, session: &Session, departure: Departure) {
-        let key = &session.dataplane.key;
-        let Slot::Occupied(mut slot) = self.dataplanes.entry(key.clone()) else {
-            return;
-        };
-        if !slot.get().has(&session.cell) {
-            return;
-        }
-        self.admission.leave(&key.mesh);
-        let now = SystemTime::now();
-        if departure == Departure::Goodbye || self.settings.retention.is_zero() {
-            self.unregister(slot, now);
-            return;
-        }
-        self.change(&session.entry, &session.dataplane, now, || {
-            let (connected, healthy) = slot.get().presence.end();
-            Some(Delta { connected: -connected, healthy: -healthy, total: 0 })
-        });
-        let deadline = Instant::now() + self.settings.retention;
-        slot.get_mut().presence = Presence::Lost { since: now, deadline };
-        self.retention.add(deadline, key);
-    }
-
-    fn unregister(&self, slot: OccupiedEntry<'_, DataplaneKey, Registration>, now: SystemTime) {
-        let registration = slot.get();
-        self.change(&registration.entry, &registration.dataplane, now, || {
-            let (connected, healthy) = registration.presence.end();
-            Some(Delta { connected: -connected, healthy: -healthy, total: -1 })
-        });
-        self.admission.unregister();
-        slot.remove();
-    }
-
-    /// Forgets lost dataplanes when their time has come, until dropped.
-    async fn sweep(&self) {
-        loop {
-            self.retention.wait().await;
-            self.forget_due(Instant::now());
-        }
-    }
-
-    fn forget_due(&self, now: Instant) {
-        while let Some((due, key)) = self.retention.pop_due(now) {
-            // It may have come back, and even been lost anew, since it was taken off the list.
-            if let Slot::Occupied(slot) = self.dataplanes.entry(key)
-                && matches!(slot.get().presence, Presence::Lost { deadline, .. } if deadline == due)
-            {
-                self.unregister(slot, SystemTime::now());
-            }
-        }
-    }
-
-    /// Records that several meshes name one workload, and says it to a person.
-    fn warn(&self, dataplane: &Dataplane, conflict: Conflict, now: SystemTime) -> String {
-        let Some(WorkloadKey { namespace, name }) = dataplane.workload_key() else {
-            return String::new();
-        };
-        let Conflict { holder, meshes } = conflict;
-        let message = format!(
-            "Skipping Workload generation: namespace {namespace} has dataplanes in multiple meshes ({meshes} meshes) \
-             for workload {name}. This configuration is not supported."
-        );
-        let key = WorkloadKey { namespace, name };
-        let because = match &holder {
-            Some(holder) => format!("mesh {holder} holds the name"),
-            None => "no mesh holds the name while several use it".to_owned(),
-        };
-        let mesh = &dataplane.key.mesh;
-        let warning =
-            format!("{message} Dataplanes of mesh {mesh} are not counted: {because}. Use one mesh per name.");
-        self.events.record(Reason::MultipleMeshesDetected, &key, holder, message, now);
-        warning
-    }
-}
-
-impl Registration {
-    fn has(&self, cell: &Arc<SessionCell>) -> bool {
-        matches!(&self.presence, Presence::Connected(current) if Arc::ptr_eq(current, cell))
-    }
-}
-
-impl Presence {
-    /// Under the entry's lock: ends a session, and says what it contributed to
-    /// `connected` and `healthy`.
-    fn end(&self) -> (i32, i32) {
-        match self {
-            Self::Connected(cell) => (1, cell.end().into()),
-            Self::Lost { .. } => (0, 0),
-        }
     }
 }
 

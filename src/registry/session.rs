@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Shared, entries::Entry};
+use super::{entries::Entry, shared::Shared};
 use crate::model::{Dataplane, Health, HealthReport, HealthState};
 
 /// An open session. Dropping it is the disconnect: the dataplane stays

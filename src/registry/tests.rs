@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::model::{
     Counts, DataplaneLimits, DataplaneSpec, Filter, Health, HealthReport, HealthState, InboundSpec, MeshName,
-    WORKLOAD_LABEL,
+    WORKLOAD_LABEL, WorkloadKey,
 };
 
 fn dataplane_in(mesh: &str, name: &str, workload: &str) -> Dataplane {

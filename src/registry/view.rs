@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::SystemTime};
 
-use super::{Presence, Registry, members::Place, session::SessionId};
+use super::{Registry, entries::Entry, members::Place, session::SessionId, shared::Presence};
 use crate::model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey};
 
 /// All Workloads at one revision.
@@ -76,7 +76,7 @@ impl Registry {
     /// All Workloads at one revision.
     pub fn snapshot(&self) -> Snapshot {
         let look = || {
-            let current = |entry: Arc<super::Entry>| entry.read(|members| members.current().clone());
+            let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
             let all = self.shared.entries.all().into_iter().filter_map(current);
             all.map(|workload| (workload.key().clone(), workload)).collect::<BTreeMap<_, _>>()
         };

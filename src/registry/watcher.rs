@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Full, Registry, Shared};
+use super::{Full, Registry, shared::Shared};
 use crate::{
     changelog::Change,
     model::{Filter, MeshName, Workload, WorkloadKey},

@@ -63,8 +63,7 @@ async fn the_answer_comes_when_it_becomes_true() {
 async fn a_timeout_names_the_numbers_last_seen() {
     let server = Server::start().await;
     let status = wait(&server, millis(ask(0, 3), 50)).await.unwrap_err();
-    let words =
-        ["workload default/web", "wanted 3 healthy", "has 0 connected, 0 healthy, 0 total"];
+    let words = ["workload default/web", "wanted 3 healthy", "has 0 connected, 0 healthy, 0 total"];
     assert_says(&status, Code::DeadlineExceeded, &words);
 
     let mut a = server.proxy(dataplane("a", "web")).await;
