@@ -4,6 +4,7 @@ pub mod codec;
 mod dataplane;
 mod event;
 mod incoming;
+mod managed;
 mod observe;
 mod session;
 mod status;
@@ -93,6 +94,7 @@ impl Grpc {
             .add_service(Until::new(health_service, shutdown.clone()))
             .add_service(Until::new(reflection().build_v1()?, shutdown.clone()))
             .add_service(Until::new(reflection().build_v1alpha()?, shutdown.clone()));
+        let routes = managed::refuse_writes(routes);
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
