@@ -14,6 +14,7 @@ mod workload;
 
 use std::{future::Future, sync::Arc};
 
+use axum::middleware::map_response;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
@@ -80,6 +81,7 @@ impl Grpc {
         let workloads = Workloads::new(registry.clone(), metrics.delivery.clone(), shutdown.clone());
         let events = Events::new(registry.clone(), shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
+        let health_service = health_service.max_decoding_message_size(most);
         set_health(&health, ServingStatus::NotServing).await;
 
         // Streams of these two know no shutdown, so they are ended from outside.
@@ -92,9 +94,16 @@ impl Grpc {
             .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(most))
             .add_service(EventServiceServer::new(events).max_decoding_message_size(most))
             .add_service(Until::new(health_service, shutdown.clone()))
-            .add_service(Until::new(reflection().build_v1()?, shutdown.clone()))
-            .add_service(Until::new(reflection().build_v1alpha()?, shutdown.clone()));
-        let routes = managed::refuse_writes(routes);
+            .add_service(Until::new(
+                reflection().build_v1()?.max_decoding_message_size(most),
+                shutdown.clone(),
+            ))
+            .add_service(Until::new(
+                reflection().build_v1alpha()?.max_decoding_message_size(most),
+                shutdown.clone(),
+            ));
+        let routes = managed::refuse_writes(routes).into_axum_router();
+        let routes = routes.layer(map_response(status::mend)).into();
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -50,5 +51,14 @@ pub(super) fn bad_message(status: &Status) -> Option<Status> {
             Some(Status::invalid_argument(format!("message: {}", status.message())))
         }
         _ => None,
+    }
+}
+
+/// Says so where tonic itself refused a message before a service saw it.
+pub(super) async fn mend(response: Response) -> Response {
+    let refused = Status::from_header_map(response.headers());
+    match refused.and_then(|status| bad_message(&status)) {
+        Some(mended) => mended.into_http(),
+        None => response,
     }
 }
