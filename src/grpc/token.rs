@@ -91,6 +91,9 @@ pub(super) fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> R
     if point.fingerprint != fingerprint {
         return Err(invalid("belongs to a listing with another filter"));
     }
+    if point.revision > registry.head() {
+        return Err(invalid("names a revision that this server has not reached"));
+    }
     Ok(PageToken::Next {
         revision: point.revision,
         after,
@@ -137,10 +140,10 @@ mod tests {
         let token = resume(&registry, 0, 7);
         assert_eq!(read_resume(&registry, &token, 7), Ok(Some(Position(0))));
         let after = wire::workload_key("shop", "a.b").unwrap();
-        let token = page(&registry, 3, 7, &after);
+        let token = page(&registry, 0, 7, &after);
         assert_eq!(
             read_page(&registry, &token, 7),
-            Ok(PageToken::Next { revision: 3, after })
+            Ok(PageToken::Next { revision: 0, after })
         );
     }
 
