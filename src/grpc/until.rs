@@ -77,8 +77,11 @@ impl http_body::Body for UntilBody {
         let Some(shutdown) = &mut self.shutdown else {
             return Poll::Ready(None);
         };
-        if shutdown.as_mut().poll(cx).is_pending() {
-            return Pin::new(&mut self.inner).poll_frame(cx);
+        let over = shutdown.as_mut().poll(cx).is_ready();
+        // What is ready comes first: a health watch says NOT_SERVING before it ends.
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_ready() || !over {
+            return frame;
         }
         self.shutdown = None;
         Poll::Ready(Some(trailers(&draining())))
