@@ -23,6 +23,8 @@ pub struct App {
     addresses: Addresses,
     registry: Registry,
     shutdown: CancellationToken,
+    /// HTTP's own: while gRPC drains, it says that we are not ready.
+    http_shutdown: CancellationToken,
     drain_timeout: Duration,
     health: HealthReporter,
     ready: Ready,
@@ -51,7 +53,7 @@ impl App {
             http: http_addr,
         };
 
-        let shutdown = CancellationToken::new();
+        let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
         let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
@@ -65,7 +67,7 @@ impl App {
         let mut servers = JoinSet::new();
         servers.spawn(async move { grpc.serve(grpc_listener).await.context("the gRPC server failed") });
         servers.spawn({
-            let (router, shutdown) = (http::router(metrics, ready.clone()), shutdown.clone());
+            let (router, shutdown) = (http::router(metrics, ready.clone()), http_shutdown.clone());
             async move {
                 http::serve(http_listener, router, shutdown).await;
                 Ok(())
@@ -82,6 +84,7 @@ impl App {
             addresses,
             registry,
             shutdown,
+            http_shutdown,
             drain_timeout,
             health,
             ready,
@@ -116,7 +119,11 @@ impl App {
         self.ready.set(false);
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
-        let all_gone = async { while self.servers.join_next().await.is_some() {} };
+        let all_gone = async {
+            self.servers.join_next().await;
+            self.http_shutdown.cancel();
+            while self.servers.join_next().await.is_some() {}
+        };
         let in_time = timeout(self.drain_timeout, all_gone).await.is_ok();
         if in_time {
             info!("drained");
