@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
@@ -46,14 +46,28 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let response = self.inner.call(request);
         let shutdown = Box::pin(self.shutdown.clone().cancelled_owned());
+        // Reflection reads requests in a task of its own, which ends only when
+        // they do: so they end with the response.
+        let answered = CancellationToken::new();
+        let request = request.map(|inner| {
+            Body::new(UntilBody {
+                inner,
+                end: Some(Box::pin(answered.clone().cancelled_owned())),
+                farewell: None,
+                _answered: None,
+            })
+        });
+        let answered = answered.drop_guard();
+        let response = self.inner.call(request);
         Box::pin(async move {
             let response = response.await?;
             Ok(response.map(|inner| {
                 Body::new(UntilBody {
                     inner,
-                    shutdown: Some(shutdown),
+                    end: Some(shutdown),
+                    farewell: Some(draining()),
+                    _answered: Some(answered),
                 })
             }))
         })
@@ -63,7 +77,10 @@ where
 struct UntilBody {
     inner: Body,
     /// None once the body has been ended.
-    shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// What a response ends with; a request just ends.
+    farewell: Option<Status>,
+    _answered: Option<DropGuard>,
 }
 
 impl http_body::Body for UntilBody {
@@ -74,17 +91,17 @@ impl http_body::Body for UntilBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(shutdown) = &mut self.shutdown else {
+        let Some(end) = &mut self.end else {
             return Poll::Ready(None);
         };
-        let over = shutdown.as_mut().poll(cx).is_ready();
+        let over = end.as_mut().poll(cx).is_ready();
         // What is ready comes first: a health watch says NOT_SERVING before it ends.
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if frame.is_ready() || !over {
             return frame;
         }
-        self.shutdown = None;
-        Poll::Ready(Some(trailers(&draining())))
+        self.end = None;
+        Poll::Ready(self.farewell.as_ref().map(trailers))
     }
 
     fn is_end_stream(&self) -> bool {
