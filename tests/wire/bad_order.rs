@@ -43,10 +43,11 @@ async fn an_empty_message_is_refused_before_the_hello_and_after_it() {
 
 #[tokio::test]
 async fn silence_instead_of_a_hello_ends_the_stream() {
-    let server = Server::with(|config| config.limits.hello_timeout = Duration::from_millis(100)).await;
+    let server = Server::with(|config| config.limits.hello_timeout = Duration::from_millis(500)).await;
     let mut line = Line::open(server.connect().await).await;
-    let words = ["no hello within 100ms", "it must be the first message"];
+    let words = ["no hello within 500ms", "it must be the first message"];
     assert_says(&line.end().await, Code::DeadlineExceeded, &words);
+    still_serves(&server).await;
 }
 
 #[tokio::test]

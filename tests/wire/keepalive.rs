@@ -18,7 +18,7 @@ use crate::{
 
 fn quick_keepalive(config: &mut Config) {
     config.limits.keepalive_interval = Duration::from_millis(200);
-    config.limits.keepalive_timeout = Duration::from_millis(200);
+    config.limits.keepalive_timeout = Duration::from_millis(600);
 }
 
 /// No FIN, no RST: the wire is cut, and nobody on it answers PINGs.
