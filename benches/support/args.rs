@@ -1,0 +1,35 @@
+//! The command line of a benchmark.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// What a benchmark can be told.
+#[derive(Debug, Parser)]
+#[command(about = "Compares two sides in one run, by turns; prints medians and their ratio")]
+pub(crate) struct Args {
+    /// Run only the rows whose name contains this.
+    filter: Option<String>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Run a tiny version, to see that everything works. Its figures mean nothing.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rewrite this benchmark's section of a file as well. Needs all rows at full size.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter"])]
+    pub(crate) write: Option<PathBuf>,
+    /// What a process that a benchmark has started is there for.
+    #[arg(long, hide = true)]
+    pub(crate) role: Option<String>,
+    /// Passed by `cargo bench`.
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
+}
+
+impl Args {
+    /// Whether a row is to be run.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| row.contains(filter))
+    }
+}

@@ -1,0 +1,11 @@
+//! What the benchmarks share: two sides in one run, by turns, several rounds,
+//! medians and a ratio.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+pub(crate) mod args;
+pub(crate) mod child;
+mod machine;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod rounds;
+pub(crate) mod typical;

@@ -1,0 +1,40 @@
+//! The dataplane that all benchmarks use: five labels, one inbound with two
+//! tags, and a name like that of a pod.
+
+use std::collections::BTreeMap;
+
+use headcount::model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec, WORKLOAD_LABEL};
+
+/// Dataplanes of one workload. What a flip costs must not depend on it, and a
+/// hundred is much for a real one.
+pub(crate) const PER_WORKLOAD: usize = 100;
+
+/// The dataplane with this number, in workload `number / PER_WORKLOAD`.
+pub(crate) fn dataplane(number: usize) -> anyhow::Result<Dataplane> {
+    let workload = format!("backend-{}", number / PER_WORKLOAD);
+    let spec = DataplaneSpec {
+        mesh: "default".into(),
+        name: format!("{workload}-7d9c5b8f6-{number:07}"),
+        zone: "zone-1".into(),
+        labels: strings([
+            (WORKLOAD_LABEL, &workload),
+            ("app", &workload),
+            ("app.kubernetes.io/version", "1.24.3"),
+            ("pod-template-hash", "7d9c5b8f6"),
+            ("team", "payments"),
+        ]),
+        address: format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255),
+        inbounds: vec![InboundSpec {
+            port: 8080,
+            name: "http".into(),
+            tags: strings([("kuma.io/service", &workload), ("kuma.io/protocol", "http")]),
+        }],
+        agent_version: "1.0.0".into(),
+        ..DataplaneSpec::default()
+    };
+    Ok(Dataplane::parse(&spec, DataplaneLimits::default())?)
+}
+
+fn strings<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
+    entries.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
