@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -29,6 +29,9 @@ use crate::{
 
 /// How often progress is shown.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Sessions that open at a time. A thousand connections at once would measure
+/// the kernel's backlog and its retries, which take seconds.
+const OPENING: usize = 256;
 /// How often flaps are dealt out; the rate decides how many at a time.
 const FLAP_EVERY: Duration = Duration::from_millis(10);
 
@@ -161,7 +164,7 @@ impl Fleet {
         let acks =
             Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| Invalid::new("acks", e.to_string()))?;
         let facts = Arc::new(Mutex::new(Facts { acks, lost: 0, first_loss: None }));
-        let leave = CancellationToken::new();
+        let (leave, gate) = (CancellationToken::new(), Arc::new(Semaphore::new(OPENING)));
         let (mut tasks, mut applications) = (JoinSet::new(), Vec::new());
         for (index, channel) in (0..config.proxies).zip(channels.iter().cycle()) {
             let workload = format!("sim-{}", index % config.workloads);
@@ -174,7 +177,7 @@ impl Fleet {
                 health,
                 leave: leave.clone(),
             };
-            tasks.spawn(hold(session, Arc::clone(&facts)));
+            tasks.spawn(hold(session, Arc::clone(&gate), Arc::clone(&facts)));
         }
         let filter = WorkloadFilter {
             mesh: config.mesh.clone(),
@@ -243,16 +246,16 @@ impl Fleet {
 }
 
 /// Holds one session to its end, and notes what it met.
-async fn hold(session: Session, facts: Arc<Mutex<Facts>>) {
-    let noted = Arc::clone(&facts);
-    let end = session
-        .run(move |event| {
-            if let SessionEvent::Acked { after } = event {
-                let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-                noted.lock().acks.saturating_record(micros);
-            }
-        })
-        .await;
+async fn hold(session: Session, gate: Arc<Semaphore>, facts: Arc<Mutex<Facts>>) {
+    let mut opening = gate.acquire().await.ok();
+    let note = |event: SessionEvent<'_>| match event {
+        SessionEvent::Welcomed(_) => opening = None,
+        SessionEvent::Acked { after } => {
+            let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+            facts.lock().acks.saturating_record(micros);
+        }
+    };
+    let end = session.run(note).await;
     let why = match end {
         SessionEnd::Goodbye => return,
         SessionEnd::Drained { reason, .. } => reason,
