@@ -29,8 +29,9 @@ use crate::metrics::Metrics;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For one connection, of which a scraper needs a few seconds for each scrape.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
-/// Scrapers and probes come one by one; this is room for many.
-const MAX_CONNECTIONS: usize = 256;
+/// Scrapers and probes come one by one; this is room for many, and for some that
+/// only take up room.
+const MAX_CONNECTIONS: usize = 1_024;
 
 /// Whether the server takes work; readiness follows it.
 #[derive(Debug, Clone, Default)]
