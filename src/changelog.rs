@@ -5,7 +5,10 @@
 //! and for a hundred thousand, and a slow reader holds no queue of its own.
 //! Whoever falls out of the ring is told so and starts from a snapshot.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -77,6 +80,21 @@ struct State {
     head: u64,
     /// The newest changes, with consecutive revisions that end at `head`.
     ring: VecDeque<Change>,
+    /// Revisions behind which looks under way need every change, and how many
+    /// of them do.
+    looks: BTreeMap<u64, usize>,
+}
+
+impl State {
+    /// Forgets what is too much, but nothing that a look under way needs. Looks
+    /// take milliseconds, so that is little.
+    fn trim(&mut self, capacity: usize) {
+        let needed = self.looks.first_key_value().map_or(u64::MAX, |(revision, _)| *revision);
+        while self.ring.len() > capacity && self.ring.front().is_some_and(|change| change.revision <= needed)
+        {
+            self.ring.pop_front();
+        }
+    }
 }
 
 impl ChangeLog {
@@ -118,12 +136,10 @@ impl ChangeLog {
             let revision = state.head;
             let new = new.map(|new| Arc::new(new.stamped(revision)));
             let change = Change { revision, old, new: new.clone(), at, continues: left > 0 };
-            if state.ring.len() == self.capacity {
-                state.ring.pop_front();
-            }
             state.ring.push_back(change);
             Some(new)
         });
+        state.trim(self.capacity);
         drop(state);
         self.bell.notify_one();
         published
@@ -145,18 +161,14 @@ impl ChangeLog {
 
     /// Looks at something that changes meanwhile, and brings what was seen to
     /// one exact revision: `replay` applies each change since the look began.
-    /// Looks again if that was more than the log holds.
-    pub fn look<T>(&self, look: impl Fn() -> T, mut replay: impl FnMut(&mut T, &Change)) -> (T, u64) {
-        loop {
-            let before = self.head();
-            let mut seen = look();
-            if let Some(changes) = self.read_after(before, usize::MAX) {
-                for change in &changes {
-                    replay(&mut seen, change);
-                }
-                return (seen, changes.last().map_or(before, |change| change.revision));
-            }
+    pub fn look<T>(&self, look: impl FnOnce() -> T, mut replay: impl FnMut(&mut T, &Change)) -> (T, u64) {
+        let under_way = Look::begin(self);
+        let mut seen = look();
+        let changes = under_way.changes_since();
+        for change in &changes {
+            replay(&mut seen, change);
         }
+        (seen, changes.last().map_or(under_way.since, |change| change.revision))
     }
 
     /// Wakes whenever the head has moved. Subscribe before you look.
@@ -172,6 +184,38 @@ impl ChangeLog {
             self.bell.notified().await;
             self.head.send_replace(self.head());
         }
+    }
+}
+
+/// A look under way: while it lives, the log keeps the changes since it began.
+struct Look<'a> {
+    log: &'a ChangeLog,
+    since: u64,
+}
+
+impl<'a> Look<'a> {
+    fn begin(log: &'a ChangeLog) -> Self {
+        let mut state = log.state.lock();
+        let since = state.head;
+        *state.looks.entry(since).or_default() += 1;
+        Self { log, since }
+    }
+
+    fn changes_since(&self) -> Vec<Change> {
+        self.log.read_after(self.since, usize::MAX).unwrap_or_default()
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        let mut state = self.log.state.lock();
+        if let Some(looks) = state.looks.get_mut(&self.since) {
+            *looks -= 1;
+            if *looks == 0 {
+                state.looks.remove(&self.since);
+            }
+        }
+        state.trim(self.log.capacity);
     }
 }
 
@@ -240,14 +284,22 @@ mod tests {
 
     #[test]
     fn a_look_is_brought_to_one_revision() {
-        let log = ChangeLog::new(8);
+        let log = ChangeLog::new(1);
         log.publish([Some(draft("a"))]);
         let look = || {
-            log.publish([Some(draft("b"))]);
+            for name in ["b", "c", "d"] {
+                log.publish([Some(draft(name))]);
+            }
             Vec::new()
         };
         let (seen, revision) = log.look(look, |seen, change| seen.push(change.key().name.to_string()));
-        assert_eq!((seen, revision), (vec!["b".to_owned()], 2));
+        assert_eq!(
+            (seen, revision),
+            (["b", "c", "d"].map(str::to_owned).to_vec(), 4),
+            "more than it remembers"
+        );
+        assert_eq!(revisions(log.read_after(3, 9)), [4]);
+        assert!(log.read_after(2, 9).is_none(), "what only the look needed is forgotten");
     }
 
     #[tokio::test]
