@@ -57,11 +57,7 @@ async fn another_kind_of_server_is_2_and_says_so() {
 async fn a_server_that_is_gone_for_good_ends_a_wait_with_2() {
     let server = Server::start("").await;
     let wait = server.client("wait workload web --healthy 1 --timeout 2s");
-    crate::support::retry("the wait has begun", async || {
-        let (_, metrics) = crate::support::get(server.http, "/metrics").await?;
-        metrics.contains("headcount_watchers 1").then_some(())
-    })
-    .await;
+    server.has_watchers(1).await;
     server.program.signal(Signal::KILL);
     wait.end().await.with(2);
 }
@@ -72,8 +68,9 @@ async fn ctrl_c_is_130() {
     let watch = server.client("get workloads -w");
     watch.says("No workloads found").await;
     let events = server.client("get events -w");
-    events.says("No events found").await;
-    for following in [watch, events] {
+    let wait = server.client("wait workload web --healthy 1");
+    server.has_watchers(3).await;
+    for following in [watch, events, wait] {
         following.signal(Signal::INT);
         let ended = following.end().await.with(130);
         assert!(!ended.err.contains("error"), "{ended}");

@@ -24,6 +24,7 @@ async fn all_recover(signal: Signal) -> (Server, [Program; 3]) {
     let watch = server.client("get workloads -w -o json");
     shows(&watch, [3, 3, 3]).await;
     let wait = server.client("wait workload web --healthy 4 --timeout 25s");
+    server.has_watchers(2).await;
 
     let ended = server.restart(signal).await;
     if signal == Signal::TERM {

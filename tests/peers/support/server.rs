@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr};
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Counts, Ended, Program, Signal, Site, Watch, headcount};
+use super::{Counts, Ended, Program, Signal, Site, Watch, get, headcount, retry};
 
 /// A server that serves.
 pub(crate) struct Server {
@@ -66,6 +66,17 @@ impl Server {
     /// Watches the Workload of this name.
     pub(crate) async fn watch(&self, workload: &str) -> Watch {
         Watch::open(self.connect().await, workload).await
+    }
+
+    /// Waits until it has so many watchers; one that waits for a Workload is one.
+    /// A process that has begun to watch says so to nobody else.
+    pub(crate) async fn has_watchers(&self, count: u32) {
+        let line = format!("headcount_watchers {count}");
+        retry(&line, async || {
+            let (_, metrics) = get(self.http, "/metrics").await?;
+            metrics.lines().any(|had| had == line).then_some(())
+        })
+        .await;
     }
 
     /// Waits until a Workload has these numbers.
