@@ -96,11 +96,9 @@ impl Program {
                 }
             }
         };
-        match timeout(DEADLINE, search).await {
-            Ok(Some(found)) => found,
-            Ok(None) => panic!("{} ended without this: {what}", self.name),
-            Err(_) => panic!("{} did not say this within {DEADLINE:?}: {what}", self.name),
-        }
+        let found = timeout(DEADLINE, search).await;
+        let found = found.unwrap_or_else(|late| panic!("{} did not say this, {late}: {what}", self.name));
+        found.unwrap_or_else(|| panic!("{} ended without this: {what}", self.name))
     }
 
     /// Waits for its end.

@@ -39,9 +39,8 @@ impl Watch {
                 self.step().await.unwrap();
             }
         });
-        if reached.await.is_err() {
-            panic!("{counts:?} (connected, healthy, total) was to come; it came {:?}", self.seen);
-        }
+        let reached = reached.await.is_ok();
+        assert!(reached, "{counts:?} (connected, healthy, total) was to come; it came {:?}", self.seen);
     }
 
     /// The status that ends it.
