@@ -65,8 +65,9 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
     // The stuck one, the load tool's, and the three of here.
     server.has_watchers(5).await;
 
-    let Server { program, .. } = &server;
+    let Server { program, site: _site, .. } = server;
     program.signal(Signal::TERM);
+    let ending = tokio::spawn(program.end());
     assert!(matches!(proxy.answer().await, Ok(Answer::Drain(drain)) if drain.reason.contains("draining")));
     let health_end = async {
         loop {
@@ -92,7 +93,7 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
         agent.end().await.with(0);
     }
 
-    let ended = server.program.end().await.with(0);
+    let ended = ending.await.unwrap().with(0);
     assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
     assert!(ended.err.contains("cutting the connections that are left"), "the stuck one held it up: {ended}");
     assert!(!ended.err.contains("panicked"), "{ended}");
