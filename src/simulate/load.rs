@@ -117,8 +117,10 @@ pub async fn run(
     let flaps = fleet.flap(&config, &stop, &show).await;
     let flapped = Sums { healthy: fleet.healthy(), ..everybody };
     let settle_seconds = fleet.reach(flapped, "settling", &stop, &show).await;
-    fleet.leave.cancel();
-    let leave_seconds = fleet.reach(Sums::default(), "leaving", &CancellationToken::new(), &show).await;
+    let parting = Instant::now();
+    fleet.say_goodbye().await;
+    let gone = fleet.reach(Sums::default(), "leaving", &CancellationToken::new(), &show).await;
+    let leave_seconds = gone.map(|_| parting.elapsed().as_secs_f64());
     let facts = fleet.facts.lock();
     Ok(LoadReport {
         proxies: config.proxies,
@@ -146,8 +148,9 @@ struct Fleet {
     facts: Arc<Mutex<Facts>>,
     watched: watch::Receiver<Sums>,
     patience: Duration,
-    /// Sessions and the watch; aborted with the fleet.
-    _tasks: JoinSet<()>,
+    /// Aborted with the fleet, as is the watch.
+    sessions: JoinSet<()>,
+    _watch: JoinSet<()>,
 }
 
 /// What the sessions met.
@@ -165,7 +168,7 @@ impl Fleet {
             Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| Invalid::new("acks", e.to_string()))?;
         let facts = Arc::new(Mutex::new(Facts { acks, lost: 0, first_loss: None }));
         let (leave, gate) = (CancellationToken::new(), Arc::new(Semaphore::new(OPENING)));
-        let (mut tasks, mut applications) = (JoinSet::new(), Vec::new());
+        let (mut sessions, mut applications) = (JoinSet::new(), Vec::new());
         for (index, channel) in (0..config.proxies).zip(channels.iter().cycle()) {
             let workload = format!("sim-{}", index % config.workloads);
             let name = format!("{workload}-{}", index / config.workloads);
@@ -177,7 +180,7 @@ impl Fleet {
                 health,
                 leave: leave.clone(),
             };
-            tasks.spawn(hold(session, Arc::clone(&gate), Arc::clone(&facts)));
+            sessions.spawn(hold(session, Arc::clone(&gate), Arc::clone(&facts)));
         }
         let filter = WorkloadFilter {
             mesh: config.mesh.clone(),
@@ -185,13 +188,30 @@ impl Fleet {
             ..WorkloadFilter::default()
         };
         let (sums, watched) = watch::channel(Sums::default());
-        tasks.spawn(tally::follow(config.server.connect_lazy(), filter, sums));
+        let mut watch = JoinSet::new();
+        watch.spawn(tally::follow(config.server.connect_lazy(), filter, sums));
         let ready = vec![true; applications.len()];
-        Ok(Self { applications, ready, leave, facts, watched, patience: config.patience, _tasks: tasks })
+        Ok(Self {
+            applications,
+            ready,
+            leave,
+            facts,
+            watched,
+            patience: config.patience,
+            sessions,
+            _watch: watch,
+        })
     }
 
     fn healthy(&self) -> u64 {
         self.ready.iter().map(|ready| u64::from(*ready)).sum()
+    }
+
+    /// Ends every session. A watch that has not shown anything yet shows that
+    /// none is left, so it is not what to wait for.
+    async fn say_goodbye(&mut self) {
+        self.leave.cancel();
+        while self.sessions.join_next().await.is_some() {}
     }
 
     /// Waits until the watch shows these sums; the seconds it took.
@@ -248,6 +268,9 @@ impl Fleet {
 /// Holds one session to its end, and notes what it met.
 async fn hold(session: Session, gate: Arc<Semaphore>, facts: Arc<Mutex<Facts>>) {
     let mut opening = gate.acquire().await.ok();
+    if session.leave.is_cancelled() {
+        return;
+    }
     let note = |event: SessionEvent<'_>| match event {
         SessionEvent::Welcomed(_) => opening = None,
         SessionEvent::Acked { after } => {

@@ -1,0 +1,93 @@
+//! The committed examples for Prometheus, judged by promtool.
+
+use std::{fs, path::PathBuf};
+
+use tokio::process::Command;
+
+use crate::support::{Ended, Program, Proxy, Server, dataplane, get, hello, peer, ready};
+
+/// A file of this repository.
+fn ours(path: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), path].iter().collect()
+}
+
+async fn promtool(words: &[&str], file: &str) -> Option<Ended> {
+    let mut command = Command::new(peer("promtool")?);
+    Some(Program::start(command.args(words).arg(ours(file))).end().await)
+}
+
+#[tokio::test]
+async fn the_example_configuration_is_valid() {
+    let Some(checked) = promtool(&["check", "config"], "examples/prometheus/prometheus.yml").await else {
+        return;
+    };
+    let checked = checked.with(0);
+    assert!(checked.out.contains("1 rule files found"), "{checked}");
+    assert!(!checked.out.contains("WARNING"), "{checked}");
+}
+
+#[tokio::test]
+async fn the_example_alerts_are_valid() {
+    let Some(checked) = promtool(&["check", "rules"], "examples/prometheus/alerts.yml").await else {
+        return;
+    };
+    let checked = checked.with(0);
+    assert!(checked.out.contains("SUCCESS: 3 rules found"), "{checked}");
+}
+
+#[tokio::test]
+async fn each_alert_fires_when_it_should_and_not_before() {
+    let Some(tested) = promtool(&["test", "rules"], "tests/peers/alerts_test.yml").await else {
+        return;
+    };
+    tested.with(0);
+}
+
+/// An alert on a metric that was renamed would be silent for ever, and its test
+/// would go on to pass.
+#[tokio::test]
+async fn the_alerts_use_metrics_that_there_are() {
+    let server = Server::start("").await;
+    let _proxy =
+        Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
+    server.reaches("web", [1, 1, 1]).await;
+    let (_, metrics) = get(server.http, "/metrics").await.unwrap();
+
+    let alerts = fs::read_to_string(ours("examples/prometheus/alerts.yml")).unwrap();
+    let expressions = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let words = expressions.flat_map(|expression| expression.split_whitespace());
+    let names: Vec<_> = words.filter(|word| word.starts_with("headcount_")).collect();
+    assert_eq!(names.len(), 5, "the metrics of three alerts: {names:?}");
+    for name in names {
+        let labels = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        assert!(metrics.lines().any(labels), "{name} is not in:\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_about_the_metrics() {
+    let Some(promtool) = peer("promtool") else { return };
+    let server = Server::start("--demo").await;
+    // Something of everything: Workloads, a watcher, calls of every kind.
+    server.run("wait workload web --healthy 1").await.with(0);
+    let _watch = server.watch("web").await;
+    let (_, metrics) = get(server.http, "/metrics").await.unwrap();
+    assert!(metrics.contains("headcount_dataplane_proxies_healthy{"), "{metrics}");
+
+    let file = fs::File::open(server.site.file("metrics", &metrics)).unwrap();
+    let checked = Program::start(Command::new(&promtool).args(["check", "metrics"]).stdin(file)).end().await;
+    assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""), "{checked}");
+
+    // And it would, if there were something.
+    let wrong = swap_first_help(&metrics);
+    let file = fs::File::open(server.site.file("wrong", &wrong)).unwrap();
+    let checked = Program::start(Command::new(&promtool).args(["check", "metrics"]).stdin(file)).end().await;
+    assert_ne!(checked.code, Some(0), "{checked}");
+}
+
+/// Without its first line of help.
+fn swap_first_help(metrics: &str) -> String {
+    let at = metrics.find("# HELP").unwrap();
+    let end = at + metrics[at..].find('\n').unwrap();
+    format!("{}{}", &metrics[..at], &metrics[end + 1..])
+}

@@ -1,0 +1,68 @@
+//! What commands print for machines, and the load tool's result.
+
+use serde_json::Value;
+
+use crate::support::{Proxy, Server, dataplane, hello, ready};
+
+#[tokio::test]
+async fn simulate_ends_right_and_its_json_can_be_read() {
+    let server = Server::start("").await;
+    let load = server.run(
+        "simulate --proxies 200 --workloads 10 --connections 4 --flaps 400 --duration 1s -o json --patience 20s",
+    );
+    let load = load.await.with(0);
+    let report: Value = serde_json::from_str(&load.out).unwrap();
+    let is = |key: &str, value: Value| assert_eq!(report[key], value, "{key}: {report}");
+    is("right", true.into());
+    is("lost", 0.into());
+    is("proxies", 200.into());
+    is("workloads", 10.into());
+    is("connections", 4.into());
+    is("firstLoss", Value::Null);
+    // One report each after the hello, and at least one flap was acknowledged.
+    assert!(report["acks"].as_u64().unwrap() > 200, "{report}");
+    assert!(report["flaps"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(load.err, "", "no bar where no person watches");
+    let left = server.run("get dataplanes -A").await.with(0);
+    assert_eq!(left.out, "", "all said goodbye: {left}");
+}
+
+#[tokio::test]
+async fn simulate_for_people_says_whether_it_was_right() {
+    let server = Server::start("").await;
+    let load = server.run("simulate --proxies 5 --workloads 2 --flaps 0 --duration 10ms").await.with(0);
+    assert!(load.out.starts_with("5 proxies of 2 workloads over 1 connections\n"), "{load}");
+    assert!(load.out.lines().last().unwrap().ends_with(" right"), "{load}");
+}
+
+/// Ends with 1, as its help says: the numbers were never right.
+#[tokio::test]
+async fn simulate_without_a_server_is_wrong() {
+    let nobody = crate::support::Site::new().free_port();
+    let flags =
+        format!("--proxies 2 --workloads 1 --duration 10ms --patience 200ms -o json --server {nobody}");
+    let load = crate::support::headcount(&format!("simulate {flags}"));
+    let load = crate::support::Program::start(&mut { load }).end().await.with(1);
+    let report: Value = serde_json::from_str(&load.out).unwrap();
+    assert_eq!((&report["right"], &report["connectSeconds"]), (&false.into(), &Value::Null), "{report}");
+}
+
+#[tokio::test]
+async fn lists_and_watches_are_json_that_can_be_read() {
+    let server = Server::start("").await;
+    let said = |name: &str| [hello(dataplane("default", "web", name)), ready()];
+    let _one = Proxy::open(server.connect().await, said("web-1")).await;
+    server.reaches("web", [1, 1, 1]).await;
+    let list: Value = serde_json::from_str(&server.run("get workloads -o json").await.with(0).out).unwrap();
+    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&"List".into(), &"Workload".into()));
+
+    let watch = server.client("get workloads -w -o json");
+    let types = |out: &str| -> Option<Vec<String>> {
+        let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|change| Some(change["type"].as_str()?.to_owned())).collect()
+    };
+    watch.finds("what was there", |out| (types(out)? == ["ADDED"]).then_some(())).await;
+    let two = Proxy::open(server.connect().await, said("web-2")).await;
+    watch.finds("a change", |out| (types(out)?.last()? == "MODIFIED").then_some(())).await;
+    drop(two);
+}

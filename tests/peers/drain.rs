@@ -1,0 +1,134 @@
+//! The server is told to end while all kinds of clients are there.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use headcount::proto::{
+    WaitForWorkloadRequest, WatchEventsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse,
+    event_service_client::EventServiceClient, session_response::Message as Answer,
+    workload_service_client::WorkloadServiceClient,
+};
+
+use crate::support::{DEADLINE, Program, Proxy, Server, Signal, dataplane, gateway, hello, ready};
+
+/// A watcher that never reads and has room for a few bytes: what the server
+/// says to it can never be sent.
+async fn stuck_watcher(server: &Server) -> tonic::Streaming<WatchWorkloadsResponse> {
+    let channel = server.endpoint().initial_stream_window_size(16).connect().await.unwrap();
+    let request = WatchWorkloadsRequest::default();
+    WorkloadServiceClient::new(channel).watch_workloads(request).await.unwrap().into_inner()
+}
+
+/// Sessions by the load tool, changing all the time, and a few real agents.
+async fn crowd(server: &Server) -> (Program, Vec<Program>) {
+    let agents = ["web-1", "web-2", "web-3"].map(|name| server.agent(name, &gateway("default", "web", name)));
+    let load = server.client(
+        "simulate --proxies 100 --workloads 1 --connections 10 --flaps 200 --duration 60s --patience 3s -o json",
+    );
+    server.reaches("web", [3, 3, 3]).await;
+    let sims = "wait workload sim-0 -n simulate --connected 100 --timeout 25s";
+    server.run(sims).await.with(0);
+    (load, agents.into())
+}
+
+#[tokio::test]
+async fn a_drain_tells_everybody_why_and_ends_in_time() {
+    let drain_timeout = Duration::from_secs(3);
+    let server = Server::start("--drain-timeout 3s --hello-timeout 1m").await;
+    let _stuck = stuck_watcher(&server).await;
+    let (load, agents) = crowd(&server).await;
+
+    let channel = server.connect().await;
+    let mut idle = Proxy::open(channel.clone(), []).await;
+    let mut proxy =
+        Proxy::open(channel.clone(), [hello(dataplane("default", "api", "api-1")), ready()]).await;
+    assert!(matches!(proxy.answer().await, Ok(Answer::Welcome(_))));
+    assert!(matches!(proxy.answer().await, Ok(Answer::Ack(_))));
+    let watch = server.watch("web").await;
+    let mut events = EventServiceClient::new(channel.clone())
+        .watch_events(WatchEventsRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let mut health = HealthClient::new(channel.clone())
+        .watch(HealthCheckRequest { service: String::new() })
+        .await
+        .unwrap()
+        .into_inner();
+    let mut workloads = WorkloadServiceClient::new(channel);
+    let question = WaitForWorkloadRequest { name: "api".into(), minimum_healthy: 9, ..Default::default() };
+    let waiting = tokio::spawn(async move { workloads.wait_for_workload(question).await });
+    // The stuck one, the load tool's, and the three of here.
+    server.has_watchers(5).await;
+
+    let Server { program, site: _site, .. } = server;
+    program.signal(Signal::TERM);
+    let ending = tokio::spawn(program.end());
+    assert!(matches!(proxy.answer().await, Ok(Answer::Drain(drain)) if drain.reason.contains("draining")));
+    let health_end = async {
+        loop {
+            if let Err(status) = health.message().await {
+                break status;
+            }
+        }
+    };
+    let ends = [
+        proxy.answer().await.unwrap_err(),
+        idle.answer().await.unwrap_err(),
+        watch.end().await,
+        events.message().await.unwrap_err(),
+        timeout(DEADLINE, health_end).await.unwrap(),
+        waiting.await.unwrap().unwrap_err(),
+    ];
+    for end in ends {
+        assert_eq!((end.code(), end.message()), (Code::Unavailable, "the server is draining: reconnect"));
+    }
+    for agent in agents {
+        agent.says("session drained").await;
+        agent.signal(Signal::TERM);
+        agent.end().await.with(0);
+    }
+
+    let ended = ending.await.unwrap().with(0);
+    assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
+    assert!(ended.err.contains("cutting the connections that are left"), "the stuck one held it up: {ended}");
+    assert!(!ended.err.contains("panicked"), "{ended}");
+
+    load.signal(Signal::INT);
+    let load = load.end().await.with(130);
+    let report: Value = serde_json::from_str(&load.out).unwrap();
+    assert_eq!((&report["lost"], &report["firstLoss"]), (&100.into(), &"the server is draining".into()));
+}
+
+#[tokio::test]
+async fn a_drain_is_quick_when_everybody_reads() {
+    let server = Server::start("--drain-timeout 20s").await;
+    let agent = server.agent("web-1", &gateway("default", "web", "web-1"));
+    let watch = server.client("get workloads -w");
+    server.reaches("web", [1, 1, 1]).await;
+    watch.finds("the Workload", |out| out.contains("web").then_some(())).await;
+    server.program.signal(Signal::TERM);
+    let ended = server.program.end().await.with(0);
+    assert!(ended.after < Duration::from_secs(2), "{:?}", ended.after);
+    assert!(ended.err.contains("drained"), "{ended}");
+    agent.says("session drained").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let server = Server::start("--drain-timeout 1m").await;
+    let _stuck = stuck_watcher(&server).await;
+    let _proxy =
+        Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
+    server.reaches("web", [1, 1, 1]).await;
+    server.program.signal(Signal::TERM);
+    server.program.says("draining").await;
+    server.program.signal(Signal::TERM);
+    let ended = server.program.end().await.with(0);
+    assert!(ended.after < Duration::from_secs(1), "{:?}", ended.after);
+    assert!(ended.err.contains("a second signal: ending at once"), "{ended}");
+}

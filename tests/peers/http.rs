@@ -1,0 +1,32 @@
+//! Health and metrics by plain HTTP.
+
+use crate::support::{Server, Signal, get, retry};
+
+use headcount::proto::{WatchWorkloadsRequest, workload_service_client::WorkloadServiceClient};
+
+#[tokio::test]
+async fn a_server_is_live_and_ready_and_has_metrics() {
+    let server = Server::start("").await;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(get(server.http, path).await, Some((200, "ok\n".to_owned())));
+    }
+    let (status, metrics) = get(server.http, "/metrics").await.unwrap();
+    assert_eq!(status, 200);
+    assert!(metrics.contains("headcount_build_info{version="), "{metrics}");
+    assert_eq!(get(server.http, "/nowhere").await.unwrap().0, 404);
+}
+
+/// While it drains nobody new is let in, by either door.
+#[tokio::test]
+async fn a_server_that_drains_is_not_open() {
+    let server = Server::start("--drain-timeout 1m").await;
+    let narrow = server.endpoint().initial_stream_window_size(1).connect().await.unwrap();
+    // Holds the drain up, as it never reads.
+    let _stuck = WorkloadServiceClient::new(narrow).watch_workloads(WatchWorkloadsRequest::default()).await;
+    server.program.signal(Signal::TERM);
+    server.program.says("draining").await;
+    retry("HTTP is closed", async || get(server.http, "/readyz").await.is_none().then_some(())).await;
+    retry("gRPC is closed", async || server.endpoint().connect().await.is_err().then_some(())).await;
+    server.program.signal(Signal::TERM);
+    server.program.end().await.with(0);
+}

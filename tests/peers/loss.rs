@@ -1,0 +1,94 @@
+//! Ways in which an agent leaves, and what is counted afterwards.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Counts, Program, Server, Signal, Watch, gateway, get};
+
+/// What "at once" means where processes and sockets are real.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A server with two agents of the workload `web`, both healthy.
+async fn two_agents() -> (Server, [Program; 2], Watch) {
+    let server = Server::start("").await;
+    let agents = ["web-1", "web-2"].map(|name| server.agent(name, &gateway("default", "web", name)));
+    let mut watch = server.watch("web").await;
+    watch.until(Some([2, 2, 2])).await;
+    (server, agents, watch)
+}
+
+/// How long it takes from a signal until a watcher sees these numbers, and
+/// nothing else before them.
+async fn until(watch: &mut Watch, agent: &Program, signal: Signal, counts: Option<Counts>) -> Duration {
+    let before = watch.seen().len();
+    let start = Instant::now();
+    agent.signal(signal);
+    watch.until(counts).await;
+    assert_eq!(watch.seen()[before..], [counts]);
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn a_killed_agent_is_disconnected_at_once_and_stays_registered() {
+    let (server, [one, _two], mut watch) = two_agents().await;
+    let after = until(&mut watch, &one, Signal::KILL, Some([1, 1, 2])).await;
+    assert!(after < AT_ONCE, "{after:?}");
+    let table = server.run("get workloads").await.with(0).out;
+    assert_eq!(columns(&table), ["default", "web", "default", "1", "1", "2"]);
+    let (_, metrics) = get(server.http, "/metrics").await.unwrap();
+    assert!(metrics.contains("headcount_sessions_ended_total{reason=\"lost\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_stopped_agent_is_disconnected_within_ten_seconds_and_can_come_back() {
+    let (server, [one, _two], mut watch) = two_agents().await;
+    let after = until(&mut watch, &one, Signal::STOP, Some([1, 1, 2])).await;
+    assert!(after < Duration::from_secs(10), "{after:?}");
+    assert!(after > Duration::from_secs(1), "by its silence, which takes a while to notice: {after:?}");
+    one.signal(Signal::CONT);
+    one.says("session lost").await;
+    watch.until(Some([2, 2, 2])).await;
+    drop(server);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_end_is_gone_at_once() {
+    let (server, [one, two], mut watch) = two_agents().await;
+    let after = until(&mut watch, &one, Signal::TERM, Some([1, 1, 1])).await;
+    assert!(after < AT_ONCE, "{after:?}");
+    let ended = one.end().await.with(0);
+    assert!(ended.err.contains("said goodbye"), "{ended}");
+    // And the last one takes the Workload with it; Ctrl-C does the same.
+    let after = until(&mut watch, &two, Signal::INT, None).await;
+    assert!(after < AT_ONCE, "{after:?}");
+    two.end().await.with(0);
+    server.run("get workload web").await.with(1);
+}
+
+#[tokio::test]
+async fn retention_forgets_what_did_not_come_back() {
+    let server = Server::start("--retention 300ms").await;
+    let agent = server.agent("web-1", &gateway("default", "web", "web-1"));
+    let mut watch = server.watch("web").await;
+    watch.until(Some([1, 1, 1])).await;
+    agent.signal(Signal::KILL);
+    watch.until(None).await;
+    assert_eq!(watch.seen().iter().rev().take(2).rev().collect::<Vec<_>>(), [&Some([0, 0, 1]), &None]);
+}
+
+#[tokio::test]
+async fn a_second_agent_of_the_same_dataplane_takes_over() {
+    let (server, [one, _two], mut watch) = two_agents().await;
+    let newer = server.agent("web-1-again", &gateway("default", "web", "web-1"));
+    let ended = one.end().await.with(2);
+    assert!(ended.err.contains("a newer session of the dataplane"), "{ended}");
+    newer.says("connected").await;
+    watch.until(Some([2, 2, 2])).await;
+    assert!(watch.seen().iter().flatten().all(|counts| counts[2] <= 2), "{:?}", watch.seen());
+}
+
+/// The cells of a table's only row, but for its last, the age.
+fn columns(table: &str) -> Vec<&str> {
+    let mut cells: Vec<_> = table.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    cells.pop();
+    cells
+}

@@ -1,0 +1,99 @@
+//! A real Prometheus scrapes a real server.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::{Program, Server, Signal, gateway, get, peer, retry, swap};
+
+const CONFIG: &str = include_str!("../../examples/prometheus/prometheus.yml");
+const ALERTS: &str = include_str!("../../examples/prometheus/alerts.yml");
+
+/// A Prometheus with the example's configuration, but quicker.
+struct Prometheus {
+    _program: Program,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    async fn start(prometheus: PathBuf, server: &Server) -> Self {
+        let site = &server.site;
+        let config = swap(&swap(CONFIG, "5s", "200ms"), "127.0.0.1:7101", &server.http.to_string());
+        let config = site.file("prometheus.yml", &config);
+        site.file("alerts.yml", ALERTS);
+        let address = site.free_port();
+        let mut command = Command::new(prometheus);
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", site.path("data").display()));
+        command.arg(format!("--web.listen-address={address}"));
+        let program = Program::start(&mut command);
+        program.says("Server is ready to receive web requests").await;
+        Self { _program: program, address }
+    }
+
+    /// The values of an instant query, by their labels' values of these names.
+    /// Prometheus tells nobody when a scrape is done, so it is asked again.
+    async fn answers(&self, query: &str, labels: [&str; 2], wanted: &[([&str; 2], &str)]) {
+        let path = format!("/api/v1/query?query={}", percent_encoded(query));
+        retry(&format!("{query} is {wanted:?}"), async || {
+            let (200, body) = get(self.address, &path).await? else { return None };
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let mut series: Vec<_> = body["data"]["result"]
+                .as_array()?
+                .iter()
+                .map(|series| {
+                    let label = |name: &str| series["metric"][name].as_str().unwrap_or_default();
+                    (labels.map(label), series["value"][1].as_str().unwrap_or_default())
+                })
+                .collect();
+            series.sort_unstable();
+            (series == wanted).then_some(())
+        })
+        .await;
+    }
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02X}"))
+}
+
+#[tokio::test]
+async fn prometheus_sees_the_numbers_and_their_end() {
+    let Some(program) = peer("prometheus") else { return };
+    let server = Server::start("").await;
+    let web = [("web-1", "web"), ("web-2", "web"), ("batch-1", "batch")]
+        .map(|(name, workload)| server.agent(name, &gateway("default", workload, name)));
+    let [web_1, web_2, batch] = web;
+    server.reaches("web", [2, 2, 2]).await;
+    server.reaches("batch", [1, 1, 1]).await;
+
+    let prometheus = Prometheus::start(program, &server).await;
+    let labels = ["mesh", "workload"];
+    let both =
+        |batch: &'static str, web: &'static str| [(["default", "batch"], batch), (["default", "web"], web)];
+    for gauge in ["connected", "healthy", "registered"] {
+        let query = format!("headcount_dataplane_proxies_{gauge}");
+        prometheus.answers(&query, labels, &both("1", "2")).await;
+    }
+    prometheus.answers("headcount_workloads", labels, &[(["default", ""], "2")]).await;
+
+    // A crash: registered, and no longer connected.
+    web_1.signal(Signal::KILL);
+    prometheus.answers("headcount_dataplane_proxies_connected", labels, &both("1", "1")).await;
+    prometheus.answers("headcount_dataplane_proxies_registered", labels, &both("1", "2")).await;
+
+    // A Workload that is gone takes its series with it: they are stale at once,
+    // not after the five minutes for which a scraper fills gaps.
+    batch.signal(Signal::TERM);
+    for gauge in ["connected", "healthy", "registered"] {
+        let (of_web, query) =
+            (if gauge == "registered" { "2" } else { "1" }, format!("headcount_dataplane_proxies_{gauge}"));
+        prometheus.answers(&query, labels, &[(["default", "web"], of_web)]).await;
+    }
+
+    // The example's alerts are evaluated on what the server really says.
+    let pending = [(["HeadcountWorkloadDegraded", "pending"], "1")];
+    prometheus.answers("ALERTS", ["alertname", "alertstate"], &pending).await;
+    drop(web_2);
+}

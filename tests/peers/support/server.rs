@@ -1,0 +1,96 @@
+//! `headcount serve`, and whoever talks to it.
+
+use std::{fs, net::SocketAddr};
+
+use serde_json::Value;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Counts, Ended, Program, Signal, Site, Watch, get, headcount, retry};
+
+/// A server that serves.
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) site: Site,
+    flags: String,
+}
+
+impl Server {
+    /// Starts one with flags besides its addresses, which are free ports.
+    pub(crate) async fn start(flags: &str) -> Self {
+        let site = Site::new();
+        let (grpc, http) = (site.any_port(), site.any_port());
+        let program = serve(&site, grpc, http, flags).await;
+        let addresses = fs::read(site.path("addresses.json")).unwrap();
+        let addresses: Value = serde_json::from_slice(&addresses).unwrap();
+        let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
+        Self { program, grpc: address("grpc"), http: address("http"), site, flags: flags.to_owned() }
+    }
+
+    /// Ends it by a signal, and starts it again where it was.
+    pub(crate) async fn restart(&mut self, signal: Signal) -> Ended {
+        self.program.signal(signal);
+        let next = Program::start(tokio::process::Command::new("true").arg("for as long as none serves"));
+        let ended = std::mem::replace(&mut self.program, next).end().await;
+        self.program = serve(&self.site, self.grpc, self.http, &self.flags).await;
+        ended
+    }
+
+    /// Starts a client command.
+    pub(crate) fn client(&self, words: &str) -> Program {
+        Program::start(&mut headcount(&format!("{words} --server {}", self.grpc)))
+    }
+
+    /// Runs a client command to its end.
+    pub(crate) async fn run(&self, words: &str) -> Ended {
+        self.client(words).end().await
+    }
+
+    /// Starts an agent for a Dataplane file of this text, named so.
+    pub(crate) fn agent(&self, name: &str, text: &str) -> Program {
+        let file = self.site.file(&format!("{name}.yaml"), text);
+        self.client(&format!("agent --dataplane-file {}", file.display()))
+    }
+
+    /// A connection for generated clients.
+    pub(crate) async fn connect(&self) -> Channel {
+        self.endpoint().connect().await.unwrap()
+    }
+
+    /// How to connect.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap()
+    }
+
+    /// Watches the Workload of this name.
+    pub(crate) async fn watch(&self, workload: &str) -> Watch {
+        Watch::open(self.connect().await, workload).await
+    }
+
+    /// Waits until it has so many watchers; one that waits for a Workload is one.
+    /// A process that has begun to watch says so to nobody else.
+    pub(crate) async fn has_watchers(&self, count: u32) {
+        let line = format!("headcount_watchers {count}");
+        retry(&line, async || {
+            let (_, metrics) = get(self.http, "/metrics").await?;
+            metrics.lines().any(|had| had == line).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a Workload has these numbers.
+    pub(crate) async fn reaches(&self, workload: &str, counts: Counts) {
+        self.watch(workload).await.until(Some(counts)).await;
+    }
+}
+
+async fn serve(site: &Site, grpc: SocketAddr, http: SocketAddr, flags: &str) -> Program {
+    let addresses = site.path("addresses.json");
+    let program = Program::start(&mut headcount(&format!(
+        "serve --grpc-addr {grpc} --http-addr {http} --addresses-file {} {flags}",
+        addresses.display()
+    )));
+    program.says("serving").await;
+    program
+}
