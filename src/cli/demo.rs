@@ -31,12 +31,12 @@ impl Demo {
         let curtain = CancellationToken::new();
         let play = demo::play(&endpoint, &curtain).map_err(anyhow::Error::from)?;
         let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());
-        terminal.remark(format_args!(
+        terminal.print(&format!(
             "Simulated proxies of three workloads come and go; below is each change. From another terminal:\n  \
              {headcount} get workloads -A --server {server}\n  \
              grpcurl -plaintext {grpc} headcount.v1.WorkloadService/WatchWorkloads\n  \
              curl http://{http}/metrics\n\
-             Ctrl-C ends it.\n"
+             Ctrl-C ends it.\n\n"
         ))?;
         Ok(Self { server, curtain, proxies: tokio::spawn(play) })
     }
@@ -46,7 +46,10 @@ impl Demo {
     pub(super) async fn show(demo: Option<&Self>, terminal: &mut Terminal<'_>) -> Infallible {
         if let Some(demo) = demo {
             let watch = ["headcount", "get", "workloads", "-A", "-w", "--server", &demo.server];
-            let watched = Box::pin(super::run(watch.map(Into::into), terminal)).await;
+            // What a watch remarks to a person is none of the server's log.
+            let mut unseen = std::io::sink();
+            let mut terminal = Terminal { out: &mut *terminal.out, err: &mut unseen };
+            let watched = Box::pin(super::run(watch.map(Into::into), &mut terminal)).await;
             if let Err(failure) = watched {
                 warn!(%failure, "the demo is no longer shown");
             }

@@ -16,7 +16,8 @@ async fn a_server_is_live_and_ready_and_has_metrics() {
     assert_eq!(get(server.http, "/nowhere").await.unwrap().0, 404);
 }
 
-/// While it drains nobody new is let in, by either door.
+/// While it drains nobody new is let in, and who asks hears that it is alive but
+/// not ready.
 #[tokio::test]
 async fn a_server_that_drains_is_not_open() {
     let server = Server::start("--drain-timeout 1m").await;
@@ -25,7 +26,8 @@ async fn a_server_that_drains_is_not_open() {
     let _stuck = WorkloadServiceClient::new(narrow).watch_workloads(WatchWorkloadsRequest::default()).await;
     server.program.signal(Signal::TERM);
     server.program.says("draining").await;
-    retry("HTTP is closed", async || get(server.http, "/readyz").await.is_none().then_some(())).await;
+    assert_eq!(get(server.http, "/readyz").await.unwrap().0, 503);
+    assert_eq!(get(server.http, "/livez").await, Some((200, "ok\n".to_owned())));
     retry("gRPC is closed", async || server.endpoint().connect().await.is_err().then_some(())).await;
     server.program.signal(Signal::TERM);
     server.program.end().await.with(0);
