@@ -1,6 +1,12 @@
 //! Puts the rooms together: binds, serves, drains.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -46,6 +52,9 @@ pub struct Addresses {
 impl App {
     /// Binds both listeners and serves. Fails if an address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        if let Some(path) = &config.addresses_file {
+            remove_old_addresses(path)?;
+        }
         let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr).await?;
         let (http_listener, http_addr) = bind("http-addr", config.http_addr).await?;
         let addresses = Addresses { grpc: grpc_addr, http: http_addr };
@@ -142,11 +151,32 @@ async fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, S
 /// Whole or not at all: whoever waits for the file must not read half of it.
 fn write_addresses(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
-        let draft = path.with_extension("tmp");
-        std::fs::write(&draft, serde_json::to_vec(&addresses)?)?;
-        std::fs::rename(&draft, path)?;
-        Ok(())
+        let mut name = path.file_name().context("it names no file")?.to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let draft = path.with_file_name(name);
+        let text = serde_json::to_vec(&addresses)?;
+        let written = File::create_new(&draft).and_then(|mut file| file.write_all(&text));
+        let written = written.and_then(|()| fs::rename(&draft, path));
+        if written.is_err() {
+            // What can't be renamed shall not stay; if that fails too there is nothing left to try.
+            let _removed = fs::remove_file(&draft);
+        }
+        Ok(written?)
     };
-    write()
-        .with_context(|| format!("can't write the addresses to {}: check --addresses-file", path.display()))
+    write().with_context(|| addresses_trouble(path))
+}
+
+/// An earlier server's addresses would mislead whoever waits for ours.
+fn remove_old_addresses(path: &Path) -> anyhow::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(old) if !old.is_file() => {
+            Err(anyhow::anyhow!("it is there and no plain file").context(addresses_trouble(path)))
+        }
+        _ => fs::remove_file(path).with_context(|| addresses_trouble(path)),
+    }
+}
+
+fn addresses_trouble(path: &Path) -> String {
+    format!("can't write the addresses to {}: check --addresses-file", path.display())
 }

@@ -69,15 +69,16 @@ impl Admission {
     /// Lets in the session of a dataplane, and the dataplane if it is `new`.
     pub(super) fn enter(&self, mesh: &MeshName, new: bool) -> Result<(), Full> {
         let mut inside = self.inside.lock();
-        if new && inside.dataplanes >= self.max_dataplanes {
-            return Err(Full::Dataplanes { limit: self.max_dataplanes });
-        }
         if inside.sessions >= self.max_sessions {
             return Err(Full::Sessions { limit: self.max_sessions });
         }
         let of_mesh = inside.sessions_of.get(mesh).copied().unwrap_or_default();
         if of_mesh >= self.max_sessions_per_mesh {
             return Err(Full::MeshSessions { mesh: mesh.clone(), limit: self.max_sessions_per_mesh });
+        }
+        // Last, because here the oldest lost dataplane can make room.
+        if new && inside.dataplanes >= self.max_dataplanes {
+            return Err(Full::Dataplanes { limit: self.max_dataplanes });
         }
         inside.dataplanes += usize::from(new);
         inside.sessions += 1;

@@ -109,7 +109,14 @@ impl Registry {
     pub fn hello(&self, dataplane: Dataplane) -> Result<Welcome, Full> {
         let dataplane = Arc::new(dataplane);
         let now = SystemTime::now();
-        let (entry, cell) = self.shared.register(&dataplane, now)?;
+        let registered = match self.shared.register(&dataplane, now) {
+            // Who is here counts more than the memory of who is gone.
+            Err(Full::Dataplanes { .. }) if self.shared.forget_oldest_lost() => {
+                self.shared.register(&dataplane, now)
+            }
+            registered => registered,
+        };
+        let (entry, cell) = registered?;
         let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
         let warnings = conflict.map(|conflict| self.shared.warn(&dataplane, conflict, now));
         let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };

@@ -38,6 +38,11 @@ impl Retention {
         if due.first().is_some_and(|(deadline, _)| *deadline <= now) { due.pop_first() } else { None }
     }
 
+    /// Takes the one whose time comes first.
+    pub(super) fn pop_first(&self) -> Option<(Instant, DataplaneKey)> {
+        self.due.lock().pop_first()
+    }
+
     /// Returns when something may be due.
     pub(super) async fn wait(&self) {
         let first = self.due.lock().first().map(|(deadline, _)| *deadline);

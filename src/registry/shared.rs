@@ -238,14 +238,27 @@ impl Shared {
     }
 
     fn forget_due(&self, now: Instant) {
-        while let Some((due, key)) = self.retention.pop_due(now) {
-            // It may have come back, and even been lost anew, since it was taken off the list.
-            if let Slot::Occupied(slot) = self.dataplanes.entry(key)
-                && matches!(slot.get().presence, Presence::Lost { deadline, .. } if deadline == due)
-            {
-                self.unregister(slot, SystemTime::now());
-            }
+        while let Some((deadline, key)) = self.retention.pop_due(now) {
+            self.forget(deadline, key);
         }
+    }
+
+    /// Makes room before its time; false if nobody is lost.
+    pub(super) fn forget_oldest_lost(&self) -> bool {
+        let oldest = self.retention.pop_first();
+        oldest.is_some_and(|(deadline, key)| self.forget(deadline, key))
+    }
+
+    /// Unregisters a dataplane that was taken off the list, unless it has come
+    /// back, and even been lost anew, since.
+    fn forget(&self, due: Instant, key: DataplaneKey) -> bool {
+        if let Slot::Occupied(slot) = self.dataplanes.entry(key)
+            && matches!(slot.get().presence, Presence::Lost { deadline, .. } if deadline == due)
+        {
+            self.unregister(slot, SystemTime::now());
+            return true;
+        }
+        false
     }
 
     /// Records that several meshes name one workload, and says it to a person.

@@ -227,6 +227,19 @@ fn the_limit_refuses_newcomers_but_no_takeover() {
 }
 
 #[test]
+fn when_registrations_are_full_the_oldest_lost_makes_room() {
+    let registry = Registry::new(RegistrySettings { max_dataplanes: 2, ..RegistrySettings::default() });
+    for name in ["a", "b"] {
+        drop(join(&registry, name, "web"));
+    }
+    let _c = join(&registry, "c", "web");
+    let (left, _) = registry.dataplanes(|_| true, 9, None);
+    assert_eq!(left.iter().map(|view| view.dataplane.key.name.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    let _b = join(&registry, "b", "web");
+    assert_eq!(registry.hello(dataplane("d", "web")).unwrap_err(), Full::Dataplanes { limit: 2 });
+}
+
+#[test]
 fn lookups_of_strangers_leave_no_entry() {
     let registry = registry();
     assert!(registry.get(&key("nobody")).0.is_none());
@@ -375,13 +388,38 @@ fn a_reader_who_resumes_hears_only_what_it_missed() {
 #[test]
 fn a_large_snapshot_comes_in_parts_and_is_whole_at_the_last() {
     let registry = registry();
-    let _sessions: Vec<_> =
-        (0..2_100).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
+    let sessions: Vec<_> = (0..100).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
     let mut watcher = registry.watch(Filter::default(), None).unwrap();
     let first = watcher.next_now().unwrap();
-    assert_eq!((first.reset, first.upserted.len(), first.synced), (true, 2_048, None));
+    assert_eq!((first.reset, first.upserted.len(), first.synced), (true, 64, None));
     let last = watcher.next_now().unwrap();
-    assert_eq!((last.reset, last.upserted.len(), last.synced), (false, 52, Some(2_100)));
+    assert_eq!((last.reset, last.upserted.len(), last.synced), (false, 36, Some(100)));
+    sessions.into_iter().for_each(Session::goodbye);
+    let first = watcher.next_now().unwrap();
+    assert_eq!((first.removed.len(), first.synced), (64, None));
+    let last = watcher.next_now().unwrap();
+    assert_eq!((last.removed.len(), last.synced), (36, Some(200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_a_reader_does_not_see_keep_no_bookmark_from_it() {
+    let registry = registry();
+    let mut watcher = registry.watch(selecting("kuma.io/mesh=other"), None).unwrap();
+    watcher.next().await;
+    let start = Instant::now();
+    let others = async {
+        for n in 0.. {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            join(&registry, "a", &format!("w-{n}")).goodbye();
+        }
+    };
+    let bookmark = tokio::select! {
+        bookmark = watcher.next() => bookmark,
+        () = others => unreachable!("they go on for ever"),
+        () = registry.run() => unreachable!("it runs for ever"),
+    };
+    assert!((54..=66).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(bookmark.upserted.is_empty() && bookmark.synced.is_some_and(|revision| revision > 100));
 }
 
 #[tokio::test(start_paused = true)]

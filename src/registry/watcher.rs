@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
 use super::{Full, Registry, shared::Shared};
@@ -18,10 +18,12 @@ use crate::{
     model::{Filter, MeshName, Workload, WorkloadKey},
 };
 
-/// Workloads in one step at most, so that a message stays far below the 4 MiB
-/// that gRPC clients take by default: 2,048 Workloads with names of usual
-/// length are 0.5 MB, with the longest names 3 MB.
-const STEP_SIZE: usize = 2_048;
+/// Changes that are conflated at a time.
+const BATCH: usize = 2_048;
+/// Workloads in one step at most. A stream's buffer stays as large as its
+/// largest message: 64 Workloads are 16 KiB with usual names, 64 KiB with the
+/// longest.
+const STEP_SIZE: usize = 64;
 
 /// Where a reader was: everything up to the revision is known to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +60,36 @@ pub struct Watcher {
 enum State {
     /// Before the snapshot.
     Starting,
-    /// In it. What has not been told yet is the one thing a watcher keeps for
-    /// itself: a pointer per Workload, in one allocation that only shrinks.
-    Listing { rest: vec::IntoIter<Arc<Workload>>, revision: u64, reset: bool },
-    /// Behind it. `greet`: say where we are even if nothing has changed.
+    /// There is something to tell, in parts.
+    Telling(Telling),
+    /// All is told up to a revision. `greet`: say so even if nothing changes.
     Following { after: u64, greet: bool },
+}
+
+/// A snapshot, or what a batch of changes comes to. What has not been told yet
+/// is the one thing a watcher keeps for itself: a pointer for each Workload, in
+/// one allocation that only shrinks.
+#[derive(Debug)]
+struct Telling {
+    reset: bool,
+    upserted: vec::IntoIter<Arc<Workload>>,
+    removed: vec::IntoIter<(WorkloadKey, MeshName)>,
+    revision: u64,
+    oldest: Option<Instant>,
+}
+
+impl Telling {
+    fn is_empty(&self) -> bool {
+        self.upserted.len() == 0 && self.removed.len() == 0
+    }
+
+    /// The next part; the last one says that it is the last.
+    fn part(&mut self) -> Step {
+        let removed: Vec<_> = self.removed.by_ref().take(STEP_SIZE).collect();
+        let upserted: Vec<_> = self.upserted.by_ref().take(STEP_SIZE - removed.len()).collect();
+        let synced = self.is_empty().then_some(self.revision);
+        Step { reset: std::mem::take(&mut self.reset), upserted, removed, synced, oldest: self.oldest }
+    }
 }
 
 impl Registry {
@@ -110,12 +137,13 @@ fn jittered(interval: Duration) -> Duration {
 impl Watcher {
     /// The next step; waits for one, at most until a bookmark is due.
     pub async fn next(&mut self) -> Step {
+        let bookmark_at = Instant::now() + self.bookmark_after;
         loop {
             self.news.borrow_and_update();
             if let Some(step) = self.next_now() {
                 return step;
             }
-            if timeout(self.bookmark_after, self.news.changed()).await.is_err() {
+            if timeout_at(bookmark_at, self.news.changed()).await.is_err() {
                 return self.bookmark();
             }
         }
@@ -125,23 +153,16 @@ impl Watcher {
     pub fn next_now(&mut self) -> Option<Step> {
         loop {
             match &mut self.state {
-                State::Starting => self.state = self.list(),
-                State::Listing { rest, revision, reset } => {
-                    let upserted: Vec<_> = rest.by_ref().take(STEP_SIZE).collect();
-                    let (revision, reset) = (*revision, std::mem::take(reset));
-                    let last = rest.len() == 0;
-                    if last {
-                        self.state = State::Following { after: revision, greet: false };
+                State::Starting => self.state = State::Telling(self.snapshot()),
+                State::Telling(telling) => {
+                    let part = telling.part();
+                    if let Some(after) = part.synced {
+                        self.state = State::Following { after, greet: false };
                     }
-                    return Some(Step {
-                        reset,
-                        upserted,
-                        synced: last.then_some(revision),
-                        ..Step::default()
-                    });
+                    return Some(part);
                 }
                 State::Following { after, greet } => {
-                    let Some(changes) = self.registry.shared.log.read_after(*after, STEP_SIZE) else {
+                    let Some(changes) = self.registry.shared.log.read_after(*after, BATCH) else {
                         self.state = State::Starting;
                         continue;
                     };
@@ -149,29 +170,30 @@ impl Watcher {
                         let greet = std::mem::take(greet);
                         return greet.then(|| self.bookmark());
                     };
-                    *after = last.revision;
-                    let step = conflate(&self.filter, &changes);
-                    if !step.upserted.is_empty() || !step.removed.is_empty() {
-                        *greet = false;
-                        return Some(step);
+                    let telling = conflate(&self.filter, &changes, last.revision);
+                    if telling.is_empty() {
+                        *after = last.revision;
+                    } else {
+                        self.state = State::Telling(telling);
                     }
                 }
             }
         }
     }
 
-    fn list(&self) -> State {
+    fn snapshot(&self) -> Telling {
         let snapshot = self.registry.snapshot();
         let wanted = snapshot.workloads.into_values().filter(|workload| self.filter.matches(workload));
-        let rest = wanted.collect::<Vec<_>>().into_iter();
-        State::Listing { rest, revision: snapshot.revision, reset: true }
+        let upserted = wanted.collect::<Vec<_>>().into_iter();
+        let removed = Vec::new().into_iter();
+        Telling { reset: true, upserted, removed, revision: snapshot.revision, oldest: None }
     }
 
     /// Says how far the reader is, so that it can resume there.
     fn bookmark(&self) -> Step {
         let synced = match self.state {
             State::Following { after, .. } => Some(after),
-            State::Starting | State::Listing { .. } => None,
+            State::Starting | State::Telling(_) => None,
         };
         Step { synced, ..Step::default() }
     }
@@ -179,23 +201,23 @@ impl Watcher {
 
 /// Keeps the state before the first and after the last change of each Workload,
 /// and says what the difference is to a reader with this filter.
-fn conflate(filter: &Filter, changes: &[Change]) -> Step {
+fn conflate(filter: &Filter, changes: &[Change], revision: u64) -> Telling {
     let mut spans: BTreeMap<&WorkloadKey, (&Change, &Change)> = BTreeMap::new();
     for change in changes {
         spans.entry(change.key()).and_modify(|(_, last)| *last = change).or_insert((change, change));
     }
-    let mut step = Step { synced: changes.last().map(|change| change.revision), ..Step::default() };
+    let (mut upserted, mut removed, mut oldest) = (Vec::new(), Vec::new(), None::<Instant>);
     for (first, last) in spans.into_values() {
         let matching =
             |state: &Option<Arc<Workload>>| state.clone().filter(|workload| filter.matches(workload));
         match (matching(&first.old), matching(&last.new)) {
-            (_, Some(new)) => step.upserted.push(new),
-            (Some(old), None) => step.removed.push((old.key().clone(), old.identity.mesh.clone())),
+            (_, Some(new)) => upserted.push(new),
+            (Some(old), None) => removed.push((old.key().clone(), old.identity.mesh.clone())),
             (None, None) => continue,
         }
-        step.oldest = Some(step.oldest.map_or(first.at, |at| at.min(first.at)));
+        oldest = Some(oldest.map_or(first.at, |at| at.min(first.at)));
     }
-    step
+    Telling { reset: false, upserted: upserted.into_iter(), removed: removed.into_iter(), revision, oldest }
 }
 
 /// A place among the watchers, given back when dropped.

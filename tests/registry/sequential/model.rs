@@ -105,11 +105,31 @@ impl Model {
         let new = !self.registered.contains_key(&who);
         sessions().count() >= self.setting.max_sessions
             || of_mesh >= self.setting.max_sessions_per_mesh
-            || new && self.registered.len() >= self.setting.max_dataplanes
+            || new && self.is_full() && self.oldest_lost().is_none()
+    }
+
+    fn is_full(&self) -> bool {
+        self.registered.len() >= self.setting.max_dataplanes
+    }
+
+    /// Who is forgotten first, and makes room for a newcomer.
+    fn oldest_lost(&self) -> Option<Who> {
+        let lost = self.registered.iter().filter_map(|(who, known)| match known.presence {
+            Presence::Lost { deadline } => Some((deadline, who.mesh, who.namespace, who.name, *who)),
+            Presence::Connected { .. } => None,
+        });
+        lost.min_by(|a, b| (a.0, a.1, a.2, a.3).cmp(&(b.0, b.1, b.2, b.3))).map(|oldest| oldest.4)
     }
 
     /// Returns whether the dataplane is warned that other meshes use the name.
     pub(super) fn hello(&mut self, who: Who, statement: Statement, session: SessionId) -> bool {
+        if !self.registered.contains_key(&who)
+            && self.is_full()
+            && let Some(oldest) = self.oldest_lost()
+        {
+            self.registered.remove(&oldest);
+            self.step();
+        }
         let presence = Presence::Connected { session, last: None };
         self.registered.insert(who, Registered { statement, presence });
         self.step();
