@@ -38,8 +38,8 @@ impl Default for Config {
 /// What a client may cost.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of one incoming message. The largest honest hello (64 labels and 64
-    /// inbounds with their tags) is below 64 KiB.
+    /// Bytes of one incoming message. A hello with 64 long labels and 64 inbounds
+    /// with a handful of tags each is below 64 KiB.
     pub max_message_bytes: usize,
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,

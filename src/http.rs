@@ -25,8 +25,9 @@ use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
 
-/// For a request's headers to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a request's headers to arrive, also on a connection that is kept: longer
+/// than a quick scraper's interval of 5 s, so that it needs no new connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one connection, of which a scraper needs a few seconds for each scrape.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 /// Scrapers and probes come one by one; this is room for many, and for some that

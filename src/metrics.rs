@@ -238,7 +238,10 @@ impl Gauges {
                 "headcount_workload_mesh_conflicts",
                 "Workload names that dataplanes of more than one mesh carry in one namespace.",
             )?,
-            watchers: IntGauge::new("headcount_watchers", "Watch streams that are open.")?,
+            watchers: IntGauge::new(
+                "headcount_watchers",
+                "Watches of workloads and events, and waits, that are under way.",
+            )?,
         })
     }
 

@@ -34,5 +34,5 @@ pub use endpoint::endpoint;
 pub use monitor::{Monitor, Probes};
 pub use probe::{Check, ProbeSpec};
 pub use run::{AgentConfig, AgentError, run};
-pub use session::{Session, SessionEvent};
+pub use session::{STATEMENT_EVERY, Session, SessionEvent};
 pub use threshold::Thresholds;

@@ -64,7 +64,7 @@ pub enum AgentError {
 }
 
 /// Keeps a session of the dataplane until `shutdown` is cancelled; then says
-/// goodbye and returns, within 2 s. It returns an error only where another
+/// goodbye, if a session is open, and returns, within 2 s. It returns an error only where another
 /// attempt could do no good.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let AgentConfig { server, dataplane, probes } = config;

@@ -31,7 +31,7 @@ const ACK_WITHIN: Duration = Duration::from_secs(5);
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// A full statement is sent at least this often, which heals a report that the
 /// server lost. The contract asks for it.
-const STATEMENT_EVERY: Duration = Duration::from_secs(30);
+pub const STATEMENT_EVERY: Duration = Duration::from_secs(30);
 /// Room for a report and the goodbye after it. Never more: the next report
 /// waits for the ack of the one before.
 const OUTBOUND: usize = 2;

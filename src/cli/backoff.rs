@@ -10,6 +10,8 @@ use tonic_types::StatusExt as _;
 const FIRST: Duration = Duration::from_millis(100);
 /// Many watchers may be waiting for one server.
 const LONGEST: Duration = Duration::from_secs(5);
+/// A server that asks for more is mistaken, or none of ours.
+const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
 /// Delays that double, each lengthened at random by up to itself, so that
 /// clients of a server that went away do not come back in step.
@@ -32,7 +34,7 @@ impl Backoff {
     /// The delay before the next attempt; at least what the server asked for.
     pub(super) fn after(&mut self, status: &Status) -> Duration {
         let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-        self.0.next().unwrap_or(LONGEST).max(asked.unwrap_or_default())
+        self.0.next().unwrap_or(LONGEST).max(asked.unwrap_or_default().min(LONGEST_ASKED))
     }
 }
 

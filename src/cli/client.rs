@@ -8,7 +8,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Failure, Parsed, Problems, server_url::ServerUrl, terminal::visible};
+use super::{Failure, Parsed, Problems, period::NonZeroPeriod, server_url::ServerUrl, terminal::visible};
 use crate::proto::{
     dataplane_service_client::DataplaneServiceClient, event_service_client::EventServiceClient,
     workload_service_client::WorkloadServiceClient,
@@ -33,7 +33,7 @@ pub(super) struct ClientArgs {
     server: Parsed<ServerUrl>,
     /// How long one request may take; a watch is not limited
     #[arg(long, value_name = "DURATION", default_value = "10s")]
-    request_timeout: Parsed<humantime::Duration>,
+    request_timeout: Parsed<NonZeroPeriod>,
 }
 
 impl ClientArgs {

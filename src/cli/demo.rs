@@ -1,6 +1,12 @@
 //! What `headcount serve --demo` adds: proxies, and a view of them.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    sync::mpsc::{self, SyncSender, TrySendError},
+    thread,
+    time::Duration,
+};
 
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +17,9 @@ use crate::{agent::endpoint, app::Addresses, simulate::demo};
 
 /// How long the proxies may take to say goodbye.
 const CURTAIN: Duration = Duration::from_secs(2);
+
+/// Rows that wait for a paused terminal.
+const ROWS: usize = 256;
 
 /// A demo that runs.
 pub(super) struct Demo {
@@ -42,13 +51,13 @@ impl Demo {
     }
 
     /// Shows what a watcher sees, for as long as somebody looks. Never returns:
-    /// the server goes on without an audience.
-    pub(super) async fn show(demo: Option<&Self>, terminal: &mut Terminal<'_>) -> Infallible {
+    /// the server goes on when nobody does.
+    pub(super) async fn show(demo: Option<&Self>) -> Infallible {
         if let Some(demo) = demo {
             let watch = ["headcount", "get", "workloads", "-A", "-w", "--server", &demo.server];
             // What a watch remarks to a person is none of the server's log.
-            let mut unseen = std::io::sink();
-            let mut terminal = Terminal { out: &mut *terminal.out, err: &mut unseen };
+            let (mut shown, mut unseen) = (Unhurried::start(), io::sink());
+            let mut terminal = Terminal { out: &mut shown, err: &mut unseen };
             let watched = Box::pin(super::run(watch.map(Into::into), &mut terminal)).await;
             if let Err(failure) = watched {
                 warn!(%failure, "the demo is no longer shown");
@@ -63,5 +72,34 @@ impl Demo {
         if timeout(CURTAIN, self.proxies).await.is_err() {
             warn!("the demo's proxies did not leave in time");
         }
+    }
+}
+
+/// Standard output, written by a thread of its own: whoever pauses the terminal
+/// must not pause the server. What does not fit meanwhile is left out.
+struct Unhurried(SyncSender<Vec<u8>>);
+
+impl Unhurried {
+    fn start() -> Self {
+        let (rows, queue) = mpsc::sync_channel::<Vec<u8>>(ROWS);
+        thread::spawn(move || {
+            let mut out = io::stdout();
+            // Ends when nobody reads any more, which closes the queue.
+            let _closed = queue.iter().try_for_each(|rows| out.write_all(&rows).and_then(|()| out.flush()));
+        });
+        Self(rows)
+    }
+}
+
+impl Write for Unhurried {
+    fn write(&mut self, rows: &[u8]) -> io::Result<usize> {
+        match self.0.try_send(rows.to_vec()) {
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(rows.len()),
+            Err(TrySendError::Disconnected(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

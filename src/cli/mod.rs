@@ -80,7 +80,7 @@ Exit codes:
   1    the answer is no: a wait timed out, or what was named is not there
   2    the server could not be reached, or it failed
   64   the command line or the configuration is wrong
-  130  ended by Ctrl-C"
+  130  ended by Ctrl-C; serve and agent end in good order, with 0"
 )]
 pub struct Cli {
     /// A YAML file with values for flags

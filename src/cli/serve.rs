@@ -17,6 +17,7 @@ use super::{
     period::{NonZeroPeriod, Period},
 };
 use crate::{
+    agent::STATEMENT_EVERY,
     app::App,
     config::{Config, Limits},
     model::{DataplaneLimits, Health},
@@ -59,8 +60,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     addresses_file: Option<PathBuf>,
     /// Add simulated proxies of three workloads
-    #[arg(long)]
-    demo: bool,
+    #[arg(long, action = clap::ArgAction::SetTrue)]
+    demo: Parsed<bool>,
     /// How long a dataplane that was lost without a goodbye stays registered; 0s forgets it at once
     #[arg(long, value_name = "DURATION", default_value = "15m")]
     retention: Parsed<Period>,
@@ -130,8 +131,7 @@ impl ServeArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let demo = self.demo;
-        let (config, logs) = self.check(problems)?;
+        let (config, logs, demo) = self.check(problems)?;
         logs.start();
         let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
@@ -139,7 +139,7 @@ impl ServeArgs {
         tokio::select! {
             () = signals.next() => {}
             error = app.failed() => return Err(error.into()),
-            never = Demo::show(demo.as_ref(), terminal) => match never {},
+            never = Demo::show(demo.as_ref()) => match never {},
         }
         let end = async {
             if let Some(demo) = demo {
@@ -154,9 +154,10 @@ impl ServeArgs {
         Ok(Outcome::Success)
     }
 
-    fn check(self, mut problems: Problems) -> Result<(Config, Logs), Failure> {
+    fn check(self, mut problems: Problems) -> Result<(Config, Logs, bool), Failure> {
         let (of, logs) = (&mut problems, self.log);
         let logs = logs.check(of);
+        let demo = of.take("demo", self.demo).unwrap_or_default();
         let defaults = Config::default();
         // A value that is wrong is noted and stood in for, so that all are read
         // before the report.
@@ -194,6 +195,12 @@ impl ServeArgs {
         if inbounds > Health::MAX_INBOUNDS {
             of.note("max-inbounds", &format!("\"{inbounds}\": must be {} or less", Health::MAX_INBOUNDS));
         }
+        if config.limits.idle_timeout <= STATEMENT_EVERY {
+            of.note(
+                "idle-timeout",
+                &format!("must be more than the {STATEMENT_EVERY:?} between agents' statements"),
+            );
+        }
         if config.limits.max_connections > MOST_CONNECTIONS {
             of.note("max-connections", &format!("must be {MOST_CONNECTIONS} or less"));
         }
@@ -201,7 +208,7 @@ impl ServeArgs {
             return Err(problems.into());
         };
         problems.finish()?;
-        Ok((config, logs))
+        Ok((config, logs, demo))
     }
 }
 
@@ -227,7 +234,7 @@ mod tests {
 
     fn check(args: &[&str]) -> Result<Config, Failure> {
         let args = std::iter::once(&"headcount").chain(args);
-        Command::parse_from(args).serve.check(Problems::default()).map(|(config, _)| config)
+        Command::parse_from(args).serve.check(Problems::default()).map(|(config, _, _)| config)
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     backoff::Backoff,
     client::{Client, ClientArgs, Target, is_passing},
     output::counts,
+    period::Period,
     terminal::visible,
 };
 use crate::{
@@ -62,7 +63,7 @@ struct WaitWorkloadArgs {
     connected: Option<Parsed<NonZeroU32>>,
     /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "60s")]
-    timeout: Parsed<humantime::Duration>,
+    timeout: Parsed<Period>,
     /// The workload's namespace
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,

@@ -37,8 +37,8 @@ use crate::{
 
 /// All that is served, and what a health check of the whole server asks for.
 const SERVICES: [&str; 4] = ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE];
-/// Bytes in flight to one stream, and to all streams of a connection: what a
-/// reader that never reads can make the server hold.
+/// Bytes that a client may send ahead on one stream, and on all streams of a
+/// connection: what it can make the server hold without being read.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a request's headers; ours have some hundred.

@@ -71,14 +71,16 @@ async fn max_dataplanes() {
     let server = Server::with(|config| config.registry.max_dataplanes = 2).await;
     let a = server.proxy(dataplane("a", "web")).await;
     let _b = server.proxy(dataplane("b", "web")).await;
-    drop(a);
-    server.until_counts("web", (1, 0, 2)).await;
     let full = refused(&server, "default", "c").await;
     assert_full(&full, "2 dataplanes are registered, the most this server keeps (max-dataplanes)");
-    // One that is registered comes back, and makes room when it leaves for good.
-    let a = server.proxy(dataplane("a", "web")).await;
-    a.goodbye().await;
-    let _c = server.proxy(dataplane("c", "web")).await;
+    // One that is lost makes room for one that is there.
+    drop(a);
+    server.until_counts("web", (1, 0, 2)).await;
+    let c = server.proxy(dataplane("c", "web")).await;
+    assert_eq!(server.counts("web").await, (2, 0, 2));
+    refused(&server, "default", "a").await;
+    c.goodbye().await;
+    let _a = server.proxy(dataplane("a", "web")).await;
     assert_eq!(server.counts("web").await, (2, 0, 2));
 }
 

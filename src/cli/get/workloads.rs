@@ -101,6 +101,10 @@ impl WorkloadsArgs {
         }
         let scope = self.namespace.check(&name, &mut problems);
         let selection = self.selection.check(&mut problems);
+        if !name.is_empty() && !selection.selector.is_empty() {
+            let problem = format!("{name:?} is one workload already: leave out the name or the selector");
+            problems.note("selector", &problem);
+        }
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
         let target = self.client.check(&mut problems);
