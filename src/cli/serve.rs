@@ -246,14 +246,15 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let args =
-            ["--grpc-addr", "nowhere", "--max-sessions", "0", "--retention", "soon", "--max-inbounds", "65"];
-        let report = check(&args).unwrap_err().to_string();
+            "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s";
+        let report = check(&args.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
         for part in [
-            "4 problems",
+            "5 problems",
             "--grpc-addr: \"nowhere\"",
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
             "--max-inbounds: \"65\"",
+            "--idle-timeout: must be more than the 30s",
         ] {
             assert!(report.contains(part), "{part} is not in:\n{report}");
         }

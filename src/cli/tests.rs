@@ -268,6 +268,18 @@ async fn a_wait_for_nothing_is_refused() {
 }
 
 #[tokio::test]
+async fn a_wait_that_no_clock_can_measure_is_refused() {
+    let report = run("wait workload web --healthy 1 --timeout 400000000000years").await.failure();
+    assert!(report.contains("must be a year or less"), "{report}");
+}
+
+#[tokio::test]
+async fn a_name_and_a_selector_exclude_each_other() {
+    let report = run("get workload web -l kuma.io/mesh=other").await.failure();
+    assert!(report.contains("leave out the name or the selector"), "{report}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_explained() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let ended = run(&format!("get workloads --server {nobody}")).await;

@@ -23,7 +23,7 @@ use crate::{
             workload_service_server::WorkloadService,
         },
     },
-    registry::{Registry, Step, Watcher},
+    registry::{Position, Registry, Step, Watcher},
     wire,
 };
 
@@ -196,7 +196,7 @@ impl Workloads {
             name: Some(wait.key.name.clone()),
             ..Filter::default()
         };
-        let mut watcher = self.registry.watch(filter, None)?;
+        let mut watcher = self.registry.watch(filter, Some(Position(self.registry.head())))?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
             let counts = workload.as_ref().map(|workload| workload.counts).unwrap_or_default();

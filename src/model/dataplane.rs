@@ -7,6 +7,10 @@ use super::{
     ZoneName,
 };
 
+/// Tags of all inbounds together: eight for each of 64, which is twice what
+/// Kuma's own have. Each costs some hundred bytes for as long as the dataplane
+/// is registered.
+const MAX_TAGS: usize = 512;
 /// Longest host name.
 const MAX_ADDRESS: usize = 253;
 /// As for a port's name in Kubernetes' services.
@@ -181,6 +185,11 @@ fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Box<
         }
         inbounds.push(inbound);
     }
+    let tags: usize = inbounds.iter().map(|inbound| inbound.tags.iter().count()).sum();
+    if tags > MAX_TAGS {
+        let problem = format!("{tags} tags in all: at most {MAX_TAGS} are allowed, leave some out");
+        return Err(Invalid::new("inbounds", problem));
+    }
     Ok(inbounds.into())
 }
 
@@ -310,6 +319,19 @@ mod tests {
         let ports: Vec<u32> = (1..=65).collect();
         assert!(refusal(&with(&ports)).starts_with("inbounds: 65 inbounds: at most 64"));
         assert_eq!(parse(&with(&ports[..64])).unwrap().inbound_index(64), Some(63));
+    }
+
+    #[test]
+    fn tags_of_all_inbounds_are_bounded_together() {
+        let tagged = |each: usize| {
+            let tags: BTreeMap<_, _> = (0..each).map(|tag| (format!("t{tag}"), String::new())).collect();
+            let inbounds =
+                (1..=64).map(|port| InboundSpec { port, tags: tags.clone(), ..InboundSpec::default() });
+            inbounds.collect::<Vec<_>>()
+        };
+        assert!(parse(&DataplaneSpec { inbounds: tagged(8), ..spec() }).is_ok());
+        let error = refusal(&DataplaneSpec { inbounds: tagged(9), ..spec() });
+        assert_eq!(error, "inbounds: 576 tags in all: at most 512 are allowed, leave some out");
     }
 
     #[test]

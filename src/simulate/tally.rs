@@ -28,10 +28,8 @@ pub(super) struct Sums {
 pub(super) async fn follow(channel: Channel, filter: WorkloadFilter, sums: watch::Sender<Sums>) {
     let mut known = Known::default();
     loop {
-        let Err(status) = known.follow(&channel, &filter, &sums).await else {
-            continue;
-        };
-        tracing::debug!(%status, "the watch ended");
+        let ended = known.follow(&channel, &filter, &sums).await;
+        tracing::debug!(?ended, "the watch ended");
         sleep(RETRY_AFTER).await;
     }
 }
