@@ -32,7 +32,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
 /// Scrapers and probes come one by one; this is room for many, and for some that
 /// only take up room.
-const MAX_CONNECTIONS: usize = 1_024;
+const MAX_CONNECTIONS: usize = 256;
 
 /// Whether the server takes work; readiness follows it.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
 //! desks       grpc (dataplane, workload, event)     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire  proto   config  metrics  telemetry  signals
+//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```
@@ -20,6 +20,7 @@ pub mod app;
 pub mod changelog;
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod events;
 pub mod grpc;
 pub mod http;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
@@ -20,6 +20,7 @@ use crate::{
     agent::STATEMENT_EVERY,
     app::App,
     config::{Config, Limits},
+    descriptors::room_for_connections,
     model::{DataplaneLimits, Health},
     registry::RegistrySettings,
     signals::EndSignals,
@@ -131,8 +132,13 @@ impl ServeArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let (config, logs, demo) = self.check(problems)?;
+        let (mut config, logs, demo) = self.check(problems)?;
         logs.start();
+        let room = room_for_connections();
+        if config.limits.max_connections > room {
+            info!(max_connections = room, "lowered: the process may open no more files (ulimit -n)");
+            config.limits.max_connections = room;
+        }
         let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };

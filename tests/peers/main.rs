@@ -25,6 +25,7 @@ mod cli_help;
 mod cli_output;
 mod configuration;
 mod demo;
+mod descriptors;
 mod document;
 mod drain;
 mod follow;
