@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::metrics::Metrics;
+use crate::{accept::accept, metrics::Metrics};
 
 /// For a request's headers to arrive, also on a connection that is kept: longer
 /// than a quick scraper's interval of 5 s, so that it needs no new connection.
@@ -80,17 +80,9 @@ async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     loop {
-        let accepted = tokio::select! {
+        let (io, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (io, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "can't accept an HTTP connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
+            accepted = accept(&listener) => accepted,
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             warn!(%peer, "refused an HTTP connection: {MAX_CONNECTIONS} are open");

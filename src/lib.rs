@@ -8,13 +8,14 @@
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
 //! desks       grpc (dataplane, workload, event)     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors
+//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors  accept
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```
 //!
 //! `ARCHITECTURE.md` walks through the rooms.
 
+mod accept;
 pub mod agent;
 pub mod app;
 pub mod changelog;

@@ -1,6 +1,6 @@
 //! Keeps one dataplane in session for as long as it lives.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -122,7 +122,10 @@ async fn attempt(
     let channel = tokio::select! {
         connected = connect => match connected {
             Ok(channel) => channel,
-            Err(error) => return SessionEnd::Lost(Status::unavailable(causes(&error))),
+            // tonic's own text is only "transport error"; this has the causes too.
+            Err(error) => {
+                return SessionEnd::Lost(Status::unavailable(format!("{:#}", anyhow::Error::from(error))));
+            }
         },
         () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
     };
@@ -173,17 +176,6 @@ fn log_farewell(end: &SessionEnd) {
         // The server keeps the registration for its retention period.
         warn!(?end, "left without a goodbye");
     }
-}
-
-/// An error and what it came from: tonic's own text is only "transport error".
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -14,21 +14,18 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
-use crate::config::Limits;
+use crate::{accept::accept, config::Limits};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Connections that have shown the preface and wait for the server to take
 /// them, which it does at once.
 const READY: usize = 64;
-/// Before the next try after the system had no descriptor or memory left for a
-/// connection: it frees some as others end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that speak HTTP/2. Ends when the task that accepts them does.
 pub(super) fn incoming(
@@ -37,28 +34,20 @@ pub(super) fn incoming(
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(accept(listener, places, limits.hello_timeout, ready));
+    tokio::spawn(let_in(listener, places, limits.hello_timeout, ready));
     stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
 }
 
-async fn accept(
+async fn let_in(
     listener: TcpListener,
     places: Arc<Semaphore>,
     deadline: Duration,
     ready: mpsc::Sender<Connection>,
 ) {
     loop {
-        let accepted = tokio::select! {
+        let (io, peer) = tokio::select! {
             () = ready.closed() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (io, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(%error, "can't accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
+            accepted = accept(&listener) => accepted,
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             warn!(%peer, "refused a connection: max-connections is reached");

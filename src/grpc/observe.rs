@@ -20,7 +20,8 @@ use crate::metrics::CallMetrics;
 /// Adds the observer to a server.
 #[derive(Debug, Clone)]
 pub(super) struct Observe {
-    methods: Arc<HashMap<String, Method>>,
+    methods: Arc<HashMap<String, Arc<Method>>>,
+    unknown: Arc<Method>,
     metrics: CallMetrics,
 }
 
@@ -60,12 +61,13 @@ impl Observe {
                             (true, true) => "bidi_stream",
                         };
                         let (service, name) = (service_name.clone(), method.name().to_owned());
-                        methods.insert(format!("/{service}/{name}"), Method { kind, service, name });
+                        methods
+                            .insert(format!("/{service}/{name}"), Arc::new(Method { kind, service, name }));
                     }
                 }
             }
         }
-        Ok(Self { methods: Arc::new(methods), metrics })
+        Ok(Self { methods: Arc::new(methods), unknown: Arc::new(Method::unknown()), metrics })
     }
 }
 
@@ -112,7 +114,7 @@ where
 /// A call under way. Counted when dropped.
 #[derive(Debug)]
 struct Call {
-    method: Method,
+    method: Arc<Method>,
     metrics: CallMetrics,
     start: Instant,
     code: Option<Code>,
@@ -120,7 +122,7 @@ struct Call {
 
 impl Call {
     fn begin(observe: &Observe, path: &str) -> Self {
-        let method = observe.methods.get(path).cloned().unwrap_or_else(Method::unknown);
+        let method = Arc::clone(observe.methods.get(path).unwrap_or(&observe.unknown));
         observe.metrics.started(method.labels());
         Self { method, metrics: observe.metrics.clone(), start: Instant::now(), code: None }
     }

@@ -86,9 +86,11 @@ impl Members {
     /// The mesh that keeps `mesh` from being counted in the Workload, or how
     /// many compete while none holds it.
     pub(super) fn conflict(&self, mesh: &MeshName) -> Option<Conflict> {
-        let conflicts =
-            self.place.workload.is_some() && self.groups.len() > 1 && self.holder.as_ref() != Some(mesh);
-        conflicts.then(|| Conflict { holder: self.holder.clone(), meshes: self.groups.len() })
+        if self.groups.len() < 2 || self.holder.as_ref() == Some(mesh) {
+            return None;
+        }
+        let key = self.place.workload_key()?;
+        Some(Conflict { key, holder: self.holder.clone(), meshes: self.groups.len() })
     }
 
     /// Counts a change of one mesh's dataplanes. Returns what readers have to
@@ -165,6 +167,7 @@ impl Members {
 /// Why a dataplane is counted in no Workload although it names one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conflict {
+    pub(super) key: WorkloadKey,
     pub(super) holder: Option<MeshName>,
     pub(super) meshes: usize,
 }

@@ -118,7 +118,7 @@ impl Registry {
         };
         let (entry, cell) = registered?;
         let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
-        let warnings = conflict.map(|conflict| self.shared.warn(&dataplane, conflict, now));
+        let warnings = conflict.map(|conflict| self.shared.warn(&dataplane.key.mesh, conflict, now));
         let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };
         Ok(Welcome { session, warnings: warnings.into_iter().collect() })
     }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::{
     Full, RegistrySettings, Session, SessionId,
     admission::Admission,
-    entries::{Entries, Entry, SHARDS},
+    entries::{Entries, Entry, Locked, SHARDS},
     members::{Conflict, Delta, Place},
     retention::Retention,
     session::{Departure, SessionCell},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     changelog::ChangeLog,
     events::{EventLog, Reason},
-    model::{Dataplane, DataplaneKey, WorkloadKey},
+    model::{Dataplane, DataplaneKey, MeshName, WorkloadKey},
 };
 
 #[derive(Debug)]
@@ -61,6 +61,10 @@ pub(super) enum Presence {
         deadline: Instant,
     },
 }
+
+/// What a dataplane that comes adds: a registration and a session, and no
+/// health until it reports.
+const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
 
 impl Shared {
     pub(super) fn new(settings: RegistrySettings) -> Self {
@@ -127,13 +131,17 @@ impl Shared {
             let Some(mut locked) = self.entries.lock(&entry) else {
                 continue;
             };
-            let delta = Delta { connected: 1, healthy: 0, total: 1 };
-            let draft = locked.members().apply(dataplane, delta, now);
-            let [published] = self.log.publish([draft]);
-            locked.members().published(published);
+            self.count(&mut locked, dataplane, JOIN, now);
             drop(locked);
             return entry;
         }
+    }
+
+    /// Counts a change in a locked entry and publishes it, if it is visible.
+    fn count(&self, locked: &mut Locked<'_>, dataplane: &Dataplane, delta: Delta, now: SystemTime) {
+        let draft = locked.members().apply(dataplane, delta, now);
+        let [published] = self.log.publish([draft]);
+        locked.members().published(published);
     }
 
     /// Counts a dataplane that comes back, or whose newer session takes over;
@@ -154,10 +162,9 @@ impl Shared {
             };
             let (connected, healthy) = before.presence.end();
             let leave = Delta { connected: -connected, healthy: -healthy, total: -1 };
-            let join = Delta { connected: 1, healthy: 0, total: 1 };
             let drafts = [
                 left.members().apply(&before.dataplane, leave, now),
-                joined.members().apply(dataplane, join, now),
+                joined.members().apply(dataplane, JOIN, now),
             ];
             let [of_left, of_joined] = self.log.publish(drafts);
             left.members().published(of_left);
@@ -180,10 +187,9 @@ impl Shared {
         let Some(mut locked) = self.entries.lock(entry) else {
             return;
         };
-        let Some(delta) = delta() else { return };
-        let draft = locked.members().apply(dataplane, delta, now);
-        let [published] = self.log.publish([draft]);
-        locked.members().published(published);
+        if let Some(delta) = delta() {
+            self.count(&mut locked, dataplane, delta, now);
+        }
     }
 
     /// A session's dataplane has come to count as healthy, or ceased to.
@@ -262,21 +268,17 @@ impl Shared {
     }
 
     /// Records that several meshes name one workload, and says it to a person.
-    pub(super) fn warn(&self, dataplane: &Dataplane, conflict: Conflict, now: SystemTime) -> String {
-        let Some(WorkloadKey { namespace, name }) = dataplane.workload_key() else {
-            return String::new();
-        };
-        let Conflict { holder, meshes } = conflict;
+    pub(super) fn warn(&self, mesh: &MeshName, conflict: Conflict, now: SystemTime) -> String {
+        let Conflict { key, holder, meshes } = conflict;
+        let WorkloadKey { namespace, name } = &key;
         let message = format!(
             "Skipping Workload generation: namespace {namespace} has dataplanes in multiple meshes ({meshes} meshes) \
              for workload {name}. This configuration is not supported."
         );
-        let key = WorkloadKey { namespace, name };
         let because = match &holder {
             Some(holder) => format!("mesh {holder} holds the name"),
             None => "no mesh holds the name while several use it".to_owned(),
         };
-        let mesh = &dataplane.key.mesh;
         let warning =
             format!("{message} Dataplanes of mesh {mesh} are not counted: {because}. Use one mesh per name.");
         self.events.record(Reason::MultipleMeshesDetected, &key, holder, message, now);
