@@ -1,0 +1,378 @@
+//! The simulated network: a server, and hosts that each have a link to it.
+//!
+//! ```text
+//!   host ══ link: up ──► / down ◄── ══ server       a way is whole, held or lossy
+//!             └ connections, of two pipes each      a pipe is bytes that arrive later
+//! ```
+//!
+//! Time is tokio's, which is paused: it moves to the next thing that is due as
+//! soon as nobody has anything to do. So a quiet minute costs nothing, however
+//! many hosts there are. (Turmoil gives each host a runtime of its own and steps
+//! them all through each tick: there, 61 hosts cost seconds per quiet minute, or
+//! a tick so coarse that what happens within it happens at once.)
+//!
+//! All chance comes from the seed, by connection: it does not matter which of
+//! two hosts is polled first.
+
+mod pipe;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use futures_util::{Stream, stream};
+use tokio::{
+    io::ReadBuf,
+    sync::{Notify, mpsc},
+    time::sleep,
+};
+
+use self::pipe::{End, Found, Latency, Pipe, reset, wake};
+pub use self::{pipe::Way, socket::Socket};
+
+/// A host, by its number.
+pub type Host = usize;
+
+/// A connection, by its number.
+type Connection = u64;
+
+/// The two ends of a connection; a pipe is named by the end it leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Host,
+    Server,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Host => Self::Server,
+            Self::Server => Self::Host,
+        }
+    }
+}
+
+/// How a machine goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies; its kernel resets the connections.
+    Killed,
+    /// The power fails: nobody is told.
+    Silent,
+}
+
+/// A handle on the network; clones share it.
+#[derive(Debug, Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// A way has become whole, or the server has come up.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    seed: u64,
+    links: Vec<Link>,
+    door: Door,
+    /// Lives of the server so far.
+    lives: u64,
+    connections: BTreeMap<Connection, Pair>,
+    made: Connection,
+}
+
+#[derive(Debug)]
+struct Link {
+    up: Way,
+    down: Way,
+    latency: Duration,
+    connections: u64,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+enum Door {
+    /// Nobody answers.
+    Off,
+    /// The machine is up and nothing listens on it.
+    Refusing,
+    Open(mpsc::UnboundedSender<(Socket, SocketAddr)>),
+}
+
+/// A connection's two pipes and ends.
+#[derive(Debug)]
+struct Pair {
+    host: Host,
+    to_host: Pipe,
+    to_server: Pipe,
+    /// Ends that are still there; one that crashed or was closed is not.
+    host_lives: bool,
+    server_lives: bool,
+    /// Ends whose socket has not been dropped.
+    sockets: u8,
+}
+
+impl Pair {
+    fn pipe_to(&mut self, side: Side) -> &mut Pipe {
+        match side {
+            Side::Host => &mut self.to_host,
+            Side::Server => &mut self.to_server,
+        }
+    }
+
+    fn lives(&mut self, side: Side) -> &mut bool {
+        match side {
+            Side::Host => &mut self.host_lives,
+            Side::Server => &mut self.server_lives,
+        }
+    }
+
+    /// An end goes down with its machine. Its tasks find the connection reset.
+    fn crash(&mut self, side: Side, crash: Crash, way_out: Way) {
+        if !std::mem::take(self.lives(side)) {
+            return;
+        }
+        if crash == Crash::Killed {
+            self.pipe_to(side.other()).close(way_out, End::Reset);
+        }
+        wake(&mut self.pipe_to(side).reader);
+        wake(&mut self.pipe_to(side.other()).writer);
+    }
+}
+
+impl Link {
+    fn way_to(&mut self, side: Side) -> &mut Way {
+        match side {
+            Side::Host => &mut self.down,
+            Side::Server => &mut self.up,
+        }
+    }
+}
+
+impl Network {
+    /// As many hosts with whole links, and a server that is off.
+    pub fn new(seed: u64, hosts: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let links = (0..hosts)
+            .map(|_| Link {
+                up: Way::Whole,
+                down: Way::Whole,
+                latency: Duration::from_micros(random.u64(300..8_000)),
+                connections: 0,
+            })
+            .collect();
+        let state = State { seed, links, door: Door::Off, lives: 0, connections: BTreeMap::new(), made: 0 };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("nobody panics with it")
+    }
+
+    /// The server comes up; returns what arrives at it. While the stream lives,
+    /// it listens.
+    pub fn listen(&self) -> impl Stream<Item = (Socket, SocketAddr)> + Send + use<> {
+        let (open, arrivals) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        state.door = Door::Open(open);
+        state.lives += 1;
+        drop(state);
+        self.shared.changed.notify_waiters();
+        stream::unfold(arrivals, |mut arrivals| async { Some((arrivals.recv().await?, arrivals)) })
+    }
+
+    /// Lives of the server so far.
+    pub fn lives(&self) -> u64 {
+        self.state().lives
+    }
+
+    /// Changes what happens to bytes that go to one side of a host's link.
+    pub fn set_way(&self, host: Host, to: Side, way: Way) {
+        let state = &mut *self.state();
+        *state.links[host].way_to(to) = way;
+        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
+            let pipe = pair.pipe_to(to);
+            match way {
+                Way::Whole => wake(&mut pipe.reader),
+                Way::Held => {}
+                Way::Lossy => pipe.lose(),
+            }
+        }
+        self.shared.changed.notify_waiters();
+    }
+
+    /// All ways of a host are whole again.
+    pub fn heal(&self, host: Host) {
+        self.set_way(host, Side::Host, Way::Whole);
+        self.set_way(host, Side::Server, Way::Whole);
+    }
+
+    /// Something on the way resets a host's connections, for both sides.
+    pub fn reset(&self, host: Host) {
+        for pair in self.state().connections.values_mut().filter(|pair| pair.host == host) {
+            pair.to_host.reset();
+            pair.to_server.reset();
+        }
+    }
+
+    /// A host goes down. What it sent before still arrives.
+    pub fn crash(&self, host: Host, crash: Crash) {
+        let state = &mut *self.state();
+        let up = state.links[host].up;
+        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
+            pair.crash(Side::Host, crash, up);
+        }
+    }
+
+    /// The server goes down.
+    pub fn crash_server(&self, crash: Crash) {
+        let state = &mut *self.state();
+        state.door = match crash {
+            Crash::Killed => Door::Refusing,
+            Crash::Silent => Door::Off,
+        };
+        for pair in state.connections.values_mut() {
+            pair.crash(Side::Server, crash, state.links[pair.host].down);
+        }
+    }
+
+    /// Opens a connection from a host to the server; returns it and which life
+    /// of the server it leads to. Waits for as long as nobody answers.
+    pub async fn connect(&self, host: Host) -> io::Result<(Socket, u64)> {
+        let mut travel = self.latency(host);
+        let opened = loop {
+            self.passable(host, Side::Server).await;
+            sleep(travel.next()).await;
+            let come_up = self.shared.changed.notified();
+            match self.knock(host, &travel) {
+                Some(answer) => break answer,
+                None => come_up.await,
+            }
+        };
+        self.passable(host, Side::Host).await;
+        sleep(travel.next()).await;
+        opened
+    }
+
+    /// At the server's door; none if nobody is there.
+    fn knock(&self, host: Host, travel: &Latency) -> Option<io::Result<(Socket, u64)>> {
+        let state = &mut *self.state();
+        let refused = Some(Err(io::ErrorKind::ConnectionRefused.into()));
+        let open = match &state.door {
+            Door::Off => return None,
+            Door::Refusing => return refused,
+            Door::Open(open) if open.is_closed() => return refused,
+            Door::Open(open) => open,
+        };
+        let connection = state.made;
+        state.made += 1;
+        let mut random = travel.random.clone();
+        let mut pipe = || Pipe::new(Latency { base: travel.base, random: random.fork() });
+        let pair = Pair {
+            host,
+            to_host: pipe(),
+            to_server: pipe(),
+            host_lives: true,
+            server_lives: true,
+            sockets: 2,
+        };
+        state.connections.insert(connection, pair);
+        let socket = |side| Socket::new(self.clone(), connection, side);
+        let port = u16::try_from(connection % 60_000).unwrap_or_default();
+        let octet = u8::try_from(host % 256).unwrap_or_default();
+        let peer = SocketAddr::from(([10, 0, 0, octet], port));
+        open.send((socket(Side::Server), peer)).ok().expect("it was open");
+        Some(Ok((socket(Side::Host), state.lives)))
+    }
+
+    /// A latency for a new connection of this host, whose chance depends on
+    /// nothing but the seed, the host and how many it had before.
+    fn latency(&self, host: Host) -> Latency {
+        let state = &mut *self.state();
+        let link = &mut state.links[host];
+        link.connections += 1;
+        let seed = state.seed ^ ((host as u64) << 48) ^ (link.connections << 24);
+        Latency { base: link.latency, random: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// Returns when packets pass this way.
+    async fn passable(&self, host: Host, to: Side) {
+        loop {
+            let changed = self.shared.changed.notified();
+            if *self.state().links[host].way_to(to) == Way::Whole {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn read(&self, connection: Connection, side: Side, waker: &Waker, buf: &mut ReadBuf<'_>) -> Found {
+        let state = &mut *self.state();
+        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
+        if !*pair.lives(side) {
+            return Found::End(End::Reset);
+        }
+        let way = *state.links[pair.host].way_to(side);
+        let pipe = pair.pipe_to(side);
+        let found = pipe.read(way, buf);
+        if matches!(found, Found::Nothing | Found::Later(_)) {
+            pipe.reader = Some(waker.clone());
+        }
+        found
+    }
+
+    fn write(
+        &self,
+        connection: Connection,
+        side: Side,
+        waker: &Waker,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let state = &mut *self.state();
+        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
+        if !*pair.lives(side) {
+            return Poll::Ready(Err(reset()));
+        }
+        let way = *state.links[pair.host].way_to(side.other());
+        let pipe = pair.pipe_to(side.other());
+        match pipe.send(way, bytes) {
+            0 if !bytes.is_empty() => {
+                pipe.writer = Some(waker.clone());
+                Poll::Pending
+            }
+            sent => Poll::Ready(Ok(sent)),
+        }
+    }
+
+    fn shutdown(&self, connection: Connection, side: Side) {
+        let state = &mut *self.state();
+        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
+        if *pair.lives(side) {
+            let way = *state.links[pair.host].way_to(side.other());
+            pair.pipe_to(side.other()).close(way, End::Fin);
+        }
+    }
+
+    fn close(&self, connection: Connection, side: Side) {
+        self.shutdown(connection, side);
+        let state = &mut *self.state();
+        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
+        *pair.lives(side) = false;
+        pair.sockets -= 1;
+        if pair.sockets == 0 {
+            state.connections.remove(&connection);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! After a heal: everybody must come to know what is so, in time, and keep it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use headcount::proto::{
+    ListDataplanesRequest, ListDataplanesResponse, ListWorkloadsRequest, ListWorkloadsResponse,
+    dataplane_service_client::DataplaneServiceClient, workload_service_client::WorkloadServiceClient,
+};
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+
+use crate::{
+    client::{self, Life},
+    dataplane::Place,
+    fold::{Seen, seen},
+    world::{OBSERVER, World},
+};
+
+/// From a heal until all is right. A connection that died in silence is noticed
+/// within 8 s, the agent's backoff is 30 s at most, and a drain may have asked
+/// for 2 s on top of it.
+pub const SETTLE: Duration = Duration::from_secs(41);
+/// For so long it must then stay right: longer than a dead connection may go
+/// unnoticed.
+const CALM: Duration = Duration::from_secs(9);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+impl World {
+    /// Returns how long it took.
+    pub async fn settle(&mut self) -> Result<Duration, String> {
+        let healed = Instant::now();
+        let mut right: Option<(Duration, BTreeMap<Place, Seen>)> = None;
+        loop {
+            self.look_for_wrongs().await?;
+            let seen = match self.agree().await {
+                Ok(seen) => seen,
+                Err(why) if healed.elapsed() > SETTLE => {
+                    return Err(format!("not right within {SETTLE:?} after a heal: {why}"));
+                }
+                Err(why) => {
+                    if right.take().is_some() {
+                        self.trace.note("world", format_args!("not right any more: {why}"));
+                    }
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+            };
+            match &right {
+                Some((took, _)) if healed.elapsed() >= *took + CALM => return Ok(*took),
+                Some((_, before)) if *before == seen => {}
+                _ => right = Some((healed.elapsed(), seen)),
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether all know the same, and it is so; an error says who does not.
+    async fn agree(&mut self) -> Result<BTreeMap<Place, Seen>, String> {
+        if !self.truth.is_calm() {
+            return Err("agents are still leaving".into());
+        }
+        self.watchers_agree()?;
+        // Only now is it worth while to ask the server.
+        let (dataplanes, workloads) = self.ask().await.map_err(|status| format!("a listing: {status:?}"))?;
+        let listed = workloads.workloads.iter().map(seen).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let counted = self.truth.settle(&dataplanes.dataplanes)?;
+        let counts: BTreeMap<_, _> =
+            listed.iter().map(|(place, seen)| (place.clone(), seen.counts)).collect();
+        if counts != counted {
+            return Err(format!("listed are {counts:?}, and of dataplanes there are {counted:?}"));
+        }
+        for (number, watcher) in self.watchers.iter().enumerate() {
+            let known = watcher.look(|fold| fold.workloads.clone());
+            if known != listed {
+                return Err(format!("watcher {number} knows {known:?}, and listed are {listed:?}"));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Whether all watchers have the connected and the healthy right.
+    fn watchers_agree(&self) -> Result<(), String> {
+        let (life, truth) = (self.network.lives(), self.truth.connected());
+        for (number, watcher) in self.watchers.iter().enumerate() {
+            watcher.look(|fold| {
+                if !fold.is_synced(life) {
+                    return Err(format!("watcher {number} is not in sync"));
+                }
+                let right = |place: &Place| {
+                    let known = fold.workloads.get(place).map(|seen| seen.counts).unwrap_or_default();
+                    let so = truth.get(place).copied().unwrap_or_default();
+                    (known.connected, known.healthy) == (so.connected, so.healthy)
+                };
+                match fold.workloads.keys().chain(truth.keys()).find(|place| !right(place)) {
+                    Some(place) => Err(format!(
+                        "watcher {number} knows of {place:?} {:?}, and there are {:?}",
+                        fold.workloads.get(place),
+                        truth.get(place)
+                    )),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The server's own listings.
+    async fn ask(&self) -> Result<(ListDataplanesResponse, ListWorkloadsResponse), Status> {
+        let channel = client::connect(self.network.clone(), OBSERVER, Life::default()).await;
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut of_workloads = WorkloadServiceClient::new(channel.clone());
+        let mut of_dataplanes = DataplaneServiceClient::new(channel);
+        let workloads = of_workloads.list_workloads(ListWorkloadsRequest::default()).await?;
+        let dataplanes = of_dataplanes.list_dataplanes(ListDataplanesRequest::default()).await?;
+        Ok((dataplanes.into_inner(), workloads.into_inner()))
+    }
+}
