@@ -31,12 +31,11 @@ pub struct Slot {
     /// What its agents are told.
     health: watch::Sender<Health>,
     healthy: bool,
-    /// What its newest agent names.
-    workload: usize,
     /// What agents named that the server may still believe.
     named: BTreeSet<usize>,
-    /// One, unless it is down, or a second one was started by mistake.
-    agents: Vec<Agent>,
+    /// With what each names: one, unless it is down, or a second one was started
+    /// by mistake. Which of two will be left is for the server to say.
+    agents: Vec<(Agent, usize)>,
     /// There were two, and the server may still hear of both.
     doubled: bool,
     registered: Registered,
@@ -57,7 +56,6 @@ impl Slot {
             number,
             health: watch::Sender::new(health(number, false)),
             healthy: false,
-            workload: 0,
             named: BTreeSet::new(),
             agents: Vec::new(),
             doubled: false,
@@ -66,30 +64,35 @@ impl Slot {
     }
 
     pub fn is_up(&self) -> bool {
-        !self.agents.is_empty()
+        self.workload().is_some()
+    }
+
+    /// What its agent names.
+    fn workload(&self) -> Option<usize> {
+        self.agents.first().map(|(_, workload)| *workload)
     }
 
     /// Starts an agent that names a workload; a second one if one is there.
     pub fn start(&mut self, network: &Network, workload: usize) {
         self.doubled |= self.is_up();
-        self.workload = workload;
         self.named.insert(workload);
         if self.registered == Registered::No {
             self.registered = Registered::Perhaps;
         }
         let dataplane = dataplane(self.number, workload);
-        self.agents.push(Agent::start(network, self.number, dataplane, self.health.subscribe()));
+        let agent = Agent::start(network, self.number, dataplane, self.health.subscribe());
+        self.agents.push((agent, workload));
     }
 
     /// Tells the agents to leave.
     pub fn leave(&mut self) {
-        self.agents.iter().for_each(Agent::leave);
+        self.agents.iter().for_each(|(agent, _)| agent.leave());
     }
 
     /// The host goes down.
     pub fn crash(&mut self, network: &Network, crash: Crash) {
         network.crash(self.number, crash);
-        if self.agents.iter().any(Agent::is_leaving) {
+        if self.leaving() {
             self.registered = Registered::Perhaps;
         }
         self.agents.clear();
@@ -103,8 +106,8 @@ impl Slot {
 
     /// Takes note of agents that have ended by themselves.
     async fn reap(&mut self) -> Result<(), String> {
-        while let Some(at) = self.agents.iter().position(Agent::is_over) {
-            let ended = self.agents.swap_remove(at).ended().await;
+        while let Some(at) = self.agents.iter().position(|(agent, _)| agent.is_over()) {
+            let ended = self.agents.swap_remove(at).0.ended().await;
             self.ended(&ended)
                 .map_err(|()| format!("dataplane {}: its agent ended: {ended:?}", self.number))?;
         }
@@ -122,7 +125,7 @@ impl Slot {
     }
 
     fn leaving(&self) -> bool {
-        self.agents.iter().any(Agent::is_leaving)
+        self.agents.iter().any(|(agent, _)| agent.is_leaving())
     }
 }
 
@@ -162,8 +165,11 @@ impl Truth {
     /// Connected and healthy of each workload that has any.
     pub fn connected(&self) -> BTreeMap<Place, Counts> {
         let mut places = BTreeMap::<_, Counts>::new();
-        for slot in self.slots.iter().filter(|slot| slot.is_up()) {
-            let counts = places.entry(place(slot.number, slot.workload)).or_default();
+        for slot in &self.slots {
+            let Some(workload) = slot.workload() else {
+                continue;
+            };
+            let counts = places.entry(place(slot.number, workload)).or_default();
             counts.connected += 1;
             counts.healthy += u32::from(slot.healthy);
         }
@@ -211,7 +217,7 @@ impl Slot {
         };
         let workload = workload_of(said).ok_or("names no workload")?;
         match (self.is_up(), self.registered) {
-            (true, _) if workload != self.workload => Err("is counted elsewhere"),
+            (true, _) if Some(workload) != self.workload() => Err("is counted elsewhere"),
             (true, _) if !said.connected => Err("is up and not connected"),
             (true, _) if said.healthy != self.healthy => Err("has another health"),
             (false, Registered::No) => Err("is gone and still registered"),
