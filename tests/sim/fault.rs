@@ -17,6 +17,8 @@ pub enum Fault {
     Link { hosts: Vec<usize>, to: Vec<Side>, way: Way },
     /// Something on the way resets these hosts' connections.
     Reset { hosts: Vec<usize> },
+    /// What these hosts send and are sent travels for so long.
+    Slow { hosts: Vec<usize>, latency: Duration },
     /// The application behind a proxy comes up or goes down.
     Flip { dataplane: usize },
     /// The host of an agent goes down.
@@ -51,6 +53,9 @@ impl World {
                 }
             }
             Fault::Reset { hosts } => hosts.iter().for_each(|host| self.network.reset(*host)),
+            Fault::Slow { hosts, latency } => {
+                hosts.iter().for_each(|host| self.network.set_latency(*host, *latency))
+            }
             Fault::Flip { dataplane } => self.truth.slots[*dataplane].flip(),
             Fault::AgentCrash { dataplane, crash } => {
                 // Whoever has ended by itself is not crashed.

@@ -18,6 +18,10 @@ pub type Plan = Vec<(Duration, Fault)>;
 /// The longest leap: many times every timeout but that of sessions in silence.
 const LONGEST_LEAP: u64 = 90_000;
 
+/// Milliseconds that slow bytes travel at most, before what chance adds: PINGs
+/// may then come back too late.
+const SLOWEST: u64 = 2_000;
+
 /// Draws a round of this length.
 pub fn round(random: &mut Rng, length: Duration) -> Plan {
     let mut plan = Plan::new();
@@ -41,7 +45,7 @@ fn within(random: &mut Rng, length: Duration) -> Duration {
 /// One kind of trouble, between two times.
 fn trouble(random: &mut Rng, from: Duration, to: Duration, plan: &mut Plan) {
     let mut at = |when, fault| plan.push((when, fault));
-    match random.u8(..14) {
+    match random.u8(..15) {
         0..=3 => {
             let (hosts, to_sides) = (hosts(random), sides(random));
             let way = if random.bool() { Way::Held } else { Way::Lossy };
@@ -87,7 +91,11 @@ fn trouble(random: &mut Rng, from: Duration, to: Duration, plan: &mut Plan) {
                 at(from, Fault::WatcherRestart { watcher, crash, remembers });
             }
         }
-        12 => at(from, Fault::Leap { by: Duration::from_millis(random.u64(..LONGEST_LEAP)) }),
+        12 => {
+            let latency = Duration::from_millis(random.u64(10..SLOWEST));
+            at(from, Fault::Slow { hosts: hosts(random), latency });
+        }
+        13 => at(from, Fault::Leap { by: Duration::from_millis(random.u64(..LONGEST_LEAP)) }),
         _ => at(from, Fault::WallClock { seconds: random.i64(-100_000_000..100_000_000) }),
     }
 }

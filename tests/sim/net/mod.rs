@@ -97,6 +97,7 @@ struct State {
 struct Link {
     up: Way,
     down: Way,
+    usual_latency: Duration,
     latency: Duration,
     connections: u64,
 }
@@ -144,8 +145,12 @@ impl Pair {
         if !std::mem::take(self.lives(side)) {
             return;
         }
-        if crash == Crash::Killed {
-            self.pipe_to(side.other()).close(way_out, End::Reset);
+        let out = self.pipe_to(side.other());
+        match (crash, way_out) {
+            (Crash::Killed, _) => out.close(way_out, End::Reset),
+            // Nobody is left to send it again.
+            (Crash::Silent, Way::Held) => out.lose(),
+            (Crash::Silent, _) => {}
         }
         wake(&mut self.pipe_to(side).reader);
         wake(&mut self.pipe_to(side.other()).writer);
@@ -166,11 +171,9 @@ impl Network {
     pub fn new(seed: u64, hosts: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let links = (0..hosts)
-            .map(|_| Link {
-                up: Way::Whole,
-                down: Way::Whole,
-                latency: Duration::from_micros(random.u64(300..8_000)),
-                connections: 0,
+            .map(|_| {
+                let latency = Duration::from_micros(random.u64(300..8_000));
+                Link { up: Way::Whole, down: Way::Whole, usual_latency: latency, latency, connections: 0 }
             })
             .collect();
         let state = State { seed, links, door: Door::Off, lives: 0, connections: BTreeMap::new(), made: 0 };
@@ -201,22 +204,34 @@ impl Network {
     /// Changes what happens to bytes that go to one side of a host's link.
     pub fn set_way(&self, host: Host, to: Side, way: Way) {
         let state = &mut *self.state();
-        *state.links[host].way_to(to) = way;
+        let before = std::mem::replace(state.links[host].way_to(to), way);
         for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
             let pipe = pair.pipe_to(to);
-            match way {
-                Way::Whole => wake(&mut pipe.reader),
-                Way::Held => {}
-                Way::Lossy => pipe.lose(),
+            match (before, way) {
+                (Way::Held, Way::Whole) => pipe.release(),
+                (_, Way::Lossy) => pipe.lose(),
+                (_, Way::Whole | Way::Held) => {}
             }
         }
         self.shared.changed.notify_waiters();
     }
 
-    /// All ways of a host are whole again.
+    /// Changes how long bytes of a host's link travel, either way.
+    pub fn set_latency(&self, host: Host, latency: Duration) {
+        let state = &mut *self.state();
+        state.links[host].latency = latency;
+        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
+            pair.to_host.set_latency(latency);
+            pair.to_server.set_latency(latency);
+        }
+    }
+
+    /// A host's link is whole and fast again.
     pub fn heal(&self, host: Host) {
         self.set_way(host, Side::Host, Way::Whole);
         self.set_way(host, Side::Server, Way::Whole);
+        let usual = self.state().links[host].usual_latency;
+        self.set_latency(host, usual);
     }
 
     /// Something on the way resets a host's connections, for both sides.

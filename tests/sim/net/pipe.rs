@@ -8,14 +8,17 @@ use tokio::{io::ReadBuf, time::Instant};
 
 /// What may be under way: as much as a usual socket buffer.
 const WINDOW: usize = 256 * 1024;
+/// What was held is sent again at a time of each connection's own: the longer
+/// it waited, the longer it may still wait.
+const RETRANSMITTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a link does to bytes that go one way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// They arrive.
     Whole,
-    /// They wait, and arrive together when the way is whole again: what TCP
-    /// makes of a gap that it can mend.
+    /// They wait, and arrive together some time after the way is whole again:
+    /// what TCP makes of a gap that it can mend.
     Held,
     /// They are lost, and so is the connection, although nobody is told: what
     /// comes after a gap that nothing mends is never delivered.
@@ -122,6 +125,23 @@ impl Pipe {
         self.under_way.clear();
         self.end = Some((Instant::now(), End::Reset));
         wake(&mut self.reader);
+    }
+
+    /// The way is whole again after it was held.
+    pub fn release(&mut self) {
+        let arrival = Instant::now() + RETRANSMITTED_WITHIN.mul_f64(self.latency.random.f64());
+        let waiting =
+            self.under_way.iter_mut().map(|(at, _)| at).chain(self.end.iter_mut().map(|(at, _)| at));
+        for at in waiting {
+            *at = arrival.max(*at);
+            self.last_arrival = self.last_arrival.max(*at);
+        }
+        wake(&mut self.reader);
+    }
+
+    /// Bytes travel for another time from now on.
+    pub fn set_latency(&mut self, base: Duration) {
+        self.latency.base = base;
     }
 
     /// The way has become lossy: what is under way does not arrive.
