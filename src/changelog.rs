@@ -10,14 +10,16 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 use uuid::Uuid;
 
-use crate::model::{Workload, WorkloadKey};
+use crate::{
+    model::{Workload, WorkloadKey},
+    sync::Mutex,
+};
 
 /// One visible change of one Workload.
 #[derive(Debug, Clone)]

@@ -180,6 +180,7 @@ impl ServeArgs {
                 max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.limits.max_sessions_per_mesh),
                 max_watchers: count(of, "max-watchers", self.limits.max_watchers),
                 bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
+                ..defaults.registry
             },
             limits: Limits {
                 max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),

@@ -156,11 +156,12 @@ impl Registry {
         after: Option<&DataplaneKey>,
     ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
         let mut keys = Vec::new();
-        for registration in &self.shared.dataplanes {
-            if after.is_none_or(|after| registration.key() > after) && wanted(&registration.dataplane) {
-                keys.push(registration.key().clone());
+        self.shared.dataplanes.for_each(|registration| {
+            let key = &registration.dataplane.key;
+            if after.is_none_or(|after| key > after) && wanted(&registration.dataplane) {
+                keys.push(key.clone());
             }
-        }
+        });
         keys.sort_unstable();
         let more = keys.len() > size;
         keys.truncate(size);
@@ -169,7 +170,8 @@ impl Registry {
     }
 
     fn dataplane(&self, key: &DataplaneKey) -> Option<DataplaneView> {
-        let registration = self.shared.dataplanes.get(key)?;
+        let shard = self.shared.dataplanes.lock(key);
+        let registration = shard.get(key)?;
         let dataplane = Arc::clone(&registration.dataplane);
         Some(match &registration.presence {
             Presence::Connected(cell) => DataplaneView {
@@ -178,8 +180,8 @@ impl Registry {
                 healthy: cell.is_healthy(),
                 since: cell.since,
             },
-            Presence::Lost { since, .. } => {
-                DataplaneView { dataplane, session: None, healthy: false, since: *since }
+            Presence::Lost(loss) => {
+                DataplaneView { dataplane, session: None, healthy: false, since: loss.since }
             }
         })
     }

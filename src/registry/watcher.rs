@@ -1,11 +1,6 @@
 //! A watcher: a cursor into the change log that says what to tell a reader.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-    vec,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration, vec};
 
 use tokio::{
     sync::watch,
@@ -16,6 +11,7 @@ use super::{Full, Registry, shared::Shared};
 use crate::{
     changelog::Change,
     model::{Filter, MeshName, Workload, WorkloadKey},
+    sync::atomic::Ordering::Relaxed,
 };
 
 /// Changes that are conflated at a time.
