@@ -52,9 +52,9 @@ const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
 /// All dataplanes of one [`Place`], grouped by mesh, and the Workload that
 /// readers see of them.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Members {
-    /// Of the Workload; none if this place never has one.
-    key: Option<WorkloadKey>,
+    // What a health flip touches comes first: it is in one or two cache lines.
     /// One in all but the faulty case, and then a health flip finds it here
     /// and not elsewhere in memory.
     groups: SmallVec<[Group; 1]>,
@@ -62,6 +62,8 @@ pub(super) struct Members {
     holder: Option<MeshName>,
     /// What readers see.
     current: Published,
+    /// Of the Workload; none if this place never has one.
+    key: Option<WorkloadKey>,
     /// The dataplane that came last; the next one is probably much like it.
     newest: Option<Arc<Dataplane>>,
 }
@@ -152,44 +154,50 @@ impl Members {
     }
 
     fn count(&mut self, at: usize, delta: Delta, now: SystemTime) -> Option<Draft> {
-        let counts = &mut self.groups[at].counts;
+        let group = &mut self.groups[at];
+        let counts = &mut group.counts;
         counts.connected = moved(counts.connected, delta.connected);
         counts.healthy = moved(counts.healthy, delta.healthy);
         counts.total = moved(counts.total, delta.total);
         debug_assert!(counts.healthy <= counts.connected && counts.connected <= counts.total, "{counts:?}");
+        let moves_holder = delta != Delta::default() && self.holder.as_ref() == Some(&group.mesh);
         if counts.total == 0 {
             self.groups.swap_remove(at);
         }
-        self.settle_holder();
-        self.draft(now)
+        let changes_hands = self.settle_holder();
+        if changes_hands || moves_holder { self.draft(changes_hands, now) } else { None }
     }
 
     /// The holder keeps the name while it has a dataplane. A name that nobody
     /// holds goes to a mesh that is alone with it, and to none while several
-    /// compete.
-    fn settle_holder(&mut self) {
-        let holds = |group: &Group| self.holder.as_ref() == Some(&group.mesh);
-        if !self.groups.iter().any(holds) {
-            self.holder = match self.groups.as_slice() {
-                [alone] => Some(alone.mesh.clone()),
-                _ => None,
-            };
+    /// compete. Returns whether the holder is another now.
+    fn settle_holder(&mut self) -> bool {
+        if self.holding().is_some() {
+            return false;
         }
+        let heir = match self.groups.as_slice() {
+            [alone] => Some(alone.mesh.clone()),
+            _ => None,
+        };
+        let changes = self.holder != heir;
+        self.holder = heir;
+        changes
     }
 
-    fn draft(&self, now: SystemTime) -> Option<Draft> {
+    /// The holder's group.
+    fn holding(&self) -> Option<&Group> {
+        self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh))
+    }
+
+    /// The Workload as it is now: another one than before if the name
+    /// `changes_hands`.
+    fn draft(&self, changes_hands: bool, now: SystemTime) -> Option<Draft> {
         let key = self.key.as_ref()?;
-        let group = self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh));
-        let Some(group) = group else {
+        let Some(group) = self.holding() else {
             return self.current.clone().map(Draft::remove);
         };
         let identity = match &self.current {
-            Some(current) if current.identity.mesh == group.mesh => {
-                if current.counts == group.counts {
-                    return None;
-                }
-                Arc::clone(&current.identity)
-            }
+            Some(current) if !changes_hands => Arc::clone(&current.identity),
             _ => {
                 let (mesh, zone) = (group.mesh.clone(), group.zone.as_ref());
                 Arc::new(WorkloadIdentity::new(key.clone(), mesh, group.environment, zone, now))

@@ -91,31 +91,33 @@ impl fmt::Display for SessionId {
 
 /// What the session and its dataplane's registration share.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct SessionCell {
-    pub(super) id: SessionId,
-    pub(super) since: SystemTime,
-    /// The dataplane has no inbounds. Stands here because a report need not
-    /// read the dataplane then.
-    gateway: bool,
+    // What a report touches comes first: it is in one cache line.
+    last_report: LastReport,
     /// Counted in its entry; false for good once the session ended or another
     /// took over. Written under the entry's lock only.
     live: AtomicBool,
     /// Counted as healthy in its entry. Written under the entry's lock only.
     healthy: AtomicBool,
+    /// The dataplane has no inbounds. Stands here because a report need not
+    /// read the dataplane then.
+    gateway: bool,
+    pub(super) id: SessionId,
+    pub(super) since: SystemTime,
     superseded: Notify,
-    last_report: LastReport,
 }
 
 impl SessionCell {
     pub(super) fn new(id: SessionId, since: SystemTime, gateway: bool) -> Self {
         Self {
-            id,
-            since,
-            gateway,
+            last_report: LastReport::default(),
             live: AtomicBool::new(true),
             healthy: AtomicBool::new(false),
+            gateway,
+            id,
+            since,
             superseded: Notify::new(),
-            last_report: LastReport::default(),
         }
     }
 
