@@ -20,6 +20,7 @@ mod retention;
 mod session;
 mod shards;
 mod shared;
+mod step;
 mod view;
 mod watcher;
 
@@ -34,8 +35,9 @@ use crate::{events::EventLog, model::Dataplane};
 pub use self::{
     admission::Full,
     session::{Session, SessionId},
+    step::Step,
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
-    watcher::{Position, Step, WatchPermit, Watcher},
+    watcher::{Position, WatchPermit, Watcher},
 };
 
 /// Settings of the registry. The reason for each default stands with it.

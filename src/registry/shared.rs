@@ -14,6 +14,7 @@ use super::{
     retention::Retention,
     session::{Departure, SessionCell},
     shards::{Keyed, Shard, Shards},
+    step::Steps,
 };
 use crate::{
     changelog::ChangeLog,
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) dataplanes: Shards<Registration>,
     pub(super) entries: Entries,
     pub(super) log: ChangeLog,
+    pub(super) steps: Steps,
     pub(super) events: EventLog,
     admission: Admission,
     retention: Retention,
@@ -78,6 +80,7 @@ impl Shared {
             dataplanes: Shards::new(),
             entries: Entries::new(),
             log: ChangeLog::new(settings.log_capacity),
+            steps: Steps::default(),
             events: EventLog::default(),
             admission: Admission::new(&settings),
             retention: Retention::default(),

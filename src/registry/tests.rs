@@ -442,3 +442,24 @@ fn the_limit_of_watchers_counts_the_living() {
     assert_eq!(registry.watchers(), 0);
     registry.watch(Filter::default(), None).unwrap();
 }
+
+#[test]
+fn watchers_who_look_for_the_same_share_each_step() {
+    let registry = registry();
+    let watch = |filter: &Filter| {
+        let mut watcher = registry.watch(filter.clone(), None).unwrap();
+        watcher.next_now().unwrap();
+        watcher
+    };
+    let all = Filter::default();
+    let elsewhere = Filter { mesh: Some(MeshName::parse("", "elsewhere").unwrap()), ..Filter::default() };
+    let (mut one, mut same, mut other) = (watch(&all), watch(&all), watch(&elsewhere));
+    let _session = join(&registry, "a", "web");
+    let step = one.next_now().unwrap();
+    assert!(Arc::ptr_eq(&step, &same.next_now().unwrap()));
+    assert!(other.next_now().is_none());
+    assert!(one.next_now().is_none() && same.next_now().is_none());
+    // Also those who are behind, as long as it is not long ago.
+    let mut late = registry.watch(all, Some(Position(0))).unwrap();
+    assert!(Arc::ptr_eq(&step, &late.next_now().unwrap()));
+}
