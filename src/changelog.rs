@@ -167,23 +167,26 @@ impl ChangeLog {
         published
     }
 
-    /// The changes after a revision, oldest first: about `limit` of them, and
-    /// never a part of a step. `None` if the log does not reach back so far, or
-    /// has not come so far.
-    pub fn read_after(&self, revision: u64, limit: usize) -> Option<Vec<Change>> {
+    /// The changes after a revision and up to another, oldest first: about
+    /// `limit` of them, and never a part of a step. `None` if the log does not
+    /// reach back so far, or has not come so far.
+    pub fn read(&self, after: u64, until: u64, limit: usize) -> Option<Vec<Change>> {
         let mut changes: Vec<Change> = Vec::new();
         loop {
-            let read_to = changes.last().map_or(revision, |change| change.revision);
+            let read_to = changes.last().map_or(after, |change| change.revision);
             let chunk = CHUNK.min(limit - changes.len());
             let state = self.state.lock();
-            let unread = usize::try_from(state.head.checked_sub(read_to)?).ok()?;
-            let from = state.ring.len().checked_sub(unread)?;
-            let mut to = from.saturating_add(chunk).min(state.ring.len());
-            while to > from && state.ring[to - 1].continues && to < state.ring.len() {
+            let place = |revision| {
+                let newer = usize::try_from(state.head.checked_sub(revision)?).ok()?;
+                state.ring.len().checked_sub(newer)
+            };
+            let (from, end) = (place(read_to)?, place(until.max(read_to))?);
+            let mut to = from.saturating_add(chunk).min(end);
+            while to > from && to < end && state.ring[to - 1].continues {
                 to += 1;
             }
             changes.extend(state.ring.range(from..to).cloned());
-            if to == state.ring.len() || changes.len() >= limit {
+            if to == end || changes.len() >= limit {
                 return Some(changes);
             }
         }
@@ -201,7 +204,9 @@ impl ChangeLog {
         Some(Look { log: self, revision })
     }
 
-    /// Wakes whenever the head has moved. Subscribe before you look.
+    /// Wakes whenever the head has moved, and says where it was when it was
+    /// last announced: all who wake in one round can read up to the same
+    /// revision. Subscribe before you look.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
@@ -248,7 +253,7 @@ impl Look<'_> {
         let mut undo = HashMap::new();
         let (mut revision, head) = (self.revision, self.log.head());
         while revision < head
-            && let Some(changes) = self.log.read_after(revision, CHUNK)
+            && let Some(changes) = self.log.read(revision, head, CHUNK)
         {
             for change in changes {
                 revision = change.revision;
@@ -288,6 +293,12 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH;
         let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, now);
         Draft::upsert(None, Workload::draft(Arc::new(identity), Counts::default(), now))
+    }
+
+    impl ChangeLog {
+        fn read_after(&self, revision: u64, limit: usize) -> Option<Vec<Change>> {
+            self.read(revision, self.head(), limit)
+        }
     }
 
     fn revisions(changes: Option<Vec<Change>>) -> Vec<u64> {
@@ -366,6 +377,8 @@ mod tests {
         assert_eq!(revisions(log.read_after(0, usize::MAX)), all);
         assert_eq!(revisions(log.read_after(0, CHUNK + 1)), all[..=CHUNK]);
         assert_eq!(revisions(log.read_after(7, 1)), [8]);
+        assert_eq!(revisions(log.read(3, 5, 9)), [4, 5]);
+        assert_eq!(revisions(log.read(5, 3, 9)), [0; 0], "who knows more than was announced waits");
     }
 
     /// A watcher of ours hears of a change; `crowd` others are there as well.

@@ -24,8 +24,8 @@ const BATCH: usize = 2_048;
 /// largest message: 64 Workloads are 16 KiB with usual names, 64 KiB with the
 /// longest.
 const STEP_SIZE: usize = 64;
-/// Steps that are kept to be shared: of a few filters, or of a few revisions
-/// for readers who are not equally quick.
+/// Steps that are kept to be shared: of a few filters, and of readers who are
+/// not equally quick.
 const SHARED_STEPS: usize = 16;
 
 /// What to tell the reader next.
@@ -112,7 +112,17 @@ impl Telling {
     }
 }
 
-/// What comes after a revision.
+/// Where a reader is, and how far it is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) filter: Arc<Filter>,
+    /// Everything up to this revision is known to it.
+    pub(super) after: u64,
+    /// The revision that was last announced.
+    pub(super) until: u64,
+}
+
+/// What comes next in a span.
 #[derive(Debug)]
 pub(super) enum Next {
     /// Nothing yet.
@@ -127,54 +137,45 @@ pub(super) enum Next {
     Parts(Telling),
 }
 
-/// The newest steps, each with who may be told it.
+/// The newest steps that were worked out.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    recent: Mutex<VecDeque<Shared>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    after: u64,
-    filter: Arc<Filter>,
-    step: Arc<Step>,
+    recent: Mutex<VecDeque<(Span, Arc<Step>)>>,
 }
 
 impl Steps {
-    /// What to tell a reader with this filter who knows everything up to a
-    /// revision.
-    pub(super) fn after(&self, log: &ChangeLog, filter: &Arc<Filter>, after: u64) -> Next {
-        if let Some(step) = self.find(filter, after) {
+    /// What to tell the readers in a span.
+    pub(super) fn next(&self, log: &ChangeLog, span: &Span) -> Next {
+        if let Some(step) = self.find(span) {
             return Next::Step(step);
         }
-        let Some(changes) = log.read_after(after, BATCH) else {
+        let Some(changes) = log.read(span.after, span.until, BATCH) else {
             return Next::OutOfReach;
         };
         let Some(revision) = changes.last().map(|change| change.revision) else {
             return Next::Nothing;
         };
-        let mut telling = Telling::conflate(filter, &changes, revision);
+        let mut telling = Telling::conflate(&span.filter, &changes, revision);
         match telling.left() {
             0 => Next::Unseen { revision },
             1..=STEP_SIZE => {
-                let (filter, step) = (Arc::clone(filter), Arc::new(telling.part()));
-                self.keep(Shared { after, filter, step: Arc::clone(&step) });
+                let step = Arc::new(telling.part());
+                self.keep(span.clone(), Arc::clone(&step));
                 Next::Step(step)
             }
             _ => Next::Parts(telling),
         }
     }
 
-    fn find(&self, filter: &Filter, after: u64) -> Option<Arc<Step>> {
+    fn find(&self, span: &Span) -> Option<Arc<Step>> {
         let recent = self.recent.lock();
-        let known = recent.iter().rev().find(|shared| shared.after == after && *shared.filter == *filter);
-        known.map(|shared| Arc::clone(&shared.step))
+        recent.iter().rev().find(|(known, _)| known == span).map(|(_, step)| Arc::clone(step))
     }
 
-    fn keep(&self, shared: Shared) {
+    fn keep(&self, span: Span, step: Arc<Step>) {
         let mut recent = self.recent.lock();
         let oldest = if recent.len() < SHARED_STEPS { None } else { recent.pop_front() };
-        recent.push_back(shared);
+        recent.push_back((span, step));
         drop(recent);
         // What only it held is given back without the lock.
         drop(oldest);

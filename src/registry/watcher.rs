@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     Full, Registry,
     shared::Shared,
-    step::{Next, Step, Telling},
+    step::{Next, Span, Step, Telling},
 };
 use crate::{model::Filter, sync::atomic::Ordering::Relaxed};
 
@@ -87,7 +87,6 @@ impl Watcher {
     pub async fn next(&mut self) -> Arc<Step> {
         let bookmark_at = Instant::now() + self.bookmark_after;
         loop {
-            self.news.borrow_and_update();
             if let Some(step) = self.next_now() {
                 return step;
             }
@@ -99,6 +98,8 @@ impl Watcher {
 
     /// The next step if there is one now.
     pub fn next_now(&mut self) -> Option<Arc<Step>> {
+        let until = *self.news.borrow_and_update();
+        let shared = Arc::clone(&self.registry.shared);
         loop {
             match &mut self.state {
                 State::Starting => self.state = State::Telling(self.snapshot()),
@@ -110,7 +111,8 @@ impl Watcher {
                     return Some(Arc::new(part));
                 }
                 State::Following { after, greet } => {
-                    match self.registry.shared.steps.after(&self.registry.shared.log, &self.filter, *after) {
+                    let span = Span { filter: Arc::clone(&self.filter), after: *after, until };
+                    match shared.steps.next(&shared.log, &span) {
                         Next::Nothing => return std::mem::take(greet).then(|| self.bookmark()),
                         Next::OutOfReach => self.state = State::Starting,
                         Next::Unseen { revision } => *after = revision,
