@@ -12,10 +12,11 @@ mod token;
 mod until;
 mod workload;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use axum::middleware::map_response;
-use tokio::net::TcpListener;
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -46,7 +47,7 @@ fn page_size(asked: u32) -> usize {
     }
 }
 
-/// The gRPC server, ready to be bound to a listener.
+/// The gRPC server, ready to be given connections.
 #[derive(Debug)]
 pub struct Grpc {
     routes: Routes,
@@ -113,12 +114,18 @@ impl Grpc {
         self.health.clone()
     }
 
-    /// Serves until shutdown is cancelled and every stream has ended.
-    pub fn serve(
+    /// Serves what arrives, until shutdown is cancelled and every stream has
+    /// ended. Where the connections come from is the caller's affair: they need
+    /// be no sockets.
+    pub fn serve<S, Io>(
         self,
-        listener: TcpListener,
-    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
-        let connections = incoming::incoming(listener, &self.limits);
+        arrivals: S,
+    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<S, Io>
+    where
+        S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connections = incoming::incoming(arrivals, &self.limits);
         let shutdown = self.shutdown.cancelled_owned();
         Server::builder()
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))
