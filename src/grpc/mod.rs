@@ -38,12 +38,6 @@ use crate::{
 
 /// All that is served, and what a health check of the whole server asks for.
 const SERVICES: [&str; 4] = ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE];
-/// Bytes that a client may send ahead on one stream, and on all streams of a
-/// connection: what it can make the server hold without being read.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of a request's headers; ours have some hundred.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Items of one page: what was asked for, within limits.
 fn page_size(asked: u32) -> usize {
@@ -137,9 +131,11 @@ impl Grpc {
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))
             .http2_keepalive_timeout(Some(self.limits.keepalive_timeout))
             .max_concurrent_streams(self.limits.max_streams_per_connection)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .initial_stream_window_size(self.limits.http2.stream_window)
+            .initial_connection_window_size(self.limits.http2.connection_window)
+            .http2_max_header_list_size(self.limits.http2.max_header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(self.limits.http2.max_pending_resets))
+            .http2_max_local_error_reset_streams(Some(self.limits.http2.max_error_resets))
             .layer(self.observe)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(connections, shutdown)
