@@ -11,7 +11,10 @@ use headcount::{
     metrics::Metrics,
     registry::{Registry, RegistrySettings},
 };
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 
@@ -21,13 +24,19 @@ use crate::net::{Crash, Network};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// The server's wall clock. A simulation has its thread for itself.
-    static WALL: Cell<SystemTime> = const { Cell::new(SystemTime::UNIX_EPOCH) };
+    /// What the server's wall clock was set to, and when. A simulation has its
+    /// thread for itself.
+    static WALL: Cell<Option<(SystemTime, Instant)>> = const { Cell::new(None) };
 }
 
-/// What the server's wall clock shows from now on.
+/// Sets the server's wall clock.
 pub fn set_wall_clock(time: SystemTime) {
-    WALL.set(time);
+    WALL.set(Some((time, Instant::now())));
+}
+
+fn wall_clock() -> SystemTime {
+    let (time, set_at) = WALL.get().expect("a clock that was set");
+    time + set_at.elapsed()
 }
 
 /// The machine, and what runs on it.
@@ -50,6 +59,7 @@ struct Running {
 
 impl Server {
     pub fn new(network: &Network, settings: RegistrySettings) -> Self {
+        let settings = RegistrySettings { wall_clock, ..settings };
         Self { network: network.clone(), settings, running: None }
     }
 

@@ -16,10 +16,10 @@ use crate::{
     world::{OBSERVER, World},
 };
 
-/// From a heal until all is right. A connection that died in silence is noticed
-/// within 8 s, the agent's backoff is 30 s at most, and a drain may have asked
-/// for 2 s on top of it.
-pub const SETTLE: Duration = Duration::from_secs(41);
+/// From a heal until all is right: what was held comes within 3 s, a connection
+/// that is dead on one way is noticed within 8 s after, the agent's backoff is
+/// 30 s at most, and a second is for the handshakes.
+pub const SETTLE: Duration = Duration::from_secs(42);
 /// For so long it must then stay right: longer than a dead connection may go
 /// unnoticed.
 const CALM: Duration = Duration::from_secs(9);

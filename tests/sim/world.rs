@@ -161,7 +161,7 @@ impl World {
     }
 
     /// Sets the server's wall clock to so many seconds since 1970.
-    pub fn set_wall_clock(&mut self, seconds: i64) {
+    pub fn set_wall_clock(&self, seconds: i64) {
         let from_epoch = Duration::from_secs(seconds.unsigned_abs());
         let time = if seconds < 0 {
             SystemTime::UNIX_EPOCH - from_epoch
