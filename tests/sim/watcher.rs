@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
 use headcount::proto::{WatchWorkloadsRequest, workload_service_client::WorkloadServiceClient};
 use tokio::{task::AbortHandle, time::sleep};
 
@@ -34,9 +35,9 @@ struct Shared {
 
 impl Watcher {
     /// Goes on from what is known.
-    pub fn start(network: &Network, host: Host, name: String, fold: Fold, trace: &Trace) -> Self {
+    pub fn start(network: &Network, host: Host, fold: Fold, trace: &Trace, random: Rng) -> Self {
         let shared = Arc::new(Mutex::new(Shared { fold, wrong: None }));
-        let watch = watch_for_ever(network.clone(), host, name, Arc::clone(&shared), trace.clone());
+        let watch = watch_for_ever(network.clone(), host, Arc::clone(&shared), trace.clone(), random);
         Self { shared, task: tokio::spawn(watch).abort_handle() }
     }
 
@@ -67,16 +68,17 @@ impl Drop for Watcher {
 async fn watch_for_ever(
     network: Network,
     host: Host,
-    name: String,
     shared: Arc<Mutex<Shared>>,
     trace: Trace,
+    mut random: Rng,
 ) {
+    let name = format!("host-{host}");
     loop {
         if let Err(reason) = watch(&network, host, &name, &shared, &trace).await {
             trace.note(&name, format_args!("lost: {reason}"));
         }
         shared.lock().expect("nobody panics with it").fold.interrupted();
-        sleep(RETRY_WITHIN.mul_f64(fastrand::f64())).await;
+        sleep(RETRY_WITHIN.mul_f64(random.f64())).await;
     }
 }
 

@@ -101,7 +101,8 @@ impl World {
         self.set_wall_clock(1_800_000_000);
         self.start_server().await?;
         for watcher in 0..WATCHERS {
-            self.watchers.push(self.new_watcher(watcher, Fold::default()));
+            let watcher = self.new_watcher(watcher, Fold::default());
+            self.watchers.push(watcher);
         }
         for slot in &mut self.truth.slots {
             if self.random.u8(..10) > 0 {
@@ -155,9 +156,10 @@ impl World {
         self.watchers[watcher] = self.new_watcher(watcher, fold);
     }
 
-    fn new_watcher(&self, watcher: usize, fold: Fold) -> Watcher {
-        let (host, name) = (watcher_host(watcher), format!("watcher-{watcher}"));
-        Watcher::start(&self.network, host, name, fold, &self.trace)
+    /// A watcher with a chance of its own: which of two that are lost together
+    /// tries again first does not matter to the other.
+    fn new_watcher(&mut self, watcher: usize, fold: Fold) -> Watcher {
+        Watcher::start(&self.network, watcher_host(watcher), fold, &self.trace, self.random.fork())
     }
 
     /// Sets the server's wall clock to so many seconds since 1970.
