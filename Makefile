@@ -20,6 +20,13 @@ test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
 	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
 
+# A seed takes a third of a second of one core. Each is the same every time.
+SEEDS ?= 20000
+
+.PHONY: soak
+soak: ## Run the simulation for many seeds, from 0 (SEEDS=20000)
+	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim seeds::seeds -- --nocapture
+
 .PHONY: lint
 lint: fmt buf clippy doc deny ## Run all checks that are not tests
 

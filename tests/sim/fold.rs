@@ -113,3 +113,88 @@ fn all_possible(counts: impl Iterator<Item = Counts>) -> Result<(), String> {
         Err(format!("{total} dataplanes are counted, and there are {DATAPLANES}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headcount::proto::{DataplaneProxies, WorkloadRef, WorkloadStatus};
+
+    use super::*;
+
+    fn workload(name: usize, (connected, healthy, total): (u32, u32, u32), revision: u64) -> Workload {
+        let dataplane_proxies = Some(DataplaneProxies { connected, healthy, total });
+        Workload {
+            namespace: "default".into(),
+            name: format!("workload-{name}"),
+            revision,
+            status: Some(WorkloadStatus { dataplane_proxies, ..WorkloadStatus::default() }),
+            ..Workload::default()
+        }
+    }
+
+    fn step(upserted: &[Workload], revision: u64) -> WatchWorkloadsResponse {
+        WatchWorkloadsResponse {
+            upserted: upserted.to_vec(),
+            synced: true,
+            revision,
+            resume_token: format!("token-{revision}"),
+            ..WatchWorkloadsResponse::default()
+        }
+    }
+
+    fn snapshot(upserted: &[Workload], revision: u64) -> WatchWorkloadsResponse {
+        WatchWorkloadsResponse { reset: true, ..step(upserted, revision) }
+    }
+
+    /// One that has a snapshot of life 1, of revision 5.
+    fn fold() -> Fold {
+        let mut fold = Fold::default();
+        fold.take(1, snapshot(&[workload(0, (1, 1, 1), 5)], 5)).unwrap();
+        fold
+    }
+
+    #[test]
+    fn steps_are_folded() {
+        let mut fold = fold();
+        assert!(fold.is_synced(1) && !fold.is_synced(2));
+        fold.take(1, WatchWorkloadsResponse { synced: false, ..step(&[workload(1, (2, 0, 2), 6)], 0) })
+            .unwrap();
+        assert!(!fold.is_synced(1));
+        let gone =
+            WorkloadRef { namespace: "default".into(), name: "workload-0".into(), ..Default::default() };
+        fold.take(1, WatchWorkloadsResponse { removed: vec![gone], ..step(&[], 7) }).unwrap();
+        assert!(fold.is_synced(1));
+        assert_eq!(fold.workloads.keys().map(|(_, name)| name).collect::<Vec<_>>(), ["workload-1"]);
+        assert_eq!(fold.token, "token-7");
+    }
+
+    #[test]
+    fn half_a_snapshot_is_not_gone_on_from() {
+        let mut fold = fold();
+        fold.take(1, WatchWorkloadsResponse { synced: false, ..snapshot(&[], 0) }).unwrap();
+        fold.interrupted();
+        assert!(fold.token.is_empty() && !fold.is_synced(1));
+    }
+
+    #[test]
+    fn what_can_not_be_is_an_error() {
+        for (counts, why) in [
+            ((2, 3, 4), "more healthy than connected"),
+            ((3, 2, 2), "more connected than there are"),
+            ((0, 0, 0), "a Workload of nobody"),
+            ((0, 0, 26), "more than there are in the namespace"),
+        ] {
+            assert!(fold().take(1, step(&[workload(1, counts, 6)], 6)).is_err(), "{why}");
+        }
+        assert!(fold().take(1, step(&[workload(99, (1, 1, 1), 6)], 6)).is_err(), "a name of nobody");
+        assert!(fold().take(1, step(&[], 4)).is_err(), "back in time");
+        assert!(fold().take(1, snapshot(&[], 4)).is_err(), "a snapshot of the past");
+        assert!(fold().take(1, step(&[workload(0, (1, 0, 1), 4)], 6)).is_err(), "a Workload back in time");
+        assert!(fold().take(1, step(&[workload(0, (1, 0, 1), 5)], 6)).is_err(), "two states of one revision");
+        assert!(fold().take(1, step(&[workload(0, (1, 0, 1), 7)], 6)).is_err(), "a Workload of the future");
+        assert!(fold().take(2, step(&[], 9)).is_err(), "another life without a reset");
+        assert!(Fold::default().take(1, step(&[], 9)).is_err(), "no snapshot at all");
+        fold().take(2, snapshot(&[], 1)).expect("another life starts over");
+        let twice: Vec<_> = (0..WORKLOADS).map(|name| workload(name, (0, 0, 20), 6)).collect();
+        assert!(fold().take(1, step(&twice, 6)).is_err(), "more than there are in all");
+    }
+}

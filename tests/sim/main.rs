@@ -13,9 +13,17 @@
 //! one fails, its number is printed:
 //!
 //! ```text
-//! HEADCOUNT_SIM_SEED=17 cargo test --test sim seeds     # this one, with all that happens
-//! HEADCOUNT_SIM_SEEDS=20000 cargo test --test sim seeds # as many, from 0
+//! HEADCOUNT_SIM_SEED=17 cargo test --test sim seeds::seeds -- --nocapture # all that happens in this one
+//! HEADCOUNT_SIM_SEEDS=20000 cargo test --test sim seeds::seeds            # as many, from 0
 //! ```
+//!
+//! What no seed decides: tokio's own coin, by which `select!` without `biased`
+//! and the waking of several who wait for one `watch` choose an order; and the
+//! order of hash maps. Nothing that we look at may depend on them, which is why
+//! our own selects are biased, each host has its own chance and its own history
+//! in the trace, and a test runs seeds twice.
+//!
+//! What it can't do: let the clock of one host alone leap, since all share one.
 
 // Nothing outside can name what a test crate has.
 #![allow(unreachable_pub)]

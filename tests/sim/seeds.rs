@@ -51,7 +51,7 @@ fn seeds() {
                         Ok(summary) => right.push(summary),
                         Err(why) => {
                             println!("seed {seed}: {why}");
-                            println!("  again: HEADCOUNT_SIM_SEED={seed} cargo test --test sim seeds -- --nocapture");
+                            println!("  again: HEADCOUNT_SIM_SEED={seed} cargo test --test sim seeds::seeds -- --nocapture");
                             wrong.push(seed);
                         }
                     }

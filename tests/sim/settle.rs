@@ -12,7 +12,7 @@ use tonic::Status;
 use crate::{
     client::{self, Life},
     dataplane::Place,
-    fold::{Seen, seen},
+    fold::{Counts, Seen, seen},
     world::{OBSERVER, World},
 };
 
@@ -87,19 +87,16 @@ impl World {
                 if !fold.is_synced(life) {
                     return Err(format!("watcher {number} is not in sync"));
                 }
-                let right = |place: &Place| {
+                for place in fold.workloads.keys().chain(truth.keys()) {
                     let known = fold.workloads.get(place).map(|seen| seen.counts).unwrap_or_default();
-                    let so = truth.get(place).copied().unwrap_or_default();
-                    (known.connected, known.healthy) == (so.connected, so.healthy)
-                };
-                match fold.workloads.keys().chain(truth.keys()).find(|place| !right(place)) {
-                    Some(place) => Err(format!(
-                        "watcher {number} knows of {place:?} {:?}, and there are {:?}",
-                        fold.workloads.get(place),
-                        truth.get(place)
-                    )),
-                    None => Ok(()),
+                    let Counts { connected, healthy, .. } = truth.get(place).copied().unwrap_or_default();
+                    if (known.connected, known.healthy) != (connected, healthy) {
+                        return Err(format!(
+                            "watcher {number} knows of {place:?} {known:?}; {connected} are connected, {healthy} healthy"
+                        ));
+                    }
                 }
+                Ok(())
             })?;
         }
         Ok(())

@@ -7,9 +7,11 @@
 //!
 //! Time is tokio's, which is paused: it moves to the next thing that is due as
 //! soon as nobody has anything to do. So a quiet minute costs nothing, however
-//! many hosts there are. (Turmoil gives each host a runtime of its own and steps
-//! them all through each tick: there, 61 hosts cost seconds per quiet minute, or
-//! a tick so coarse that what happens within it happens at once.)
+//! many hosts there are. Turmoil would be the obvious choice, but it gives each
+//! host a runtime of its own and steps all of them through every tick: a minute
+//! of 61 hosts that do nothing took it 81 s with ticks of 1 ms, 4 s with 10 ms
+//! and 0.8 s with 50 ms, in which what happens within a tick happens at once.
+//! A whole seed takes 0.3 s here.
 //!
 //! All chance comes from the seed, by connection: it does not matter which of
 //! two hosts is polled first.
