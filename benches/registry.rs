@@ -14,7 +14,7 @@ use headcount::{
 
 use self::support::{
     args::Args,
-    child::{self, Role},
+    child::{self, Process},
     process::resident_bytes,
     report::Report,
     rounds::{Measure, compare},
@@ -24,19 +24,15 @@ use self::support::{
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(role) = &args.role {
-        return weigh(role.parse()?);
+        return weigh(serde_json::from_str(role)?);
     }
     let scale = if args.quick { QUICK } else { FULL };
     let sizes = [scale.many, scale.few];
     let mut report = Report::new("registry", sizes);
     if args.wants("memory") {
         report.add(compare("memory", scale.weighings, sizes, |size| {
-            let (_weigher, bytes): (_, f64) = Role::start(&size.0.to_string())?;
-            Ok(vec![Measure {
-                name: "memory per registered and connected dataplane",
-                unit: "bytes",
-                value: bytes,
-            }])
+            let (_weigher, bytes): (_, f64) = Process::start(&size.0)?;
+            Ok(vec![Measure::new("memory per registered and connected dataplane", "bytes", bytes)])
         })?);
     }
     if args.wants("flip") || args.wants("identical") {
@@ -163,7 +159,7 @@ impl Vault {
         let value = per(start.elapsed().as_nanos(), times)?;
         let visible = self.registry.head() - revision;
         ensure!(visible == times as u64, "{visible} of {times} flips were visible");
-        Ok(Measure { name: "a report that flips health", unit: "ns", value })
+        Ok(Measure::new("a report that flips health", "ns", value))
     }
 
     /// The same with reports that say what was said before.
@@ -180,7 +176,7 @@ impl Vault {
         }
         let value = per(start.elapsed().as_nanos(), times)?;
         ensure!(self.registry.head() == revision, "a report that says nothing new was visible");
-        Ok(Measure { name: "a report that says the same again", unit: "ns", value })
+        Ok(Measure::new("a report that says the same again", "ns", value))
     }
 }
 

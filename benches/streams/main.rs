@@ -3,34 +3,46 @@
 //! client that everybody has.
 
 mod bare;
+mod fanout;
+mod idle;
 mod latency;
 mod load;
 mod memory;
+mod role;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
+mod throughput;
+mod watch;
 
 use clap::Parser as _;
 
 use self::{
-    server::Side,
-    support::{args::Args, report::Report, rounds::compare},
+    role::Role,
+    support::{args::Args, report::Report, rounds::Figure},
 };
+
+/// Measures a row; `true` is a tiny version.
+type Row = fn(bool) -> anyhow::Result<Vec<Figure>>;
+
+const ROWS: [(&str, Row); 5] = [
+    ("memory", memory::own_connections),
+    ("memory-shared", memory::shared_connections),
+    ("throughput", throughput::measure),
+    ("latency", latency::measure),
+    ("fanout", fanout::measure),
+];
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(role) = &args.role {
-        return server::serve(role.parse()?);
+        return Role::play(role);
     }
-    let sides = [Side::Headcount, Side::Bare];
-    let mut report = Report::new("streams", sides);
-    if args.wants("latency") {
-        let scale = if args.quick { latency::QUICK } else { latency::FULL };
-        report.add(compare("latency", scale.rounds, sides, |side| latency::round(side, &scale))?);
-    }
-    if args.wants("memory") {
-        let scale = if args.quick { memory::QUICK } else { memory::FULL };
-        report.add(compare("memory", scale.rounds, sides, |side| memory::round(side, &scale))?);
+    let mut report = Report::new("streams", ["headcount", "bare tonic"]);
+    for (name, measure) in ROWS {
+        if args.wants(name) {
+            report.add(measure(args.quick)?);
+        }
     }
     report.publish(&args)
 }

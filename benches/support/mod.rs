@@ -5,7 +5,9 @@
 pub(crate) mod args;
 pub(crate) mod child;
 mod machine;
+pub(crate) mod percentile;
 pub(crate) mod process;
+pub(crate) mod reach;
 pub(crate) mod report;
 pub(crate) mod rounds;
 pub(crate) mod typical;

@@ -55,13 +55,17 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let head = ["", &self.subject, &self.baseline, "ratio"].map(str::to_owned);
-        let rows = self.figures.iter().map(|figure| {
+        let head = ["", &self.subject, &self.baseline, "ratio", "to reach", "reached"].map(str::to_owned);
+        let told = self.figures.iter().filter(|figure| figure.at.is_none());
+        let rows = told.map(|figure| {
+            let Figure { name, unit, subject, ratio, reach, .. } = figure;
             [
-                format!("{} ({})", figure.name, figure.unit),
-                cell(&figure.subject),
-                cell(&figure.baseline),
-                format!("{:.2}", figure.ratio),
+                format!("{name} ({unit})"),
+                cell(subject),
+                figure.baseline.as_ref().map(cell).unwrap_or_default(),
+                ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+                reach.map(|reach| reach.bar(unit)).unwrap_or_default(),
+                reach.map(|reach| reach.verdict(subject.median(), *ratio)).unwrap_or_default(),
             ]
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();

@@ -9,9 +9,14 @@ use headcount::model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec, W
 /// hundred is much for a real one.
 pub(crate) const PER_WORKLOAD: usize = 100;
 
-/// The dataplane with this number, in workload `number / PER_WORKLOAD`.
+/// The workload of the dataplane with this number.
+pub(crate) fn workload(number: usize) -> String {
+    format!("backend-{}", number / PER_WORKLOAD)
+}
+
+/// The dataplane with this number.
 pub(crate) fn dataplane(number: usize) -> anyhow::Result<Dataplane> {
-    let workload = format!("backend-{}", number / PER_WORKLOAD);
+    let workload = workload(number);
     let spec = DataplaneSpec {
         mesh: "default".into(),
         name: format!("{workload}-7d9c5b8f6-{number:07}"),
