@@ -7,9 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::ensure;
-use futures_util::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
-use headcount::proto::DataplaneProxies;
-use tokio::{runtime::Runtime, time::interval};
+use futures_util::future::try_join_all;
+use headcount::proto::{DataplaneProxies, SessionRequest};
+use tokio::{runtime::Runtime, sync::mpsc, time::interval};
 
 use crate::{
     bare::Job,
@@ -26,8 +26,6 @@ use crate::{
 
 /// Between changes: a thousand in a second.
 const PERIOD: Duration = Duration::from_millis(1);
-/// Connections that open at the same time.
-const AT_ONCE: usize = 16;
 
 struct Scale {
     rounds: usize,
@@ -57,11 +55,7 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
     for place in 0..scale.proxies {
         proxies.push(Proxy::connect(uri, number(place)).await?);
     }
-    let watchers: Vec<Watch> = stream::iter(0..scale.watchers)
-        .map(|_| Watch::open(uri))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let watchers = Watch::many(uri, scale.watchers).await?;
 
     let before = processor_time(server.pid())?;
     let changes = scale.changes * scale.proxies as u64;
@@ -97,10 +91,7 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
 }
 
 /// Each proxy reports in turn; returns the sessions, which are still open.
-async fn change(
-    proxies: Vec<Proxy>,
-    times: u64,
-) -> anyhow::Result<Vec<tokio::sync::mpsc::Sender<headcount::proto::SessionRequest>>> {
+async fn change(proxies: Vec<Proxy>, times: u64) -> anyhow::Result<Vec<mpsc::Sender<SessionRequest>>> {
     let mut all = Vec::with_capacity(proxies.len());
     for Proxy { says, mut hears } in proxies {
         // Whoever does not read the acks is not read from either.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use prost::Message as _;
 use tokio::{
     runtime::Runtime,
     time::{Instant, interval, timeout},
@@ -43,15 +42,13 @@ const FULL: Scale = Scale { rounds: 7, idle: 10_000, warm_up: 500, reports: 3_00
 const QUICK: Scale = Scale { rounds: 1, idle: 100, warm_up: 50, reports: 200 };
 
 /// Each round has a fresh server.
-#[expect(clippy::cast_precision_loss, reason = "a message is small")]
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("latency", scale.rounds, SIDES, |side| {
         let server = Server::start(Setup::new(side, Job::Relay))?;
         let _idle = idle::connect(&server.uri(), scale.idle)?;
-        let (sent, seen) = Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
-        // Both sides have to carry the same: this shows whether they do.
-        let bytes = seen.iter().map(|delta| delta.bytes).sum::<usize>() as f64 / seen.len() as f64;
+        let (sent, seen, bytes) =
+            Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
         let mut latencies = latencies(&sent, &seen)?.split_off(scale.warm_up);
         latencies.sort();
         let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
@@ -59,6 +56,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         Ok(vec![
             Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50)).reach(reach),
             Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99)).reach(reach),
+            // Both sides have to carry the same: this shows whether they do.
             Measure::new("size of the delta", "bytes", bytes),
         ])
     })
@@ -68,15 +66,16 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 struct Seen {
     sequence: usize,
     at: Instant,
-    bytes: usize,
 }
 
 /// Sends the reports, and returns when each was handed to the client, and when
-/// the client handed out the deltas.
-async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Seen>)> {
+/// the client handed out the deltas, and the bytes of one.
+#[expect(clippy::cast_precision_loss, reason = "a message is small")]
+async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Seen>, f64)> {
     let mut watch = Watch::open(uri).await?;
     let Proxy { says, mut hears } = Proxy::connect(uri, NUMBER).await?;
-    let created = watch.next().await?;
+    watch.next().await?;
+    let created = watch.revision;
 
     // Whoever does not read the acks is not read from either.
     let acks = tokio::spawn(async move { while hears.message().await.is_ok_and(|ack| ack.is_some()) {} });
@@ -93,20 +92,20 @@ async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<See
     let receiver = tokio::spawn(async move {
         let mut seen = Vec::with_capacity(reports);
         loop {
-            let delta = watch.next().await?;
+            watch.next().await?;
             let at = Instant::now();
-            let sequence = usize::try_from(delta.revision - created.revision)?;
-            seen.push(Seen { sequence, at, bytes: delta.encoded_len() });
+            let sequence = usize::try_from(watch.revision - created)?;
+            seen.push(Seen { sequence, at });
             if sequence >= reports {
-                return anyhow::Ok(seen);
+                return anyhow::Ok((seen, watch.bytes as f64 / watch.messages as f64));
             }
         }
     });
     // The stream stays open until the last delta is there.
     let (sent, _says) = sender.await??;
-    let seen = timeout(PATIENCE, receiver).await.context("deltas are missing")???;
+    let (seen, bytes) = timeout(PATIENCE, receiver).await.context("deltas are missing")???;
     acks.abort();
-    Ok((sent, seen))
+    Ok((sent, seen, bytes))
 }
 
 /// A report's delta is the first that tells of it or of a later one.

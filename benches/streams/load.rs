@@ -1,6 +1,6 @@
 //! The clients: they do not know which side they talk to.
 
-use std::{ops::Range, time::Duration};
+use std::time::Duration;
 
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -91,7 +91,7 @@ impl Proxy {
 /// Connects the dataplanes with these numbers, over so many connections.
 pub(crate) async fn crowd(
     uri: &str,
-    numbers: Range<usize>,
+    numbers: impl Iterator<Item = usize>,
     connections: usize,
 ) -> anyhow::Result<Vec<Proxy>> {
     let channels: Vec<Channel> =

@@ -3,13 +3,19 @@
 //! client that everybody has.
 
 mod bare;
+mod crowd;
+mod delivery;
 mod fanout;
+mod heard;
 mod idle;
 mod latency;
 mod load;
 mod memory;
 mod role;
+mod scrape;
 mod server;
+mod silence;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 mod throughput;
@@ -25,12 +31,17 @@ use self::{
 /// Measures a row; `true` is a tiny version.
 type Row = fn(bool) -> anyhow::Result<Vec<Figure>>;
 
-const ROWS: [(&str, Row); 5] = [
+const ROWS: [(&str, Row); 10] = [
     ("memory", memory::own_connections),
     ("memory-shared", memory::shared_connections),
+    ("memory-slope", memory::slope),
     ("throughput", throughput::measure),
     ("latency", latency::measure),
     ("fanout", fanout::measure),
+    ("storm", storm::measure),
+    ("silence", silence::measure),
+    ("scrape", scrape::measure),
+    ("delivery", delivery::measure),
 ];
 
 fn main() -> anyhow::Result<()> {

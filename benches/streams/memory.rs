@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     bare::Job,
-    load,
+    load::{self, Proxy},
     server::{SIDES, Server, Setup, Side},
     support::{
         process::{open_files, resident_bytes},
@@ -52,20 +52,60 @@ pub(crate) fn shared_connections(quick: bool) -> anyhow::Result<Vec<Figure>> {
     })
 }
 
+/// How it grows with the proxies, each on a connection of its own.
+pub(crate) fn slope(quick: bool) -> anyhow::Result<Vec<Figure>> {
+    let (scale, steps): (_, &[u32]) =
+        if quick { (QUICK, &[20, 50, 100, 200]) } else { (FULL, &[1_000, 2_500, 5_000, 10_000]) };
+    compare("memory-slope", 1, SIDES, |side| {
+        let mut holding = Holding::start(side)?;
+        let mut slope = Vec::new();
+        for step in steps {
+            let more = *step as usize - holding.proxies.len();
+            let kib = holding.grow(more, more, scale.quiet_looks)?;
+            slope.push(Measure::new("memory", "KiB", kib).at(*step));
+        }
+        Ok(slope)
+    })
+}
+
 /// One round, with a fresh server: its growth in KiB, by proxy.
-#[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 fn round(side: Side, scale: &Scale, connections: usize) -> anyhow::Result<f64> {
-    let server = Server::start(Setup::new(side, Job::Relay))?;
-    let before = settled(server.pid(), 2)?;
-    let runtime = Runtime::new()?;
-    let proxies = runtime.block_on(load::crowd(&server.uri(), 0..scale.proxies, connections))?;
-    let after = settled(server.pid(), scale.quiet_looks)?;
-    let open = open_files(server.pid())?;
-    ensure!(open > connections, "connections were lost: {open} files are open");
-    // First: clients that leave one by one would keep it busy for seconds.
-    drop(server);
-    let grown = after.saturating_sub(before) as f64;
-    Ok(grown / 1024.0 / proxies.len() as f64)
+    Holding::start(side)?.grow(scale.proxies, connections, scale.quiet_looks)
+}
+
+/// A server, and the proxies that it holds. The server goes first: clients that
+/// leave one by one would keep it busy for seconds.
+struct Holding {
+    server: Server,
+    /// In use by a server that holds none.
+    before: u64,
+    proxies: Vec<Proxy>,
+    connections: usize,
+    runtime: Runtime,
+}
+
+impl Holding {
+    fn start(side: Side) -> anyhow::Result<Self> {
+        let server = Server::start(Setup::new(side, Job::Relay))?;
+        let before = settled(server.pid(), 2)?;
+        Ok(Self { server, before, proxies: Vec::new(), connections: 0, runtime: Runtime::new()? })
+    }
+
+    /// Lets in more, over so many more connections; the growth in KiB so far, by
+    /// proxy.
+    #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
+    fn grow(&mut self, more: usize, connections: usize, quiet_looks: usize) -> anyhow::Result<f64> {
+        let here = self.proxies.len();
+        let uri = self.server.uri();
+        let crowd = load::crowd(&uri, here..here + more, connections);
+        self.proxies.extend(self.runtime.block_on(crowd)?);
+        self.connections += connections;
+        let after = settled(self.server.pid(), quiet_looks)?;
+        let open = open_files(self.server.pid())?;
+        ensure!(open > self.connections, "connections were lost: {open} files are open");
+        let grown = after.saturating_sub(self.before) as f64;
+        Ok(grown / 1024.0 / self.proxies.len() as f64)
+    }
 }
 
 /// The memory in use, once so many looks in a row saw the same within a

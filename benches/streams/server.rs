@@ -75,6 +75,15 @@ impl Server {
         self.process.pid()
     }
 
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addresses.grpc
+    }
+
+    /// Of metrics.
+    pub(crate) fn http(&self) -> Option<SocketAddr> {
+        self.addresses.http
+    }
+
     pub(crate) fn uri(&self) -> String {
         format!("http://{}", self.addresses.grpc)
     }

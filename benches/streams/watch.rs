@@ -3,17 +3,20 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use headcount::proto::{
-    DataplaneProxies, WatchWorkloadsRequest, WatchWorkloadsResponse,
-    workload_service_client::WorkloadServiceClient,
-};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use headcount::proto::DataplaneProxies;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use crate::load::channel;
+use crate::{
+    heard::{self, Heard},
+    load::channel,
+};
 
 /// For what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Watchers that come at the same time.
+const AT_ONCE: usize = 16;
 
 /// Numbers of each Workload, by its name; all are in one namespace.
 pub(crate) type Picture = BTreeMap<String, DataplaneProxies>;
@@ -21,45 +24,49 @@ pub(crate) type Picture = BTreeMap<String, DataplaneProxies>;
 /// Watches everything, on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    deltas: Streaming<WatchWorkloadsResponse>,
+    deltas: Streaming<(Heard, usize)>,
     pub(crate) picture: Picture,
     /// Of the last whole step.
     pub(crate) revision: u64,
-    /// Messages after the snapshot.
+    /// Messages after the snapshot, and their size together.
     pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Watch {
     /// Returns when the snapshot has been read.
     pub(crate) async fn open(uri: &str) -> anyhow::Result<Self> {
-        let response = WorkloadServiceClient::new(channel(uri).await?)
-            .watch_workloads(WatchWorkloadsRequest::default())
-            .await?;
-        let mut watch =
-            Self { deltas: response.into_inner(), picture: Picture::new(), revision: 0, messages: 0 };
-        while !watch.next().await?.synced {}
-        watch.messages = 0;
+        let deltas = heard::watch(channel(uri).await?).await?;
+        let mut watch = Self { deltas, picture: Picture::new(), revision: 0, messages: 0, bytes: 0 };
+        while !watch.next().await? {}
+        (watch.messages, watch.bytes) = (0, 0);
         Ok(watch)
     }
 
-    /// The next message, which is in the picture.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<WatchWorkloadsResponse> {
-        let delta = self.deltas.message().await?.context("the watch has ended")?;
+    /// So many of them.
+    pub(crate) async fn many(uri: &str, watchers: usize) -> anyhow::Result<Vec<Self>> {
+        stream::iter(0..watchers).map(|_| Self::open(uri)).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Takes the next message into the picture; true if a step is whole with it.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<bool> {
+        let (delta, size) = self.deltas.message().await?.context("the watch has ended")?;
         self.messages += 1;
+        self.bytes += size;
         if delta.reset {
             self.picture.clear();
         }
         for gone in &delta.removed {
             self.picture.remove(&gone.name);
         }
-        for workload in &delta.upserted {
+        for workload in delta.upserted {
             let counts = workload.status.and_then(|status| status.dataplane_proxies);
-            self.picture.insert(workload.name.clone(), counts.unwrap_or_default());
+            self.picture.insert(workload.name, counts.unwrap_or_default());
         }
         if delta.synced {
             self.revision = delta.revision;
         }
-        Ok(delta)
+        Ok(delta.synced)
     }
 
     /// Reads until this is so.
