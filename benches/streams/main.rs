@@ -25,7 +25,12 @@ use clap::Parser as _;
 
 use self::{
     role::Role,
-    support::{args::Args, report::Report, rounds::Figure},
+    support::{
+        args::Args,
+        chart::{Chart, Scale},
+        report::Report,
+        rounds::Figure,
+    },
 };
 
 /// Measures a row; `true` is a tiny version.
@@ -44,16 +49,35 @@ const ROWS: [(&str, Row); 10] = [
     ("delivery", delivery::measure),
 ];
 
+const CHARTS: [Chart; 2] = [
+    Chart {
+        row: "memory-slope",
+        file: "memory.svg",
+        title: "Server memory per proxy, by the number of connections",
+        x: "connections, one proxy each",
+        y: "KiB",
+        scale: Scale::Linear,
+    },
+    Chart {
+        row: "delivery",
+        file: "delivery.svg",
+        title: "From a report to its watchers, by the number of watchers",
+        x: "watchers, on connections of their own",
+        y: "ms",
+        scale: Scale::Logarithmic,
+    },
+];
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(role) = &args.role {
         return Role::play(role);
     }
-    let mut report = Report::new("streams", ["headcount", "bare tonic"]);
+    let mut report = Report::new("streams");
     for (name, measure) in ROWS {
         if args.wants(name) {
-            report.add(measure(args.quick)?);
+            report.add(["headcount", "bare tonic"], measure(args.quick)?);
         }
     }
-    report.publish(&args)
+    report.publish(&args, &CHARTS)
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 pub(crate) mod args;
+mod axis;
+pub(crate) mod chart;
 pub(crate) mod child;
 mod machine;
 pub(crate) mod percentile;
