@@ -33,7 +33,7 @@ const LAST_CEILING: Duration = Duration::from_secs(30);
 /// agent's, because so do the rounds.
 pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 /// For all to be where they should be.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between looks at how many are up.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -73,7 +73,7 @@ async fn run(uri: &str, watchers: u32, changes: usize) -> anyhow::Result<Vec<Dur
         sent.push(Instant::now());
         says.send(load::report(sequence)).await?;
     }
-    let told = tokio::time::timeout(Duration::from_secs(60), try_join_all(told)).await;
+    let told = tokio::time::timeout(Duration::from_mins(1), try_join_all(told)).await;
     let told = told.context("deltas are missing")??.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     acks.abort();
     Ok(told.iter().flat_map(|told| told.iter().zip(&sent).map(|(told, sent)| *told - *sent)).collect())

@@ -78,7 +78,7 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
     let ends: Vec<_> = ends.collect();
     let _open = change(proxies, scale.changes).await?;
     let watchers = try_join_all(ends).await?.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-    let spent = processor_time(server.pid())? - before;
+    let spent = processor_time(server.pid())?.saturating_sub(before);
 
     let messages = watchers.iter().map(|watch| watch.messages as f64).sum::<f64>();
     let told = messages / watchers.len() as f64;

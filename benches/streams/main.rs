@@ -21,6 +21,8 @@ mod support;
 mod throughput;
 mod watch;
 
+use std::time::Instant;
+
 use clap::Parser as _;
 
 use self::{
@@ -76,7 +78,9 @@ fn main() -> anyhow::Result<()> {
     let mut report = Report::new("streams");
     for (name, measure) in ROWS {
         if args.wants(name) {
+            let start = Instant::now();
             report.add(["headcount", "bare tonic"], measure(args.quick)?);
+            eprintln!("{name}: took {} s", start.elapsed().as_secs());
         }
     }
     report.publish(&args, &CHARTS)

@@ -36,7 +36,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         sleep(scale.settle);
         let before = processor_time(server.pid())?;
         sleep(scale.time);
-        let spent = processor_time(server.pid())? - before;
+        let spent = processor_time(server.pid())?.saturating_sub(before);
         let percent = spent.as_secs_f64() / scale.time.as_secs_f64() * 100.0;
         let name = "processor time of 10,000 connected proxies that say nothing";
         Ok(vec![Measure::new(name, "% of a core", percent).reach(Reach::AtMost(2.0))])

@@ -83,7 +83,7 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
     let (start, before, spent_before) = (Instant::now(), acks.load(Relaxed), processor_time(server.pid())?);
     sleep(scale.time).await;
     let (acked, took) = ((acks.load(Relaxed) - before) as f64, start.elapsed());
-    let spent = processor_time(server.pid())? - spent_before;
+    let spent = processor_time(server.pid())?.saturating_sub(spent_before);
     stop.store(true, SeqCst);
 
     let mut reports = Vec::with_capacity(reporters.len());

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// For what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Watchers that come at the same time.
 const AT_ONCE: usize = 16;
 

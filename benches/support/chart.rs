@@ -37,7 +37,7 @@ const BOTTOM: f64 = 340.0;
 /// Greys and colours that stand out from white and from black, and better ones
 /// for who says which it is.
 const STYLE: &str = "
-  text { font: 13px system-ui, sans-serif; fill: #57606a }
+  text { font: 13px system-ui, sans-serif; fill: #768390 }
   .title { font-size: 16px; font-weight: 600 }
   .grid { stroke: #8c959f; stroke-opacity: .3 }
   .line { fill: none; stroke-width: 2.5; stroke-linejoin: round }

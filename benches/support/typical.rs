@@ -17,15 +17,17 @@ pub(crate) fn workload(number: usize) -> String {
 /// The dataplane with this number.
 pub(crate) fn dataplane(number: usize) -> anyhow::Result<Dataplane> {
     let workload = workload(number);
+    // Of one deployment, which all its pods share.
+    let template = format!("7d9c{:05x}", number / PER_WORKLOAD);
     let spec = DataplaneSpec {
         mesh: "default".into(),
-        name: format!("{workload}-7d9c5b8f6-{number:07}"),
+        name: format!("{workload}-{template}-{number:07}"),
         zone: "zone-1".into(),
         labels: strings([
             (WORKLOAD_LABEL, &workload),
             ("app", &workload),
             ("app.kubernetes.io/version", "1.24.3"),
-            ("pod-template-hash", "7d9c5b8f6"),
+            ("pod-template-hash", &template),
             ("team", "payments"),
         ]),
         address: format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255),
