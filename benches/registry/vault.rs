@@ -13,7 +13,7 @@ use headcount::{
     registry::{Registry, RegistrySettings, Session},
 };
 
-use crate::support::typical;
+use crate::support::{process::KeptWaiting, typical};
 
 /// Dataplanes in a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,10 +92,12 @@ impl Vault {
     }
 
     /// The same, one in each period; the nanoseconds of each, the least first.
+    /// When others had the processor is not counted.
     pub(crate) fn flip_each(&mut self, times: usize, period: Duration) -> anyhow::Result<Vec<u64>> {
         let revision = self.registry.head();
         let reports = reports();
         let mut nanos = Vec::with_capacity(times);
+        let kept_waiting = KeptWaiting::of_this_thread()?;
         let mut due = Instant::now();
         for _ in 0..times {
             due += period;
@@ -103,9 +105,12 @@ impl Vault {
             while Instant::now() < due {
                 hint::spin_loop();
             }
+            let waited_before = kept_waiting.so_far()?;
             let start = Instant::now();
             self.flip_next(&reports);
-            nanos.push(u64::try_from(start.elapsed().as_nanos())?);
+            let took = start.elapsed();
+            let waited = kept_waiting.so_far()?.saturating_sub(waited_before);
+            nanos.push(u64::try_from(took.saturating_sub(waited).as_nanos())?);
         }
         self.ensure_visible(revision, times)?;
         nanos.sort_unstable();

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use tokio::{
     runtime::Runtime,
-    time::{Instant, interval},
+    time::{Instant, interval, timeout},
 };
 
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// Between changes: even a thousand watchers have each before the next.
 const PERIOD: Duration = Duration::from_millis(50);
+/// For the last delta.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Scale {
     rounds: usize,
@@ -52,19 +54,13 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 
 /// Of each change to each watcher.
 async fn run(uri: &str, watchers: u32, changes: usize) -> anyhow::Result<Vec<Duration>> {
+    let mut watchers = Watch::many(uri, watchers as usize).await?;
     let Proxy { says, mut hears } = Proxy::connect(uri, 0).await?;
     let acks = tokio::spawn(async move { while hears.message().await.is_ok_and(|ack| ack.is_some()) {} });
-    let watchers = Watch::many(uri, watchers as usize).await?;
-    let told = watchers.into_iter().map(|mut watch| {
-        tokio::spawn(async move {
-            let mut told = Vec::with_capacity(changes);
-            while told.len() < changes {
-                watch.next().await?;
-                told.push(Instant::now());
-            }
-            anyhow::Ok(told)
-        })
-    });
+    for watch in &mut watchers {
+        watch.next().await?;
+    }
+    let told = watchers.into_iter().map(|watch| tokio::spawn(follow(watch, changes)));
     let told: Vec<_> = told.collect();
     let mut sent = Vec::with_capacity(changes);
     let mut clock = interval(PERIOD);
@@ -73,8 +69,19 @@ async fn run(uri: &str, watchers: u32, changes: usize) -> anyhow::Result<Vec<Dur
         sent.push(Instant::now());
         says.send(load::report(sequence)).await?;
     }
-    let told = tokio::time::timeout(Duration::from_mins(1), try_join_all(told)).await;
+    let told = timeout(PATIENCE, try_join_all(told)).await;
     let told = told.context("deltas are missing")??.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     acks.abort();
     Ok(told.iter().flat_map(|told| told.iter().zip(&sent).map(|(told, sent)| *told - *sent)).collect())
+}
+
+/// When each change was told: with the first delta that is not older.
+async fn follow(mut watch: Watch, changes: usize) -> anyhow::Result<Vec<Instant>> {
+    let created = watch.revision;
+    let mut told = Vec::with_capacity(changes);
+    while told.len() < changes {
+        watch.next().await?;
+        told.resize(usize::try_from(watch.revision - created)?, Instant::now());
+    }
+    Ok(told)
 }

@@ -35,11 +35,8 @@ const QUICK: Scale = Scale { rounds: 1, proxies: 200, quiet_looks: 2 };
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("storm", scale.rounds, SIDES, |side| {
-        let runtime = Runtime::new()?;
-        let round = runtime.block_on(round(side, &scale));
-        // Ten thousand that leave one by one would take their time.
-        runtime.shutdown_background();
-        round
+        // Dropped with all that is in it, before the next round.
+        Runtime::new()?.block_on(round(side, &scale))
     })
 }
 

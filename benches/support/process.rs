@@ -1,6 +1,6 @@
 //! What the kernel says of a process.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::FileExt as _, time::Duration};
 
 use anyhow::Context as _;
 
@@ -38,6 +38,24 @@ pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
         nanos += on_processor.with_context(|| format!("{} is empty", path.display()))?.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanos))
+}
+
+/// How long the calling thread has been ready to run and was not let.
+#[derive(Debug)]
+pub(crate) struct KeptWaiting(fs::File);
+
+impl KeptWaiting {
+    pub(crate) fn of_this_thread() -> anyhow::Result<Self> {
+        Ok(Self(fs::File::open("/proc/thread-self/schedstat").context("can't read schedstat")?))
+    }
+
+    pub(crate) fn so_far(&self) -> anyhow::Result<Duration> {
+        let mut text = [0; 64];
+        let length = self.0.read_at(&mut text, 0)?;
+        let stat = str::from_utf8(&text[..length])?;
+        let waited = stat.split_whitespace().nth(1).context("schedstat is short")?;
+        Ok(Duration::from_nanos(waited.parse()?))
+    }
 }
 
 /// Files and sockets it has open.
