@@ -7,6 +7,7 @@ use tokio::time::advance;
 use crate::{
     fold::Fold,
     net::{Crash, Side, Way},
+    server::set_wall_clock,
     world::{World, watcher_host},
 };
 
@@ -49,12 +50,20 @@ impl World {
         match fault {
             Fault::Link { hosts, to, way } => {
                 for host in hosts {
-                    to.iter().for_each(|side| self.network.set_way(*host, *side, *way));
+                    for side in to {
+                        self.network.set_way(*host, *side, *way);
+                    }
                 }
             }
-            Fault::Reset { hosts } => hosts.iter().for_each(|host| self.network.reset(*host)),
+            Fault::Reset { hosts } => {
+                for host in hosts {
+                    self.network.reset(*host);
+                }
+            }
             Fault::Slow { hosts, latency } => {
-                hosts.iter().for_each(|host| self.network.set_latency(*host, *latency))
+                for host in hosts {
+                    self.network.set_latency(*host, *latency);
+                }
             }
             Fault::Flip { dataplane } => self.truth.slots[*dataplane].flip(),
             Fault::AgentCrash { dataplane, crash } => {
@@ -79,7 +88,7 @@ impl World {
                 self.start_watcher(*watcher, fold);
             }
             Fault::Leap { by } => advance(*by).await,
-            Fault::WallClock { seconds } => self.set_wall_clock(*seconds),
+            Fault::WallClock { seconds } => set_wall_clock(*seconds),
         }
         Ok(())
     }

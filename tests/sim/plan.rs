@@ -27,7 +27,7 @@ pub fn round(random: &mut Rng, length: Duration) -> Plan {
     let mut plan = Plan::new();
     for _ in 0..random.usize(1..=5) {
         let from = within(random, length);
-        let to = from + within(random, length - from);
+        let to = from + within(random, length.saturating_sub(from));
         trouble(random, from, to, &mut plan);
     }
     // Life goes on meanwhile.

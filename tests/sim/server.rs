@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use headcount::{
@@ -29,8 +29,10 @@ thread_local! {
     static WALL: Cell<Option<(SystemTime, Instant)>> = const { Cell::new(None) };
 }
 
-/// Sets the server's wall clock.
-pub fn set_wall_clock(time: SystemTime) {
+/// Sets the server's wall clock to so many seconds since 1970, or before.
+pub fn set_wall_clock(seconds: i64) {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance };
     WALL.set(Some((time, Instant::now())));
 }
 
@@ -58,8 +60,8 @@ struct Running {
 }
 
 impl Server {
-    pub fn new(network: &Network, settings: RegistrySettings) -> Self {
-        let settings = RegistrySettings { wall_clock, ..settings };
+    pub fn new(network: &Network, mut settings: RegistrySettings) -> Self {
+        settings.wall_clock = wall_clock;
         Self { network: network.clone(), settings, running: None }
     }
 

@@ -20,6 +20,8 @@ use crate::{
 /// that is dead on one way is noticed within 8 s after, the agent's backoff is
 /// 30 s at most, and a second is for the handshakes.
 pub const SETTLE: Duration = Duration::from_secs(42);
+/// Where the server may shed: what it asks for, and the agent's backoff again.
+pub const SHED_ONCE: Duration = Duration::from_secs(34);
 /// For so long it must then stay right: longer than a dead connection may go
 /// unnoticed.
 const CALM: Duration = Duration::from_secs(9);
@@ -35,8 +37,8 @@ impl World {
             self.look_for_wrongs().await?;
             let seen = match self.agree().await {
                 Ok(seen) => seen,
-                Err(why) if healed.elapsed() > SETTLE => {
-                    return Err(format!("not right within {SETTLE:?} after a heal: {why}"));
+                Err(why) if healed.elapsed() > self.settle_within => {
+                    return Err(format!("not right within {:?} after a heal: {why}", self.settle_within));
                 }
                 Err(why) => {
                     if right.take().is_some() {

@@ -1,6 +1,6 @@
 //! One world: it is made from a seed, suffers, heals and is looked at.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fastrand::Rng;
 use headcount::registry::RegistrySettings;
@@ -9,9 +9,10 @@ use tokio::time::{Instant, advance, sleep_until};
 use crate::{
     dataplane::{DATAPLANES, WORKLOADS},
     fold::Fold,
-    net::{Host, Network},
+    net::{Crash, Host, Network},
     panics, plan,
     server::{Server, set_wall_clock},
+    settle::{SETTLE, SHED_ONCE},
     trace::Trace,
     truth::Truth,
     watcher::Watcher,
@@ -23,6 +24,9 @@ pub const WATCHERS: usize = 10;
 pub const OBSERVER: Host = DATAPLANES + WATCHERS;
 /// Longer than any run, so that within it nobody is forgotten.
 const RETENTION: Duration = Duration::from_hours(2);
+
+/// New sessions in a second, of a server that lets its agents in by and by.
+const LOW_SESSION_RATE: usize = 30;
 
 /// The host of a watcher.
 pub fn watcher_host(watcher: usize) -> Host {
@@ -37,6 +41,8 @@ pub struct World {
     pub truth: Truth,
     pub watchers: Vec<Watcher>,
     pub trace: Trace,
+    /// From a heal until all is right.
+    pub settle_within: Duration,
     random: Rng,
 }
 
@@ -84,21 +90,23 @@ impl Summary {
 impl World {
     fn new(seed: u64, print: bool) -> Self {
         let mut random = Rng::with_seed(seed);
-        let network = Network::new(seed, OBSERVER + 1);
+        let (network, may_shed) = (Network::new(seed, OBSERVER + 1), random.u8(..4) == 0);
         let settings = RegistrySettings {
             retention: RETENTION,
             // Often too short for who was away.
             log_capacity: if random.bool() { 16 } else { 65_536 },
+            max_session_rate: if may_shed { LOW_SESSION_RATE } else { 2_000 },
             ..RegistrySettings::default()
         };
+        let settle_within = if may_shed { SETTLE + SHED_ONCE } else { SETTLE };
         let server = Server::new(&network, settings);
         let (truth, trace) = (Truth::new(), Trace::new(print));
-        Self { network, server, truth, watchers: Vec::new(), trace, random }
+        Self { network, server, truth, watchers: Vec::new(), trace, settle_within, random }
     }
 
     /// Everybody starts, most of them before the first fault.
     async fn begin(&mut self) -> Result<(), String> {
-        self.set_wall_clock(1_800_000_000);
+        set_wall_clock(1_800_000_000);
         self.start_server().await?;
         for watcher in 0..WATCHERS {
             let watcher = self.new_watcher(watcher, Fold::default());
@@ -132,7 +140,7 @@ impl World {
         self.trace.note("world", format_args!("heals"));
         (0..OBSERVER).for_each(|host| self.network.heal(host));
         if !self.server.is_serving() {
-            self.server.crash(crate::net::Crash::Killed);
+            self.server.crash(Crash::Killed);
             self.start_server().await?;
         }
         Ok(())
@@ -160,17 +168,6 @@ impl World {
     /// tries again first does not matter to the other.
     fn new_watcher(&mut self, watcher: usize, fold: Fold) -> Watcher {
         Watcher::start(&self.network, watcher_host(watcher), fold, &self.trace, self.random.fork())
-    }
-
-    /// Sets the server's wall clock to so many seconds since 1970.
-    pub fn set_wall_clock(&self, seconds: i64) {
-        let from_epoch = Duration::from_secs(seconds.unsigned_abs());
-        let time = if seconds < 0 {
-            SystemTime::UNIX_EPOCH - from_epoch
-        } else {
-            SystemTime::UNIX_EPOCH + from_epoch
-        };
-        set_wall_clock(time);
     }
 
     /// Whatever may be wrong at any time.

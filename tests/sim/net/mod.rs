@@ -310,7 +310,8 @@ impl Network {
         let port = u16::try_from(connection % 60_000).unwrap_or_default();
         let octet = u8::try_from(host % 256).unwrap_or_default();
         let peer = SocketAddr::from(([10, 0, 0, octet], port));
-        open.send((socket(Side::Server), peer)).ok().expect("it was open");
+        let sent = open.send((socket(Side::Server), peer));
+        assert!(sent.is_ok(), "it was open");
         Some(Ok((socket(Side::Host), state.lives)))
     }
 
