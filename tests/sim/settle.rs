@@ -32,28 +32,25 @@ impl World {
     /// Returns how long it took.
     pub async fn settle(&mut self) -> Result<Duration, String> {
         let healed = Instant::now();
-        let mut right: Option<(Duration, BTreeMap<Place, Seen>)> = None;
         loop {
             self.look_for_wrongs().await?;
-            let seen = match self.agree().await {
-                Ok(seen) => seen,
-                Err(why) if healed.elapsed() > self.settle_within => {
+            let right = self.agree().await;
+            let took = healed.elapsed();
+            match right {
+                Ok(seen) => {
+                    sleep(CALM).await;
+                    self.look_for_wrongs().await?;
+                    // The same revisions: nothing has changed, and changed back, either.
+                    if self.agree().await.is_ok_and(|still| still == seen) {
+                        return Ok(took);
+                    }
+                    self.trace.note("world", format_args!("was right after {took:?}, and did not stay so"));
+                }
+                Err(why) if took > self.settle_within => {
                     return Err(format!("not right within {:?} after a heal: {why}", self.settle_within));
                 }
-                Err(why) => {
-                    if right.take().is_some() {
-                        self.trace.note("world", format_args!("not right any more: {why}"));
-                    }
-                    sleep(LOOK_EVERY).await;
-                    continue;
-                }
-            };
-            match &right {
-                Some((took, _)) if healed.elapsed() >= *took + CALM => return Ok(*took),
-                Some((_, before)) if *before == seen => {}
-                _ => right = Some((healed.elapsed(), seen)),
+                Err(_) => sleep(LOOK_EVERY).await,
             }
-            sleep(LOOK_EVERY).await;
         }
     }
 
