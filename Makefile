@@ -54,6 +54,10 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md
 	$(CARGO) bench --locked -- --write BENCHMARKS.md
 
+.PHONY: fuzz
+fuzz: ## Fuzz each door to strangers for a while (FUZZ_SECONDS=20 each)
+	scripts/fuzz.sh
+
 .PHONY: demo
 demo: ## Serve with a few simulated proxies, to look at
 	$(CARGO) run --release -- serve --demo
