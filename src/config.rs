@@ -59,6 +59,42 @@ pub struct Limits {
     pub max_streams_per_connection: u32,
     /// Open connections: one for each session that the registry takes.
     pub max_connections: usize,
+    /// What one connection may make HTTP/2 do and hold.
+    pub http2: Http2Limits,
+}
+
+/// Bounds of one HTTP/2 connection. Whoever passes the last three breaks the
+/// protocol or floods, and is cut with `ENHANCE_YOUR_CALM`.
+#[derive(Debug, Clone)]
+pub struct Http2Limits {
+    /// Bytes that a client may send ahead on one stream: the largest message.
+    pub stream_window: u32,
+    /// Bytes that it may send ahead on all streams of a connection: a thousand
+    /// proxies behind one multiplexer report at once in a tenth of that.
+    pub connection_window: u32,
+    /// Bytes of a request's headers, of which ours have some hundred; HPACK and
+    /// CONTINUATION frames make them out of almost nothing (CVE-2024-27316).
+    pub max_header_bytes: u32,
+    /// Streams that were opened and reset before we looked at them: "rapid
+    /// reset" (CVE-2023-44487). An honest client gives up one now and then.
+    pub max_pending_resets: usize,
+    /// Streams that we had to reset for the client's errors, in a connection's
+    /// life (CVE-2025-8671). Honest ones come when a client still sends on
+    /// streams that we have ended: one for each stream it may have. tonic has
+    /// no limit unless it is given one.
+    pub max_error_resets: usize,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            max_header_bytes: 16 * 1024,
+            max_pending_resets: 20,
+            max_error_resets: 1_024,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -72,6 +108,7 @@ impl Default for Limits {
             keepalive_timeout: Duration::from_secs(3),
             max_streams_per_connection: 1_024,
             max_connections: 100_000,
+            http2: Http2Limits::default(),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Logs: text for people, JSON for machines, on standard error.
 
+mod storm;
+
 use std::{
     io::{self, IsTerminal as _},
     str::FromStr,
 };
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use self::storm::Storm;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl FromStr for LogFilter {
 pub fn start(filter: &LogFilter, format: LogFormat) {
     let filter = EnvFilter::new(&filter.0);
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(Storm::new());
     let started = match format {
         LogFormat::Text => registry.with(lines).try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     agent::STATEMENT_EVERY,
     app::App,
-    config::{Config, Limits},
+    config::{Config, Http2Limits, Limits},
     descriptors::room_for_connections,
     model::{DataplaneLimits, Health},
     registry::RegistrySettings,
@@ -28,6 +28,10 @@ use crate::{
 
 /// What a semaphore can count.
 const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
+/// The largest of HTTP/2's windows (RFC 9113, section 6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+/// With less, honest clients would be refused.
+const LEAST_HEADER_BYTES: u32 = 1_024;
 
 /// Run the control plane
 ///
@@ -123,6 +127,21 @@ struct LimitArgs {
     /// Time for the answer to a PING before the client counts as dead
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     keepalive_timeout: Parsed<NonZeroPeriod>,
+    /// Bytes that a client may send ahead on one stream
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    stream_window_bytes: Parsed<NonZeroU32>,
+    /// Bytes that a client may send ahead on one connection
+    #[arg(long, value_name = "BYTES", default_value = "1048576")]
+    connection_window_bytes: Parsed<NonZeroU32>,
+    /// Bytes of one request's headers, at least 1024
+    #[arg(long, value_name = "BYTES", default_value = "16384")]
+    max_header_bytes: Parsed<NonZeroU32>,
+    /// Streams that a connection may have opened and reset before they are looked at
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    max_pending_resets: Parsed<NonZeroUsize>,
+    /// Streams of a connection that may have to be reset for the client's errors
+    #[arg(long, value_name = "COUNT", default_value = "1024")]
+    max_error_resets: Parsed<NonZeroUsize>,
 }
 
 impl ServeArgs {
@@ -180,6 +199,7 @@ impl ServeArgs {
                 max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.limits.max_sessions_per_mesh),
                 max_watchers: count(of, "max-watchers", self.limits.max_watchers),
                 bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
+                ..defaults.registry
             },
             limits: Limits {
                 max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),
@@ -191,10 +211,23 @@ impl ServeArgs {
                 idle_timeout: period(of, "idle-timeout", self.limits.idle_timeout),
                 keepalive_interval: period(of, "keepalive-interval", self.limits.keepalive_interval),
                 keepalive_timeout: period(of, "keepalive-timeout", self.limits.keepalive_timeout),
-                max_streams_per_connection: of
-                    .take("max-streams-per-connection", self.limits.max_streams_per_connection)
-                    .map_or(1, NonZeroU32::get),
+                max_streams_per_connection: count_u32(
+                    of,
+                    "max-streams-per-connection",
+                    self.limits.max_streams_per_connection,
+                ),
                 max_connections: count(of, "max-connections", self.limits.max_connections),
+                http2: Http2Limits {
+                    stream_window: window(of, "stream-window-bytes", self.limits.stream_window_bytes),
+                    connection_window: window(
+                        of,
+                        "connection-window-bytes",
+                        self.limits.connection_window_bytes,
+                    ),
+                    max_header_bytes: header_bytes(of, self.limits.max_header_bytes),
+                    max_pending_resets: count(of, "max-pending-resets", self.limits.max_pending_resets),
+                    max_error_resets: count(of, "max-error-resets", self.limits.max_error_resets),
+                },
             },
         };
         let inbounds = config.limits.dataplane.inbounds;
@@ -220,6 +253,28 @@ impl ServeArgs {
 
 fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
     problems.take(name, value).map_or(0, NonZeroUsize::get)
+}
+
+fn count_u32(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32 {
+    problems.take(name, value).map_or(1, NonZeroU32::get)
+}
+
+fn window(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32 {
+    let window = count_u32(problems, name, value);
+    if window > LARGEST_WINDOW {
+        problems.note(name, &format!("\"{window}\": must be {LARGEST_WINDOW} or less"));
+    }
+    window
+}
+
+fn header_bytes(problems: &mut Problems, value: Parsed<NonZeroU32>) -> u32 {
+    let Some(bytes) = problems.take("max-header-bytes", value).map(NonZeroU32::get) else {
+        return LEAST_HEADER_BYTES;
+    };
+    if bytes < LEAST_HEADER_BYTES {
+        problems.note("max-header-bytes", &format!("\"{bytes}\": must be {LEAST_HEADER_BYTES} or more"));
+    }
+    bytes
 }
 
 fn period<T: Into<Duration>>(problems: &mut Problems, name: &str, value: Parsed<T>) -> Duration {
@@ -251,16 +306,18 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
-        let args =
-            "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s";
+        let args = "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s \
+             --stream-window-bytes 2147483648 --max-header-bytes 1000";
         let report = check(&args.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
         for part in [
-            "5 problems",
+            "7 problems",
             "--grpc-addr: \"nowhere\"",
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
             "--max-inbounds: \"65\"",
             "--idle-timeout: must be more than the 30s",
+            "--stream-window-bytes: \"2147483648\": must be 2147483647 or less",
+            "--max-header-bytes: \"1000\": must be 1024 or more",
         ] {
             assert!(report.contains(part), "{part} is not in:\n{report}");
         }

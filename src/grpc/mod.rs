@@ -12,10 +12,11 @@ pub mod token;
 mod until;
 mod workload;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use axum::middleware::map_response;
-use tokio::net::TcpListener;
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -37,12 +38,6 @@ use crate::{
 
 /// All that is served, and what a health check of the whole server asks for.
 const SERVICES: [&str; 4] = ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE];
-/// Bytes that a client may send ahead on one stream, and on all streams of a
-/// connection: what it can make the server hold without being read.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of a request's headers; ours have some hundred.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
 /// Items of one page: what was asked for, within limits.
 fn page_size(asked: u32) -> usize {
@@ -52,7 +47,7 @@ fn page_size(asked: u32) -> usize {
     }
 }
 
-/// The gRPC server, ready to be bound to a listener.
+/// The gRPC server, ready to be given connections.
 #[derive(Debug)]
 pub struct Grpc {
     routes: Routes,
@@ -119,20 +114,28 @@ impl Grpc {
         self.health.clone()
     }
 
-    /// Serves until shutdown is cancelled and every stream has ended.
-    pub fn serve(
+    /// Serves what arrives, until shutdown is cancelled and every stream has
+    /// ended. Where the connections come from is the caller's affair: they need
+    /// be no sockets.
+    pub fn serve<S, Io>(
         self,
-        listener: TcpListener,
-    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
-        let connections = incoming::incoming(listener, &self.limits);
+        arrivals: S,
+    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<S, Io>
+    where
+        S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connections = incoming::incoming(arrivals, &self.limits);
         let shutdown = self.shutdown.cancelled_owned();
         Server::builder()
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))
             .http2_keepalive_timeout(Some(self.limits.keepalive_timeout))
             .max_concurrent_streams(self.limits.max_streams_per_connection)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .initial_stream_window_size(self.limits.http2.stream_window)
+            .initial_connection_window_size(self.limits.http2.connection_window)
+            .http2_max_header_list_size(self.limits.http2.max_header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(self.limits.http2.max_pending_resets))
+            .http2_max_local_error_reset_streams(Some(self.limits.http2.max_error_resets))
             .layer(self.observe)
             .add_routes(self.routes)
             .serve_with_incoming_shutdown(connections, shutdown)

@@ -3,6 +3,7 @@
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream};
+use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -17,7 +18,7 @@ use crate::{
     metrics::DeliveryMetrics,
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
-        GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
+        Encoded, GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
         server::{
             GetWorkloadResponse, ListWorkloadsResponse, WaitForWorkloadResponse, WatchWorkloadsResponse,
             workload_service_server::WorkloadService,
@@ -99,7 +100,7 @@ impl WorkloadService for Workloads {
         }))
     }
 
-    type WatchWorkloadsStream = Pin<Box<dyn Stream<Item = Result<WatchWorkloadsResponse, Status>> + Send>>;
+    type WatchWorkloadsStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
     async fn watch_workloads(
         &self,
@@ -137,12 +138,12 @@ struct Watch {
 }
 
 impl Watch {
-    async fn next(&mut self) -> WatchWorkloadsResponse {
+    async fn next(&mut self) -> Encoded {
         let step = self.watcher.next().await;
         if let Some(oldest) = step.oldest {
             self.desk.metrics.delivered(oldest.elapsed());
         }
-        self.write(&step)
+        Encoded(step.encoded(|step| self.write(step).encode_to_vec().into()))
     }
 
     fn write(&self, step: &Step) -> WatchWorkloadsResponse {

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
-
 use super::RegistrySettings;
-use crate::model::MeshName;
+use crate::{model::MeshName, sync::Mutex};
 
 /// A limit is reached; trying again later may help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

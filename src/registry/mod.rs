@@ -18,7 +18,9 @@ mod entries;
 mod members;
 mod retention;
 mod session;
+mod shards;
 mod shared;
+mod step;
 mod view;
 mod watcher;
 
@@ -27,14 +29,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::shared::Shared;
+use self::shared::{Refused, Shared};
 use crate::{events::EventLog, model::Dataplane};
 
 pub use self::{
     admission::Full,
     session::{Session, SessionId},
+    step::Step,
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
-    watcher::{Position, Step, WatchPermit, Watcher},
+    watcher::{Position, WatchPermit, Watcher},
 };
 
 /// Settings of the registry. The reason for each default stands with it.
@@ -61,6 +64,9 @@ pub struct RegistrySettings {
     /// How often a quiet watcher hears that it is up to date: often enough that
     /// its resume token stays within the log.
     pub bookmark_interval: Duration,
+    /// The time of day, for people who read when something happened. Nothing is
+    /// decided by it, so it may leap.
+    pub wall_clock: fn() -> SystemTime,
 }
 
 impl Default for RegistrySettings {
@@ -73,6 +79,7 @@ impl Default for RegistrySettings {
             max_sessions_per_mesh: 50_000,
             max_watchers: 10_000,
             bookmark_interval: Duration::from_mins(1),
+            wall_clock: SystemTime::now,
         }
     }
 }
@@ -107,19 +114,18 @@ impl Registry {
     /// Registers a dataplane and opens its session. A session that it has
     /// already is taken over.
     pub fn hello(&self, dataplane: Dataplane) -> Result<Welcome, Full> {
-        let dataplane = Arc::new(dataplane);
-        let now = SystemTime::now();
-        let registered = match self.shared.register(&dataplane, now) {
+        let now = self.shared.now();
+        let session = match self.shared.register(dataplane, now) {
             // Who is here counts more than the memory of who is gone.
-            Err(Full::Dataplanes { .. }) if self.shared.forget_oldest_lost() => {
-                self.shared.register(&dataplane, now)
+            Err(Refused { why: Full::Dataplanes { .. }, dataplane }) if self.shared.forget_oldest_lost() => {
+                self.shared.register(dataplane, now)
             }
             registered => registered,
         };
-        let (entry, cell) = registered?;
-        let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
-        let warnings = conflict.map(|conflict| self.shared.warn(&dataplane.key.mesh, conflict, now));
-        let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };
+        let session = session.map_err(|refused| refused.why)?;
+        let mesh = &session.dataplane.key.mesh;
+        let conflict = session.entry.read(|members| members.conflict(mesh));
+        let warnings = conflict.map(|conflict| self.shared.warn(mesh, conflict, now));
         Ok(Welcome { session, warnings: warnings.into_iter().collect() })
     }
 

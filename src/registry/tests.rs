@@ -130,7 +130,7 @@ fn a_takeover_may_move_the_dataplane_in_one_step() {
     let _newer = join(&registry, "a", "api");
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
     assert_eq!(counts(&registry, "api"), Some((1, 0, 1)));
-    let step = registry.shared.log.read_after(before, 1).unwrap();
+    let step = registry.shared.log.read(before, registry.head(), 1).unwrap();
     assert_eq!(step.len(), 2, "readers see both changes together");
 }
 
@@ -441,4 +441,25 @@ fn the_limit_of_watchers_counts_the_living() {
     drop(watcher);
     assert_eq!(registry.watchers(), 0);
     registry.watch(Filter::default(), None).unwrap();
+}
+
+#[test]
+fn watchers_who_look_for_the_same_share_each_step() {
+    let registry = registry();
+    let watch = |filter: &Filter| {
+        let mut watcher = registry.watch(filter.clone(), None).unwrap();
+        watcher.next_now().unwrap();
+        watcher
+    };
+    let all = Filter::default();
+    let elsewhere = Filter { mesh: Some(MeshName::parse("", "elsewhere").unwrap()), ..Filter::default() };
+    let (mut one, mut same, mut other) = (watch(&all), watch(&all), watch(&elsewhere));
+    let _session = join(&registry, "a", "web");
+    let step = one.next_now().unwrap();
+    assert!(Arc::ptr_eq(&step, &same.next_now().unwrap()));
+    assert!(other.next_now().is_none());
+    assert!(one.next_now().is_none() && same.next_now().is_none());
+    let mut resumed = registry.watch(all, Some(Position(0))).unwrap();
+    assert!(Arc::ptr_eq(&step, &resumed.next_now().unwrap()));
+    assert!(resumed.next_now().is_none());
 }
