@@ -39,14 +39,15 @@ build() {
 fuzz() {
     local name=$1 code=0 began=$SECONDS
     mkdir -p "$target/corpus/$name" "$target/broken" "$target/log"
-    local log=$target/log/$name.log
+    local log=$target/log/$name.log words=()
+    [ ! -f "fuzz/dictionaries/$name" ] || words=("-dict=fuzz/dictionaries/$name")
     timeout --kill-after=10s $((seconds + 120)) "$target/$host/release/$name" "${limits[@]}" \
         -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$target/broken/$name-" \
-        "$target/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 || code=$?
+        ${words[@]+"${words[@]}"} "$target/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 || code=$?
     if [ "$code" = 0 ]; then
         awk -v name="$name" '
-            / INITED / { start = $4 }
-            / DONE / { end = $4; features = $6 }
+            /INITED/ { start = $4 }
+            /DONE/ { end = $4; features = $6 }
             /number_of_executed_units/ { runs = $2 }
             /average_exec_per_sec/ { rate = $2 }
             END { printf "%-15s %10d runs %8d/s  edges %d -> %d, features %d\n", name, runs, rate, start, end, features }

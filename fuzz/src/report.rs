@@ -74,7 +74,7 @@ fn assert_says(taken: HealthReport, report: &proto::HealthReport, dataplane: &Da
     }
     let serves = dataplane.inbounds.iter().any(|inbound| said(inbound.port.into()) == Said::Ready);
     let healthy = report.proxy() == Said::Ready && (dataplane.inbounds.is_empty() || serves);
-    assert_eq!(taken.health.is_healthy(dataplane.inbounds.len()), healthy, "{report:?}");
+    assert_eq!(taken.health.is_healthy(dataplane.inbounds.is_empty()), healthy, "{report:?}");
 }
 
 fn state(said: Said) -> HealthState {
