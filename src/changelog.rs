@@ -193,15 +193,25 @@ impl ChangeLog {
     }
 
     /// Begins to look at states that change meanwhile, in order to see them as
-    /// they were at one revision: the one of now, or an earlier one. `None` if
-    /// the log does not reach back so far, or has not come so far.
-    pub fn look(&self, at: Option<u64>) -> Option<Look<'_>> {
+    /// they are at the newest revision.
+    pub fn look(&self) -> Look<'_> {
         let mut state = self.state.lock();
-        let revision = at.unwrap_or(state.head);
-        let unread = usize::try_from(state.head.checked_sub(revision)?).ok()?;
-        state.ring.len().checked_sub(unread)?;
+        let head = state.head;
+        self.begin(&mut state, head)
+    }
+
+    /// The same for an earlier revision. `None` if the log does not reach back so
+    /// far, or has not come so far.
+    pub fn look_back(&self, revision: u64) -> Option<Look<'_>> {
+        let mut state = self.state.lock();
+        let newer = usize::try_from(state.head.checked_sub(revision)?).ok()?;
+        state.ring.len().checked_sub(newer)?;
+        Some(self.begin(&mut state, revision))
+    }
+
+    fn begin(&self, state: &mut State, revision: u64) -> Look<'_> {
         *state.looks.entry(revision).or_default() += 1;
-        Some(Look { log: self, revision })
+        Look { log: self, revision }
     }
 
     /// Wakes whenever the head has moved, and says where it was when it was
@@ -350,7 +360,7 @@ mod tests {
     fn a_look_is_brought_to_one_revision_whatever_the_log_forgets_meanwhile() {
         let log = ChangeLog::new(1);
         let [a] = log.publish([Some(draft("a"))]);
-        let look = log.look(None).unwrap();
+        let look = log.look();
         assert!(look.undo().is_empty());
         for name in ["b", "c", "b"] {
             log.publish([Some(draft(name))]);
@@ -363,8 +373,8 @@ mod tests {
         drop(look);
         assert_eq!(revisions(log.read_after(4, 9)), [5]);
         assert!(log.read_after(3, 9).is_none(), "what only the look needed is forgotten");
-        assert!(log.look(Some(3)).is_none() && log.look(Some(6)).is_none());
-        assert_eq!(log.look(Some(4)).unwrap().undo().len(), 1);
+        assert!(log.look_back(3).is_none() && log.look_back(6).is_none());
+        assert_eq!(log.look_back(4).unwrap().undo().len(), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::{
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
-use crate::config::Limits;
+use crate::{config::Limits, metrics::ShedMetrics};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -32,6 +32,7 @@ const READY: usize = 64;
 pub(super) fn incoming<S, Io>(
     arrivals: S,
     limits: &Limits,
+    shed: ShedMetrics,
 ) -> impl Stream<Item = io::Result<Connection<Io>>> + use<S, Io>
 where
     S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
@@ -39,7 +40,7 @@ where
 {
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(let_in(arrivals, places, limits.hello_timeout, ready));
+    tokio::spawn(let_in(arrivals, places, limits.hello_timeout, ready, shed));
     stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
 }
 
@@ -48,6 +49,7 @@ async fn let_in<S, Io>(
     places: Arc<Semaphore>,
     deadline: Duration,
     ready: mpsc::Sender<Connection<Io>>,
+    shed: ShedMetrics,
 ) where
     S: Stream<Item = (Io, SocketAddr)>,
     Io: AsyncRead + Send + Unpin + 'static,
@@ -63,6 +65,7 @@ async fn let_in<S, Io>(
             return;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            shed.shed(ShedMetrics::CONNECTIONS);
             warn!(%peer, "refused a connection: max-connections is reached");
             continue;
         };

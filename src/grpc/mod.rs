@@ -24,7 +24,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use self::{dataplane::Dataplanes, event::Events, observe::Observe, until::Until, workload::Workloads};
 use crate::{
     config::Limits,
-    metrics::Metrics,
+    metrics::{Metrics, ShedMetrics},
     proto::{
         DESCRIPTORS,
         server::{
@@ -52,6 +52,7 @@ fn page_size(asked: u32) -> usize {
 pub struct Grpc {
     routes: Routes,
     observe: Observe,
+    shed: ShedMetrics,
     health: HealthReporter,
     limits: Arc<Limits>,
     shutdown: CancellationToken,
@@ -67,14 +68,9 @@ impl Grpc {
     ) -> anyhow::Result<Self> {
         let limits = Arc::new(limits);
         let most = limits.max_message_bytes;
-        let dataplanes = Dataplanes::new(
-            registry.clone(),
-            Arc::clone(&limits),
-            metrics.sessions.clone(),
-            shutdown.clone(),
-        );
-        let workloads = Workloads::new(registry.clone(), metrics.delivery.clone(), shutdown.clone());
-        let events = Events::new(registry.clone(), shutdown.clone());
+        let dataplanes = Dataplanes::new(registry.clone(), Arc::clone(&limits), metrics, shutdown.clone());
+        let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
+        let events = Events::new(registry.clone(), metrics, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(most);
         set_health(&health, ServingStatus::NotServing).await;
@@ -106,7 +102,7 @@ impl Grpc {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let observe = Observe::new(&descriptors, metrics.calls.clone())?;
-        Ok(Self { routes, observe, health, limits, shutdown })
+        Ok(Self { routes, observe, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
     /// The handle by which the app says whether it serves.
@@ -125,7 +121,7 @@ impl Grpc {
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connections = incoming::incoming(arrivals, &self.limits);
+        let connections = incoming::incoming(arrivals, &self.limits, self.shed);
         let shutdown = self.shutdown.cancelled_owned();
         Server::builder()
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))

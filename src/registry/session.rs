@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{entries::Entry, shared::Shared};
 use crate::{
@@ -42,13 +42,17 @@ impl Session {
         &self.dataplane
     }
 
+    /// Whether a report changes the one thing that others can see.
+    pub(super) fn would_flip(&self, report: HealthReport) -> bool {
+        report.health.is_healthy(self.cell.gateway) != self.cell.healthy.load(Relaxed)
+    }
+
     /// Takes a report. Costs no lock, no revision and no message unless it
     /// changes whether the dataplane counts as healthy.
     pub fn report(&self, report: HealthReport) {
         self.cell.last_report.store(report);
-        let healthy = report.health.is_healthy(self.cell.gateway);
-        if healthy != self.cell.healthy.load(Relaxed) {
-            self.registry.flip(self, healthy);
+        if self.would_flip(report) {
+            self.registry.flip(self, report.health.is_healthy(self.cell.gateway));
         }
     }
 
@@ -105,6 +109,7 @@ pub(super) struct SessionCell {
     gateway: bool,
     pub(super) id: SessionId,
     pub(super) since: SystemTime,
+    pub(super) opened: Instant,
     superseded: Notify,
 }
 
@@ -117,6 +122,7 @@ impl SessionCell {
             gateway,
             id,
             since,
+            opened: Instant::now(),
             superseded: Notify::new(),
         }
     }

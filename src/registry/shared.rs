@@ -10,6 +10,7 @@ use super::{
     Full, RegistrySettings, Session, SessionId,
     admission::Admission,
     entries::{Entries, Entry, Locked},
+    gate::Gate,
     members::{Conflict, Delta, Place},
     retention::Retention,
     session::{Departure, SessionCell},
@@ -31,7 +32,8 @@ pub(super) struct Shared {
     pub(super) log: ChangeLog,
     pub(super) steps: Steps,
     pub(super) events: EventLog,
-    admission: Admission,
+    pub(super) gate: Gate,
+    pub(super) admission: Admission,
     retention: Retention,
     sessions: AtomicU64,
     pub(super) watchers: AtomicUsize,
@@ -64,6 +66,8 @@ pub(super) enum Presence {
 #[derive(Debug)]
 pub(super) struct Loss {
     pub(super) since: SystemTime,
+    /// When the session began that was lost.
+    opened: Instant,
     /// When the dataplane is forgotten.
     deadline: Instant,
 }
@@ -82,6 +86,7 @@ impl Shared {
             log: ChangeLog::new(settings.log_capacity),
             steps: Steps::default(),
             events: EventLog::default(),
+            gate: Gate::new(settings.max_session_rate),
             admission: Admission::new(&settings),
             retention: Retention::default(),
             sessions: AtomicU64::new(0),
@@ -233,7 +238,8 @@ impl Shared {
         self.count(&mut locked, &session.dataplane, delta, now);
         drop(locked);
         let deadline = Instant::now() + self.settings.retention;
-        registration.presence = Presence::Lost(Box::new(Loss { since: now, deadline }));
+        let opened = session.cell.opened;
+        registration.presence = Presence::Lost(Box::new(Loss { since: now, opened, deadline }));
         self.retention.add(deadline, key);
     }
 
@@ -314,6 +320,14 @@ impl Registration {
 }
 
 impl Presence {
+    /// When the newest session began.
+    pub(super) fn opened(&self) -> Instant {
+        match self {
+            Self::Connected(cell) => cell.opened,
+            Self::Lost(loss) => loss.opened,
+        }
+    }
+
     /// Under the entry's lock: ends a session, and says what it contributed to
     /// `connected` and `healthy`.
     fn end(&self) -> (i32, i32) {

@@ -463,3 +463,24 @@ fn watchers_who_look_for_the_same_share_each_step() {
     assert!(Arc::ptr_eq(&step, &resumed.next_now().unwrap()));
     assert!(resumed.next_now().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_who_are_known_are_let_in_before_strangers_and_at_their_own_pace() {
+    let settings = RegistrySettings { max_session_rate: 10, ..RegistrySettings::default() };
+    let registry = Registry::new(settings);
+    let known = dataplane("known", "web");
+    let session = registry.hello(known.clone()).unwrap().session;
+    let soonest = Instant::now() + Duration::from_millis(100);
+    assert_eq!(registry.admit(&known.key), Ok(soonest), "its last hello was only just now");
+    drop(session);
+    let stranger = |n: usize| dataplane(&format!("p{n}"), "web").key;
+    let admitted = (0..100).filter(|n| registry.admit(&stranger(*n)).is_ok()).count();
+    assert_eq!(admitted, 4, "half of ten, with the one before");
+    assert_eq!(registry.gate(), Ok(()));
+    let admitted = (0..100).filter(|_| registry.admit(&known.key) == Ok(soonest)).count();
+    assert_eq!(admitted, 5, "one that is lost is known still");
+    assert!(matches!(registry.gate(), Err(Full::SessionRate { limit: 10, .. })));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(registry.gate(), Ok(()));
+    assert_eq!(registry.admit(&known.key), Ok(soonest), "long over");
+}

@@ -67,7 +67,7 @@ pub struct DataplaneView {
 impl Registry {
     /// A Workload, and the revision at which this answer is true.
     pub fn get(&self, key: &WorkloadKey) -> (Option<Arc<Workload>>, u64) {
-        let look = self.shared.log.look(None).expect("the log always reaches its head");
+        let look = self.shared.log.look();
         let place = Place::of_workload(key);
         let entry = self.shared.entries.get(&place);
         let seen = entry.and_then(|entry| entry.read(|members| members.current().clone()));
@@ -76,7 +76,7 @@ impl Registry {
 
     /// All Workloads at one revision.
     pub fn snapshot(&self) -> Snapshot {
-        let look = self.shared.log.look(None).expect("the log always reaches its head");
+        let look = self.shared.log.look();
         let workloads = self.seen(&look, |_| true);
         let workloads = workloads.into_iter().map(|workload| (workload.key().clone(), workload)).collect();
         Snapshot { revision: look.revision(), workloads }
@@ -92,8 +92,10 @@ impl Registry {
         at: Option<u64>,
         after: Option<&WorkloadKey>,
     ) -> Result<Page, PageError> {
-        let look = self.shared.log.look(at);
-        let look = look.ok_or(PageError { revision: at.unwrap_or_default() })?;
+        let look = match at {
+            None => self.shared.log.look(),
+            Some(revision) => self.shared.log.look_back(revision).ok_or(PageError { revision })?,
+        };
         let wanted = |workload: &Workload| {
             after.is_none_or(|after| workload.key() > after) && filter.matches(workload)
         };

@@ -128,7 +128,7 @@ impl Watcher {
     }
 
     fn snapshot(&self) -> Telling {
-        let look = self.registry.shared.log.look(None).expect("the log always reaches its head");
+        let look = self.registry.shared.log.look();
         let mut workloads = self.registry.seen(&look, |workload| self.filter.matches(workload));
         workloads.sort_unstable_by(|one, other| one.key().cmp(other.key()));
         Telling::snapshot(workloads, look.revision())
