@@ -33,6 +33,7 @@ lint: fmt buf clippy doc deny ## Run all checks that are not tests
 .PHONY: fmt
 fmt: ## Check the formatting (`cargo fmt` mends it)
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 .PHONY: buf
 buf: ## Lint the protos
@@ -60,6 +61,10 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 .PHONY: bench
 bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md and their charts into docs/bench
 	$(CARGO) bench --locked -- --write BENCHMARKS.md --charts docs/bench
+
+.PHONY: fuzz
+fuzz: ## Fuzz each door to strangers for a while (FUZZ_SECONDS=20 each)
+	scripts/fuzz.sh
 
 .PHONY: demo
 demo: ## Serve with a few simulated proxies, to look at

@@ -152,9 +152,22 @@ pub fn filter_from_proto(filter: &proto::WorkloadFilter) -> Result<Filter, Inval
     })
 }
 
-/// Reads a label selector.
+/// Reads a label selector. What is wrong with it is said in bounded words: they
+/// quote its text, travel in a header, and clients take 16 KiB of headers.
 pub fn selector_from_proto(field: &str, selector: &str) -> Result<LabelSelector, Invalid> {
-    selector.parse().map_err(|problem: String| Invalid::new(field, problem))
+    selector.parse().map_err(|problem: String| Invalid::new(field, abridged(problem)))
+}
+
+/// A long text without its middle: what is wrong stands before the quoted text
+/// or behind it.
+fn abridged(text: String) -> String {
+    /// Of each end.
+    const KEPT: usize = 512;
+    if text.len() <= 2 * KEPT {
+        return text;
+    }
+    let (start, end) = (text.floor_char_boundary(KEPT), text.ceil_char_boundary(text.len() - KEPT));
+    format!("{} ... {}", &text[..start], &text[end..])
 }
 
 /// Parses a name unless it is empty, which means "any".
@@ -216,4 +229,23 @@ pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
 pub fn duration(duration: Duration) -> prost_types::Duration {
     const LONGEST: prost_types::Duration = prost_types::Duration { seconds: 315_576_000_000, nanos: 0 };
     duration.try_into().unwrap_or(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_is_refused_in_bounded_words() {
+        for (selector, reason) in [
+            (format!("a={}", "\u{7f}".repeat(4_000)), "may not contain '\\u{7f}'"),
+            ("\u{1}".repeat(4_000), "at most 63 are allowed"),
+            (format!("{} (b)", "é".repeat(2_000)), "expected `key in (a,b)`"),
+        ] {
+            let error = selector_from_proto("filter.label_selector", &selector).unwrap_err();
+            assert!(error.problem.len() < 1_100 && error.problem.contains(" ... "), "{error}");
+            assert!(error.problem.contains(reason), "{error}");
+        }
+        assert_eq!(abridged("short".into()), "short");
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         let runtime = Runtime::new()?;
         let mut slope = Vec::new();
         for watchers in scale.watchers {
-            let server = Server::start(Setup::new(side, Job::Relay))?;
+            let server = Server::start(Setup::new(side, Job::Relay).at_any_pace())?;
             let mut latencies = runtime.block_on(run(&server.uri(), *watchers, scale.changes))?;
             latencies.sort();
             let millis = |percent| percentile(&latencies, percent).as_secs_f64() * 1e3;

@@ -43,7 +43,7 @@ const QUICK: Scale = Scale { rounds: 1, watchers: 10, proxies: 10, changes: 11 }
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("fanout", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Job::RelayAndEcho))?;
+        let server = Server::start(Setup::new(side, Job::RelayAndEcho).at_any_pace())?;
         Runtime::new()?.block_on(run(&server, side, &scale))
     })
 }

@@ -45,7 +45,7 @@ const QUICK: Scale = Scale { rounds: 1, idle: 100, warm_up: 50, reports: 200 };
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("latency", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Job::Relay))?;
+        let server = Server::start(Setup::new(side, Job::Relay).at_any_pace())?;
         let _idle = idle::connect(&server.uri(), scale.idle)?;
         let (sent, seen, bytes) =
             Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;

@@ -86,7 +86,7 @@ struct Holding {
 
 impl Holding {
     fn start(side: Side) -> anyhow::Result<Self> {
-        let server = Server::start(Setup::new(side, Job::Relay))?;
+        let server = Server::start(Setup::new(side, Job::Relay).at_any_rate())?;
         let before = settled(server.pid(), 2)?;
         Ok(Self { server, before, proxies: Vec::new(), connections: 0, runtime: Runtime::new()? })
     }

@@ -51,7 +51,7 @@ const QUICK: Scale = Scale { rounds: 1, workloads: 200, connections: 4, reads: 3
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
-    let server = Server::start(Setup::new(Side::Headcount, Job::Relay))?;
+    let server = Server::start(Setup::new(Side::Headcount, Job::Relay).at_any_pace())?;
     let runtime = Runtime::new()?;
     let numbers = (0..scale.workloads).map(|place| place * typical::PER_WORKLOAD);
     let _crowd = runtime.block_on(load::crowd(&server.uri(), numbers, scale.connections))?;

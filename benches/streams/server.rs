@@ -1,6 +1,6 @@
 //! The two sides, as processes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use headcount::{app::App, config::Config};
 use serde::{Deserialize, Serialize};
@@ -24,28 +24,59 @@ pub(crate) enum Side {
 /// The two, as the table has them.
 pub(crate) const SIDES: [Side; 2] = [Side::Headcount, Side::Bare];
 
+/// Sessions in a second that no load reaches.
+const ANY_RATE: usize = 1_000_000;
+
 /// How to start a side.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Setup {
-    pub(crate) side: Side,
+    side: Side,
+    addr: SocketAddr,
     /// Of the bare side.
-    pub(crate) job: Job,
+    job: Job,
     /// Whether the bare side sends PINGs as often as headcount does.
-    pub(crate) keepalive: bool,
-    /// Where; port 0 is any.
-    pub(crate) addr: SocketAddr,
+    keepalive: bool,
+    /// Whether headcount lets in new sessions as fast as they come.
+    any_rate: bool,
+    /// Whether headcount shows each change of a proxy that flaps.
+    any_pace: bool,
 }
 
 impl Setup {
-    /// A side anywhere; the bare one with this job.
+    /// A side with its defaults, anywhere; the bare one with this job.
     pub(crate) fn new(side: Side, job: Job) -> Self {
-        Self { side, job, keepalive: false, addr: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { side, addr, job, keepalive: false, any_rate: false, any_pace: false }
     }
 
-    /// What headcount runs with: its defaults.
+    pub(crate) fn at(self, addr: SocketAddr) -> Self {
+        Self { addr, ..self }
+    }
+
+    pub(crate) fn with_keepalive(self) -> Self {
+        Self { keepalive: true, ..self }
+    }
+
+    /// For a row that is not about how a crowd comes in.
+    pub(crate) fn at_any_rate(self) -> Self {
+        Self { any_rate: true, ..self }
+    }
+
+    /// For a row in which proxies flap faster than anybody would be shown.
+    pub(crate) fn at_any_pace(self) -> Self {
+        Self { any_rate: true, any_pace: true, ..self }
+    }
+
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Config { grpc_addr: self.addr, http_addr, ..Config::default() }
+        let mut config = Config { grpc_addr: self.addr, http_addr, ..Config::default() };
+        if self.any_rate {
+            config.registry.max_session_rate = ANY_RATE;
+        }
+        if self.any_pace {
+            config.registry.flap_interval = Duration::ZERO;
+        }
+        config
     }
 }
 

@@ -31,7 +31,7 @@ const QUICK: Scale = Scale { proxies: 200, settle: Duration::from_millis(100), t
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("silence", 1, SIDES, |side| {
-        let server = Server::start(Setup { keepalive: true, ..Setup::new(side, Job::Relay) })?;
+        let server = Server::start(Setup::new(side, Job::Relay).at_any_rate().with_keepalive())?;
         let _idle = idle::connect(&server.uri(), scale.proxies)?;
         sleep(scale.settle);
         let before = processor_time(server.pid())?;

@@ -52,7 +52,7 @@ async fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let start = Instant::now();
     drop(server);
     crowd.none_up().await?;
-    let server = Server::start(Setup { addr, ..setup })?;
+    let server = Server::start(setup.at(addr))?;
     if side == Side::Headcount {
         let all = u32::try_from(scale.proxies)?;
         Watch::open(&server.uri()).await?.until(|watch| watch.sums() == (all, all)).await?;

@@ -55,7 +55,7 @@ const QUICK: Scale =
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("throughput", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Job::Echo))?;
+        let server = Server::start(Setup::new(side, Job::Echo).at_any_pace())?;
         Runtime::new()?.block_on(run(&server, side, &scale))
     })
 }

@@ -119,8 +119,12 @@ fn inbound_path(index: usize) -> String {
     format!("networking.inbound[{index}]")
 }
 
-/// Kuma's files may be templates, which are filled in before they are YAML.
+/// Kuma's files may be templates, which are filled in before they are YAML. The
+/// error quotes lines of the file, and some of them as they are: what a terminal
+/// would obey is left out.
 fn explain(text: &str, error: &serde_saphyr::Error) -> String {
     let hint = "\nthe file holds placeholders ({{ }}): fill them in before the agent reads it";
+    let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let error: String = error.to_string().chars().map(harmless).collect();
     format!("{error}{}", if text.contains("{{") { hint } else { "" })
 }

@@ -8,7 +8,7 @@ mod managed;
 mod observe;
 mod session;
 mod status;
-mod token;
+pub mod token;
 mod until;
 mod workload;
 

@@ -9,7 +9,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
@@ -83,7 +83,9 @@ impl Conversation {
     /// What to say next. The last thing may be an error; after it, nothing.
     async fn next(&mut self) -> Option<Result<SessionResponse, Status>> {
         let answer = match &mut self.phase {
-            Phase::Opening => self.open().await,
+            // Its future is the larger one, and short-lived: it does not stay in
+            // the memory of each of ten thousand quiet sessions.
+            Phase::Opening => Box::pin(self.open()).await,
             Phase::Open(_) => self.go_on().await,
             Phase::Drained => Err(draining().into()),
             Phase::Over => Err(End::Quiet),
@@ -159,6 +161,8 @@ impl Conversation {
             return Err(End::Quiet);
         };
         let idle_timeout = self.desk.limits.idle_timeout;
+        let idle_at = Instant::now() + idle_timeout;
+        let wake_at = visit.paced.due().map_or(idle_at, |due| due.min(idle_at));
         let said = tokio::select! {
             biased;
             () = visit.paced.session().superseded() => {
@@ -170,10 +174,12 @@ impl Conversation {
                 self.phase = Phase::Drained;
                 return Ok(Some(Answer::Drain(self.drain())));
             }
-            () = visit.paced.ripe() => return Ok(visit.paced.settle().map(ack)),
-            said = timeout(idle_timeout, self.inbound.message()) => said,
+            said = timeout_at(wake_at, self.inbound.message()) => said,
         };
         let Ok(said) = said else {
+            if let Some(sequence) = visit.paced.settle() {
+                return Ok(Some(ack(sequence)));
+            }
             visit.end.reason = EndReason::Idle;
             let status = format!("no health report within {idle_timeout:?}: send one every 30s");
             return Err(Status::deadline_exceeded(status).into());

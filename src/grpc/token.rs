@@ -3,7 +3,8 @@
 //! They are opaque to clients but plain text, for people who debug: version,
 //! epoch, revision and the fingerprint of the filter, then for pages the key
 //! behind which the next one begins. They hold no secrets: who forges one only
-//! asks for data that the same call gives without it.
+//! asks for data that the same call gives without it. A token is taken letter by
+//! letter as it is made here, so that one point has one token.
 
 use crate::{
     model::{Invalid, WorkloadKey},
@@ -15,51 +16,56 @@ const RESUME: &str = "r1";
 const PAGE: &str = "p1";
 
 /// A watch with `fingerprint`'s filter knows everything up to a revision.
-pub(super) fn resume(registry: &Registry, revision: u64, fingerprint: u64) -> String {
+pub fn resume(registry: &Registry, revision: u64, fingerprint: u64) -> String {
     format!("{RESUME}.{}.{revision}.{fingerprint:016x}", registry.epoch())
 }
 
 /// Where a token says the reader was; none if that must be answered with a
 /// snapshot: no token, another life of the server, another filter.
-pub(super) fn read_resume(
-    registry: &Registry,
-    token: &str,
-    fingerprint: u64,
-) -> Result<Option<Position>, Invalid> {
+pub fn read_resume(registry: &Registry, token: &str, fingerprint: u64) -> Result<Option<Position>, Invalid> {
     if token.is_empty() {
         return Ok(None);
     }
     let invalid =
         |problem: &str| Invalid::new("resume_token", format!("{problem}; leave it empty to start afresh"));
     let point = Point::parse(RESUME, token).filter(|point| point.rest.is_none());
-    let point = point.ok_or_else(|| invalid("is not a token of this service"))?;
+    let foreign = || invalid("is not a token of this service");
+    let point = point.ok_or_else(foreign)?;
     if point.epoch != registry.epoch() || point.fingerprint != fingerprint {
         return Ok(None);
     }
     if point.revision > registry.head() {
         return Err(invalid("names a revision that this server has not reached"));
     }
+    if token != resume(registry, point.revision, fingerprint) {
+        return Err(foreign());
+    }
     Ok(Some(Position(point.revision)))
 }
 
 /// The next page of a listing begins after a key.
-pub(super) fn page(registry: &Registry, revision: u64, fingerprint: u64, after: &WorkloadKey) -> String {
+pub fn page(registry: &Registry, revision: u64, fingerprint: u64, after: &WorkloadKey) -> String {
     format!("{PAGE}.{}.{revision}.{fingerprint:016x}.{}.{}", registry.epoch(), after.namespace, after.name)
 }
 
 /// What a page token says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PageToken {
+pub enum PageToken {
     /// The first page.
     First,
     /// A listing of another life of the server: it can't go on.
     Stale,
     /// The page after a key, of the listing at a revision.
-    Next { revision: u64, after: WorkloadKey },
+    Next {
+        /// What the listing shows.
+        revision: u64,
+        /// The last key of the page before.
+        after: WorkloadKey,
+    },
 }
 
 /// Reads a page token.
-pub(super) fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> Result<PageToken, Invalid> {
+pub fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> Result<PageToken, Invalid> {
     if token.is_empty() {
         return Ok(PageToken::First);
     }
@@ -77,6 +83,9 @@ pub(super) fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> R
     }
     if point.revision > registry.head() {
         return Err(invalid("names a revision that this server has not reached"));
+    }
+    if token != page(registry, point.revision, fingerprint, &after) {
+        return Err(foreign());
     }
     Ok(PageToken::Next { revision: point.revision, after })
 }
@@ -150,5 +159,19 @@ mod tests {
             assert!(error.to_string().starts_with("resume_token: "), "{error}");
             assert!(read_page(&registry, bad, 0).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn other_spellings_of_a_token_are_refused() {
+        let registry = registry();
+        let epoch = registry.epoch();
+        for bad in ["+0.0000000000000007", "00.0000000000000007", "0.7", "0.+000000000000007"] {
+            let resume = format!("r1.{epoch}.{bad}");
+            assert!(read_resume(&registry, &resume, 7).is_err(), "{resume}");
+            let page = format!("p1.{epoch}.{bad}.default.a");
+            assert!(read_page(&registry, &page, 7).is_err(), "{page}");
+        }
+        let no_namespace = format!("p1.{epoch}.0.0000000000000007..a");
+        assert!(read_page(&registry, &no_namespace, 7).is_err());
     }
 }

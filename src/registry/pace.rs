@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Session;
 use crate::model::HealthReport;
@@ -30,8 +30,8 @@ impl Paced {
         &self.session
     }
 
-    /// Takes a report. False if it is held, until it is [`ripe`](Paced::ripe)
-    /// or a newer report takes its place.
+    /// Takes a report. False if it is held, until it is [`due`](Paced::due) or a
+    /// newer report takes its place.
     pub fn report(&mut self, report: HealthReport) -> bool {
         self.held = None;
         if !self.interval.is_zero() && self.session.would_flip(report) {
@@ -46,13 +46,9 @@ impl Paced {
         true
     }
 
-    /// Returns when the report that is held can be [`settled`](Paced::settle);
-    /// never if none is.
-    pub async fn ripe(&self) {
-        match (self.held, self.next_at) {
-            (Some(_), Some(next_at)) => sleep_until(next_at).await,
-            _ => std::future::pending().await,
-        }
+    /// When the report that is held can be [`settled`](Paced::settle).
+    pub fn due(&self) -> Option<Instant> {
+        self.held.and(self.next_at)
     }
 
     /// Takes the report that was held, if its time has come, and returns its
@@ -70,7 +66,7 @@ impl Paced {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
+    use tokio::time::{sleep, sleep_until};
 
     use super::*;
     use crate::{
@@ -106,7 +102,7 @@ mod tests {
     }
 
     async fn settled(paced: &mut Paced) -> u64 {
-        paced.ripe().await;
+        sleep_until(paced.due().unwrap()).await;
         paced.settle().unwrap()
     }
 
@@ -134,18 +130,16 @@ mod tests {
         let (start, revision) = (Instant::now(), registry.head());
         for sequence in 1..=1_001 {
             paced.report(report(sequence, sequence % 2 == 1));
-            tokio::select! {
-                biased;
-                () = paced.ripe() => assert!(paced.settle().is_some()),
-                () = sleep(Duration::from_millis(1)) => {}
+            sleep(Duration::from_millis(1)).await;
+            if paced.due().is_some_and(|due| due <= Instant::now()) {
+                assert!(paced.settle().is_some());
             }
         }
         assert_eq!(start.elapsed().as_millis(), 1_001);
         let seen = registry.head() - revision;
         assert!((5..=11).contains(&seen), "{seen}");
-        tokio::select! {
-            () = paced.ripe() => assert_eq!(paced.settle(), Some(1_001)),
-            () = sleep(2 * INTERVAL) => {}
+        if paced.due().is_some() {
+            assert_eq!(settled(&mut paced).await, 1_001);
         }
         assert_eq!(healthy(&registry), 1);
     }
@@ -157,10 +151,8 @@ mod tests {
         let revision = registry.head();
         assert!(!paced.report(report(2, false)));
         assert!(paced.report(report(3, true)), "that is what is seen already");
-        tokio::select! {
-            () = paced.ripe() => unreachable!("nothing is held"),
-            () = sleep(2 * INTERVAL) => {}
-        }
+        sleep(2 * INTERVAL).await;
+        assert_eq!((paced.due(), paced.settle()), (None, None), "nothing is held");
         assert_eq!(registry.head(), revision);
     }
 

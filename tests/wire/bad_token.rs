@@ -31,6 +31,8 @@ async fn a_filter_that_cannot_be_read_is_refused() {
     let selector = |text: &str| WorkloadFilter { label_selector: text.into(), ..WorkloadFilter::default() };
     let place = "filter.label_selector: ";
     let long = format!("k in ({})", "v,".repeat(2_100));
+    // Escaped and quoted as a whole it would be larger than a client's headers may be.
+    let strange = format!("a={}", "\u{7f}".repeat(4_000));
     for (filter, words) in [
         (selector("a>1"), [place, "unknown operator; use ="]),
         (selector("a in (b"), [place, "never closed"]),
@@ -38,6 +40,7 @@ async fn a_filter_that_cannot_be_read_is_refused() {
         (selector("a=b,,c"), [place, "remove the extra comma"]),
         (selector("=b"), [place, "key"]),
         (selector(&long), [place, "at most 4096"]),
+        (selector(&strange), [place, "may not contain"]),
         (of_mesh("My Mesh"), ["filter.mesh: ", "DNS-1123 label"]),
         (
             WorkloadFilter { namespace: "-".into(), ..WorkloadFilter::default() },

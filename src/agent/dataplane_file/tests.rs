@@ -200,6 +200,27 @@ fn other_documents_are_refused_with_a_hint() {
     assert!(refusal(&"[".repeat(5000)).len() < 10_000);
 }
 
+#[test]
+fn a_refusal_is_fit_for_a_terminal() {
+    let long = "x".repeat(900_000);
+    for text in [
+        "x: &x {a: b}\nmesh: *x\n mesh:\tm\nnaw}".to_owned(),
+        "x: &x {a: b}\nmesh: *x\n#\u{1b}[31m\u{9b}\u{7f}\n".to_owned(),
+        "mesh: \u{1b}[31m".to_owned(),
+        format!("type: {long}"),
+        format!("mesh: [{long}\nname: a"),
+        format!("{long}: &x {{a: b}}\nmesh: *x"),
+        format!("mesh: *{long}"),
+        with_inbound(&format!("serviceProbe: {{http: {{path: '{long}'}}}}")),
+        with_inbound(&format!("serviceProbe: {{interval: '{long}'}}")),
+        with_inbound(&format!("servicePort: '{long}'")),
+    ] {
+        let error = refusal(&text);
+        assert!(error.len() < 8_192, "{} bytes: {error:.300}", error.len());
+        assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{error:?}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_document_is_too_strange(

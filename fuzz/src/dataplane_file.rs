@@ -1,0 +1,100 @@
+//! A Dataplane document is refused in bounded words, or says a dataplane by all
+//! rules and probes that can be run; written anew it reads as the same.
+
+use std::time::Duration;
+
+use headcount::{
+    agent::{Check, DataplaneFile, DataplaneFileError, ProbeSpec},
+    model::{Dataplane, WORKLOAD_LABEL},
+};
+use serde_json::{Value, json};
+
+use super::rules::{self, is_dns_1035_label, is_dns_1123_label, is_dns_1123_subdomain};
+
+/// A syntax error quotes a few lines of the file.
+const LONGEST_SYNTAX_ERROR: usize = 8_192;
+
+/// Takes the text of a document.
+pub fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    match DataplaneFile::parse(text) {
+        Ok(file) => check_file(&file),
+        Err(DataplaneFileError::Invalid(invalid)) => assert_refusal(&invalid),
+        Err(DataplaneFileError::Syntax(problem)) => {
+            assert!(!problem.is_empty());
+            assert!(problem.len() <= LONGEST_SYNTAX_ERROR, "{} bytes: {problem:.300}", problem.len());
+            let control = |c: char| c.is_control() && c != '\n';
+            assert!(!problem.contains(control), "a control character in {problem:?}");
+        }
+        Err(other) => panic!("nothing was read from a file: {other}"),
+    }
+}
+
+fn check_file(file: &DataplaneFile) {
+    assert_eq!(file.probes.len(), file.spec.inbounds.len());
+    for probe in file.probes.iter().flatten() {
+        assert_can_run(probe);
+    }
+    match file.dataplane() {
+        Ok(dataplane) => {
+            assert_lawful(&dataplane);
+            let again = DataplaneFile::parse(&document(file).to_string()).expect("it was taken before");
+            assert_eq!(again.spec, file.spec);
+        }
+        Err(invalid) => assert_refusal(&invalid),
+    }
+}
+
+fn assert_can_run(probe: &ProbeSpec) {
+    assert!(probe.port != 0 && !probe.host.is_empty(), "{probe:?}");
+    assert!(probe.thresholds.healthy != 0 && probe.thresholds.unhealthy != 0, "{probe:?}");
+    for time in [probe.interval, probe.timeout] {
+        assert!(!time.is_zero() && time <= Duration::from_hours(1), "{probe:?}");
+    }
+    if let Check::Http(path) = &probe.check {
+        assert!(path.as_str().starts_with('/'), "{probe:?}");
+    }
+}
+
+fn assert_lawful(dataplane: &Dataplane) {
+    assert!(is_dns_1123_label(dataplane.key.mesh.as_str()), "{dataplane:?}");
+    assert!(is_dns_1123_label(dataplane.key.namespace.as_str()), "{dataplane:?}");
+    assert!(is_dns_1123_subdomain(dataplane.key.name.as_str()), "{dataplane:?}");
+    assert!(dataplane.zone.as_ref().is_none_or(|zone| is_dns_1123_label(zone.as_str())), "{dataplane:?}");
+    assert!(dataplane.inbounds.iter().all(|inbound| inbound.port != 0), "{dataplane:?}");
+    if let Some(workload) = dataplane.labels.get(WORKLOAD_LABEL) {
+        assert!(is_dns_1035_label(workload), "{dataplane:?}");
+    }
+}
+
+/// The spec as a document, in JSON, which is YAML as well.
+fn document(file: &DataplaneFile) -> Value {
+    let inbounds = file
+        .spec
+        .inbounds
+        .iter()
+        .map(|inbound| json!({ "port": inbound.port, "name": inbound.name, "tags": inbound.tags }));
+    let mut networking = json!({ "address": file.spec.address });
+    if file.spec.inbounds.is_empty() {
+        networking["gateway"] = json!({});
+    } else {
+        networking["inbound"] = inbounds.collect();
+    }
+    json!({
+        "type": "Dataplane",
+        "mesh": file.spec.mesh,
+        "name": file.spec.name,
+        "labels": file.spec.labels,
+        "networking": networking,
+    })
+}
+
+fn assert_refusal(invalid: &headcount::model::Invalid) {
+    rules::assert_fit(invalid);
+    let top = ["kind", "type", "mesh", "name", "namespace", "zone", "labels", "networking"];
+    let field = &invalid.field;
+    let named = top.iter().any(|key| {
+        field.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    });
+    assert!(named, "a document has no key {field}");
+}

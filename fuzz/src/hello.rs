@@ -1,0 +1,108 @@
+//! A hello is taken if and only if it is lawful; what was taken says what was
+//! said; a refusal names a field that is there.
+
+use headcount::{
+    model::{Dataplane, DataplaneLimits, WORKLOAD_LABEL},
+    proto::{self, Environment, Hello, Inbound},
+    wire,
+};
+use prost::Message as _;
+
+use super::rules::{
+    self, are_tags, entry, is_dns_1035_label, is_dns_1123_label, is_dns_1123_subdomain, is_label_key,
+    is_label_value, is_short_text,
+};
+
+/// Takes a `Hello` as it is on the wire.
+pub fn check(input: &[u8]) {
+    let Ok(hello) = Hello::decode(input) else { return };
+    let taken = wire::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
+    assert_eq!(taken.is_ok(), is_lawful(&hello), "{taken:?}, of {hello:?}");
+    match taken {
+        Ok(dataplane) => assert_says(&dataplane, hello),
+        Err(invalid) => {
+            rules::assert_fit(&invalid);
+            assert!(fields(&hello).contains(&invalid.field), "{invalid}, of {hello:?}");
+        }
+    }
+}
+
+fn assert_says(dataplane: &Dataplane, hello: Hello) {
+    let mut stated = hello.dataplane.expect("it is required");
+    assert_eq!(dataplane.workload.as_ref().map(ToString::to_string), workloads(&stated).pop());
+    if stated.namespace.is_empty() {
+        "default".clone_into(&mut stated.namespace);
+    }
+    if stated.environment() == Environment::Unspecified {
+        stated.set_environment(Environment::Universal);
+    }
+    let written = wire::dataplane_to_proto(dataplane);
+    assert_eq!(written, stated);
+    assert_eq!(*dataplane.agent_version, hello.agent_version);
+
+    let hello = Hello { dataplane: Some(written), agent_version: hello.agent_version };
+    let again = wire::dataplane_from_hello(hello, DataplaneLimits::default());
+    assert_eq!(again.as_ref(), Ok(dataplane));
+}
+
+fn is_lawful(hello: &Hello) -> bool {
+    let Some(stated) = &hello.dataplane else { return false };
+    let optional = |text: &str, rule: fn(&str) -> bool| text.is_empty() || rule(text);
+    is_dns_1123_label(&stated.mesh)
+        && optional(&stated.namespace, is_dns_1123_label)
+        && is_dns_1123_subdomain(&stated.name)
+        && optional(&stated.zone, is_dns_1123_label)
+        && (0..=2).contains(&stated.environment)
+        && stated.labels.len() <= 64
+        // The workload's name has a rule of its own.
+        && stated.labels.iter().all(|(key, value)| {
+            is_label_key(key) && (key == WORKLOAD_LABEL || is_label_value(value))
+        })
+        && is_short_text(&stated.address, 253)
+        && are_lawful(&stated.inbounds)
+        && names_one_workload(stated)
+        && is_short_text(&hello.agent_version, 64)
+}
+
+fn are_lawful(inbounds: &[Inbound]) -> bool {
+    let mut ports: Vec<_> = inbounds.iter().map(|inbound| inbound.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    inbounds.len() <= 64
+        && ports.len() == inbounds.len()
+        && ports.iter().all(|port| (1..=65_535).contains(port))
+        && inbounds.iter().all(|inbound| is_short_text(&inbound.name, 63) && are_tags(&inbound.tags))
+        && inbounds.iter().map(|inbound| inbound.tags.len()).sum::<usize>() <= 512
+}
+
+fn names_one_workload(stated: &proto::Dataplane) -> bool {
+    let is_name = match stated.environment() {
+        Environment::Kubernetes => is_dns_1123_subdomain,
+        Environment::Universal | Environment::Unspecified => is_dns_1035_label,
+    };
+    let names = workloads(stated);
+    names.iter().all(|name| is_name(name) && *name == names[0])
+}
+
+/// The workload's name in all places that may name it.
+fn workloads(stated: &proto::Dataplane) -> Vec<String> {
+    let tags = stated.inbounds.iter().map(|inbound| &inbound.tags);
+    let tags = tags.filter(|_| stated.environment() != Environment::Kubernetes);
+    [&stated.labels].into_iter().chain(tags).filter_map(|map| map.get(WORKLOAD_LABEL)).cloned().collect()
+}
+
+/// The paths of all fields that a refusal may name.
+fn fields(hello: &Hello) -> Vec<String> {
+    let mut fields = vec!["hello.agent_version".to_owned(), "hello.dataplane".to_owned()];
+    let Some(stated) = &hello.dataplane else { return fields };
+    for name in ["mesh", "namespace", "name", "zone", "environment", "labels", "address", "inbounds"] {
+        fields.push(format!("hello.dataplane.{name}"));
+    }
+    fields.extend(stated.labels.keys().map(|key| entry("hello.dataplane.labels", key)));
+    for (index, inbound) in stated.inbounds.iter().enumerate() {
+        let path = format!("hello.dataplane.inbounds[{index}]");
+        fields.extend(["port", "name", "tags"].map(|name| format!("{path}.{name}")));
+        fields.extend(inbound.tags.keys().map(|key| entry(&format!("{path}.tags"), key)));
+    }
+    fields
+}

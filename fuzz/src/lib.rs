@@ -1,0 +1,14 @@
+//! What must hold for whatever a stranger sends: one property for each door,
+//! as a function of bytes that panics when it is broken.
+//!
+//! The fuzzer looks for inputs that break one (`make fuzz`). `tests/fuzz.rs`
+//! replays `corpus/`, so what was found once stays found, without a fuzzer.
+
+pub mod dataplane_file;
+pub mod filter;
+pub mod hello;
+pub mod report;
+pub mod token;
+
+mod rules;
+mod selector;

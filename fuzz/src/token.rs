@@ -1,0 +1,99 @@
+//! A token leads back to where it was made; whatever else is taken for a token
+//! is letter by letter one that could have been made here, and leads nowhere
+//! beyond the newest revision.
+
+use std::sync::LazyLock;
+
+use headcount::{
+    grpc::token::{self, PageToken},
+    model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL, WorkloadKey},
+    registry::{Position, Registry, RegistrySettings, Session},
+    wire,
+};
+
+use super::rules;
+
+/// What stands in inputs for the epoch, which is another in each run.
+const EPOCH: &str = "EPOCH";
+/// Of the filter that the tokens in the corpus belong to.
+const FINGERPRINT: u64 = 7;
+
+/// With a few revisions.
+static REGISTRY: LazyLock<(Registry, Vec<Session>)> = LazyLock::new(|| {
+    let registry = Registry::new(RegistrySettings::default());
+    let sessions = ["a", "b", "c"].map(|workload| registry.hello(dataplane(workload)).expect("room").session);
+    (registry, sessions.into())
+});
+
+fn dataplane(workload: &str) -> Dataplane {
+    let spec = DataplaneSpec {
+        mesh: "default".into(),
+        name: workload.into(),
+        labels: [(WORKLOAD_LABEL.to_owned(), workload.to_owned())].into(),
+        ..DataplaneSpec::default()
+    };
+    Dataplane::parse(&spec, DataplaneLimits::default()).expect("it is lawful")
+}
+
+/// Takes text: a token; and from the same text, tokens are made.
+pub fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    let (registry, _) = &*REGISTRY;
+    let text = text.replace(EPOCH, registry.epoch());
+    check_resume(registry, &text);
+    check_page(registry, &text);
+    if let Some((namespace, name)) = text.split_once('.')
+        && let Ok(key) = wire::workload_key(namespace, name)
+    {
+        check_way_back(registry, input, &key);
+    }
+}
+
+fn check_resume(registry: &Registry, text: &str) {
+    match token::read_resume(registry, text, FINGERPRINT) {
+        Ok(Some(Position(revision))) => {
+            assert!(revision <= registry.head(), "{text:?} leads to {revision}");
+            assert_eq!(token::resume(registry, revision, FINGERPRINT), text);
+        }
+        // Another life, another filter: no promise is kept, and none broken.
+        Ok(None) => assert!(text.is_empty() || text.starts_with("r1."), "{text:?}"),
+        Err(invalid) => {
+            rules::assert_fit(&invalid);
+            assert_eq!(invalid.field, "resume_token");
+        }
+    }
+}
+
+fn check_page(registry: &Registry, text: &str) {
+    match token::read_page(registry, text, FINGERPRINT) {
+        Ok(PageToken::Next { revision, after }) => {
+            assert!(revision <= registry.head(), "{text:?} leads to {revision}");
+            assert_eq!(token::page(registry, revision, FINGERPRINT, &after), text);
+        }
+        Ok(PageToken::First) => assert_eq!(text, ""),
+        Ok(PageToken::Stale) => assert!(text.starts_with("p1."), "{text:?}"),
+        Err(invalid) => {
+            rules::assert_fit(&invalid);
+            assert_eq!(invalid.field, "page_token");
+        }
+    }
+}
+
+/// Tokens that are made here are read here, for their filter only.
+fn check_way_back(registry: &Registry, input: &[u8], after: &WorkloadKey) {
+    let fingerprint = input.iter().fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
+    for revision in 0..=registry.head() {
+        let resume = token::resume(registry, revision, fingerprint);
+        assert_eq!(token::read_resume(registry, &resume, fingerprint), Ok(Some(Position(revision))));
+        assert_eq!(token::read_resume(registry, &resume, !fingerprint), Ok(None));
+        let page = token::page(registry, revision, fingerprint, after);
+        let next = PageToken::Next { revision, after: after.clone() };
+        assert_eq!(token::read_page(registry, &page, fingerprint), Ok(next));
+        assert!(token::read_page(registry, &page, !fingerprint).is_err(), "{page}");
+    }
+    let beyond = registry.head() + 1;
+    let resume = token::resume(registry, beyond, fingerprint);
+    assert!(token::read_resume(registry, &resume, fingerprint).is_err(), "{resume}");
+    let page = token::page(registry, beyond, fingerprint, after);
+    assert!(token::read_page(registry, &page, fingerprint).is_err(), "{page}");
+}
