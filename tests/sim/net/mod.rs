@@ -16,6 +16,7 @@
 //! All chance comes from the seed, by connection: it does not matter which of
 //! two hosts is polled first.
 
+mod link;
 mod pipe;
 mod socket;
 #[cfg(test)]
@@ -37,39 +38,21 @@ use tokio::{
     time::sleep,
 };
 
-use self::pipe::{End, Found, Latency, Pipe, reset, wake};
-pub use self::{pipe::Way, socket::Socket};
+pub use self::{
+    link::{Crash, Side},
+    pipe::Way,
+    socket::Socket,
+};
+use self::{
+    link::{Link, Pair},
+    pipe::{End, Found, Latency, Pipe, reset},
+};
 
 /// A host, by its number.
 pub type Host = usize;
 
 /// A connection, by its number.
 type Connection = u64;
-
-/// The two ends of a connection; a pipe is named by the end it leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Host,
-    Server,
-}
-
-impl Side {
-    fn other(self) -> Self {
-        match self {
-            Self::Host => Self::Server,
-            Self::Server => Self::Host,
-        }
-    }
-}
-
-/// How a machine goes down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
-    /// The process dies; its kernel resets the connections.
-    Killed,
-    /// The power fails: nobody is told.
-    Silent,
-}
 
 /// A handle on the network; clones share it.
 #[derive(Debug, Clone)]
@@ -95,15 +78,6 @@ struct State {
     made: Connection,
 }
 
-#[derive(Debug)]
-struct Link {
-    up: Way,
-    down: Way,
-    usual_latency: Duration,
-    latency: Duration,
-    connections: u64,
-}
-
 /// Where connections come in.
 #[derive(Debug)]
 enum Door {
@@ -112,60 +86,6 @@ enum Door {
     /// The machine is up and nothing listens on it.
     Refusing,
     Open(mpsc::UnboundedSender<(Socket, SocketAddr)>),
-}
-
-/// A connection's two pipes and ends.
-#[derive(Debug)]
-struct Pair {
-    host: Host,
-    to_host: Pipe,
-    to_server: Pipe,
-    /// Ends that are still there; one that crashed or was closed is not.
-    host_lives: bool,
-    server_lives: bool,
-    /// Ends whose socket has not been dropped.
-    sockets: u8,
-}
-
-impl Pair {
-    fn pipe_to(&mut self, side: Side) -> &mut Pipe {
-        match side {
-            Side::Host => &mut self.to_host,
-            Side::Server => &mut self.to_server,
-        }
-    }
-
-    fn lives(&mut self, side: Side) -> &mut bool {
-        match side {
-            Side::Host => &mut self.host_lives,
-            Side::Server => &mut self.server_lives,
-        }
-    }
-
-    /// An end goes down with its machine. Its tasks find the connection reset.
-    fn crash(&mut self, side: Side, crash: Crash, way_out: Way) {
-        if !std::mem::take(self.lives(side)) {
-            return;
-        }
-        let out = self.pipe_to(side.other());
-        match (crash, way_out) {
-            (Crash::Killed, _) => out.close(way_out, End::Reset),
-            // Nobody is left to send it again.
-            (Crash::Silent, Way::Held) => out.lose(),
-            (Crash::Silent, _) => {}
-        }
-        wake(&mut self.pipe_to(side).reader);
-        wake(&mut self.pipe_to(side.other()).writer);
-    }
-}
-
-impl Link {
-    fn way_to(&mut self, side: Side) -> &mut Way {
-        match side {
-            Side::Host => &mut self.down,
-            Side::Server => &mut self.up,
-        }
-    }
 }
 
 impl Network {
