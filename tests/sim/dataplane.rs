@@ -13,7 +13,7 @@ pub const DATAPLANES: usize = 50;
 pub const WORKLOADS: usize = 4;
 /// One mesh each: which mesh gets a contested name depends on who was first,
 /// which a test that lets chance decide that can't know.
-const NAMESPACES: [&str; 2] = ["default", "other"];
+pub const NAMESPACES: [&str; 2] = ["default", "other"];
 
 /// A workload, by namespace and name.
 pub type Place = (String, String);

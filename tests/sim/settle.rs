@@ -70,15 +70,18 @@ impl World {
             return Err(format!("listed are {counts:?}, and of dataplanes there are {counted:?}"));
         }
         for (number, watcher) in self.watchers.iter().enumerate() {
+            let mut wanted = listed.clone();
+            wanted.retain(|place, _| watcher.wants(place));
             let known = watcher.look(|fold| fold.workloads.clone());
-            if known != listed {
-                return Err(format!("watcher {number} knows {known:?}, and listed are {listed:?}"));
+            if known != wanted {
+                return Err(format!("watcher {number} knows {known:?}, and listed are {wanted:?}"));
             }
         }
         Ok(listed)
     }
 
-    /// Whether all watchers have the connected and the healthy right.
+    /// Whether all watchers have the connected and the healthy right of what they
+    /// watch, and nothing else.
     fn watchers_agree(&self) -> Result<(), String> {
         let (life, truth) = (self.network.lives(), self.truth.connected());
         for (number, watcher) in self.watchers.iter().enumerate() {
@@ -86,7 +89,7 @@ impl World {
                 if !fold.is_synced(life) {
                     return Err(format!("watcher {number} is not in sync"));
                 }
-                for place in fold.workloads.keys().chain(truth.keys()) {
+                for place in fold.workloads.keys().chain(truth.keys().filter(|place| watcher.wants(place))) {
                     let known = fold.workloads.get(place).map(|seen| seen.counts).unwrap_or_default();
                     let Counts { connected, healthy, .. } = truth.get(place).copied().unwrap_or_default();
                     if (known.connected, known.healthy) != (connected, healthy) {

@@ -7,7 +7,7 @@ use headcount::registry::RegistrySettings;
 use tokio::time::{Instant, advance, sleep_until};
 
 use crate::{
-    dataplane::{DATAPLANES, WORKLOADS},
+    dataplane::{DATAPLANES, NAMESPACES, WORKLOADS},
     fold::Fold,
     net::{Crash, Host, Network},
     panics, plan,
@@ -167,7 +167,10 @@ impl World {
     /// A watcher with a chance of its own: which of two that are lost together
     /// tries again first does not matter to the other.
     fn new_watcher(&mut self, watcher: usize, fold: Fold) -> Watcher {
-        Watcher::start(&self.network, watcher_host(watcher), fold, &self.trace, self.random.fork())
+        // Some see all, and some a part.
+        let namespace = NAMESPACES.get(watcher % (NAMESPACES.len() + 1)).copied();
+        let host = watcher_host(watcher);
+        Watcher::start(&self.network, host, namespace, fold, &self.trace, self.random.fork())
     }
 
     /// Whatever may be wrong at any time.
