@@ -36,7 +36,7 @@ pub struct App {
     health: HealthReporter,
     ready: Ready,
     /// The two listeners' tasks; they end when shutdown is complete.
-    servers: JoinSet<anyhow::Result<()>>,
+    servers: JoinSet<()>,
     /// The registry's own task; aborted with the app.
     _upkeep: JoinSet<()>,
 }
@@ -72,16 +72,9 @@ impl App {
             async move { registry.run().await }
         });
         let mut servers = JoinSet::new();
-        servers.spawn(
-            async move { grpc.serve(arrivals(grpc_listener)).await.context("the gRPC server failed") },
-        );
-        servers.spawn({
-            let (router, shutdown) = (http::router(metrics, ready.clone()), http_shutdown.clone());
-            async move {
-                http::serve(http_listener, router, shutdown).await;
-                Ok(())
-            }
-        });
+        servers.spawn(grpc.serve(arrivals(grpc_listener)));
+        let router = http::router(metrics, ready.clone());
+        servers.spawn(http::serve(http_listener, router, http_shutdown.clone()));
         set_health(&health, ServingStatus::Serving).await;
         ready.set(true);
         if let Some(path) = &config.addresses_file {
@@ -115,9 +108,8 @@ impl App {
     /// Returns if a server ends by itself, which it should not.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.servers.join_next().await {
-            Some(Ok(Err(error))) => error,
             Some(Err(panic)) => panic.into(),
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
+            Some(Ok(())) | None => anyhow::anyhow!("a server ended by itself"),
         }
     }
 

@@ -72,6 +72,9 @@ pub struct Http2Limits {
     /// Bytes that it may send ahead on all streams of a connection: a thousand
     /// proxies behind one multiplexer report at once in a tenth of that.
     pub connection_window: u32,
+    /// Bytes that wait on one stream for a client to read them, beyond which
+    /// nothing is made ready for it.
+    pub send_buffer: usize,
     /// Bytes of a request's headers, of which ours have some hundred; HPACK and
     /// CONTINUATION frames make them out of almost nothing (CVE-2024-27316).
     pub max_header_bytes: u32,
@@ -90,6 +93,7 @@ impl Default for Http2Limits {
         Self {
             stream_window: 64 * 1024,
             connection_window: 1024 * 1024,
+            send_buffer: 64 * 1024,
             max_header_bytes: 16 * 1024,
             max_pending_resets: 20,
             max_error_resets: 1_024,

@@ -139,6 +139,9 @@ struct LimitArgs {
     /// Bytes that a client may send ahead on one connection
     #[arg(long, value_name = "BYTES", default_value = "1048576")]
     connection_window_bytes: Parsed<NonZeroU32>,
+    /// Bytes that may wait on one stream for the client to read them
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    send_buffer_bytes: Parsed<NonZeroUsize>,
     /// Bytes of one request's headers, at least 1024
     #[arg(long, value_name = "BYTES", default_value = "16384")]
     max_header_bytes: Parsed<NonZeroU32>,
@@ -232,6 +235,7 @@ impl ServeArgs {
                         "connection-window-bytes",
                         self.limits.connection_window_bytes,
                     ),
+                    send_buffer: count(of, "send-buffer-bytes", self.limits.send_buffer_bytes),
                     max_header_bytes: header_bytes(of, self.limits.max_header_bytes),
                     max_pending_resets: count(of, "max-pending-resets", self.limits.max_pending_resets),
                     max_error_resets: count(of, "max-error-resets", self.limits.max_error_resets),

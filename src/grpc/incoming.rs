@@ -16,7 +16,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
 use crate::{config::Limits, metrics::ShedMetrics};
@@ -33,7 +32,7 @@ pub(super) fn incoming<S, Io>(
     arrivals: S,
     limits: &Limits,
     shed: ShedMetrics,
-) -> impl Stream<Item = io::Result<Connection<Io>>> + use<S, Io>
+) -> impl Stream<Item = Connection<Io>> + use<S, Io>
 where
     S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
     Io: AsyncRead + Send + Unpin + 'static,
@@ -41,7 +40,7 @@ where
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
     tokio::spawn(let_in(arrivals, places, limits.hello_timeout, ready, shed));
-    stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
+    stream::unfold(taken, |mut taken| async { Some((taken.recv().await?, taken)) })
 }
 
 async fn let_in<S, Io>(
@@ -106,14 +105,9 @@ impl<Io: AsyncRead + Unpin> Connection<Io> {
         }
         Ok(Self { io, peer, replayed: 0, _place: place })
     }
-}
 
-impl<Io> Connected for Connection<Io> {
-    type ConnectInfo = TcpConnectInfo;
-
-    /// By which tonic's requests know their peer.
-    fn connect_info(&self) -> TcpConnectInfo {
-        TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) }
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 }
 

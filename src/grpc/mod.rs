@@ -1,6 +1,7 @@
 //! The gRPC desks: they speak protobuf to the street and types to the vault.
 
 pub mod codec;
+mod connections;
 mod dataplane;
 mod event;
 mod incoming;
@@ -8,20 +9,28 @@ mod managed;
 mod observe;
 mod session;
 mod status;
+mod ticks;
 pub mod token;
 mod until;
 mod workload;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use axum::middleware::map_response;
+use axum::{Router, middleware::map_response};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Layer as _;
 
-use self::{dataplane::Dataplanes, event::Events, observe::Observe, until::Until, workload::Workloads};
+use self::{
+    dataplane::Dataplanes,
+    event::Events,
+    observe::{Observe, Observed},
+    until::Until,
+    workload::Workloads,
+};
 use crate::{
     config::Limits,
     metrics::{Metrics, ShedMetrics},
@@ -50,8 +59,7 @@ fn page_size(asked: u32) -> usize {
 /// The gRPC server, ready to be given connections.
 #[derive(Debug)]
 pub struct Grpc {
-    routes: Routes,
-    observe: Observe,
+    routes: Observed<Router>,
     shed: ShedMetrics,
     health: HealthReporter,
     limits: Arc<Limits>,
@@ -94,15 +102,15 @@ impl Grpc {
                 shutdown.clone(),
             ));
         let routes = managed::refuse_writes(routes).into_axum_router();
-        let routes = routes.layer(map_response(status::mend)).into();
+        let routes = routes.layer(map_response(status::mend));
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let observe = Observe::new(&descriptors, metrics.calls.clone())?;
-        Ok(Self { routes, observe, shed: metrics.shed.clone(), health, limits, shutdown })
+        let routes = Observe::new(&descriptors, metrics.calls.clone())?.layer(routes);
+        Ok(Self { routes, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
     /// The handle by which the app says whether it serves.
@@ -113,28 +121,13 @@ impl Grpc {
     /// Serves what arrives, until shutdown is cancelled and every stream has
     /// ended. Where the connections come from is the caller's affair: they need
     /// be no sockets.
-    pub fn serve<S, Io>(
-        self,
-        arrivals: S,
-    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<S, Io>
+    pub fn serve<S, Io>(self, arrivals: S) -> impl Future<Output = ()> + Send + use<S, Io>
     where
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connections = incoming::incoming(arrivals, &self.limits, self.shed);
-        let shutdown = self.shutdown.cancelled_owned();
-        Server::builder()
-            .http2_keepalive_interval(Some(self.limits.keepalive_interval))
-            .http2_keepalive_timeout(Some(self.limits.keepalive_timeout))
-            .max_concurrent_streams(self.limits.max_streams_per_connection)
-            .initial_stream_window_size(self.limits.http2.stream_window)
-            .initial_connection_window_size(self.limits.http2.connection_window)
-            .http2_max_header_list_size(self.limits.http2.max_header_bytes)
-            .http2_max_pending_accept_reset_streams(Some(self.limits.http2.max_pending_resets))
-            .http2_max_local_error_reset_streams(Some(self.limits.http2.max_error_resets))
-            .layer(self.observe)
-            .add_routes(self.routes)
-            .serve_with_incoming_shutdown(connections, shutdown)
+        let incoming = incoming::incoming(arrivals, &self.limits, self.shed);
+        connections::serve(incoming, self.routes, self.limits, self.shutdown)
     }
 }
 

@@ -80,7 +80,7 @@ impl Server {
         set_health(&grpc.health(), ServingStatus::Serving).await;
         let mut tasks = JoinSet::new();
         let serve = grpc.serve(self.network.listen());
-        tasks.spawn(async move { serve.await.expect("it serves") });
+        tasks.spawn(serve);
         tasks.spawn(async move { registry.run().await });
         self.running = Some(Running { shutdown, draining: None, tasks });
     }
