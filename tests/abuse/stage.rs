@@ -12,7 +12,7 @@ use crate::{
 
 /// For each change of the witness. Alone it needs a few milliseconds; a machine
 /// that is busy with the abuse itself, and with other tests, needs more.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `ENHANCE_YOUR_CALM`: what a flood ends with.
 pub(crate) const CALM: u32 = 11;

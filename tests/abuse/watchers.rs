@@ -24,8 +24,9 @@ const WORKLOADS: u32 = 100;
 /// KiB for the registry, the changes in the log, and the reporters.
 const BESIDES: u64 = 64 * 1024;
 
-fn watchers() -> u32 {
-    env::var("HEADCOUNT_ABUSE_WATCHERS").map_or(1_000, |count| count.parse().expect("a number"))
+/// How many, if the variable does not say more: `make soak` does.
+fn count(variable: &str, by_itself: u32) -> u32 {
+    env::var(variable).map_or(by_itself, |count| count.parse().expect("a number"))
 }
 
 /// A watch of everything, on a line of its own.
@@ -68,7 +69,7 @@ async fn cost_of(server: &Server, lines: u32, changes: impl AsyncFnOnce()) -> u6
 /// have used up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_never_open_their_window() {
-    let lines = watchers();
+    let lines = count("HEADCOUNT_ABUSE_WATCHERS", 1_000);
     survives("", BESIDES + u64::from(lines) * 128, async |server| {
         let mut sessions = reporters(server).await;
         let (mut answering, over) = (JoinSet::new(), CancellationToken::new());
@@ -90,7 +91,7 @@ async fn that_never_open_their_window() {
 /// answers PINGs, so they would soon be cut; here they are not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn that_never_read_their_sockets() {
-    let lines = watchers();
+    let lines = count("HEADCOUNT_ABUSE_DEAF_WATCHERS", 200);
     survives("--keepalive-timeout 5m", BESIDES + u64::from(lines) * 768, async |server| {
         let mut sessions = reporters(server).await;
         let mut deaf = Vec::new();
