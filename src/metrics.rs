@@ -1,6 +1,8 @@
 //! Metrics in Prometheus' terms. Numbers of dataplanes are read from the
 //! registry at each scrape, never counted a second time.
 
+mod connections;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use prometheus::{
@@ -10,6 +12,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
+pub use self::connections::{ConnectionMetrics, Refusal};
 use crate::registry::{GroupView, Registry};
 
 /// Why a session ended.
@@ -50,6 +53,8 @@ impl EndReason {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: prometheus::Registry,
+    /// Connections that were not let in.
+    pub connections: ConnectionMetrics,
     /// Sessions that came and went.
     pub sessions: SessionMetrics,
     /// How fast changes reach watchers.
@@ -63,6 +68,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             registry: prometheus::Registry::new(),
+            connections: ConnectionMetrics::new()?,
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
             calls: CallMetrics::new()?,
@@ -71,9 +77,10 @@ impl Metrics {
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let build_info = IntGauge::with_opts(build_info)?;
         build_info.set(1);
-        let collectors: [Box<dyn Collector>; 9] = [
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(Census::new(registry.clone())?),
             Box::new(build_info),
+            Box::new(metrics.connections.refused.clone()),
             Box::new(metrics.sessions.opened.clone()),
             Box::new(metrics.sessions.ended.clone()),
             Box::new(metrics.delivery.seconds.clone()),

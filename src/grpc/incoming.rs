@@ -19,7 +19,11 @@ use tokio::{
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
-use crate::{accept::accept, config::Limits};
+use crate::{
+    accept::accept,
+    config::Limits,
+    metrics::{ConnectionMetrics, Refusal},
+};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,10 +35,11 @@ const READY: usize = 64;
 pub(super) fn incoming(
     listener: TcpListener,
     limits: &Limits,
+    metrics: ConnectionMetrics,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(let_in(listener, places, limits.hello_timeout, ready));
+    tokio::spawn(let_in(listener, places, limits.hello_timeout, metrics, ready));
     stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
 }
 
@@ -42,6 +47,7 @@ async fn let_in(
     listener: TcpListener,
     places: Arc<Semaphore>,
     deadline: Duration,
+    metrics: ConnectionMetrics,
     ready: mpsc::Sender<Connection>,
 ) {
     loop {
@@ -50,17 +56,24 @@ async fn let_in(
             accepted = accept(&listener) => accepted,
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            metrics.refused(Refusal::Full);
             warn!(%peer, "refused a connection: max-connections is reached");
             continue;
         };
-        let ready = ready.clone();
+        let (metrics, ready) = (metrics.clone(), ready.clone());
         tokio::spawn(async move {
             match timeout(deadline, Connection::open(io, place)).await {
                 Ok(Ok(connection)) => {
                     let _closed = ready.send(connection).await;
                 }
-                Ok(Err(error)) => debug!(%peer, %error, "refused a connection"),
-                Err(_) => debug!(%peer, "refused a connection: no HTTP/2 preface in time"),
+                Ok(Err(error)) => {
+                    metrics.refused(Refusal::NoHttp2);
+                    debug!(%peer, %error, "refused a connection");
+                }
+                Err(_) => {
+                    metrics.refused(Refusal::Late);
+                    debug!(%peer, "refused a connection: no HTTP/2 preface in time");
+                }
             }
         });
     }

@@ -23,7 +23,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use self::{dataplane::Dataplanes, event::Events, observe::Observe, until::Until, workload::Workloads};
 use crate::{
     config::Limits,
-    metrics::Metrics,
+    metrics::{ConnectionMetrics, Metrics},
     proto::{
         DESCRIPTORS,
         server::{
@@ -53,6 +53,7 @@ pub struct Grpc {
     observe: Observe,
     health: HealthReporter,
     limits: Arc<Limits>,
+    connections: ConnectionMetrics,
     shutdown: CancellationToken,
 }
 
@@ -105,7 +106,7 @@ impl Grpc {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let observe = Observe::new(&descriptors, metrics.calls.clone())?;
-        Ok(Self { routes, observe, health, limits, shutdown })
+        Ok(Self { routes, observe, health, limits, connections: metrics.connections.clone(), shutdown })
     }
 
     /// The handle by which the app says whether it serves.
@@ -118,7 +119,7 @@ impl Grpc {
         self,
         listener: TcpListener,
     ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
-        let connections = incoming::incoming(listener, &self.limits);
+        let connections = incoming::incoming(listener, &self.limits, self.connections);
         let shutdown = self.shutdown.cancelled_owned();
         Server::builder()
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))

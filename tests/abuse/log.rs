@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::{
     http2::{Line, SESSION, flag, frame, framed, header_block, kind},
     stage::flood_ends,
-    support::{Server, Signal, dataplane, hello},
+    support::{Server, Signal, dataplane, get, hello, retry},
 };
 use headcount::proto::SessionRequest;
 
@@ -30,6 +30,11 @@ async fn of_refused_connections() {
     for _ in 0..3_000 {
         TcpStream::connect(server.grpc).await.expect("it listens");
     }
+    retry("each is counted", async || {
+        let (_, metrics) = get(server.http, "/metrics").await?;
+        metrics.contains("headcount_connections_refused_total{reason=\"full\"} 3000\n").then_some(())
+    })
+    .await;
     is_summed_up(server, "max-connections is reached").await;
 }
 
