@@ -54,6 +54,12 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md
 	$(CARGO) bench --locked -- --write BENCHMARKS.md
 
+# One line a part; each ends by itself.
+.PHONY: soak
+soak: ## Run the long versions of the tests of faults and abuse
+	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
+	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
+
 .PHONY: demo
 demo: ## Serve with a few simulated proxies, to look at
 	$(CARGO) run --release -- serve --demo

@@ -16,9 +16,8 @@ use crate::{
     support::{Server, dataplane, hello},
 };
 
-/// Dataplanes that change their health, all at once, so often.
+/// Dataplanes that change their health, all at once, again and again.
 const PROXIES: u32 = 1_000;
-const ROUNDS: u32 = 40;
 /// Of so many workloads: a watcher's message of all of them has some 20 KB.
 const WORKLOADS: u32 = 100;
 /// KiB for the registry, the changes in the log, and the reporters.
@@ -48,9 +47,10 @@ async fn reporters(server: &Server) -> Sessions {
 async fn changes(server: &Server, reporters: &mut Sessions) {
     let mut reader = server.watch("flapping-7").await;
     let each = PROXIES / WORKLOADS;
-    for round in 0..ROUNDS {
-        let state = if round % 2 == 0 { HealthState::Ready } else { HealthState::NotReady };
-        flood_ends(reporters.report(state)).await.expect("all acks");
+    for _ in 0..count("HEADCOUNT_ABUSE_ROUNDS", 40) / 2 {
+        for state in [HealthState::Ready, HealthState::NotReady] {
+            flood_ends(reporters.report(state)).await.expect("all acks");
+        }
     }
     reader.until(Some([each, 0, each])).await;
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use headcount::descriptors::room_for_connections;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -24,6 +25,8 @@ impl Fleet {
     /// So many members of workloads whose names begin like this. All are told
     /// to be well.
     pub(crate) fn launch(server: SocketAddr, name: &'static str, members: usize, workloads: usize) -> Self {
+        let room = room_for_connections();
+        assert!(members < room, "this process may hold {room} connections (ulimit -n)");
         let (mut tasks, mut orders) = (JoinSet::new(), Vec::new());
         for n in 0..members {
             let dataplane = dataplane("default", &workload(name, n % workloads), &format!("{name}-{n}"));
