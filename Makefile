@@ -51,8 +51,8 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 		echo "WARNING: advisories are not clean or could not be looked up; see above"
 
 .PHONY: bench
-bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md
-	$(CARGO) bench --locked -- --write BENCHMARKS.md
+bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md and their charts into docs/bench
+	$(CARGO) bench --locked -- --write BENCHMARKS.md --charts docs/bench
 
 # One line a part; each ends by itself.
 .PHONY: soak

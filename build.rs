@@ -4,6 +4,7 @@
 //! * `proto::server`: the services, in which a `Workload` is `Bytes` that are
 //!   encoded already. On the wire a message and bytes look alike, so the server
 //!   encodes a Workload once per revision and every watcher shares the result.
+//!   In the same way a watch answers with whole messages that are encoded.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -13,6 +14,8 @@ use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 const PROTOS: [&str; 3] =
     ["headcount/v1/dataplane.proto", "headcount/v1/workload.proto", "headcount/v1/event.proto"];
 const PACKAGE: &str = ".headcount.v1";
+/// A message that is encoded already; see `proto.rs`.
+const ENCODED: &str = ".headcount.v1.Encoded";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -29,10 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&out)
         .compile_fds(files.clone())?;
 
-    let (server_files, shared) = encoded_workloads(files);
+    let (mut server_files, shared) = encoded_workloads(files);
+    encoded_steps(&mut server_files);
     let server = tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
+        .extern_path(ENCODED, "crate::proto::Encoded")
         .codec_path("crate::grpc::codec::LeanCodec")
         .out_dir(&server_out);
     shared
@@ -67,4 +72,14 @@ fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<St
         shared.extend(file.enum_type.iter().map(|e| e.name().to_owned()));
     }
     (files, shared)
+}
+
+/// Lets the watch answer with messages that are encoded already.
+fn encoded_steps(files: &mut FileDescriptorSet) {
+    let services = files.file.iter_mut().flat_map(|file| &mut file.service);
+    for method in services.flat_map(|service| &mut service.method) {
+        if method.name() == "WatchWorkloads" {
+            method.output_type = Some(ENCODED.to_owned());
+        }
+    }
 }

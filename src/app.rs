@@ -16,6 +16,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
+    accept::arrivals,
     config::Config,
     grpc::{Grpc, set_health},
     http::{self, Ready},
@@ -71,7 +72,9 @@ impl App {
             async move { registry.run().await }
         });
         let mut servers = JoinSet::new();
-        servers.spawn(async move { grpc.serve(grpc_listener).await.context("the gRPC server failed") });
+        servers.spawn(
+            async move { grpc.serve(arrivals(grpc_listener)).await.context("the gRPC server failed") },
+        );
         servers.spawn({
             let (router, shutdown) = (http::router(metrics, ready.clone()), http_shutdown.clone());
             async move {

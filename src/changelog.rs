@@ -6,18 +6,35 @@
 //! Whoever falls out of the ring is told so and starts from a snapshot.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use uuid::Uuid;
 
-use crate::model::{Workload, WorkloadKey};
+use crate::{
+    model::{Workload, WorkloadKey},
+    sync::Mutex,
+};
+
+/// Changes that a reader takes while it holds the lock: some 20 us, which is
+/// how long a writer may have to wait for it.
+const CHUNK: usize = 128;
+/// So few watchers the writer wakes itself, which is quicker for them and costs
+/// it a microsecond; more are woken by a task.
+const FEW: usize = 8;
+/// Between two rounds of waking, for each watcher: a hundred thousand are woken
+/// in a second at most, and what changes meanwhile comes to them as one step.
+const PAUSE_PER_WATCHER: Duration = Duration::from_micros(10);
+/// Less is not worth a timer, whose ticks are as long.
+const LEAST_PAUSE: Duration = Duration::from_millis(1);
+/// More would be felt: 10,000 watchers hear ten times a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// One visible change of one Workload.
 #[derive(Debug, Clone)]
@@ -80,7 +97,7 @@ struct State {
     head: u64,
     /// The newest changes, with consecutive revisions that end at `head`.
     ring: VecDeque<Change>,
-    /// Revisions behind which looks under way need every change, and how many
+    /// Revisions after which looks under way need every change, and how many
     /// of them do.
     looks: BTreeMap<u64, usize>,
 }
@@ -140,79 +157,130 @@ impl ChangeLog {
             Some(new)
         });
         state.trim(self.capacity);
+        let head = state.head;
         drop(state);
-        self.bell.notify_one();
+        if self.head.receiver_count() <= FEW {
+            self.wake(head);
+        } else {
+            self.bell.notify_one();
+        }
         published
     }
 
-    /// The changes after a revision, oldest first: about `limit` of them, and
-    /// never a part of a step. `None` if the log does not reach back so far, or
-    /// has not come so far.
-    pub fn read_after(&self, revision: u64, limit: usize) -> Option<Vec<Change>> {
-        let state = self.state.lock();
-        let unread = usize::try_from(state.head.checked_sub(revision)?).ok()?;
-        let from = state.ring.len().checked_sub(unread)?;
-        let mut to = from.saturating_add(limit).min(state.ring.len());
-        while to > from && state.ring[to - 1].continues && to < state.ring.len() {
-            to += 1;
+    /// The changes after a revision and up to another, oldest first: about
+    /// `limit` of them, and never a part of a step. `None` if the log does not
+    /// reach back so far, or has not come so far.
+    pub fn read(&self, after: u64, until: u64, limit: usize) -> Option<Vec<Change>> {
+        let mut changes: Vec<Change> = Vec::new();
+        loop {
+            let read_to = changes.last().map_or(after, |change| change.revision);
+            let chunk = CHUNK.min(limit - changes.len());
+            let state = self.state.lock();
+            let place = |revision| {
+                let newer = usize::try_from(state.head.checked_sub(revision)?).ok()?;
+                state.ring.len().checked_sub(newer)
+            };
+            let (from, end) = (place(read_to)?, place(until.max(read_to))?);
+            let mut to = from.saturating_add(chunk).min(end);
+            while to > from && to < end && state.ring[to - 1].continues {
+                to += 1;
+            }
+            changes.extend(state.ring.range(from..to).cloned());
+            if to == end || changes.len() >= limit {
+                return Some(changes);
+            }
         }
-        Some(state.ring.range(from..to).cloned().collect())
     }
 
-    /// Looks at something that changes meanwhile, and brings what was seen to
-    /// one exact revision: `replay` applies each change since the look began.
-    pub fn look<T>(&self, look: impl FnOnce() -> T, mut replay: impl FnMut(&mut T, &Change)) -> (T, u64) {
-        let under_way = Look::begin(self);
-        let mut seen = look();
-        let changes = under_way.changes_since();
-        for change in &changes {
-            replay(&mut seen, change);
-        }
-        (seen, changes.last().map_or(under_way.since, |change| change.revision))
+    /// Begins to look at states that change meanwhile, in order to see them as
+    /// they are at the newest revision.
+    pub fn look(&self) -> Look<'_> {
+        let mut state = self.state.lock();
+        let head = state.head;
+        self.begin(&mut state, head)
     }
 
-    /// Wakes whenever the head has moved. Subscribe before you look.
+    /// The same for an earlier revision. `None` if the log does not reach back so
+    /// far, or has not come so far.
+    pub fn look_back(&self, revision: u64) -> Option<Look<'_>> {
+        let mut state = self.state.lock();
+        let newer = usize::try_from(state.head.checked_sub(revision)?).ok()?;
+        state.ring.len().checked_sub(newer)?;
+        Some(self.begin(&mut state, revision))
+    }
+
+    fn begin(&self, state: &mut State, revision: u64) -> Look<'_> {
+        *state.looks.entry(revision).or_default() += 1;
+        Look { log: self, revision }
+    }
+
+    /// Wakes whenever the head has moved, and says where it was when it was
+    /// last announced: all who wake in one round can read up to the same
+    /// revision. Subscribe before you look.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
 
-    /// Carries the news to the watchers. A writer only rings the bell, which
-    /// costs the same for any number of them; this task does the waking, once
-    /// for all changes that came since the last time. Runs until dropped.
+    /// Carries the news to the watchers where they are many. A writer then only
+    /// rings the bell, which costs the same for any number of them; this task
+    /// does the waking, once for all changes that came since the last time. Runs
+    /// until dropped.
     pub async fn carry_news(&self) {
         loop {
             self.bell.notified().await;
-            self.head.send_replace(self.head());
+            self.wake(self.head());
+            let watchers = u32::try_from(self.head.receiver_count()).unwrap_or(u32::MAX);
+            let pause = PAUSE_PER_WATCHER.saturating_mul(watchers).min(LONGEST_PAUSE);
+            if pause >= LEAST_PAUSE {
+                sleep(pause).await;
+            }
         }
     }
+
+    /// Of two writers the one with the older news may come last.
+    fn wake(&self, head: u64) {
+        self.head.send_modify(|known| *known = head.max(*known));
+    }
 }
 
-/// A look under way: while it lives, the log keeps the changes since it began.
-struct Look<'a> {
+/// A look under way: while it lives, the log keeps the changes since its
+/// revision.
+#[derive(Debug)]
+pub struct Look<'a> {
     log: &'a ChangeLog,
-    since: u64,
+    revision: u64,
 }
 
-impl<'a> Look<'a> {
-    fn begin(log: &'a ChangeLog) -> Self {
-        let mut state = log.state.lock();
-        let since = state.head;
-        *state.looks.entry(since).or_default() += 1;
-        Self { log, since }
+impl Look<'_> {
+    /// What is seen is brought to this revision.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
-    fn changes_since(&self) -> Vec<Change> {
-        self.log.read_after(self.since, usize::MAX).unwrap_or_default()
+    /// After the look: how things were at the revision that have changed since.
+    /// What is not named here was then as it was seen.
+    pub fn undo(&self) -> HashMap<WorkloadKey, Published> {
+        let mut undo = HashMap::new();
+        let (mut revision, head) = (self.revision, self.log.head());
+        while revision < head
+            && let Some(changes) = self.log.read(revision, head, CHUNK)
+        {
+            for change in changes {
+                revision = change.revision;
+                undo.entry(change.key().clone()).or_insert(change.old);
+            }
+        }
+        undo
     }
 }
 
 impl Drop for Look<'_> {
     fn drop(&mut self) {
         let mut state = self.log.state.lock();
-        if let Some(looks) = state.looks.get_mut(&self.since) {
+        if let Some(looks) = state.looks.get_mut(&self.revision) {
             *looks -= 1;
             if *looks == 0 {
-                state.looks.remove(&self.since);
+                state.looks.remove(&self.revision);
             }
         }
         state.trim(self.log.capacity);
@@ -235,6 +303,12 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH;
         let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, now);
         Draft::upsert(None, Workload::draft(Arc::new(identity), Counts::default(), now))
+    }
+
+    impl ChangeLog {
+        fn read_after(&self, revision: u64, limit: usize) -> Option<Vec<Change>> {
+            self.read(revision, self.head(), limit)
+        }
     }
 
     fn revisions(changes: Option<Vec<Change>>) -> Vec<u64> {
@@ -283,34 +357,77 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_brought_to_one_revision() {
+    fn a_look_is_brought_to_one_revision_whatever_the_log_forgets_meanwhile() {
         let log = ChangeLog::new(1);
-        log.publish([Some(draft("a"))]);
-        let look = || {
-            for name in ["b", "c", "d"] {
-                log.publish([Some(draft(name))]);
-            }
-            Vec::new()
-        };
-        let (seen, revision) = log.look(look, |seen, change| seen.push(change.key().name.to_string()));
-        assert_eq!(
-            (seen, revision),
-            (["b", "c", "d"].map(str::to_owned).to_vec(), 4),
-            "more than it remembers"
-        );
-        assert_eq!(revisions(log.read_after(3, 9)), [4]);
-        assert!(log.read_after(2, 9).is_none(), "what only the look needed is forgotten");
+        let [a] = log.publish([Some(draft("a"))]);
+        let look = log.look();
+        assert!(look.undo().is_empty());
+        for name in ["b", "c", "b"] {
+            log.publish([Some(draft(name))]);
+        }
+        log.publish([Some(Draft::remove(a.flatten().unwrap()))]);
+        let mut undo: Vec<_> = look.undo().into_iter().map(|(key, old)| (key.name, old)).collect();
+        undo.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let undo: Vec<_> = undo.iter().map(|(name, old)| (name.as_str(), old.is_some())).collect();
+        assert_eq!((look.revision(), undo), (1, vec![("a", true), ("b", false), ("c", false)]));
+        drop(look);
+        assert_eq!(revisions(log.read_after(4, 9)), [5]);
+        assert!(log.read_after(3, 9).is_none(), "what only the look needed is forgotten");
+        assert!(log.look_back(3).is_none() && log.look_back(6).is_none());
+        assert_eq!(log.look_back(4).unwrap().undo().len(), 1);
     }
 
-    #[tokio::test]
-    async fn the_bell_wakes_who_subscribed_before() {
+    #[test]
+    fn a_long_read_is_taken_in_chunks_and_misses_nothing() {
+        let log = ChangeLog::new(4 * CHUNK);
+        for name in 0..3 * CHUNK {
+            log.publish([Some(draft(&format!("w{name}")))]);
+        }
+        let all: Vec<_> = (1..).take(3 * CHUNK).collect();
+        assert_eq!(revisions(log.read_after(0, usize::MAX)), all);
+        assert_eq!(revisions(log.read_after(0, CHUNK + 1)), all[..=CHUNK]);
+        assert_eq!(revisions(log.read_after(7, 1)), [8]);
+        assert_eq!(revisions(log.read(3, 5, 9)), [4, 5]);
+        assert_eq!(revisions(log.read(5, 3, 9)), [0; 0], "who knows more than was announced waits");
+    }
+
+    /// A watcher of ours hears of a change; `crowd` others are there as well.
+    async fn is_woken(crowd: usize) {
         let log = ChangeLog::new(8);
         let mut news = log.subscribe();
+        let _crowd: Vec<_> = (0..crowd).map(|_| log.subscribe()).collect();
         log.publish([Some(draft("a"))]);
         tokio::select! {
             () = log.carry_news() => unreachable!("it runs for ever"),
             changed = news.changed() => changed.unwrap(),
         }
         assert_eq!(*news.borrow(), 1);
+    }
+
+    #[tokio::test]
+    async fn few_and_many_watchers_are_woken() {
+        for crowd in [0, FEW - 1, FEW, 10 * FEW] {
+            is_woken(crowd).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_watchers_are_woken_in_rounds() {
+        let log = ChangeLog::new(8);
+        let mut crowd: Vec<_> = (0..1_000).map(|_| log.subscribe()).collect();
+        let start = Instant::now();
+        let (news, watcher) = (log.carry_news(), crowd.pop());
+        let mut watcher = watcher.unwrap();
+        let rounds = async {
+            for _ in 0..3 {
+                log.publish([Some(draft("a"))]);
+                watcher.changed().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = news => unreachable!("it runs for ever"),
+            () = rounds => {}
+        }
+        assert_eq!(start.elapsed().as_millis(), 20, "the first at once, then one each 10 ms");
     }
 }

@@ -31,6 +31,7 @@ pub mod proto;
 pub mod registry;
 pub mod signals;
 pub mod simulate;
+mod sync;
 pub mod telemetry;
 pub mod wire;
 

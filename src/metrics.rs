@@ -1,8 +1,6 @@
 //! Metrics in Prometheus' terms. Numbers of dataplanes are read from the
 //! registry at each scrape, never counted a second time.
 
-mod connections;
-
 use std::{collections::BTreeSet, time::Duration};
 
 use prometheus::{
@@ -12,8 +10,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-pub use self::connections::{ConnectionMetrics, Refusal};
-use crate::registry::{GroupView, Registry};
+use crate::registry::{Full, GroupView, Registry};
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +50,12 @@ impl EndReason {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: prometheus::Registry,
-    /// Connections that were not let in.
-    pub connections: ConnectionMetrics,
     /// Sessions that came and went.
     pub sessions: SessionMetrics,
     /// How fast changes reach watchers.
     pub delivery: DeliveryMetrics,
+    /// Who was sent away.
+    pub shed: ShedMetrics,
     /// Calls by service, method and code.
     pub calls: CallMetrics,
 }
@@ -68,21 +65,22 @@ impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             registry: prometheus::Registry::new(),
-            connections: ConnectionMetrics::new()?,
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
+            shed: ShedMetrics::new()?,
             calls: CallMetrics::new()?,
         };
         let build_info = Opts::new("headcount_build_info", "Version of this binary.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let build_info = IntGauge::with_opts(build_info)?;
         build_info.set(1);
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 11] = [
             Box::new(Census::new(registry.clone())?),
             Box::new(build_info),
-            Box::new(metrics.connections.refused.clone()),
             Box::new(metrics.sessions.opened.clone()),
             Box::new(metrics.sessions.ended.clone()),
+            Box::new(metrics.sessions.held.clone()),
+            Box::new(metrics.shed.by_limit.clone()),
             Box::new(metrics.delivery.seconds.clone()),
             Box::new(metrics.calls.started.clone()),
             Box::new(metrics.calls.handled.clone()),
@@ -106,6 +104,7 @@ impl Metrics {
 pub struct SessionMetrics {
     opened: IntCounter,
     ended: IntCounterVec,
+    held: IntCounter,
 }
 
 impl SessionMetrics {
@@ -120,7 +119,12 @@ impl SessionMetrics {
             ended.with_label_values(&[reason.as_str()]);
         }
         let opened = IntCounter::new("headcount_sessions_opened_total", "Sessions that were opened.")?;
-        Ok(Self { opened, ended })
+        let held = IntCounter::new(
+            "headcount_health_reports_held_total",
+            "Reports whose change of health was held back, because the dataplane's last one was less than the flap \
+             interval ago.",
+        )?;
+        Ok(Self { opened, ended, held })
     }
 
     /// A session was opened.
@@ -128,9 +132,42 @@ impl SessionMetrics {
         self.opened.inc();
     }
 
+    /// A report was held back.
+    pub fn held(&self) {
+        self.held.inc();
+    }
+
     /// A session ended.
     pub fn ended(&self, reason: EndReason) {
         self.ended.with_label_values(&[reason.as_str()]).inc();
+    }
+}
+
+/// Who was sent away because a limit was reached.
+#[derive(Debug, Clone)]
+pub struct ShedMetrics {
+    by_limit: IntCounterVec,
+}
+
+impl ShedMetrics {
+    /// The limit of connections, by its setting.
+    pub const CONNECTIONS: &str = "max-connections";
+
+    fn new() -> prometheus::Result<Self> {
+        let by_limit = Opts::new(
+            "headcount_shed_total",
+            "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
+        );
+        let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
+        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS]) {
+            by_limit.with_label_values(&[limit]);
+        }
+        Ok(Self { by_limit })
+    }
+
+    /// Somebody was refused by the limit of this setting.
+    pub fn shed(&self, limit: &'static str) {
+        self.by_limit.with_label_values(&[limit]).inc();
     }
 }
 

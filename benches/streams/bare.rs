@@ -1,6 +1,7 @@
-//! The least that a server can do with tonic: it takes what a session says and
-//! hands each report on to whoever watches. Messages and paths are those of
-//! headcount; codec, buffers and windows are what tonic has by default.
+//! The least that a server can do with tonic: it takes what a session says, and
+//! answers it, or hands it on to whoever watches, as its job is. Messages and
+//! paths are those of headcount; codec, buffers and windows are what tonic has
+//! by default.
 
 use std::{
     convert::Infallible,
@@ -11,16 +12,21 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use headcount::proto::{
-    self, Hello, SessionRequest, SessionResponse, WatchWorkloadsRequest, Welcome,
-    server::{
-        WatchWorkloadsResponse, dataplane_service_server::SERVICE_NAME as SESSIONS,
-        workload_service_server::SERVICE_NAME as WATCHES,
+use headcount::{
+    config::Limits,
+    proto::{
+        self, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse, WatchWorkloadsRequest,
+        Welcome,
+        server::{
+            WatchWorkloadsResponse, dataplane_service_server::SERVICE_NAME as SESSIONS,
+            workload_service_server::SERVICE_NAME as WATCHES,
+        },
+        session_request::Message as Said,
+        session_response::Message as Answer,
     },
-    session_request::Message as Said,
-    session_response::Message as Answer,
 };
 use prost::Message as _;
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::broadcast};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -31,22 +37,41 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-/// Messages that a watcher may be behind: a second's worth, so none is lost.
-const BEHIND: usize = 1_024;
+/// Messages that a watcher may be behind: many seconds' worth, so none is lost.
+const BEHIND: usize = 16_384;
+
+/// What it does with a report.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Job {
+    /// Nothing but an ack.
+    Echo,
+    /// Every watcher gets it.
+    Relay,
+    /// Both.
+    RelayAndEcho,
+}
 
 type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type News = broadcast::Sender<WatchWorkloadsResponse>;
 
 /// Serves on the current runtime, without end.
-pub(crate) async fn start(addr: SocketAddr) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn start(addr: SocketAddr, job: Job, keepalive: bool) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let (news, _) = broadcast::channel(BEHIND);
     // Without this, small messages wait for each other: the same as headcount does.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (acks, relays) = match job {
+        Job::Echo => (true, false),
+        Job::Relay => (false, true),
+        Job::RelayAndEcho => (true, true),
+    };
+    let limits = Limits::default();
     let server = Server::builder()
-        .add_service(Sessions(news.clone()))
+        .http2_keepalive_interval(keepalive.then_some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
+        .add_service(Sessions { acks, news: relays.then(|| news.clone()) })
         .add_service(Watches(news))
         .serve_with_incoming(incoming);
     tokio::spawn(server);
@@ -54,7 +79,11 @@ pub(crate) async fn start(addr: SocketAddr) -> anyhow::Result<SocketAddr> {
 }
 
 #[derive(Debug, Clone)]
-struct Sessions(News);
+struct Sessions {
+    acks: bool,
+    /// None if it does not relay.
+    news: Option<News>,
+}
 
 impl StreamingService<SessionRequest> for Sessions {
     type Response = SessionResponse;
@@ -62,26 +91,48 @@ impl StreamingService<SessionRequest> for Sessions {
     type Future = Future<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<SessionRequest>>) -> Self::Future {
-        let visit = (request.into_inner(), self.0.clone(), Bytes::new());
-        let answers = stream::try_unfold(visit, |(mut said, news, mut workload)| async move {
-            while let Some(request) = said.message().await? {
-                match request.message {
-                    Some(Said::Hello(hello)) => {
-                        workload = like_headcounts(&hello);
-                        // It fails if nobody watches.
-                        let _receivers = news.send(delta(workload.clone(), 0));
-                        let welcome = SessionResponse { message: Some(Answer::Welcome(Welcome::default())) };
-                        return Ok(Some((welcome, (said, news, workload))));
-                    }
-                    Some(Said::Health(report)) => {
-                        let _receivers = news.send(delta(workload.clone(), report.sequence));
-                    }
-                    _ => break,
-                }
-            }
-            Ok(None)
+        let visit = Visit { said: request.into_inner(), desk: self.clone(), workload: Bytes::new() };
+        let answers = stream::try_unfold(visit, |mut visit| async move {
+            Ok(visit.answer().await?.map(|answer| (SessionResponse { message: Some(answer) }, visit)))
         });
         Box::pin(async { Ok(Response::new(Box::pin(answers) as Self::ResponseStream)) })
+    }
+}
+
+/// One session.
+struct Visit {
+    said: Streaming<SessionRequest>,
+    desk: Sessions,
+    workload: Bytes,
+}
+
+impl Visit {
+    /// What to say next; nothing if the session is over.
+    async fn answer(&mut self) -> Result<Option<Answer>, Status> {
+        while let Some(request) = self.said.message().await? {
+            match request.message {
+                Some(Said::Hello(hello)) => {
+                    self.workload = like_headcounts(&hello);
+                    self.tell(0);
+                    return Ok(Some(Answer::Welcome(Welcome::default())));
+                }
+                Some(Said::Health(HealthReport { sequence, .. })) => {
+                    self.tell(sequence);
+                    if self.desk.acks {
+                        return Ok(Some(Answer::Ack(HealthAck { sequence })));
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn tell(&self, sequence: u64) {
+        if let Some(news) = &self.desk.news {
+            // It fails if nobody watches.
+            let _receivers = news.send(delta(self.workload.clone(), sequence));
+        }
     }
 }
 

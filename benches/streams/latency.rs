@@ -1,69 +1,81 @@
-//! From a health report on one connection to the delta on another.
+//! From a health report on one connection to the delta on another, while many
+//! proxies are connected that say nothing.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use headcount::proto::WatchWorkloadsResponse;
-use prost::Message as _;
 use tokio::{
     runtime::Runtime,
     time::{Instant, interval, timeout},
 };
-use tonic::Streaming;
 
 use crate::{
+    bare::Job,
+    idle,
     load::{self, Proxy},
-    server::{Server, Side},
-    support::rounds::Measure,
+    server::{SIDES, Server, Setup},
+    support::{
+        percentile::percentile,
+        reach::Reach,
+        rounds::{Figure, Measure, compare},
+    },
+    watch::Watch,
 };
 
 /// Between reports: a thousand in a second.
 const PERIOD: Duration = Duration::from_millis(1);
 /// For the last delta after the last report.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of the proxy that reports: one of a workload where it is alone.
+const NUMBER: usize = 1_000_000;
 
-pub(crate) struct Scale {
-    pub(crate) rounds: usize,
+struct Scale {
+    rounds: usize,
+    idle: usize,
     /// Reports at the start of a round that don't count.
     warm_up: usize,
     reports: usize,
 }
 
-pub(crate) const FULL: Scale = Scale { rounds: 11, warm_up: 500, reports: 3_000 };
+const FULL: Scale = Scale { rounds: 7, idle: 10_000, warm_up: 500, reports: 3_000 };
 
-pub(crate) const QUICK: Scale = Scale { rounds: 1, warm_up: 50, reports: 200 };
+const QUICK: Scale = Scale { rounds: 1, idle: 100, warm_up: 50, reports: 200 };
 
-/// One round, with a fresh server.
-#[expect(clippy::cast_precision_loss, reason = "a message is small")]
-pub(crate) fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let server = Server::start(side)?;
-    let (sent, seen) = Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
-    // Both sides have to carry the same: this shows whether they do.
-    let bytes = seen.iter().map(|delta| delta.bytes).sum::<usize>() as f64 / seen.len() as f64;
-    let mut latencies = latencies(&sent, &seen)?.split_off(scale.warm_up);
-    latencies.sort();
-    let measure = |name, unit, value| Measure { name, unit, value };
-    let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
-    Ok(vec![
-        measure("a health report to a watcher, p50", "µs", micros(50)),
-        measure("a health report to a watcher, p99", "µs", micros(99)),
-        measure("size of the delta", "bytes", bytes),
-    ])
+/// Each round has a fresh server.
+pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare("latency", scale.rounds, SIDES, |side| {
+        let server = Server::start(Setup::new(side, Job::Relay))?;
+        let _idle = idle::connect(&server.uri(), scale.idle)?;
+        let (sent, seen, bytes) =
+            Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
+        let mut latencies = latencies(&sent, &seen)?.split_off(scale.warm_up);
+        latencies.sort();
+        let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
+        let reach = Reach::RatioAtMost(1.3);
+        Ok(vec![
+            Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50)).reach(reach),
+            Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99)).reach(reach),
+            // Both sides have to carry the same: this shows whether they do.
+            Measure::new("size of the delta", "bytes", bytes),
+        ])
+    })
 }
 
 /// A delta that came: every report up to this one is told of.
 struct Seen {
     sequence: usize,
     at: Instant,
-    bytes: usize,
 }
 
 /// Sends the reports, and returns when each was handed to the client, and when
-/// the client handed out the deltas.
-async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Seen>)> {
-    let mut deltas = load::watch(uri).await?;
-    let Proxy { says, mut hears } = Proxy::connect(uri, 0).await?;
-    let created = next(&mut deltas).await?;
+/// the client handed out the deltas, and the bytes of one.
+#[expect(clippy::cast_precision_loss, reason = "a message is small")]
+async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Seen>, f64)> {
+    let mut watch = Watch::open(uri).await?;
+    let Proxy { says, mut hears } = Proxy::connect(uri, NUMBER).await?;
+    watch.next().await?;
+    let created = watch.revision;
 
     // Whoever does not read the acks is not read from either.
     let acks = tokio::spawn(async move { while hears.message().await.is_ok_and(|ack| ack.is_some()) {} });
@@ -80,24 +92,20 @@ async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<See
     let receiver = tokio::spawn(async move {
         let mut seen = Vec::with_capacity(reports);
         loop {
-            let delta = next(&mut deltas).await?;
+            watch.next().await?;
             let at = Instant::now();
-            let sequence = usize::try_from(delta.revision - created.revision)?;
-            seen.push(Seen { sequence, at, bytes: delta.encoded_len() });
+            let sequence = usize::try_from(watch.revision - created)?;
+            seen.push(Seen { sequence, at });
             if sequence >= reports {
-                return anyhow::Ok(seen);
+                return anyhow::Ok((seen, watch.bytes as f64 / watch.messages as f64));
             }
         }
     });
     // The stream stays open until the last delta is there.
     let (sent, _says) = sender.await??;
-    let seen = timeout(PATIENCE, receiver).await.context("deltas are missing")???;
+    let (seen, bytes) = timeout(PATIENCE, receiver).await.context("deltas are missing")???;
     acks.abort();
-    Ok((sent, seen))
-}
-
-async fn next(deltas: &mut Streaming<WatchWorkloadsResponse>) -> anyhow::Result<WatchWorkloadsResponse> {
-    deltas.message().await?.context("the watch has ended")
+    Ok((sent, seen, bytes))
 }
 
 /// A report's delta is the first that tells of it or of a later one.
@@ -111,9 +119,4 @@ fn latencies(sent: &[Instant], seen: &[Seen]) -> anyhow::Result<Vec<Duration>> {
             Ok(delta.at - *sent)
         })
         .collect()
-}
-
-/// By nearest rank.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }

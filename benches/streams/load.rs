@@ -1,29 +1,34 @@
 //! The clients: they do not know which side they talk to.
 
-use anyhow::{Context as _, ensure};
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use headcount::{
     proto::{
         HealthReport, HealthState, Hello, InboundHealth, SessionRequest, SessionResponse,
-        WatchWorkloadsRequest, WatchWorkloadsResponse, dataplane_service_client::DataplaneServiceClient,
-        session_request::Message as Said, session_response::Message as Answer,
-        workload_service_client::WorkloadServiceClient,
+        dataplane_service_client::DataplaneServiceClient, session_request::Message as Said,
+        session_response::Message as Answer,
     },
     wire,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Streaming,
+    Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt as _;
 
 use crate::support::typical;
 
 /// Reports that wait to be sent. The sender never finds it full unless the
 /// server does not read.
 const QUEUE: usize = 1_024;
+/// Sessions that open at the same time.
+const AT_ONCE: usize = 64;
 
-/// One proxy, on a connection of its own.
+/// One proxy with an open session.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) says: mpsc::Sender<SessionRequest>,
@@ -31,8 +36,27 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Connects the dataplane with this number; returns when it is welcome.
+    /// Connects the dataplane with this number, on a connection of its own.
     pub(crate) async fn connect(uri: &str, number: usize) -> anyhow::Result<Self> {
+        Self::join(channel(uri).await?, number).await
+    }
+
+    /// Returns when it is welcome. A server that asks to come back later gets
+    /// its will.
+    async fn join(channel: Channel, number: usize) -> anyhow::Result<Self> {
+        loop {
+            match Self::hello(channel.clone(), number).await? {
+                Ok(proxy) => return Ok(proxy),
+                Err(refused) if refused.code() == Code::ResourceExhausted => {
+                    let info = refused.get_details_retry_info();
+                    sleep(info.and_then(|info| info.retry_delay).unwrap_or(Duration::from_secs(1))).await;
+                }
+                Err(refused) => bail!(refused),
+            }
+        }
+    }
+
+    async fn hello(channel: Channel, number: usize) -> anyhow::Result<Result<Self, Status>> {
         let (says, said) = mpsc::channel(QUEUE);
         let dataplane = typical::dataplane(number)?;
         let hello = Hello {
@@ -40,13 +64,44 @@ impl Proxy {
             agent_version: dataplane.agent_version.to_string(),
         };
         says.try_send(SessionRequest { message: Some(Said::Hello(hello)) })?;
-        let response =
-            DataplaneServiceClient::new(channel(uri).await?).session(ReceiverStream::new(said)).await?;
-        let mut hears = response.into_inner();
-        let first = hears.message().await?.and_then(|first| first.message);
-        ensure!(matches!(first, Some(Answer::Welcome(_))), "not welcome: {first:?}");
-        Ok(Self { says, hears })
+        let opened = async {
+            let response = DataplaneServiceClient::new(channel).session(ReceiverStream::new(said)).await?;
+            let mut hears = response.into_inner();
+            Ok::<_, Status>((hears.message().await?, hears))
+        };
+        match opened.await {
+            Ok((Some(SessionResponse { message: Some(Answer::Welcome(_)) }), hears)) => {
+                Ok(Ok(Self { says, hears }))
+            }
+            Ok((first, _)) => bail!("not welcome: {first:?}"),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
+
+    /// Says the report with this number, and waits for its ack.
+    pub(crate) async fn report(&mut self, sequence: u64) -> anyhow::Result<()> {
+        self.says.send(report(sequence)).await?;
+        match self.hears.message().await? {
+            Some(SessionResponse { message: Some(Answer::Ack(ack)) }) if ack.sequence == sequence => Ok(()),
+            other => bail!("no ack of {sequence}: {other:?}"),
+        }
+    }
+}
+
+/// Connects the dataplanes with these numbers, over so many connections.
+pub(crate) async fn crowd(
+    uri: &str,
+    numbers: impl Iterator<Item = usize>,
+    connections: usize,
+) -> anyhow::Result<Vec<Proxy>> {
+    let channels: Vec<Channel> =
+        stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(AT_ONCE).try_collect().await?;
+    let proxies = numbers.zip(channels.iter().cycle());
+    stream::iter(proxies)
+        .map(|(number, channel)| Proxy::join(channel.clone(), number))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// The report with this number. Each flips the health that the one before
@@ -62,17 +117,6 @@ pub(crate) fn report(sequence: u64) -> SessionRequest {
     }
 }
 
-/// Watches everything, on a connection of its own; the snapshot has been read.
-pub(crate) async fn watch(uri: &str) -> anyhow::Result<Streaming<WatchWorkloadsResponse>> {
-    let response = WorkloadServiceClient::new(channel(uri).await?)
-        .watch_workloads(WatchWorkloadsRequest::default())
-        .await?;
-    let mut deltas = response.into_inner();
-    let snapshot = deltas.message().await?.context("no snapshot")?;
-    ensure!(snapshot.synced && snapshot.upserted.is_empty(), "the server is not fresh");
-    Ok(deltas)
-}
-
-async fn channel(uri: &str) -> anyhow::Result<Channel> {
+pub(crate) async fn channel(uri: &str) -> anyhow::Result<Channel> {
     Ok(Endpoint::from_shared(uri.to_owned())?.connect().await?)
 }

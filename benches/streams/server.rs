@@ -1,82 +1,107 @@
 //! The two sides, as processes.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::net::SocketAddr;
 
-use anyhow::bail;
 use headcount::{app::App, config::Config};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::{
-    bare,
-    support::child::{self, Role},
+    bare::{self, Job},
+    role::Role,
+    support::child::{self, Process},
 };
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Side {
-    /// The whole server, as it is by default.
+    /// The whole server.
     Headcount,
     /// tonic as it comes, and nothing behind it.
     Bare,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Headcount => "headcount",
-            Self::Bare => "bare tonic",
-        })
+/// The two, as the table has them.
+pub(crate) const SIDES: [Side; 2] = [Side::Headcount, Side::Bare];
+
+/// How to start a side.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) side: Side,
+    /// Of the bare side.
+    pub(crate) job: Job,
+    /// Whether the bare side sends PINGs as often as headcount does.
+    pub(crate) keepalive: bool,
+    /// Where; port 0 is any.
+    pub(crate) addr: SocketAddr,
+}
+
+impl Setup {
+    /// A side anywhere; the bare one with this job.
+    pub(crate) fn new(side: Side, job: Job) -> Self {
+        Self { side, job, keepalive: false, addr: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+
+    /// What headcount runs with: its defaults.
+    fn config(&self) -> Config {
+        let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Config { grpc_addr: self.addr, http_addr, ..Config::default() }
     }
 }
 
-impl FromStr for Side {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let sides = [Self::Headcount, Self::Bare];
-        match sides.into_iter().find(|side| side.to_string() == text) {
-            Some(side) => Ok(side),
-            None => bail!("{text}: is no side"),
-        }
-    }
+/// Where a side serves.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Addresses {
+    grpc: SocketAddr,
+    /// Only headcount has it.
+    http: Option<SocketAddr>,
 }
 
 /// A server in a process of its own.
 #[derive(Debug)]
 pub(crate) struct Server {
-    process: Role,
-    addr: SocketAddr,
+    process: Process,
+    addresses: Addresses,
 }
 
 impl Server {
     /// A fresh one, ready.
-    pub(crate) fn start(side: Side) -> anyhow::Result<Self> {
-        let (process, addr) = Role::start(&side.to_string())?;
-        Ok(Self { process, addr })
+    pub(crate) fn start(setup: Setup) -> anyhow::Result<Self> {
+        let (process, addresses) = Process::start(&Role::Serve(setup))?;
+        Ok(Self { process, addresses })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addresses.grpc
+    }
+
+    /// Of metrics.
+    pub(crate) fn http(&self) -> Option<SocketAddr> {
+        self.addresses.http
+    }
+
     pub(crate) fn uri(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.addresses.grpc)
     }
 }
 
 /// In the role: serves until the benchmark ends.
-pub(crate) fn serve(side: Side) -> anyhow::Result<()> {
-    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+pub(crate) fn serve(setup: Setup) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
-    match side {
+    match setup.side {
         Side::Headcount => {
-            let config = Config { grpc_addr: anywhere, http_addr: anywhere, ..Config::default() };
-            let app = runtime.block_on(App::start(config))?;
-            child::announce(&app.addresses().grpc)?;
+            let app = runtime.block_on(App::start(setup.config()))?;
+            let bound = app.addresses();
+            child::announce(&Addresses { grpc: bound.grpc, http: Some(bound.http) })?;
             child::until_parent_goes();
         }
         Side::Bare => {
-            child::announce(&runtime.block_on(bare::start(anywhere))?)?;
+            let grpc = runtime.block_on(bare::start(setup.addr, setup.job, setup.keepalive))?;
+            child::announce(&Addresses { grpc, http: None })?;
             child::until_parent_goes();
         }
     }

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Rewrite this benchmark's section of a file as well. Needs all rows at full size.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter"])]
     pub(crate) write: Option<PathBuf>,
+    /// Draw this benchmark's charts into a folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) charts: Option<PathBuf>,
     /// What a process that a benchmark has started is there for.
     #[arg(long, hide = true)]
     pub(crate) role: Option<String>,

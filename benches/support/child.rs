@@ -12,24 +12,25 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// A process in a role. Ends when dropped, and with the process that started it.
 #[derive(Debug)]
-pub(crate) struct Role(Child);
+pub(crate) struct Process(Child);
 
-impl Role {
+impl Process {
     /// Starts it, and waits for what it announces.
-    pub(crate) fn start<T: DeserializeOwned>(role: &str) -> anyhow::Result<(Self, T)> {
+    pub(crate) fn start<T: DeserializeOwned>(role: &impl Serialize) -> anyhow::Result<(Self, T)> {
+        let role = &serde_json::to_string(role)?;
         let child = Command::new(env::current_exe()?)
             .args(["--role", role])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("can't start {role}"))?;
-        let mut role_process = Self(child);
-        let stdout = role_process.0.stdout.take().context("it has no output")?;
+        let mut process = Self(child);
+        let stdout = process.0.stdout.take().context("it has no output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let announced =
             serde_json::from_str(&line).with_context(|| format!("{role} ended before it was ready"))?;
-        Ok((role_process, announced))
+        Ok((process, announced))
     }
 
     /// Its process id.
@@ -38,7 +39,7 @@ impl Role {
     }
 }
 
-impl Drop for Role {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may be gone already.
         let _gone = self.0.kill();

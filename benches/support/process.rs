@@ -1,20 +1,61 @@
 //! What the kernel says of a process.
 
-use std::fs;
+use std::{fs, os::unix::fs::FileExt as _, time::Duration};
 
 use anyhow::Context as _;
 
-/// Bytes of memory that are really in use (`VmRSS`).
+/// Bytes of memory that are really in use.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most that were ever in use.
+pub(crate) fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("can't read {path}"))?;
     let kib: u64 = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .and_then(|rest| rest.split_whitespace().next())
-        .with_context(|| format!("{path} has no VmRSS"))?
+        .with_context(|| format!("{path} has no {field}"))?
         .parse()?;
     Ok(kib * 1024)
+}
+
+/// The time that its threads have spent on a processor, in the kernel too.
+pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&path).with_context(|| format!("can't read {path}"))?;
+    let mut nanos = 0;
+    for thread in threads {
+        let path = thread?.path().join("schedstat");
+        let stat = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let on_processor = stat.split_whitespace().next();
+        nanos += on_processor.with_context(|| format!("{} is empty", path.display()))?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// How long the calling thread has been ready to run and was not let.
+#[derive(Debug)]
+pub(crate) struct KeptWaiting(fs::File);
+
+impl KeptWaiting {
+    pub(crate) fn of_this_thread() -> anyhow::Result<Self> {
+        Ok(Self(fs::File::open("/proc/thread-self/schedstat").context("can't read schedstat")?))
+    }
+
+    pub(crate) fn so_far(&self) -> anyhow::Result<Duration> {
+        let mut text = [0; 64];
+        let length = self.0.read_at(&mut text, 0)?;
+        let stat = str::from_utf8(&text[..length])?;
+        let waited = stat.split_whitespace().nth(1).context("schedstat is short")?;
+        Ok(Duration::from_nanos(waited.parse()?))
+    }
 }
 
 /// Files and sockets it has open.

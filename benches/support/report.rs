@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     args::Args,
+    chart::Chart,
     machine::Machine,
     rounds::{Figure, Series},
 };
@@ -15,33 +16,38 @@ use super::{
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     bench: &'static str,
-    /// The names of subject and baseline.
+    machine: Machine,
+    tables: Vec<Table>,
+}
+
+/// Figures of the same two sides.
+#[derive(Debug, Serialize)]
+struct Table {
     subject: String,
     baseline: String,
-    machine: Machine,
     figures: Vec<Figure>,
 }
 
 impl Report {
     /// An empty one.
-    pub(crate) fn new(bench: &'static str, [subject, baseline]: [impl ToString; 2]) -> Self {
-        Self {
-            bench,
-            subject: subject.to_string(),
-            baseline: baseline.to_string(),
-            machine: Machine::now(),
-            figures: Vec::new(),
+    pub(crate) fn new(bench: &'static str) -> Self {
+        Self { bench, machine: Machine::now(), tables: Vec::new() }
+    }
+
+    /// Adds the figures of a row that compares two sides.
+    pub(crate) fn add(&mut self, sides: [impl ToString; 2], figures: Vec<Figure>) {
+        let [subject, baseline] = sides.map(|side| side.to_string());
+        match self.tables.last_mut() {
+            Some(table) if [&table.subject, &table.baseline] == [&subject, &baseline] => {
+                table.figures.extend(figures);
+            }
+            _ => self.tables.push(Table { subject, baseline, figures }),
         }
     }
 
-    /// Adds the figures of a row.
-    pub(crate) fn add(&mut self, figures: Vec<Figure>) {
-        self.figures.extend(figures);
-    }
-
-    /// Prints it, and writes it where the arguments say.
-    pub(crate) fn publish(&self, args: &Args) -> anyhow::Result<()> {
-        if self.figures.is_empty() {
+    /// Prints it, and writes and draws it where the arguments say.
+    pub(crate) fn publish(&self, args: &Args, charts: &[Chart]) -> anyhow::Result<()> {
+        if self.tables.is_empty() {
             eprintln!("{}: no row has this name", self.bench);
             return Ok(());
         }
@@ -50,22 +56,50 @@ impl Report {
         } else {
             print!("{}", self.markdown());
         }
-        let Some(path) = &args.write else { return Ok(()) };
-        rewrite(path, self.bench, &self.markdown()).with_context(|| format!("can't write {}", path.display()))
+        if let Some(path) = &args.write {
+            rewrite(path, self.bench, &self.markdown())
+                .with_context(|| format!("can't write {}", path.display()))?;
+        }
+        args.charts.as_ref().map_or(Ok(()), |folder| self.draw(folder, charts))
+    }
+
+    /// Draws what there are figures for.
+    fn draw(&self, folder: &Path, charts: &[Chart]) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+        for chart in charts {
+            let shows = |table: &&Table| table.figures.iter().any(|figure| figure.row == chart.row);
+            let Some(table) = self.tables.iter().find(shows) else { continue };
+            let path = folder.join(chart.file);
+            fs::write(&path, chart.draw([&table.subject, &table.baseline], &table.figures))
+                .with_context(|| format!("can't write {}", path.display()))?;
+        }
+        Ok(())
     }
 
     fn markdown(&self) -> String {
-        let head = ["", &self.subject, &self.baseline, "ratio"].map(str::to_owned);
-        let rows = self.figures.iter().map(|figure| {
+        let tables = self.tables.iter().filter_map(Table::markdown).collect::<Vec<_>>();
+        format!("{}\n\n{}", self.machine, tables.join("\n"))
+    }
+}
+
+impl Table {
+    /// None if all its figures are drawn.
+    fn markdown(&self) -> Option<String> {
+        let told: Vec<_> = self.figures.iter().filter(|figure| figure.at.is_none()).collect();
+        let head = ["", &self.subject, &self.baseline, "ratio", "to reach", "reached"].map(str::to_owned);
+        let rows = told.iter().map(|figure| {
+            let Figure { name, unit, subject, ratio, reach, .. } = figure;
             [
-                format!("{} ({})", figure.name, figure.unit),
-                cell(&figure.subject),
-                cell(&figure.baseline),
-                format!("{:.2}", figure.ratio),
+                if unit.is_empty() { (*name).to_owned() } else { format!("{name} ({unit})") },
+                cell(subject),
+                figure.baseline.as_ref().map(cell).unwrap_or_default(),
+                ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+                reach.map(|reach| reach.bar(unit)).unwrap_or_default(),
+                reach.map(|reach| reach.verdict(subject.median(), *ratio)).unwrap_or_default(),
             ]
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-        format!("{}\n\n{}", self.machine, table(&rows))
+        (!told.is_empty()).then(|| table(&rows))
     }
 }
 
@@ -85,8 +119,9 @@ fn number(value: f64) -> String {
 
 /// Markdown that can be read as it is.
 fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let widths: [usize; COLUMNS] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(3));
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
+    });
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         for (cell, width) in row.iter().zip(widths) {

@@ -3,12 +3,33 @@
 use anyhow::Context as _;
 use serde::{Serialize, Serializer};
 
+use super::reach::Reach;
+
 /// One figure of one round of one side.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measure {
-    pub(crate) name: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) value: f64,
+    name: &'static str,
+    unit: &'static str,
+    value: f64,
+    /// Where on a slope; such a figure is drawn, not told.
+    at: Option<u32>,
+    reach: Option<Reach>,
+}
+
+impl Measure {
+    pub(crate) fn new(name: &'static str, unit: &'static str, value: f64) -> Self {
+        Self { name, unit, value, at: None, reach: None }
+    }
+
+    /// A point of a slope.
+    pub(crate) fn at(self, at: u32) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// What it has to reach.
+    pub(crate) fn reach(self, reach: Reach) -> Self {
+        Self { reach: Some(reach), ..self }
+    }
 }
 
 /// A figure of both sides, over all rounds.
@@ -17,10 +38,24 @@ pub(crate) struct Figure {
     pub(crate) row: &'static str,
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<u32>,
     pub(crate) subject: Series,
-    pub(crate) baseline: Series,
+    /// None where there is nothing to stand beside.
+    pub(crate) baseline: Option<Series>,
     /// Of the medians: subject to baseline.
-    pub(crate) ratio: f64,
+    pub(crate) ratio: Option<f64>,
+    pub(crate) reach: Option<Reach>,
+    pub(crate) reached: Option<bool>,
+}
+
+impl Figure {
+    fn new(row: &'static str, measure: Measure, subject: Series, baseline: Option<Series>) -> Self {
+        let Measure { name, unit, at, reach, .. } = measure;
+        let ratio = baseline.as_ref().map(|baseline| subject.median() / baseline.median());
+        let reached = reach.map(|reach| reach.is_reached(subject.median(), ratio));
+        Self { row, name, unit, at, subject, baseline, ratio, reach, reached }
+    }
 }
 
 /// Measures the subject and the baseline by turns; who goes first changes with
@@ -43,13 +78,26 @@ pub(crate) fn compare<S: Copy>(
             of_subject.push(measure(subject)?);
         }
     }
-    let names = of_subject.first().context("no round was run")?.clone();
-    let figure = |(at, Measure { name, unit, .. }): (usize, Measure)| {
-        let series = |rounds: &[Vec<Measure>]| Series::new(rounds.iter().map(|round| round[at].value));
-        let (subject, baseline) = (series(&of_subject), series(&of_baseline));
-        Figure { row, name, unit, ratio: subject.median() / baseline.median(), subject, baseline }
+    let measures = of_subject.first().context("no round was run")?.iter().enumerate();
+    let figure = |(at, measure): (usize, &Measure)| {
+        Figure::new(row, *measure, Series::of(&of_subject, at), Some(Series::of(&of_baseline, at)))
     };
-    Ok(names.into_iter().enumerate().map(figure).collect())
+    Ok(measures.map(figure).collect())
+}
+
+/// Measures the subject, which has nothing to stand beside.
+pub(crate) fn alone(
+    row: &'static str,
+    rounds: usize,
+    mut measure: impl FnMut() -> anyhow::Result<Vec<Measure>>,
+) -> anyhow::Result<Vec<Figure>> {
+    let mut seen = Vec::new();
+    for round in 1..=rounds {
+        eprintln!("{row}: round {round} of {rounds}");
+        seen.push(measure()?);
+    }
+    let measures = seen.first().context("no round was run")?.iter().enumerate();
+    Ok(measures.map(|(at, measure)| Figure::new(row, *measure, Series::of(&seen, at), None)).collect())
 }
 
 /// Values of one figure, smallest first.
@@ -57,8 +105,9 @@ pub(crate) fn compare<S: Copy>(
 pub(crate) struct Series(Vec<f64>);
 
 impl Series {
-    fn new(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<_> = values.collect();
+    /// Of the measure at a place in each round.
+    fn of(rounds: &[Vec<Measure>], at: usize) -> Self {
+        let mut values: Vec<_> = rounds.iter().map(|round| round[at].value).collect();
         values.sort_by(f64::total_cmp);
         Self(values)
     }

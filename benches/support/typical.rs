@@ -9,18 +9,25 @@ use headcount::model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec, W
 /// hundred is much for a real one.
 pub(crate) const PER_WORKLOAD: usize = 100;
 
-/// The dataplane with this number, in workload `number / PER_WORKLOAD`.
+/// The workload of the dataplane with this number.
+pub(crate) fn workload(number: usize) -> String {
+    format!("backend-{}", number / PER_WORKLOAD)
+}
+
+/// The dataplane with this number.
 pub(crate) fn dataplane(number: usize) -> anyhow::Result<Dataplane> {
-    let workload = format!("backend-{}", number / PER_WORKLOAD);
+    let workload = workload(number);
+    // Of one deployment, which all its pods share.
+    let template = format!("7d9c{:05x}", number / PER_WORKLOAD);
     let spec = DataplaneSpec {
         mesh: "default".into(),
-        name: format!("{workload}-7d9c5b8f6-{number:07}"),
+        name: format!("{workload}-{template}-{number:07}"),
         zone: "zone-1".into(),
         labels: strings([
             (WORKLOAD_LABEL, &workload),
             ("app", &workload),
             ("app.kubernetes.io/version", "1.24.3"),
-            ("pod-template-hash", "7d9c5b8f6"),
+            ("pod-template-hash", &template),
             ("team", "payments"),
         ]),
         address: format!("10.{}.{}.{}", number >> 16 & 255, number >> 8 & 255, number & 255),

@@ -33,6 +33,6 @@ pub use end::SessionEnd;
 pub use endpoint::endpoint;
 pub use monitor::{Monitor, Probes};
 pub use probe::{Check, ProbeSpec};
-pub use run::{AgentConfig, AgentError, run};
+pub use run::{AgentConfig, AgentError, keep_session, run};
 pub use session::{STATEMENT_EVERY, Session, SessionEvent};
 pub use threshold::Thresholds;

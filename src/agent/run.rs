@@ -64,37 +64,39 @@ pub enum AgentError {
 }
 
 /// Keeps a session of the dataplane until `shutdown` is cancelled; then says
-/// goodbye, if a session is open, and returns, within 2 s. It returns an error only where another
-/// attempt could do no good.
+/// goodbye, if a session is open, and returns, within 2 s. It returns an error
+/// only where another attempt could do no good.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let AgentConfig { server, dataplane, probes } = config;
     let connect = move || {
         let server = server.clone();
         async move { server.connect().await }
     };
-    keep_session(connect, dataplane, probes, shutdown).await
+    let monitor = Monitor::start(probes);
+    keep_session(connect, dataplane, monitor.health(), shutdown).await?;
+    Ok(())
 }
 
-/// [`run`], over whatever connects.
-async fn keep_session<C, F>(
+/// [`run`], over whatever connects and with health of whatever making. Returns
+/// how the last session ended: a goodbye, if the server heard one.
+pub async fn keep_session<C, F>(
     connect: C,
     dataplane: Dataplane,
-    probes: Probes,
+    health: watch::Receiver<Health>,
     shutdown: CancellationToken,
-) -> Result<(), AgentError>
+) -> Result<SessionEnd, AgentError>
 where
     C: Fn() -> F,
     F: Future<Output = Result<Channel, transport::Error>>,
 {
     let dataplane = Arc::new(dataplane);
-    let monitor = Monitor::start(probes);
     let mut backoff = Backoff::new(fastrand::Rng::new());
     loop {
         let began = Instant::now();
-        let end = attempt(connect(), dataplane.clone(), monitor.health(), shutdown.clone()).await;
+        let end = attempt(connect(), dataplane.clone(), health.clone(), shutdown.clone()).await;
         if shutdown.is_cancelled() {
             log_farewell(&end);
-            return Ok(());
+            return Ok(end);
         }
         give_up(&end, &dataplane.key)?;
         if began.elapsed() >= SETTLED {
@@ -103,11 +105,12 @@ where
         let next_attempt_in = backoff.next(end.retry_after());
         log_end(&end, next_attempt_in);
         tokio::select! {
-            () = time::sleep(next_attempt_in) => {}
+            biased;
             () = shutdown.cancelled() => {
                 log_farewell(&end);
-                return Ok(());
+                return Ok(end);
             }
+            () = time::sleep(next_attempt_in) => {}
         }
     }
 }
@@ -120,6 +123,8 @@ async fn attempt(
     leave: CancellationToken,
 ) -> SessionEnd {
     let channel = tokio::select! {
+        biased;
+        () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
         connected = connect => match connected {
             Ok(channel) => channel,
             // tonic's own text is only "transport error"; this has the causes too.
@@ -127,7 +132,6 @@ async fn attempt(
                 return SessionEnd::Lost(Status::unavailable(format!("{:#}", anyhow::Error::from(error))));
             }
         },
-        () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
     };
     Session { channel, dataplane, health, leave }.run(log_event).await
 }

@@ -73,6 +73,7 @@ impl Session {
         say(&requests, Say::Hello(hello(&self.dataplane)));
         let mut opening = pin!(open(self.channel.clone(), ReceiverStream::new(outbound)));
         let (welcome, mut responses) = tokio::select! {
+            biased;
             opened = within(WELCOME_WITHIN, "no welcome", &mut opening) => opened?,
             () = self.leave.cancelled() => {
                 // The server may have read the hello already, so the goodbye
@@ -92,7 +93,10 @@ impl Session {
                 say(&requests, Say::Health(wire::report_to_proto(report, &self.dataplane)));
                 statement.reset();
             }
+            // In the order of what the server said, what is new, what is due, so that
+            // a run of a simulation can be repeated.
             tokio::select! {
+                biased;
                 response = responses.message() => match response?.map(|response| response.message) {
                     Some(Some(Hear::Ack(ack))) => {
                         if let Some(sent_at) = reports.acked(ack.sequence) {

@@ -94,7 +94,7 @@ fn stream<T: Send + 'static>(messages: Messages<T>) -> Response<BoxStream<T>> {
 
 #[tonic::async_trait]
 impl WorkloadService for Fake {
-    type WatchWorkloadsStream = BoxStream<server::WatchWorkloadsResponse>;
+    type WatchWorkloadsStream = BoxStream<proto::Encoded>;
 
     async fn get_workload(
         &self,
@@ -115,7 +115,8 @@ impl WorkloadService for Fake {
         request: Request<proto::WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
         let messages = self.watch.call(request)?.into_iter();
-        Ok(stream(messages.map(|message| message.map(|message| to_server(&message))).collect()))
+        let encoded = |message: proto::WatchWorkloadsResponse| proto::Encoded(message.encode_to_vec().into());
+        Ok(stream(messages.map(|message| message.map(encoded)).collect()))
     }
 
     async fn wait_for_workload(

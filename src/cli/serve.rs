@@ -79,6 +79,9 @@ pub(super) struct ServeArgs {
     /// How often a quiet watcher gets a bookmark
     #[arg(long, value_name = "DURATION", default_value = "1m")]
     bookmark_interval: Parsed<NonZeroPeriod>,
+    /// Least time between visible changes of one dataplane's health; 0s shows each at once
+    #[arg(long, value_name = "DURATION", default_value = "100ms")]
+    flap_interval: Parsed<Period>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -97,6 +100,9 @@ struct LimitArgs {
     /// Connected dataplanes of one mesh
     #[arg(long, value_name = "COUNT", default_value = "50000")]
     max_sessions_per_mesh: Parsed<NonZeroUsize>,
+    /// New sessions in a second, and as many at once after a quiet time
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    max_session_rate: Parsed<NonZeroUsize>,
     /// Watch streams
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_watchers: Parsed<NonZeroUsize>,
@@ -198,7 +204,10 @@ impl ServeArgs {
                 max_sessions: count(of, "max-sessions", self.limits.max_sessions),
                 max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.limits.max_sessions_per_mesh),
                 max_watchers: count(of, "max-watchers", self.limits.max_watchers),
+                max_session_rate: count(of, "max-session-rate", self.limits.max_session_rate),
+                flap_interval: period(of, "flap-interval", self.flap_interval),
                 bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
+                ..defaults.registry
             },
             limits: Limits {
                 max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),

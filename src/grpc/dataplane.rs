@@ -7,10 +7,10 @@ use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{page_size, session::converse};
+use super::{page_size, session::converse, status::shed};
 use crate::{
     config::Limits,
-    metrics::SessionMetrics,
+    metrics::{Metrics, SessionMetrics, ShedMetrics},
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
@@ -18,7 +18,7 @@ use crate::{
         DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
         server::dataplane_service_server::DataplaneService,
     },
-    registry::{DataplaneView, Registry},
+    registry::{DataplaneView, Full, Registry},
     wire,
 };
 
@@ -28,6 +28,7 @@ pub(super) struct Dataplanes {
     pub(super) registry: Registry,
     pub(super) limits: Arc<Limits>,
     pub(super) metrics: SessionMetrics,
+    shed: ShedMetrics,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -36,10 +37,15 @@ impl Dataplanes {
     pub(super) fn new(
         registry: Registry,
         limits: Arc<Limits>,
-        metrics: SessionMetrics,
+        metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { registry, limits, metrics, shutdown }
+        Self { registry, limits, metrics: metrics.sessions.clone(), shed: metrics.shed.clone(), shutdown }
+    }
+
+    /// Sends a proxy away because a limit is reached.
+    pub(super) fn shed(&self, full: &Full) -> Status {
+        shed(&self.shed, full)
     }
 }
 
@@ -51,6 +57,7 @@ impl DataplaneService for Dataplanes {
         &self,
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        self.registry.gate().map_err(|full| self.shed(&full))?;
         let peer = request.remote_addr();
         Ok(Response::new(Box::pin(converse(self.clone(), peer, request.into_inner()))))
     }

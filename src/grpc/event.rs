@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::until::until_drained;
+use super::{status::shed, until::until_drained};
 use crate::{
     events::Event,
+    metrics::{Metrics, ShedMetrics},
     model::{Invalid, Namespace, WorkloadName},
     proto::{
         self, EventType, ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
@@ -23,13 +24,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Events {
     registry: Registry,
+    shed: ShedMetrics,
     shutdown: CancellationToken,
 }
 
 impl Events {
     /// Watches end when `shutdown` is cancelled.
-    pub(super) fn new(registry: Registry, shutdown: CancellationToken) -> Self {
-        Self { registry, shutdown }
+    pub(super) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
+        Self { registry, shed: metrics.shed.clone(), shutdown }
     }
 }
 
@@ -54,7 +56,7 @@ impl EventService for Events {
         let request = request.into_inner();
         let watch = Watch {
             filter: EventFilter::parse(&request.namespace, &request.workload)?,
-            _permit: self.registry.permit_watch()?,
+            _permit: self.registry.permit_watch().map_err(|full| shed(&self.shed, &full))?,
             news: self.registry.events().subscribe(),
             registry: self.registry.clone(),
             seen: 0,

@@ -3,27 +3,23 @@
 
 use std::{
     io,
-    pin::Pin,
+    net::SocketAddr,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
-use crate::{
-    accept::accept,
-    config::Limits,
-    metrics::{ConnectionMetrics, Refusal},
-};
+use crate::{config::Limits, metrics::ShedMetrics};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,49 +27,56 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// them, which it does at once.
 const READY: usize = 64;
 
-/// Connections that speak HTTP/2. Ends when the task that accepts them does.
-pub(super) fn incoming(
-    listener: TcpListener,
+/// Of what arrives, the connections that speak HTTP/2. Ends when the task that
+/// lets them in does.
+pub(super) fn incoming<S, Io>(
+    arrivals: S,
     limits: &Limits,
-    metrics: ConnectionMetrics,
-) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    shed: ShedMetrics,
+) -> impl Stream<Item = io::Result<Connection<Io>>> + use<S, Io>
+where
+    S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+    Io: AsyncRead + Send + Unpin + 'static,
+{
     let (ready, taken) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(let_in(listener, places, limits.hello_timeout, metrics, ready));
+    tokio::spawn(let_in(arrivals, places, limits.hello_timeout, ready, shed));
     stream::unfold(taken, |mut taken| async { Some((Ok(taken.recv().await?), taken)) })
 }
 
-async fn let_in(
-    listener: TcpListener,
+async fn let_in<S, Io>(
+    arrivals: S,
     places: Arc<Semaphore>,
     deadline: Duration,
-    metrics: ConnectionMetrics,
-    ready: mpsc::Sender<Connection>,
-) {
+    ready: mpsc::Sender<Connection<Io>>,
+    shed: ShedMetrics,
+) where
+    S: Stream<Item = (Io, SocketAddr)>,
+    Io: AsyncRead + Send + Unpin + 'static,
+{
+    let mut arrivals = pin!(arrivals);
     loop {
-        let (io, peer) = tokio::select! {
+        let arrived = tokio::select! {
+            biased;
             () = ready.closed() => return,
-            accepted = accept(&listener) => accepted,
+            arrived = arrivals.next() => arrived,
+        };
+        let Some((io, peer)) = arrived else {
+            return;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            metrics.refused(Refusal::Full);
+            shed.shed(ShedMetrics::CONNECTIONS);
             warn!(%peer, "refused a connection: max-connections is reached");
             continue;
         };
-        let (metrics, ready) = (metrics.clone(), ready.clone());
+        let ready = ready.clone();
         tokio::spawn(async move {
-            match timeout(deadline, Connection::open(io, place)).await {
+            match timeout(deadline, Connection::open(io, peer, place)).await {
                 Ok(Ok(connection)) => {
                     let _closed = ready.send(connection).await;
                 }
-                Ok(Err(error)) => {
-                    metrics.refused(Refusal::NoHttp2);
-                    debug!(%peer, %error, "refused a connection");
-                }
-                Err(_) => {
-                    metrics.refused(Refusal::Late);
-                    debug!(%peer, "refused a connection: no HTTP/2 preface in time");
-                }
+                Ok(Err(error)) => debug!(%peer, %error, "refused a connection"),
+                Err(_) => debug!(%peer, "refused a connection: no HTTP/2 preface in time"),
             }
         });
     }
@@ -81,16 +84,15 @@ async fn let_in(
 
 /// A connection whose preface has been read, and is replayed to the server.
 #[derive(Debug)]
-pub(super) struct Connection {
-    io: TcpStream,
+pub(super) struct Connection<Io> {
+    io: Io,
+    peer: SocketAddr,
     replayed: usize,
     _place: OwnedSemaphorePermit,
 }
 
-impl Connection {
-    async fn open(mut io: TcpStream, place: OwnedSemaphorePermit) -> io::Result<Self> {
-        // Deltas and acks are small and waited for.
-        io.set_nodelay(true)?;
+impl<Io: AsyncRead + Unpin> Connection<Io> {
+    async fn open(mut io: Io, peer: SocketAddr, place: OwnedSemaphorePermit) -> io::Result<Self> {
         let mut read = 0;
         let mut start = [0; PREFACE.len()];
         while read < start.len() {
@@ -102,19 +104,20 @@ impl Connection {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP/2"));
             }
         }
-        Ok(Self { io, replayed: 0, _place: place })
+        Ok(Self { io, peer, replayed: 0, _place: place })
     }
 }
 
-impl Connected for Connection {
+impl<Io> Connected for Connection<Io> {
     type ConnectInfo = TcpConnectInfo;
 
+    /// By which tonic's requests know their peer.
     fn connect_info(&self) -> TcpConnectInfo {
-        self.io.connect_info()
+        TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) }
     }
 }
 
-impl AsyncRead for Connection {
+impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -131,7 +134,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

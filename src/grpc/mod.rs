@@ -12,10 +12,11 @@ mod token;
 mod until;
 mod workload;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use axum::middleware::map_response;
-use tokio::net::TcpListener;
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -23,7 +24,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use self::{dataplane::Dataplanes, event::Events, observe::Observe, until::Until, workload::Workloads};
 use crate::{
     config::Limits,
-    metrics::{ConnectionMetrics, Metrics},
+    metrics::{Metrics, ShedMetrics},
     proto::{
         DESCRIPTORS,
         server::{
@@ -46,14 +47,14 @@ fn page_size(asked: u32) -> usize {
     }
 }
 
-/// The gRPC server, ready to be bound to a listener.
+/// The gRPC server, ready to be given connections.
 #[derive(Debug)]
 pub struct Grpc {
     routes: Routes,
     observe: Observe,
+    shed: ShedMetrics,
     health: HealthReporter,
     limits: Arc<Limits>,
-    connections: ConnectionMetrics,
     shutdown: CancellationToken,
 }
 
@@ -67,14 +68,9 @@ impl Grpc {
     ) -> anyhow::Result<Self> {
         let limits = Arc::new(limits);
         let most = limits.max_message_bytes;
-        let dataplanes = Dataplanes::new(
-            registry.clone(),
-            Arc::clone(&limits),
-            metrics.sessions.clone(),
-            shutdown.clone(),
-        );
-        let workloads = Workloads::new(registry.clone(), metrics.delivery.clone(), shutdown.clone());
-        let events = Events::new(registry.clone(), shutdown.clone());
+        let dataplanes = Dataplanes::new(registry.clone(), Arc::clone(&limits), metrics, shutdown.clone());
+        let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
+        let events = Events::new(registry.clone(), metrics, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(most);
         set_health(&health, ServingStatus::NotServing).await;
@@ -106,7 +102,7 @@ impl Grpc {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let observe = Observe::new(&descriptors, metrics.calls.clone())?;
-        Ok(Self { routes, observe, health, limits, connections: metrics.connections.clone(), shutdown })
+        Ok(Self { routes, observe, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
     /// The handle by which the app says whether it serves.
@@ -114,12 +110,18 @@ impl Grpc {
         self.health.clone()
     }
 
-    /// Serves until shutdown is cancelled and every stream has ended.
-    pub fn serve(
+    /// Serves what arrives, until shutdown is cancelled and every stream has
+    /// ended. Where the connections come from is the caller's affair: they need
+    /// be no sockets.
+    pub fn serve<S, Io>(
         self,
-        listener: TcpListener,
-    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<> {
-        let connections = incoming::incoming(listener, &self.limits, self.connections);
+        arrivals: S,
+    ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send + use<S, Io>
+    where
+        S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connections = incoming::incoming(arrivals, &self.limits, self.shed);
         let shutdown = self.shutdown.cancelled_owned();
         Server::builder()
             .http2_keepalive_interval(Some(self.limits.keepalive_interval))

@@ -9,7 +9,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
@@ -24,13 +24,15 @@ use crate::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{self, Session, SessionId},
+    registry::{self, Paced, SessionId},
     wire,
 };
 
-/// How long a drained proxy should stay away: a restart takes about a second.
-/// Up to as much again is added, so that not all return at once.
+/// How long a drained proxy should stay away at least: a restart takes about a
+/// second.
 const DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Over how much longer the returns of a few proxies are spread.
+const LEAST_SPREAD: Duration = Duration::from_secs(1);
 
 /// The stream that answers a proxy.
 pub(super) fn converse(
@@ -110,7 +112,7 @@ impl Conversation {
             Status::deadline_exceeded(format!("no hello within {limit:?}: it must be the first message"))
         })?;
         let refused = match first {
-            Ok(Some(SessionRequest { message: Some(Said::Hello(hello)) })) => match self.greet(hello) {
+            Ok(Some(SessionRequest { message: Some(Said::Hello(hello)) })) => match self.greet(hello).await {
                 Ok(welcome) => return Ok(Answer::Welcome(welcome)),
                 Err(status) => status,
             },
@@ -124,9 +126,12 @@ impl Conversation {
         Err(refused.into())
     }
 
-    fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
+    async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
         let dataplane = wire::dataplane_from_hello(hello, self.desk.limits.dataplane)?;
-        let registry::Welcome { session, warnings } = self.desk.registry.hello(dataplane)?;
+        let admitted = self.desk.registry.admit(&dataplane.key);
+        sleep_until(admitted.map_err(|full| self.desk.shed(&full))?).await;
+        let welcome = self.desk.registry.hello(dataplane);
+        let registry::Welcome { session, warnings } = welcome.map_err(|full| self.desk.shed(&full))?;
         let dataplane = session.dataplane();
         debug!(session = %session.id(), dataplane = %dataplane.key, peer = ?self.peer, "connected");
         let welcome = proto::Welcome {
@@ -134,27 +139,38 @@ impl Conversation {
             workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
         };
-        self.phase = Phase::Open(Visit::new(session, self.desk.metrics.clone()));
+        self.phase = Phase::Open(Visit::new(self.desk.registry.pace(session), self.desk.metrics.clone()));
         Ok(welcome)
     }
 
     /// Waits for something to answer in an open session.
     async fn go_on(&mut self) -> Result<Answer, End> {
+        loop {
+            if let Some(answer) = self.hear().await? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Waits for something to happen in an open session; none if it needs no
+    /// answer yet.
+    async fn hear(&mut self) -> Result<Option<Answer>, End> {
         let Phase::Open(visit) = &mut self.phase else {
             return Err(End::Quiet);
         };
         let idle_timeout = self.desk.limits.idle_timeout;
         let said = tokio::select! {
             biased;
-            () = visit.session.superseded() => {
+            () = visit.paced.session().superseded() => {
                 visit.end.reason = EndReason::Superseded;
                 return Err(Status::aborted("a newer session of this dataplane took over").into());
             }
             () = self.desk.shutdown.cancelled() => {
                 visit.end.reason = EndReason::Drained;
                 self.phase = Phase::Drained;
-                return Ok(Answer::Drain(drain()));
+                return Ok(Some(Answer::Drain(self.drain())));
             }
+            () = visit.paced.ripe() => return Ok(visit.paced.settle().map(ack)),
             said = timeout(idle_timeout, self.inbound.message()) => said,
         };
         let Ok(said) = said else {
@@ -164,7 +180,7 @@ impl Conversation {
         };
         let refused = match said {
             Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => match visit.take(&report) {
-                Ok(ack) => return Ok(Answer::Ack(ack)),
+                Ok(acked) => return Ok(acked),
                 Err(status) => status,
             },
             Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => {
@@ -179,15 +195,23 @@ impl Conversation {
             Err(status) => bad_message(&status).ok_or(End::Quiet)?,
         };
         visit.end.reason = EndReason::Refused;
-        warn!(session = %visit.session.id(), dataplane = %visit.session.dataplane().key, code = ?refused.code(),
+        warn!(session = %visit.end.id, dataplane = %visit.end.dataplane.key, code = ?refused.code(),
             reason = refused.message(), "refused");
         Err(refused.into())
+    }
+
+    /// Asks the proxy to leave and to come back: each at another time, over so
+    /// long that all can be let in again.
+    fn drain(&self) -> Drain {
+        let spread = self.desk.registry.time_to_return().max(LEAST_SPREAD);
+        let retry_after = DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
+        Drain { retry_after: Some(wire::duration(retry_after)), reason: "the server is draining".into() }
     }
 
     fn say_goodbye(&mut self) {
         if let Phase::Open(mut visit) = std::mem::replace(&mut self.phase, Phase::Over) {
             visit.end.reason = EndReason::Goodbye;
-            visit.session.goodbye();
+            visit.paced.goodbye();
         }
     }
 }
@@ -200,31 +224,35 @@ fn empty_message() -> Status {
     Status::invalid_argument("message: is required: set hello, health or goodbye")
 }
 
-fn drain() -> Drain {
-    let retry_after = DRAIN_RETRY_AFTER.mul_f64(1.0 + fastrand::f64());
-    Drain { retry_after: Some(wire::duration(retry_after)), reason: "the server is draining".into() }
+fn ack(sequence: u64) -> Answer {
+    Answer::Ack(HealthAck { sequence })
 }
 
 /// An open session.
 struct Visit {
-    session: Session,
+    paced: Paced,
     last_sequence: u64,
     end: EndOfVisit,
 }
 
 impl Visit {
-    fn new(session: Session, metrics: SessionMetrics) -> Self {
+    fn new(paced: Paced, metrics: SessionMetrics) -> Self {
         metrics.opened();
+        let session = paced.session();
         let dataplane = Arc::clone(session.dataplane());
         let end = EndOfVisit { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { session, last_sequence: 0, end }
+        Self { paced, last_sequence: 0, end }
     }
 
-    fn take(&mut self, report: &HealthReport) -> Result<HealthAck, Status> {
-        let report = wire::report_from_proto(report, self.session.dataplane(), self.last_sequence)?;
+    /// The ack, unless the report is held.
+    fn take(&mut self, report: &HealthReport) -> Result<Option<Answer>, Status> {
+        let report = wire::report_from_proto(report, &self.end.dataplane, self.last_sequence)?;
         self.last_sequence = report.sequence;
-        self.session.report(report);
-        Ok(HealthAck { sequence: report.sequence })
+        if self.paced.report(report) {
+            return Ok(Some(ack(report.sequence)));
+        }
+        self.end.metrics.held();
+        Ok(None)
     }
 }
 

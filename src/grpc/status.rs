@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
+    metrics::ShedMetrics,
     model::Invalid,
     registry::{Full, PageError},
 };
@@ -23,12 +24,16 @@ impl From<Invalid> for Status {
     }
 }
 
-impl From<Full> for Status {
-    fn from(full: Full) -> Self {
-        let retry_after = RETRY_AFTER.mul_f64(1.0 + fastrand::f64());
-        let details = ErrorDetails::with_retry_info(Some(retry_after));
-        Self::with_error_details(Code::ResourceExhausted, full.to_string(), details)
-    }
+/// Sends somebody away because a limit is reached, and counts it.
+pub(super) fn shed(metrics: &ShedMetrics, full: &Full) -> Status {
+    metrics.shed(full.setting());
+    let retry_after = match full {
+        // A time of its own already; a little jitter for those who ask again and again.
+        Full::SessionRate { retry_after, .. } => retry_after.mul_f64(1.0 + 0.2 * fastrand::f64()),
+        _ => RETRY_AFTER.mul_f64(1.0 + fastrand::f64()),
+    };
+    let details = ErrorDetails::with_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, full.to_string(), details)
 }
 
 impl From<PageError> for Status {

@@ -3,21 +3,22 @@
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream};
+use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
     page_size,
-    status::draining,
+    status::{draining, shed},
     token::{self, PageToken},
     until::until_drained,
 };
 use crate::{
-    metrics::DeliveryMetrics,
+    metrics::{DeliveryMetrics, Metrics, ShedMetrics},
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
-        GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
+        Encoded, GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
         server::{
             GetWorkloadResponse, ListWorkloadsResponse, WaitForWorkloadResponse, WatchWorkloadsResponse,
             workload_service_server::WorkloadService,
@@ -37,13 +38,18 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 pub(super) struct Workloads {
     registry: Registry,
     metrics: DeliveryMetrics,
+    shed: ShedMetrics,
     shutdown: CancellationToken,
 }
 
 impl Workloads {
     /// Watches end when `shutdown` is cancelled.
-    pub(super) fn new(registry: Registry, metrics: DeliveryMetrics, shutdown: CancellationToken) -> Self {
-        Self { registry, metrics, shutdown }
+    pub(super) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
+        Self { registry, metrics: metrics.delivery.clone(), shed: metrics.shed.clone(), shutdown }
+    }
+
+    fn watcher(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Status> {
+        self.registry.watch(filter, from).map_err(|full| shed(&self.shed, &full))
     }
 
     /// A Workload, if a mesh that was asked for holds it.
@@ -99,7 +105,7 @@ impl WorkloadService for Workloads {
         }))
     }
 
-    type WatchWorkloadsStream = Pin<Box<dyn Stream<Item = Result<WatchWorkloadsResponse, Status>> + Send>>;
+    type WatchWorkloadsStream = Pin<Box<dyn Stream<Item = Result<Encoded, Status>> + Send>>;
 
     async fn watch_workloads(
         &self,
@@ -109,7 +115,7 @@ impl WorkloadService for Workloads {
         let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher = self.registry.watch(filter, from)?;
+        let watcher = self.watcher(filter, from)?;
         let watch = Watch { desk: self.clone(), watcher, fingerprint };
         let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
@@ -137,12 +143,12 @@ struct Watch {
 }
 
 impl Watch {
-    async fn next(&mut self) -> WatchWorkloadsResponse {
+    async fn next(&mut self) -> Encoded {
         let step = self.watcher.next().await;
         if let Some(oldest) = step.oldest {
             self.desk.metrics.delivered(oldest.elapsed());
         }
-        self.write(&step)
+        Encoded(step.encoded(|step| self.write(step).encode_to_vec().into()))
     }
 
     fn write(&self, step: &Step) -> WatchWorkloadsResponse {
@@ -196,7 +202,7 @@ impl Workloads {
             name: Some(wait.key.name.clone()),
             ..Filter::default()
         };
-        let mut watcher = self.registry.watch(filter, Some(Position(self.registry.head())))?;
+        let mut watcher = self.watcher(filter, Some(Position(self.registry.head())))?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
             let counts = workload.as_ref().map(|workload| workload.counts).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! Dataplane proxies.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     DataplaneName, Health, Invalid, Labels, MeshName, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
     ZoneName,
+    shared::{share, share_all},
 };
 
 /// Tags of all inbounds together: eight for each of 64, which is twice what
@@ -51,7 +52,7 @@ pub struct Inbound {
     /// Never 0.
     pub port: u16,
     /// For people; may be empty.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// By Kuma's rules for tags.
     pub tags: Labels,
 }
@@ -70,11 +71,11 @@ pub struct Dataplane {
     /// As stated; may be empty.
     pub address: Box<str>,
     /// Each port once, at most [`Health::MAX_INBOUNDS`].
-    pub inbounds: Box<[Inbound]>,
+    pub inbounds: Arc<[Inbound]>,
     /// The workload it names, in a label or a tag.
     pub workload: Option<WorkloadName>,
     /// Version of the client that speaks for it.
-    pub agent_version: Box<str>,
+    pub agent_version: Arc<str>,
 }
 
 /// A dataplane as somebody states it, not checked: what the wire and a
@@ -162,13 +163,30 @@ impl Dataplane {
         Some(WorkloadKey { namespace: self.key.namespace.clone(), name })
     }
 
+    /// Takes over the memory of what both say alike. Replicas of one workload
+    /// differ in little but their names.
+    pub fn share(&mut self, other: &Self) {
+        share(&mut self.key.mesh, &other.key.mesh);
+        share(&mut self.key.namespace, &other.key.namespace);
+        share(&mut self.zone, &other.zone);
+        share(&mut self.workload, &other.workload);
+        share(&mut self.agent_version, &other.agent_version);
+        self.labels.share(&other.labels);
+        share_all(&mut self.inbounds, &other.inbounds, |inbound, others| {
+            if let Some(other) = others.iter().find(|other| other.port == inbound.port) {
+                share(&mut inbound.name, &other.name);
+                inbound.tags.share(&other.tags);
+            }
+        });
+    }
+
     /// The place of a port among the inbounds.
     pub fn inbound_index(&self, port: u32) -> Option<usize> {
         self.inbounds.iter().position(|inbound| u32::from(inbound.port) == port)
     }
 }
 
-fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Box<[Inbound]>, Invalid> {
+fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Arc<[Inbound]>, Invalid> {
     let limit = limits.inbounds.min(Health::MAX_INBOUNDS);
     if specs.len() > limit {
         let problem = format!("{} inbounds: at most {limit} are allowed, leave some out", specs.len());
@@ -236,7 +254,7 @@ fn workload_of(
     Ok(found.map(|(_, name)| name))
 }
 
-fn short_text(field: &str, text: &str, limit: usize) -> Result<Box<str>, Invalid> {
+fn short_text<T: for<'a> From<&'a str>>(field: &str, text: &str, limit: usize) -> Result<T, Invalid> {
     if text.len() > limit {
         Err(Invalid::new(field, format!("{} bytes: at most {limit} are allowed", text.len())))
     } else if text.chars().any(char::is_control) {
@@ -332,6 +350,31 @@ mod tests {
         assert!(parse(&DataplaneSpec { inbounds: tagged(8), ..spec() }).is_ok());
         let error = refusal(&DataplaneSpec { inbounds: tagged(9), ..spec() });
         assert_eq!(error, "inbounds: 576 tags in all: at most 512 are allowed, leave some out");
+    }
+
+    #[test]
+    fn replicas_share_what_they_have_in_common_and_stay_what_they_are() {
+        let replica = |name: &str, version: &str| {
+            let mut spec = DataplaneSpec { name: name.into(), ..labelled("web") };
+            spec.labels.insert("version".into(), version.into());
+            spec.inbounds = vec![inbound(80, Some("web")), inbound(81, None)];
+            parse(&spec).unwrap()
+        };
+        let first = replica("a", "1");
+        let (mut sharing, mut sharing_less) = (replica("b", "1"), replica("c", "2"));
+        sharing.share(&first);
+        sharing_less.share(&first);
+        assert_eq!((&sharing, &sharing_less), (&replica("b", "1"), &replica("c", "2")));
+
+        let at = |text: &str| text.as_ptr();
+        assert!(Arc::ptr_eq(&sharing.inbounds, &first.inbounds));
+        assert_eq!(at(sharing.labels.get("version").unwrap()), at(first.labels.get("version").unwrap()));
+        assert_eq!(at(sharing.key.mesh.as_str()), at(first.key.mesh.as_str()));
+        assert_eq!(
+            at(sharing_less.labels.get(WORKLOAD_LABEL).unwrap()),
+            at(first.labels.get(WORKLOAD_LABEL).unwrap())
+        );
+        assert_ne!(at(sharing_less.labels.get("version").unwrap()), at(first.labels.get("version").unwrap()));
     }
 
     #[test]

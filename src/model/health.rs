@@ -80,8 +80,8 @@ impl Health {
     /// Whether a connected dataplane with this health counts as healthy: its
     /// proxy is ready and so is at least one inbound. A gateway has none, so
     /// there the proxy decides alone (Kuma never calls one healthy).
-    pub fn is_healthy(self, inbounds: usize) -> bool {
-        self.proxy == HealthState::Ready && (inbounds == 0 || self.ready != 0)
+    pub fn is_healthy(self, gateway: bool) -> bool {
+        self.proxy == HealthState::Ready && (gateway || self.ready != 0)
     }
 }
 
@@ -111,7 +111,11 @@ mod tests {
             (Unknown, &[], false),
         ];
         for (proxy, inbounds, healthy) in cases {
-            assert_eq!(health(proxy, inbounds).is_healthy(inbounds.len()), healthy, "{proxy:?} {inbounds:?}");
+            assert_eq!(
+                health(proxy, inbounds).is_healthy(inbounds.is_empty()),
+                healthy,
+                "{proxy:?} {inbounds:?}"
+            );
         }
     }
 

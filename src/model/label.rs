@@ -1,8 +1,12 @@
 //! Labels and inbound tags.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Invalid, name::is_dns_1123_subdomain};
+use super::{
+    Invalid,
+    name::is_dns_1123_subdomain,
+    shared::{share, share_all},
+};
 
 /// Names the workload of a dataplane.
 pub const WORKLOAD_LABEL: &str = "kuma.io/workload";
@@ -19,10 +23,10 @@ const MAX_PART: usize = 63;
 /// Kubernetes (where it comes from an annotation).
 const MAX_LONG: usize = 253;
 
-/// Keys and values in the order of their keys. One allocation and two per
-/// entry: a million dataplanes keep theirs in memory.
+/// Keys and values in the order of their keys. A million dataplanes keep theirs
+/// in memory, so they share what they have in common ([`Labels::share`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Labels {
     /// Parses labels by Kubernetes' rules. The value of [`WORKLOAD_LABEL`] has
@@ -64,6 +68,19 @@ impl Labels {
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
         Some(&self.0[at].1)
+    }
+
+    /// Takes over the memory of labels that say the same; if some differ, of
+    /// each key and value that does not.
+    pub(super) fn share(&mut self, other: &Self) {
+        share_all(&mut self.0, &other.0, |(key, value), others| {
+            let Ok(at) = others.binary_search_by(|(other, _)| other.cmp(key)) else {
+                return;
+            };
+            let (other_key, other_value) = &others[at];
+            share(key, other_key);
+            share(value, other_value);
+        });
     }
 
     /// In the order of the keys.

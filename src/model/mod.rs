@@ -8,6 +8,7 @@ mod health;
 mod label;
 mod name;
 mod selector;
+mod shared;
 mod workload;
 
 pub use dataplane::{

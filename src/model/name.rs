@@ -3,9 +3,13 @@
 //! The rules are Kubernetes' (RFC 1123 and RFC 1035 as its apimachinery reads
 //! them), because Kuma's resources live there and elsewhere under one name.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use super::Invalid;
+use super::{Invalid, shared::same};
 
 /// Where a resource is that does not say.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -64,13 +68,25 @@ impl fmt::Display for Quoted<'_> {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Eq, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                same(&self.0, &other.0)
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
             }
         }
 

@@ -1,11 +1,9 @@
 //! How many may be in: bounds of what the registry keeps.
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
+use std::{collections::HashMap, time::Duration};
 
 use super::RegistrySettings;
-use crate::model::MeshName;
+use crate::{model::MeshName, sync::Mutex};
 
 /// A limit is reached; trying again later may help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,12 +30,37 @@ pub enum Full {
         /// The setting.
         limit: usize,
     },
+    /// Of new sessions in a second.
+    #[error("more than {limit} dataplanes a second want to connect (max-session-rate)")]
+    SessionRate {
+        /// The setting.
+        limit: usize,
+        /// When to try again: everybody is told another time.
+        retry_after: Duration,
+    },
     /// Of watch streams.
     #[error("{limit} watchers are connected, the most this server takes (max-watchers)")]
     Watchers {
         /// The setting.
         limit: usize,
     },
+}
+
+impl Full {
+    /// The setting that says how many.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Sessions { .. } => "max-sessions",
+            Self::MeshSessions { .. } => "max-sessions-per-mesh",
+            Self::Dataplanes { .. } => "max-dataplanes",
+            Self::SessionRate { .. } => "max-session-rate",
+            Self::Watchers { .. } => "max-watchers",
+        }
+    }
+
+    /// All settings that a session or a watch may be refused by.
+    pub const SETTINGS: [&str; 5] =
+        ["max-sessions", "max-sessions-per-mesh", "max-dataplanes", "max-session-rate", "max-watchers"];
 }
 
 /// Counts for the limits only; what readers see is counted in the entries.
@@ -84,6 +107,11 @@ impl Admission {
         inside.sessions += 1;
         inside.sessions_of.insert(mesh.clone(), of_mesh + 1);
         Ok(())
+    }
+
+    /// Sessions there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.inside.lock().sessions
     }
 
     /// A session ended.

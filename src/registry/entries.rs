@@ -7,13 +7,11 @@
 
 use std::sync::Arc;
 
-use dashmap::DashMap;
-use parking_lot::{Mutex, MutexGuard};
-
-use super::members::{Members, Place};
-
-/// Many more than cores, so that two workloads rarely share one.
-pub(super) const SHARDS: usize = 64;
+use super::{
+    members::{Members, Place},
+    shards::{Keyed, Shards},
+};
+use crate::sync::{Mutex, MutexGuard};
 
 /// One workload name's members behind a lock.
 #[derive(Debug)]
@@ -31,7 +29,14 @@ struct State {
 
 #[derive(Debug)]
 pub(super) struct Entries {
-    map: DashMap<Place, Arc<Entry>>,
+    map: Shards<Arc<Entry>>,
+}
+
+impl Keyed for Arc<Entry> {
+    type Key = Place;
+    fn key(&self) -> &Place {
+        &self.place
+    }
 }
 
 /// An entry, locked. Dropping it takes an entry without members off the map.
@@ -43,30 +48,29 @@ pub(super) struct Locked<'a> {
 
 impl Entries {
     pub(super) fn new() -> Self {
-        Self { map: DashMap::with_shard_amount(SHARDS) }
+        Self { map: Shards::new() }
     }
 
     /// The entry of a place, for readers: never creates one.
     pub(super) fn get(&self, place: &Place) -> Option<Arc<Entry>> {
-        self.map.get(place).map(|entry| Arc::clone(&entry))
+        self.map.lock(place).get(place).cloned()
     }
 
     /// All entries. Only one shard at a time is locked, and none while the
     /// caller looks at them.
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
-        self.map.iter().map(|entry| Arc::clone(&entry)).collect()
+        let mut all = Vec::new();
+        self.map.for_each(|entry| all.push(Arc::clone(entry)));
+        all
     }
 
     /// The entry of a place, for whoever is about to become a member.
     pub(super) fn get_or_create(&self, place: &Place) -> Arc<Entry> {
-        if let Some(entry) = self.get(place) {
-            return entry;
-        }
         let create = || {
-            let state = State { members: Members::new(place.clone()), retired: false };
+            let state = State { members: Members::new(place), retired: false };
             Arc::new(Entry { place: place.clone(), state: Mutex::new(state) })
         };
-        Arc::clone(&self.map.entry(place.clone()).or_insert_with(create))
+        Arc::clone(self.map.lock(place).get_or_insert_with(place, create))
     }
 
     /// Locks an entry to change it; none if it was retired meanwhile.
@@ -113,7 +117,8 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if self.state.members.is_empty() {
             self.state.retired = true;
-            self.entries.map.remove_if(&self.entry.place, |_, entry| Arc::ptr_eq(entry, self.entry));
+            let place = &self.entry.place;
+            self.entries.map.lock(place).remove_if(place, |entry| Arc::ptr_eq(entry, self.entry));
         }
     }
 }

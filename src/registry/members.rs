@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use smallvec::SmallVec;
+
 use crate::{
     changelog::{Draft, Published},
     model::{
@@ -28,7 +30,7 @@ impl Place {
         Self { namespace: key.namespace.clone(), workload: Some(key.name.clone()) }
     }
 
-    fn workload_key(&self) -> Option<WorkloadKey> {
+    pub(super) fn workload_key(&self) -> Option<WorkloadKey> {
         let name = self.workload.clone()?;
         Some(WorkloadKey { namespace: self.namespace.clone(), name })
     }
@@ -43,17 +45,27 @@ pub(super) struct Delta {
     pub(super) total: i32,
 }
 
+/// What a dataplane that comes adds: a registration and a session, and no
+/// health until it reports.
+const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
+
 /// All dataplanes of one [`Place`], grouped by mesh, and the Workload that
 /// readers see of them.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Members {
-    place: Place,
-    /// One in all but the faulty case, so a list beats a map.
-    groups: Vec<Group>,
+    // What a health flip touches comes first: it is in one or two cache lines.
+    /// One in all but the faulty case, and then a health flip finds it here
+    /// and not elsewhere in memory.
+    groups: SmallVec<[Group; 1]>,
     /// The mesh whose dataplanes hold the Workload.
     holder: Option<MeshName>,
     /// What readers see.
     current: Published,
+    /// Of the Workload; none if this place never has one.
+    key: Option<WorkloadKey>,
+    /// The dataplane that came last; the next one is probably much like it.
+    newest: Option<Arc<Dataplane>>,
 }
 
 /// The dataplanes of one mesh; never empty.
@@ -67,8 +79,8 @@ pub(super) struct Group {
 }
 
 impl Members {
-    pub(super) fn new(place: Place) -> Self {
-        Self { place, groups: Vec::new(), holder: None, current: None }
+    pub(super) fn new(place: &Place) -> Self {
+        Self { key: place.workload_key(), groups: SmallVec::new(), holder: None, current: None, newest: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -89,26 +101,23 @@ impl Members {
         if self.groups.len() < 2 || self.holder.as_ref() == Some(mesh) {
             return None;
         }
-        let key = self.place.workload_key()?;
+        let key = self.key.clone()?;
         Some(Conflict { key, holder: self.holder.clone(), meshes: self.groups.len() })
     }
 
-    /// Counts a change of one mesh's dataplanes. Returns what readers have to
-    /// hear, or none if they see no difference.
-    pub(super) fn apply(&mut self, dataplane: &Dataplane, delta: Delta, now: SystemTime) -> Option<Draft> {
-        self.count(dataplane, delta);
-        self.settle_holder();
-        self.draft(now)
-    }
-
-    /// Takes note of the state that the change log made of a draft.
-    pub(super) fn published(&mut self, published: Option<Published>) {
-        if let Some(current) = published {
-            self.current = current;
+    /// Keeps a dataplane in memory, together with its like.
+    pub(super) fn keep(&mut self, mut dataplane: Dataplane) -> Arc<Dataplane> {
+        if let Some(newest) = &self.newest {
+            dataplane.share(newest);
         }
+        let dataplane = Arc::new(dataplane);
+        self.newest = Some(Arc::clone(&dataplane));
+        dataplane
     }
 
-    fn count(&mut self, dataplane: &Dataplane, delta: Delta) {
+    /// Counts a dataplane that was not counted here, with its session. Returns
+    /// what readers have to hear, or none if they see no difference.
+    pub(super) fn join(&mut self, dataplane: &Dataplane, now: SystemTime) -> Option<Draft> {
         let mesh = &dataplane.key.mesh;
         let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -119,45 +128,79 @@ impl Members {
             });
             self.groups.len() - 1
         });
-        let counts = &mut self.groups[at].counts;
+        self.count(at, JOIN, now)
+    }
+
+    /// Counts a change of a dataplane that is counted here already. Returns
+    /// what readers have to hear, or none if they see no difference.
+    pub(super) fn apply(&mut self, member: &Dataplane, delta: Delta, now: SystemTime) -> Option<Draft> {
+        let at = match self.groups.as_slice() {
+            // Looks at the dataplane only where there is a choice: one of a
+            // million is not in the processor's cache.
+            [_] => 0,
+            groups => {
+                let its_own = groups.iter().position(|group| group.mesh == member.key.mesh);
+                its_own.expect("a group has its members' mesh and lives while they do")
+            }
+        };
+        self.count(at, delta, now)
+    }
+
+    /// Takes note of the state that the change log made of a draft.
+    pub(super) fn published(&mut self, published: Option<Published>) {
+        if let Some(current) = published {
+            self.current = current;
+        }
+    }
+
+    fn count(&mut self, at: usize, delta: Delta, now: SystemTime) -> Option<Draft> {
+        let group = &mut self.groups[at];
+        let counts = &mut group.counts;
         counts.connected = moved(counts.connected, delta.connected);
         counts.healthy = moved(counts.healthy, delta.healthy);
         counts.total = moved(counts.total, delta.total);
         debug_assert!(counts.healthy <= counts.connected && counts.connected <= counts.total, "{counts:?}");
+        let moves_holder = delta != Delta::default() && self.holder.as_ref() == Some(&group.mesh);
         if counts.total == 0 {
             self.groups.swap_remove(at);
         }
+        let changes_hands = self.settle_holder();
+        if changes_hands || moves_holder { self.draft(changes_hands, now) } else { None }
     }
 
     /// The holder keeps the name while it has a dataplane. A name that nobody
     /// holds goes to a mesh that is alone with it, and to none while several
-    /// compete.
-    fn settle_holder(&mut self) {
-        let holds = |group: &Group| self.holder.as_ref() == Some(&group.mesh);
-        if !self.groups.iter().any(holds) {
-            self.holder = match self.groups.as_slice() {
-                [alone] => Some(alone.mesh.clone()),
-                _ => None,
-            };
+    /// compete. Returns whether the holder is another now.
+    fn settle_holder(&mut self) -> bool {
+        if self.holding().is_some() {
+            return false;
         }
+        let heir = match self.groups.as_slice() {
+            [alone] => Some(alone.mesh.clone()),
+            _ => None,
+        };
+        let changes = self.holder != heir;
+        self.holder = heir;
+        changes
     }
 
-    fn draft(&self, now: SystemTime) -> Option<Draft> {
-        let key = self.place.workload_key()?;
-        let group = self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh));
-        let Some(group) = group else {
+    /// The holder's group.
+    fn holding(&self) -> Option<&Group> {
+        self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh))
+    }
+
+    /// The Workload as it is now: another one than before if the name
+    /// `changes_hands`.
+    fn draft(&self, changes_hands: bool, now: SystemTime) -> Option<Draft> {
+        let key = self.key.as_ref()?;
+        let Some(group) = self.holding() else {
             return self.current.clone().map(Draft::remove);
         };
         let identity = match &self.current {
-            Some(current) if current.identity.mesh == group.mesh => {
-                if current.counts == group.counts {
-                    return None;
-                }
-                Arc::clone(&current.identity)
-            }
+            Some(current) if !changes_hands => Arc::clone(&current.identity),
             _ => {
                 let (mesh, zone) = (group.mesh.clone(), group.zone.as_ref());
-                Arc::new(WorkloadIdentity::new(key, mesh, group.environment, zone, now))
+                Arc::new(WorkloadIdentity::new(key.clone(), mesh, group.environment, zone, now))
             }
         };
         Some(Draft::upsert(self.current.clone(), Workload::draft(identity, group.counts, now)))
@@ -188,7 +231,6 @@ mod tests {
         model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
     };
 
-    const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
     const LEAVE: Delta = Delta { connected: -1, healthy: 0, total: -1 };
 
     fn dataplane(mesh: &str) -> Dataplane {
@@ -209,12 +251,21 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self { log: ChangeLog::new(64), members: Members::new(Place::of(&dataplane("a"))) }
+            Self { log: ChangeLog::new(64), members: Members::new(&Place::of(&dataplane("a"))) }
         }
 
-        /// Applies and publishes; returns whether anything was visible.
+        fn join(&mut self, mesh: &str) -> bool {
+            let draft = self.members.join(&dataplane(mesh), SystemTime::UNIX_EPOCH);
+            self.publish(draft)
+        }
+
         fn apply(&mut self, mesh: &str, delta: Delta) -> bool {
             let draft = self.members.apply(&dataplane(mesh), delta, SystemTime::UNIX_EPOCH);
+            self.publish(draft)
+        }
+
+        /// Returns whether anything was visible.
+        fn publish(&mut self, draft: Option<Draft>) -> bool {
             let [published] = self.log.publish([draft]);
             let visible = published.is_some();
             self.members.published(published);
@@ -234,7 +285,7 @@ mod tests {
     #[test]
     fn the_first_creates_and_the_last_deletes() {
         let mut f = Fixture::new();
-        assert!(f.apply("a", JOIN));
+        assert!(f.join("a"));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let uid = f.members.current().as_ref().unwrap().identity.uid;
         assert!(f.apply("a", Delta { healthy: 1, ..Delta::default() }));
@@ -243,14 +294,14 @@ mod tests {
         assert!(f.apply("a", Delta { healthy: -1, ..LEAVE }));
         assert_eq!(f.seen(), None);
         assert!(f.members.is_empty());
-        assert!(f.apply("a", JOIN));
+        assert!(f.join("a"));
         assert_ne!(f.members.current().as_ref().unwrap().identity.uid, uid, "a new life has a new uid");
     }
 
     #[test]
     fn no_difference_is_not_news() {
         let mut f = Fixture::new();
-        f.apply("a", JOIN);
+        f.join("a");
         assert!(!f.apply("a", Delta::default()));
         assert_eq!(f.log.head(), 1);
     }
@@ -258,8 +309,8 @@ mod tests {
     #[test]
     fn another_mesh_is_not_counted_and_not_news() {
         let mut f = Fixture::new();
-        f.apply("a", JOIN);
-        assert!(!f.apply("b", JOIN));
+        f.join("a");
+        assert!(!f.join("b"));
         assert!(!f.apply("b", Delta { healthy: 1, ..Delta::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let b = dataplane("b").key.mesh;
@@ -271,8 +322,8 @@ mod tests {
     #[test]
     fn the_name_passes_to_the_one_mesh_that_is_left() {
         let mut f = Fixture::new();
-        f.apply("a", JOIN);
-        f.apply("b", JOIN);
+        f.join("a");
+        f.join("b");
         let old = f.members.current().as_ref().unwrap().identity.uid;
         assert!(f.apply("a", LEAVE));
         assert_eq!(f.seen(), Some(("b", counts(1, 0, 1))));
@@ -284,11 +335,11 @@ mod tests {
     fn while_two_compete_nobody_gets_the_name() {
         let mut f = Fixture::new();
         for mesh in ["a", "b", "c"] {
-            f.apply(mesh, JOIN);
+            f.join(mesh);
         }
         assert!(f.apply("a", LEAVE));
         assert_eq!(f.seen(), None);
-        assert!(!f.apply("d", JOIN));
+        assert!(!f.join("d"));
         assert!(!f.apply("d", LEAVE));
         assert!(f.apply("b", LEAVE));
         assert_eq!(f.seen(), Some(("c", counts(1, 0, 1))));
@@ -297,7 +348,7 @@ mod tests {
     #[test]
     fn a_workload_carries_kumas_labels() {
         let mut f = Fixture::new();
-        f.apply("a", JOIN);
+        f.join("a");
         let labels: Vec<_> = f.members.current().as_ref().unwrap().identity.labels.iter().collect::<Vec<_>>();
         let expected = [
             ("kuma.io/env", "universal"),
@@ -312,8 +363,8 @@ mod tests {
     fn dataplanes_without_a_name_are_counted_but_never_shown() {
         let mut unnamed = dataplane("a");
         unnamed.workload = None;
-        let mut members = Members::new(Place::of(&unnamed));
-        assert!(members.apply(&unnamed, JOIN, SystemTime::UNIX_EPOCH).is_none());
+        let mut members = Members::new(&Place::of(&unnamed));
+        assert!(members.join(&unnamed, SystemTime::UNIX_EPOCH).is_none());
         assert_eq!(members.groups()[0].counts, counts(1, 0, 1));
         assert_eq!(members.conflict(&dataplane("b").key.mesh), None);
     }

@@ -15,10 +15,14 @@
 
 mod admission;
 mod entries;
+mod gate;
 mod members;
+mod pace;
 mod retention;
 mod session;
+mod shards;
 mod shared;
+mod step;
 mod view;
 mod watcher;
 
@@ -27,14 +31,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::shared::Shared;
-use crate::{events::EventLog, model::Dataplane};
+use tokio::time::Instant;
+
+use self::{
+    gate::Who,
+    shared::{Refused, Shared},
+};
+use crate::{
+    events::EventLog,
+    model::{Dataplane, DataplaneKey},
+};
 
 pub use self::{
     admission::Full,
+    pace::Paced,
     session::{Session, SessionId},
+    step::Step,
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
-    watcher::{Position, Step, WatchPermit, Watcher},
+    watcher::{Position, WatchPermit, Watcher},
 };
 
 /// Settings of the registry. The reason for each default stands with it.
@@ -58,9 +72,20 @@ pub struct RegistrySettings {
     pub max_sessions_per_mesh: usize,
     /// Watch streams. Each wakes once for each batch of changes.
     pub max_watchers: usize,
+    /// New sessions in a second, and as many at once after a quiet time: with
+    /// ten thousand proxies all are back 5 s after a restart, and two cores are
+    /// busy with them but not buried.
+    pub max_session_rate: usize,
+    /// Between visible changes of one dataplane's health: soon enough for
+    /// people and load balancers, and a proxy that flaps as fast as it can
+    /// makes ten changes a second, not ten thousand. Zero lets all through.
+    pub flap_interval: Duration,
     /// How often a quiet watcher hears that it is up to date: often enough that
     /// its resume token stays within the log.
     pub bookmark_interval: Duration,
+    /// The time of day, for people who read when something happened. Nothing is
+    /// decided by it, so it may leap.
+    pub wall_clock: fn() -> SystemTime,
 }
 
 impl Default for RegistrySettings {
@@ -72,7 +97,10 @@ impl Default for RegistrySettings {
             max_sessions: 100_000,
             max_sessions_per_mesh: 50_000,
             max_watchers: 10_000,
+            max_session_rate: 2_000,
+            flap_interval: Duration::from_millis(100),
             bookmark_interval: Duration::from_mins(1),
+            wall_clock: SystemTime::now,
         }
     }
 }
@@ -104,23 +132,49 @@ impl Registry {
         tokio::join!(self.shared.log.carry_news(), self.shared.sweep());
     }
 
+    /// Whether anybody could be let in now: to be asked before a hello is read,
+    /// so that those who must be sent away cost next to nothing.
+    pub fn gate(&self) -> Result<(), Full> {
+        self.shared.gate.enter(Who::Anybody, Instant::now())
+    }
+
+    /// Lets a dataplane in by the rate of new sessions, those first who are
+    /// registered already, and says when its [`hello`](Registry::hello) may be
+    /// taken: at once, unless its last one was only just now. One that connects
+    /// over and over can't flood either.
+    pub fn admit(&self, key: &DataplaneKey) -> Result<Instant, Full> {
+        let now = Instant::now();
+        let known = self.shared.dataplanes.lock(key).get(key).map(|known| known.presence.opened());
+        self.shared.gate.enter(if known.is_some() { Who::Known } else { Who::Stranger }, now)?;
+        Ok(known.map_or(now, |opened| opened + self.shared.settings.flap_interval))
+    }
+
+    /// How long it takes to let everybody in again who is connected now.
+    pub fn time_to_return(&self) -> Duration {
+        self.shared.gate.time_for(self.shared.admission.sessions())
+    }
+
     /// Registers a dataplane and opens its session. A session that it has
     /// already is taken over.
     pub fn hello(&self, dataplane: Dataplane) -> Result<Welcome, Full> {
-        let dataplane = Arc::new(dataplane);
-        let now = SystemTime::now();
-        let registered = match self.shared.register(&dataplane, now) {
+        let now = self.shared.now();
+        let session = match self.shared.register(dataplane, now) {
             // Who is here counts more than the memory of who is gone.
-            Err(Full::Dataplanes { .. }) if self.shared.forget_oldest_lost() => {
-                self.shared.register(&dataplane, now)
+            Err(Refused { why: Full::Dataplanes { .. }, dataplane }) if self.shared.forget_oldest_lost() => {
+                self.shared.register(dataplane, now)
             }
             registered => registered,
         };
-        let (entry, cell) = registered?;
-        let conflict = entry.read(|members| members.conflict(&dataplane.key.mesh));
-        let warnings = conflict.map(|conflict| self.shared.warn(&dataplane.key.mesh, conflict, now));
-        let session = Session { registry: Arc::clone(&self.shared), dataplane, entry, cell };
+        let session = session.map_err(|refused| refused.why)?;
+        let mesh = &session.dataplane.key.mesh;
+        let conflict = session.entry.read(|members| members.conflict(mesh));
+        let warnings = conflict.map(|conflict| self.shared.warn(mesh, conflict, now));
         Ok(Welcome { session, warnings: warnings.into_iter().collect() })
+    }
+
+    /// Has a session report at a pace that others can bear.
+    pub fn pace(&self, session: Session) -> Paced {
+        Paced::new(session, self.shared.settings.flap_interval)
     }
 
     /// Warnings that were recorded.

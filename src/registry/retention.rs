@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
-use crate::model::DataplaneKey;
+use crate::{model::DataplaneKey, sync::Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct Retention {

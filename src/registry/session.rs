@@ -1,18 +1,14 @@
 //! A session: a value whose lifetime is the fact that a dataplane is connected.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
-    },
-    time::SystemTime,
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{entries::Entry, shared::Shared};
-use crate::model::{Dataplane, Health, HealthReport, HealthState};
+use crate::{
+    model::{Dataplane, Health, HealthReport, HealthState},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+};
 
 /// An open session. Dropping it is the disconnect: the dataplane stays
 /// registered for the retention period. [`Session::goodbye`] ends both.
@@ -46,13 +42,17 @@ impl Session {
         &self.dataplane
     }
 
+    /// Whether a report changes the one thing that others can see.
+    pub(super) fn would_flip(&self, report: HealthReport) -> bool {
+        report.health.is_healthy(self.cell.gateway) != self.cell.healthy.load(Relaxed)
+    }
+
     /// Takes a report. Costs no lock, no revision and no message unless it
     /// changes whether the dataplane counts as healthy.
     pub fn report(&self, report: HealthReport) {
         self.cell.last_report.store(report);
-        let healthy = report.health.is_healthy(self.dataplane.inbounds.len());
-        if healthy != self.cell.healthy.load(Relaxed) {
-            self.registry.flip(self, healthy);
+        if self.would_flip(report) {
+            self.registry.flip(self, report.health.is_healthy(self.cell.gateway));
         }
     }
 
@@ -95,27 +95,35 @@ impl fmt::Display for SessionId {
 
 /// What the session and its dataplane's registration share.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct SessionCell {
-    pub(super) id: SessionId,
-    pub(super) since: SystemTime,
+    // What a report touches comes first: it is in one cache line.
+    last_report: LastReport,
     /// Counted in its entry; false for good once the session ended or another
     /// took over. Written under the entry's lock only.
     live: AtomicBool,
     /// Counted as healthy in its entry. Written under the entry's lock only.
     healthy: AtomicBool,
+    /// The dataplane has no inbounds. Stands here because a report need not
+    /// read the dataplane then.
+    gateway: bool,
+    pub(super) id: SessionId,
+    pub(super) since: SystemTime,
+    pub(super) opened: Instant,
     superseded: Notify,
-    last_report: LastReport,
 }
 
 impl SessionCell {
-    pub(super) fn new(id: SessionId, since: SystemTime) -> Self {
+    pub(super) fn new(id: SessionId, since: SystemTime, gateway: bool) -> Self {
         Self {
-            id,
-            since,
+            last_report: LastReport::default(),
             live: AtomicBool::new(true),
             healthy: AtomicBool::new(false),
+            gateway,
+            id,
+            since,
+            opened: Instant::now(),
             superseded: Notify::new(),
-            last_report: LastReport::default(),
         }
     }
 

@@ -2,48 +2,44 @@
 //! flipping, leaving, being forgotten. Plain synchronous code; a dataplane is
 //! locked through each, then the entries concerned, then the change log.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
-use dashmap::{
-    DashMap,
-    mapref::entry::{Entry as Slot, OccupiedEntry},
-};
 use tokio::time::Instant;
 
 use super::{
     Full, RegistrySettings, Session, SessionId,
     admission::Admission,
-    entries::{Entries, Entry, Locked, SHARDS},
+    entries::{Entries, Entry, Locked},
+    gate::Gate,
     members::{Conflict, Delta, Place},
     retention::Retention,
     session::{Departure, SessionCell},
+    shards::{Keyed, Shard, Shards},
+    step::Steps,
 };
 use crate::{
     changelog::ChangeLog,
     events::{EventLog, Reason},
     model::{Dataplane, DataplaneKey, MeshName, WorkloadKey},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: RegistrySettings,
-    pub(super) dataplanes: DashMap<DataplaneKey, Registration>,
+    pub(super) dataplanes: Shards<Registration>,
     pub(super) entries: Entries,
     pub(super) log: ChangeLog,
+    pub(super) steps: Steps,
     pub(super) events: EventLog,
-    admission: Admission,
+    pub(super) gate: Gate,
+    pub(super) admission: Admission,
     retention: Retention,
     sessions: AtomicU64,
     pub(super) watchers: AtomicUsize,
 }
 
-/// A registered dataplane.
+/// A registered dataplane. A million of them are in memory: 32 bytes each.
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) dataplane: Arc<Dataplane>,
@@ -52,27 +48,45 @@ pub(super) struct Registration {
     pub(super) presence: Presence,
 }
 
+impl Keyed for Registration {
+    type Key = DataplaneKey;
+    fn key(&self) -> &DataplaneKey {
+        &self.dataplane.key
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Presence {
     Connected(Arc<SessionCell>),
-    /// The session ended without a goodbye; forgotten at the deadline.
-    Lost {
-        since: SystemTime,
-        deadline: Instant,
-    },
+    /// The session ended without a goodbye. Few are lost at a time, so they
+    /// have their own memory.
+    Lost(Box<Loss>),
 }
 
-/// What a dataplane that comes adds: a registration and a session, and no
-/// health until it reports.
-const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) since: SystemTime,
+    /// When the session began that was lost.
+    opened: Instant,
+    /// When the dataplane is forgotten.
+    deadline: Instant,
+}
+
+/// A dataplane that was not let in, given back.
+pub(super) struct Refused {
+    pub(super) why: Full,
+    pub(super) dataplane: Dataplane,
+}
 
 impl Shared {
     pub(super) fn new(settings: RegistrySettings) -> Self {
         Self {
-            dataplanes: DashMap::with_shard_amount(SHARDS),
+            dataplanes: Shards::new(),
             entries: Entries::new(),
             log: ChangeLog::new(settings.log_capacity),
+            steps: Steps::default(),
             events: EventLog::default(),
+            gate: Gate::new(settings.max_session_rate),
             admission: Admission::new(&settings),
             retention: Retention::default(),
             sessions: AtomicU64::new(0),
@@ -81,79 +95,84 @@ impl Shared {
         }
     }
 
+    /// Registers a dataplane and opens its session, by takeover if it has one.
     pub(super) fn register(
-        &self,
-        dataplane: &Arc<Dataplane>,
+        self: &Arc<Self>,
+        dataplane: Dataplane,
         now: SystemTime,
-    ) -> Result<(Arc<Entry>, Arc<SessionCell>), Full> {
-        match self.dataplanes.entry(dataplane.key.clone()) {
-            Slot::Vacant(slot) => {
-                self.admission.enter(&dataplane.key.mesh, true)?;
-                let entry = self.join(dataplane, now);
-                let cell = self.new_cell(now);
-                slot.insert(Registration {
-                    dataplane: Arc::clone(dataplane),
-                    entry: Arc::clone(&entry),
-                    presence: Presence::Connected(Arc::clone(&cell)),
-                });
-                Ok((entry, cell))
+    ) -> Result<Session, Refused> {
+        let key = dataplane.key.clone();
+        let mut shard = self.dataplanes.lock(&key);
+        let known = shard.get_mut(&key);
+        let admitted = match &known {
+            None => self.admission.enter(&key.mesh, true),
+            Some(Registration { presence: Presence::Connected(_), .. }) => Ok(()),
+            Some(Registration { presence: Presence::Lost(_), .. }) => self.admission.enter(&key.mesh, false),
+        };
+        if let Err(why) = admitted {
+            return Err(Refused { why, dataplane });
+        }
+        // Numbered while the dataplane is locked, so that of two sessions of one
+        // dataplane the newer has the greater number.
+        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
+        let cell = Arc::new(SessionCell::new(id, now, dataplane.inbounds.is_empty()));
+        let presence = Presence::Connected(Arc::clone(&cell));
+        let registration = match known {
+            None => {
+                let (dataplane, entry) = self.join(dataplane, now);
+                &*shard.get_or_insert_with(&key, || Registration { dataplane, entry, presence })
             }
-            Slot::Occupied(mut slot) => {
-                let registration = slot.get_mut();
+            Some(registration) => {
                 match &registration.presence {
                     Presence::Connected(older) => older.supersede(),
-                    Presence::Lost { deadline, .. } => {
-                        self.admission.enter(&dataplane.key.mesh, false)?;
-                        self.retention.remove(*deadline, &dataplane.key);
-                    }
+                    Presence::Lost(loss) => self.retention.remove(loss.deadline, &key),
                 }
-                registration.entry = self.rejoin(registration, dataplane, now);
-                registration.dataplane = Arc::clone(dataplane);
-                let cell = self.new_cell(now);
-                registration.presence = Presence::Connected(Arc::clone(&cell));
-                Ok((Arc::clone(&registration.entry), cell))
+                (registration.dataplane, registration.entry) = self.rejoin(registration, dataplane, now);
+                registration.presence = presence;
+                registration
             }
-        }
-    }
-
-    /// Called while the dataplane is locked, so that of two sessions of one
-    /// dataplane the newer has the greater number.
-    fn new_cell(&self, now: SystemTime) -> Arc<SessionCell> {
-        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
-        Arc::new(SessionCell::new(id, now))
+        };
+        Ok(Session {
+            registry: Arc::clone(self),
+            dataplane: Arc::clone(&registration.dataplane),
+            entry: Arc::clone(&registration.entry),
+            cell,
+        })
     }
 
     /// Counts a dataplane that was not registered.
-    fn join(&self, dataplane: &Dataplane, now: SystemTime) -> Arc<Entry> {
-        let place = Place::of(dataplane);
+    fn join(&self, dataplane: Dataplane, now: SystemTime) -> (Arc<Dataplane>, Arc<Entry>) {
+        let place = Place::of(&dataplane);
         loop {
             let entry = self.entries.get_or_create(&place);
             let Some(mut locked) = self.entries.lock(&entry) else {
                 continue;
             };
-            self.count(&mut locked, dataplane, JOIN, now);
+            let dataplane = locked.members().keep(dataplane);
+            let draft = locked.members().join(&dataplane, now);
+            let [published] = self.log.publish([draft]);
+            locked.members().published(published);
             drop(locked);
-            return entry;
+            return (dataplane, entry);
         }
-    }
-
-    /// Counts a change in a locked entry and publishes it, if it is visible.
-    fn count(&self, locked: &mut Locked<'_>, dataplane: &Dataplane, delta: Delta, now: SystemTime) {
-        let draft = locked.members().apply(dataplane, delta, now);
-        let [published] = self.log.publish([draft]);
-        locked.members().published(published);
     }
 
     /// Counts a dataplane that comes back, or whose newer session takes over;
     /// it may name another workload than before.
-    fn rejoin(&self, before: &Registration, dataplane: &Dataplane, now: SystemTime) -> Arc<Entry> {
-        let place = Place::of(dataplane);
+    fn rejoin(
+        &self,
+        before: &Registration,
+        dataplane: Dataplane,
+        now: SystemTime,
+    ) -> (Arc<Dataplane>, Arc<Entry>) {
+        let place = Place::of(&dataplane);
         if *before.entry.place() == place {
-            self.change(&before.entry, dataplane, now, || {
-                let (connected, healthy) = before.presence.end();
-                Some(Delta { connected: 1 - connected, healthy: -healthy, total: 0 })
-            });
-            return Arc::clone(&before.entry);
+            let mut locked = self.lock_own(&before.entry);
+            let dataplane = locked.members().keep(dataplane);
+            let (connected, healthy) = before.presence.end();
+            let delta = Delta { connected: 1 - connected, healthy: -healthy, total: 0 };
+            self.count(&mut locked, &dataplane, delta, now);
+            return (dataplane, Arc::clone(&before.entry));
         }
         loop {
             let entry = self.entries.get_or_create(&place);
@@ -162,77 +181,84 @@ impl Shared {
             };
             let (connected, healthy) = before.presence.end();
             let leave = Delta { connected: -connected, healthy: -healthy, total: -1 };
-            let drafts = [
-                left.members().apply(&before.dataplane, leave, now),
-                joined.members().apply(dataplane, JOIN, now),
-            ];
+            let dataplane = joined.members().keep(dataplane);
+            let drafts =
+                [left.members().apply(&before.dataplane, leave, now), joined.members().join(&dataplane, now)];
             let [of_left, of_joined] = self.log.publish(drafts);
             left.members().published(of_left);
             joined.members().published(of_joined);
             drop((left, joined));
-            return entry;
+            return (dataplane, entry);
         }
     }
 
-    /// Changes the numbers of an entry that the dataplane is counted in, by
-    /// what `delta` says once the entry is locked.
-    fn change(
-        &self,
-        entry: &Arc<Entry>,
-        dataplane: &Dataplane,
-        now: SystemTime,
-        delta: impl FnOnce() -> Option<Delta>,
-    ) {
-        // An entry is retired only after its last member left, and this one has not.
-        let Some(mut locked) = self.entries.lock(entry) else {
-            return;
-        };
-        if let Some(delta) = delta() {
-            self.count(&mut locked, dataplane, delta, now);
-        }
+    /// Locks an entry that the caller's dataplane is counted in and can't leave
+    /// meanwhile, because the dataplane is locked too.
+    fn lock_own<'a>(&'a self, entry: &'a Arc<Entry>) -> Locked<'a> {
+        self.entries.lock(entry).expect("an entry is retired only after its last member left")
+    }
+
+    /// Counts a change in a locked entry and publishes it, if it is visible.
+    fn count(&self, locked: &mut Locked<'_>, member: &Dataplane, delta: Delta, now: SystemTime) {
+        let draft = locked.members().apply(member, delta, now);
+        let [published] = self.log.publish([draft]);
+        locked.members().published(published);
     }
 
     /// A session's dataplane has come to count as healthy, or ceased to.
     pub(super) fn flip(&self, session: &Session, healthy: bool) {
-        self.change(&session.entry, &session.dataplane, SystemTime::now(), || {
+        // Retired: the dataplane has left it, so this session no longer counts.
+        let Some(mut locked) = self.entries.lock(&session.entry) else {
+            return;
+        };
+        if session.cell.flip(healthy) {
             let delta = Delta { healthy: if healthy { 1 } else { -1 }, ..Delta::default() };
-            session.cell.flip(healthy).then_some(delta)
-        });
+            self.count(&mut locked, &session.dataplane, delta, self.now());
+        }
     }
 
     /// A session ends. Nothing happens if another has taken over, or if it has
     /// ended before.
     pub(super) fn depart(&self, session: &Session, departure: Departure) {
         let key = &session.dataplane.key;
-        let Slot::Occupied(mut slot) = self.dataplanes.entry(key.clone()) else {
+        let mut shard = self.dataplanes.lock(key);
+        let Some(registration) = shard.get_mut(key).filter(|registration| registration.has(&session.cell))
+        else {
             return;
         };
-        if !slot.get().has(&session.cell) {
-            return;
-        }
         self.admission.leave(&key.mesh);
-        let now = SystemTime::now();
+        let now = self.now();
         if departure == Departure::Goodbye || self.settings.retention.is_zero() {
-            self.unregister(slot, now);
+            self.unregister(shard, key, now);
             return;
         }
-        self.change(&session.entry, &session.dataplane, now, || {
-            let (connected, healthy) = slot.get().presence.end();
-            Some(Delta { connected: -connected, healthy: -healthy, total: 0 })
-        });
+        let mut locked = self.lock_own(&session.entry);
+        let (connected, healthy) = registration.presence.end();
+        let delta = Delta { connected: -connected, healthy: -healthy, total: 0 };
+        self.count(&mut locked, &session.dataplane, delta, now);
+        drop(locked);
         let deadline = Instant::now() + self.settings.retention;
-        slot.get_mut().presence = Presence::Lost { since: now, deadline };
+        let opened = session.cell.opened;
+        registration.presence = Presence::Lost(Box::new(Loss { since: now, opened, deadline }));
         self.retention.add(deadline, key);
     }
 
-    fn unregister(&self, slot: OccupiedEntry<'_, DataplaneKey, Registration>, now: SystemTime) {
-        let registration = slot.get();
-        self.change(&registration.entry, &registration.dataplane, now, || {
-            let (connected, healthy) = registration.presence.end();
-            Some(Delta { connected: -connected, healthy: -healthy, total: -1 })
-        });
+    /// Takes a registered dataplane off its locked shard and its entry.
+    fn unregister(&self, mut shard: Shard<'_, Registration>, key: &DataplaneKey, now: SystemTime) {
+        let Some(Registration { dataplane, entry, presence }) = shard.remove_if(key, |_| true) else {
+            return;
+        };
+        let mut locked = self.lock_own(&entry);
+        let (connected, healthy) = presence.end();
+        let delta = Delta { connected: -connected, healthy: -healthy, total: -1 };
+        self.count(&mut locked, &dataplane, delta, now);
+        drop(locked);
         self.admission.unregister();
-        slot.remove();
+    }
+
+    /// The time of day, for people: nothing is decided by it.
+    pub(super) fn now(&self) -> SystemTime {
+        (self.settings.wall_clock)()
     }
 
     /// Forgets lost dataplanes when their time has come, until dropped.
@@ -245,26 +271,27 @@ impl Shared {
 
     fn forget_due(&self, now: Instant) {
         while let Some((deadline, key)) = self.retention.pop_due(now) {
-            self.forget(deadline, key);
+            self.forget(deadline, &key);
         }
     }
 
     /// Makes room before its time; false if nobody is lost.
     pub(super) fn forget_oldest_lost(&self) -> bool {
         let oldest = self.retention.pop_first();
-        oldest.is_some_and(|(deadline, key)| self.forget(deadline, key))
+        oldest.is_some_and(|(deadline, key)| self.forget(deadline, &key))
     }
 
     /// Unregisters a dataplane that was taken off the list, unless it has come
     /// back, and even been lost anew, since.
-    fn forget(&self, due: Instant, key: DataplaneKey) -> bool {
-        if let Slot::Occupied(slot) = self.dataplanes.entry(key)
-            && matches!(slot.get().presence, Presence::Lost { deadline, .. } if deadline == due)
-        {
-            self.unregister(slot, SystemTime::now());
-            return true;
+    fn forget(&self, due: Instant, key: &DataplaneKey) -> bool {
+        let shard = self.dataplanes.lock(key);
+        let still = |loss: &Loss| loss.deadline == due;
+        let lost =
+            shard.get(key).is_some_and(|it| matches!(&it.presence, Presence::Lost(loss) if still(loss)));
+        if lost {
+            self.unregister(shard, key, self.now());
         }
-        false
+        lost
     }
 
     /// Records that several meshes name one workload, and says it to a person.
@@ -293,12 +320,20 @@ impl Registration {
 }
 
 impl Presence {
+    /// When the newest session began.
+    pub(super) fn opened(&self) -> Instant {
+        match self {
+            Self::Connected(cell) => cell.opened,
+            Self::Lost(loss) => loss.opened,
+        }
+    }
+
     /// Under the entry's lock: ends a session, and says what it contributed to
     /// `connected` and `healthy`.
     fn end(&self) -> (i32, i32) {
         match self {
             Self::Connected(cell) => (1, cell.end().into()),
-            Self::Lost { .. } => (0, 0),
+            Self::Lost(_) => (0, 0),
         }
     }
 }

@@ -130,7 +130,7 @@ fn a_takeover_may_move_the_dataplane_in_one_step() {
     let _newer = join(&registry, "a", "api");
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
     assert_eq!(counts(&registry, "api"), Some((1, 0, 1)));
-    let step = registry.shared.log.read_after(before, 1).unwrap();
+    let step = registry.shared.log.read(before, registry.head(), 1).unwrap();
     assert_eq!(step.len(), 2, "readers see both changes together");
 }
 
@@ -441,4 +441,46 @@ fn the_limit_of_watchers_counts_the_living() {
     drop(watcher);
     assert_eq!(registry.watchers(), 0);
     registry.watch(Filter::default(), None).unwrap();
+}
+
+#[test]
+fn watchers_who_look_for_the_same_share_each_step() {
+    let registry = registry();
+    let watch = |filter: &Filter| {
+        let mut watcher = registry.watch(filter.clone(), None).unwrap();
+        watcher.next_now().unwrap();
+        watcher
+    };
+    let all = Filter::default();
+    let elsewhere = Filter { mesh: Some(MeshName::parse("", "elsewhere").unwrap()), ..Filter::default() };
+    let (mut one, mut same, mut other) = (watch(&all), watch(&all), watch(&elsewhere));
+    let _session = join(&registry, "a", "web");
+    let step = one.next_now().unwrap();
+    assert!(Arc::ptr_eq(&step, &same.next_now().unwrap()));
+    assert!(other.next_now().is_none());
+    assert!(one.next_now().is_none() && same.next_now().is_none());
+    let mut resumed = registry.watch(all, Some(Position(0))).unwrap();
+    assert!(Arc::ptr_eq(&step, &resumed.next_now().unwrap()));
+    assert!(resumed.next_now().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_are_known_are_let_in_before_strangers_and_at_their_own_pace() {
+    let settings = RegistrySettings { max_session_rate: 10, ..RegistrySettings::default() };
+    let registry = Registry::new(settings);
+    let known = dataplane("known", "web");
+    let session = registry.hello(known.clone()).unwrap().session;
+    let soonest = Instant::now() + Duration::from_millis(100);
+    assert_eq!(registry.admit(&known.key), Ok(soonest), "its last hello was only just now");
+    drop(session);
+    let stranger = |n: usize| dataplane(&format!("p{n}"), "web").key;
+    let admitted = (0..100).filter(|n| registry.admit(&stranger(*n)).is_ok()).count();
+    assert_eq!(admitted, 4, "half of ten, with the one before");
+    assert_eq!(registry.gate(), Ok(()));
+    let admitted = (0..100).filter(|_| registry.admit(&known.key) == Ok(soonest)).count();
+    assert_eq!(admitted, 5, "one that is lost is known still");
+    assert!(matches!(registry.gate(), Err(Full::SessionRate { limit: 10, .. })));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(registry.gate(), Ok(()));
+    assert_eq!(registry.admit(&known.key), Ok(soonest), "long over");
 }

@@ -1,9 +1,12 @@
 //! What readers see: exact pictures of the registry.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use super::{Registry, entries::Entry, members::Place, session::SessionId, shared::Presence};
-use crate::model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey};
+use crate::{
+    changelog::Look,
+    model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey},
+};
 
 /// All Workloads at one revision.
 #[derive(Debug, Clone)]
@@ -64,29 +67,19 @@ pub struct DataplaneView {
 impl Registry {
     /// A Workload, and the revision at which this answer is true.
     pub fn get(&self, key: &WorkloadKey) -> (Option<Arc<Workload>>, u64) {
+        let look = self.shared.log.look();
         let place = Place::of_workload(key);
-        let look = || self.shared.entries.get(&place)?.read(|members| members.current().clone());
-        self.shared.log.look(look, |seen, change| {
-            if change.key() == key {
-                seen.clone_from(&change.new);
-            }
-        })
+        let entry = self.shared.entries.get(&place);
+        let seen = entry.and_then(|entry| entry.read(|members| members.current().clone()));
+        (look.undo().remove(key).unwrap_or(seen), look.revision())
     }
 
     /// All Workloads at one revision.
     pub fn snapshot(&self) -> Snapshot {
-        let look = || {
-            let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
-            let all = self.shared.entries.all().into_iter().filter_map(current);
-            all.map(|workload| (workload.key().clone(), workload)).collect::<BTreeMap<_, _>>()
-        };
-        let (workloads, revision) = self.shared.log.look(look, |workloads, change| {
-            match &change.new {
-                Some(new) => workloads.insert(change.key().clone(), Arc::clone(new)),
-                None => workloads.remove(change.key()),
-            };
-        });
-        Snapshot { revision, workloads }
+        let look = self.shared.log.look();
+        let workloads = self.seen(&look, |_| true);
+        let workloads = workloads.into_iter().map(|workload| (workload.key().clone(), workload)).collect();
+        Snapshot { revision: look.revision(), workloads }
     }
 
     /// A page of the Workloads that match, after a key. All pages of a listing
@@ -99,30 +92,34 @@ impl Registry {
         at: Option<u64>,
         after: Option<&WorkloadKey>,
     ) -> Result<Page, PageError> {
-        let mut snapshot = self.snapshot();
-        if let Some(revision) = at {
-            self.rewind(&mut snapshot, revision)?;
+        let look = match at {
+            None => self.shared.log.look(),
+            Some(revision) => self.shared.log.look_back(revision).ok_or(PageError { revision })?,
+        };
+        let wanted = |workload: &Workload| {
+            after.is_none_or(|after| workload.key() > after) && filter.matches(workload)
+        };
+        let mut workloads = self.seen(&look, wanted);
+        let order = |one: &Arc<Workload>, other: &Arc<Workload>| one.key().cmp(other.key());
+        let more = workloads.len() > size;
+        if more {
+            workloads.select_nth_unstable_by(size, order);
+            workloads.truncate(size);
         }
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = snapshot.workloads.range::<WorkloadKey, _>((start, Bound::Unbounded));
-        let mut wanted = range.map(|(_, workload)| workload).filter(|workload| filter.matches(workload));
-        let workloads: Vec<_> = wanted.by_ref().take(size).cloned().collect();
-        let next_after = wanted.next().and_then(|_| Some(workloads.last()?.key().clone()));
-        Ok(Page { workloads, next_after, revision: snapshot.revision })
+        workloads.sort_unstable_by(order);
+        let next_after = workloads.last().filter(|_| more).map(|last| last.key().clone());
+        Ok(Page { workloads, next_after, revision: look.revision() })
     }
 
-    /// Undoes the changes since a revision: the log knows the state before each.
-    fn rewind(&self, snapshot: &mut Snapshot, revision: u64) -> Result<(), PageError> {
-        let changes = self.shared.log.read_after(revision, usize::MAX).ok_or(PageError { revision })?;
-        let seen = changes.iter().take_while(|change| change.revision <= snapshot.revision);
-        for change in seen.collect::<Vec<_>>().into_iter().rev() {
-            match &change.old {
-                Some(old) => snapshot.workloads.insert(change.key().clone(), Arc::clone(old)),
-                None => snapshot.workloads.remove(change.key()),
-            };
-        }
-        snapshot.revision = revision;
-        Ok(())
+    /// The Workloads that are `wanted` as they were at the revision of a look,
+    /// in no order. Nobody is stopped meanwhile: what changes is undone.
+    pub(super) fn seen(&self, look: &Look<'_>, wanted: impl Fn(&Workload) -> bool) -> Vec<Arc<Workload>> {
+        let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
+        let now: Vec<_> = self.shared.entries.all().into_iter().filter_map(current).collect();
+        let undo = look.undo();
+        let unchanged = now.into_iter().filter(|workload| !undo.contains_key(workload.key()));
+        let then = undo.values().flatten().cloned();
+        unchanged.chain(then).filter(|workload| wanted(workload)).collect()
     }
 
     /// The numbers of all groups, each true at some instant of the call.
@@ -156,11 +153,12 @@ impl Registry {
         after: Option<&DataplaneKey>,
     ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
         let mut keys = Vec::new();
-        for registration in &self.shared.dataplanes {
-            if after.is_none_or(|after| registration.key() > after) && wanted(&registration.dataplane) {
-                keys.push(registration.key().clone());
+        self.shared.dataplanes.for_each(|registration| {
+            let key = &registration.dataplane.key;
+            if after.is_none_or(|after| key > after) && wanted(&registration.dataplane) {
+                keys.push(key.clone());
             }
-        }
+        });
         keys.sort_unstable();
         let more = keys.len() > size;
         keys.truncate(size);
@@ -169,7 +167,8 @@ impl Registry {
     }
 
     fn dataplane(&self, key: &DataplaneKey) -> Option<DataplaneView> {
-        let registration = self.shared.dataplanes.get(key)?;
+        let shard = self.shared.dataplanes.lock(key);
+        let registration = shard.get(key)?;
         let dataplane = Arc::clone(&registration.dataplane);
         Some(match &registration.presence {
             Presence::Connected(cell) => DataplaneView {
@@ -178,8 +177,8 @@ impl Registry {
                 healthy: cell.is_healthy(),
                 since: cell.since,
             },
-            Presence::Lost { since, .. } => {
-                DataplaneView { dataplane, session: None, healthy: false, since: *since }
+            Presence::Lost(loss) => {
+                DataplaneView { dataplane, session: None, healthy: false, since: loss.since }
             }
         })
     }

@@ -32,7 +32,7 @@ async fn of_refused_connections() {
     }
     retry("each is counted", async || {
         let (_, metrics) = get(server.http, "/metrics").await?;
-        metrics.contains("headcount_connections_refused_total{reason=\"full\"} 3000\n").then_some(())
+        metrics.contains("headcount_shed_total{limit=\"max-connections\"} 3000\n").then_some(())
     })
     .await;
     is_summed_up(server, "max-connections is reached").await;

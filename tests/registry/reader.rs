@@ -82,13 +82,13 @@ impl Reader {
             self.known.clear();
         }
         self.check(&step);
-        for workload in step.upserted {
-            self.known.insert(workload.key().clone(), workload);
+        for workload in &step.upserted {
+            self.known.insert(workload.key().clone(), Arc::clone(workload));
         }
-        for (key, mesh) in step.removed {
-            let gone = self.known.remove(&key);
+        for (key, mesh) in &step.removed {
+            let gone = self.known.remove(key);
             let gone = gone.unwrap_or_else(|| panic!("removed {key}, which was not known"));
-            assert_eq!(gone.identity.mesh, mesh, "removed by the mesh that was known");
+            assert_eq!(gone.identity.mesh, *mesh, "removed by the mesh that was known");
         }
         let synced = step.synced.expect("this world is so small that every step is one message");
         assert!(before.is_none_or(|before| before <= synced), "went back from {before:?} to {synced}");

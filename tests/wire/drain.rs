@@ -100,7 +100,11 @@ async fn nobody_is_let_in_any_more() {
 /// says what is going on.
 #[tokio::test]
 async fn a_watcher_that_never_reads_holds_the_drain_no_longer_than_its_timeout() {
-    let server = Server::with(|config| config.drain_timeout = Duration::from_secs(1)).await;
+    let server = Server::with(|config| {
+        config.registry.flap_interval = Duration::ZERO;
+        config.drain_timeout = Duration::from_secs(1);
+    })
+    .await;
     let endpoint = endpoint(server.grpc()).initial_stream_window_size(64);
     let client = WorkloadServiceClient::new(endpoint.connect().await.unwrap());
     let mut proxy = server.proxy(dataplane("a", "web")).await;

@@ -32,6 +32,7 @@ mod metrics;
 mod resume;
 mod session;
 mod slow_watch;
+mod storm;
 mod takeover;
 mod wait;
 mod watch;

@@ -69,7 +69,12 @@ impl Proxy {
         let Answer::Welcome(welcome) = line.hear().await else {
             panic!("a hello is answered with a welcome");
         };
-        Self { line, welcome, sequence: 0 }
+        Self { welcome, ..Self::of(line) }
+    }
+
+    /// On a line whose welcome has been heard.
+    pub fn of(line: Line) -> Self {
+        Self { line, welcome: Welcome::default(), sequence: 0 }
     }
 
     /// All ready; counted when this returns.

@@ -46,8 +46,12 @@ async fn stubborn(server: &Server) -> Fold {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_that_reads_nothing_stops_nobody_and_ends_exact() {
-    // Its client answers no PING in time when the machine is busy.
-    let server = Server::with(|config| config.limits.keepalive_timeout = Duration::from_mins(1)).await;
+    let server = Server::with(|config| {
+        config.registry.flap_interval = Duration::ZERO;
+        // Its client answers no PING in time when the machine is busy.
+        config.limits.keepalive_timeout = Duration::from_mins(1);
+    })
+    .await;
     let mut watch = stubborn(&server).await;
     let _proxies = flood(&server, CHANGES).await;
     let list = server.list().await;
@@ -59,7 +63,11 @@ async fn a_watcher_that_reads_nothing_stops_nobody_and_ends_exact() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_falls_out_of_the_log_gets_a_new_snapshot() {
-    let server = Server::with(|config| config.registry.log_capacity = 16).await;
+    let server = Server::with(|config| {
+        config.registry.flap_interval = Duration::ZERO;
+        config.registry.log_capacity = 16;
+    })
+    .await;
     let mut watch = stubborn(&server).await;
     let _proxies = flood(&server, 2_000).await;
     let list = server.list().await;

@@ -12,18 +12,24 @@ use crate::agent::{
     Check, ProbeSpec, endpoint,
     fake::{self, Fake, dataplane, fake, in_time, nobody},
 };
+use crate::model::HealthState;
 
 struct Stage {
     server: Fake,
     shutdown: CancellationToken,
-    agent: JoinHandle<Result<(), AgentError>>,
+    agent: JoinHandle<Result<SessionEnd, AgentError>>,
+}
+
+/// Health that stays as it is.
+fn healthy() -> watch::Receiver<Health> {
+    watch::channel(Health::of_proxy(HealthState::Ready)).1
 }
 
 fn stage() -> Stage {
     let (server, door) = fake();
     let shutdown = CancellationToken::new();
     let connect = move || door.clone().connect();
-    let agent = tokio::spawn(keep_session(connect, dataplane(), Probes::default(), shutdown.clone()));
+    let agent = tokio::spawn(keep_session(connect, dataplane(), healthy(), shutdown.clone()));
     Stage { server, shutdown, agent }
 }
 
@@ -109,7 +115,7 @@ async fn where_nobody_listens_the_agent_tries_again() {
         async move { if attempt < 4 { nobody().await } else { door.connect().await } }
     };
     let began = Instant::now();
-    tokio::spawn(keep_session(connect, dataplane(), Probes::default(), CancellationToken::new()));
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
     server.settled().await;
     assert!(began.elapsed() <= Duration::from_millis(15_040), "{:?}", began.elapsed());
 }
@@ -121,7 +127,8 @@ async fn shutdown_says_goodbye() {
     stage.shutdown.cancel();
     session.goodbye().await;
     drop(session);
-    in_time(stage.agent).await.unwrap().unwrap();
+    let end = in_time(stage.agent).await.unwrap().unwrap();
+    assert!(matches!(end, SessionEnd::Goodbye), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +147,7 @@ async fn shutdown_between_two_sessions_ends_the_wait() {
 async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
     let shutdown = CancellationToken::new();
     let connect = || std::future::pending::<Result<Channel, transport::Error>>();
-    let agent = tokio::spawn(keep_session(connect, dataplane(), Probes::default(), shutdown.clone()));
+    let agent = tokio::spawn(keep_session(connect, dataplane(), healthy(), shutdown.clone()));
     shutdown.cancel();
     in_time(agent).await.unwrap().unwrap();
 }

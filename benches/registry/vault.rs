@@ -1,0 +1,181 @@
+//! A full registry, and reports that flip what it says.
+
+use std::{
+    fmt,
+    hint::{self, black_box},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use headcount::{
+    model::{Health, HealthReport, HealthState},
+    registry::{Registry, RegistrySettings, Session},
+};
+
+use crate::support::{process::KeptWaiting, typical};
+
+/// Dataplanes in a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u32);
+
+/// From few to many.
+pub(crate) const FULL: [Size; 5] =
+    [Size(10_000), Size(30_000), Size(100_000), Size(300_000), Size(1_000_000)];
+
+pub(crate) const QUICK: [Size; 5] = [Size(1_000), Size(2_000), Size(5_000), Size(10_000), Size(20_000)];
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(dataplanes) = *self;
+        let dataplanes = dataplanes as usize;
+        let workloads = dataplanes / typical::PER_WORKLOAD;
+        write!(f, "{} dataplanes in {} workloads", grouped(dataplanes), grouped(workloads))
+    }
+}
+
+/// With a comma before each three digits.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1_000), number % 1_000),
+    }
+}
+
+/// A full registry. Its sessions are in random order, so that a visit finds
+/// its dataplane as cold as the number of them makes it.
+pub(crate) struct Vault {
+    pub(crate) registry: Registry,
+    sessions: Vec<Session>,
+    flips: usize,
+}
+
+impl Vault {
+    /// A usual one.
+    pub(crate) fn of(Size(dataplanes): Size) -> anyhow::Result<Self> {
+        Self::fill(0..dataplanes as usize)
+    }
+
+    /// One dataplane in each workload.
+    pub(crate) fn of_workloads(workloads: usize) -> anyhow::Result<Self> {
+        Self::fill((0..workloads).map(|place| place * typical::PER_WORKLOAD))
+    }
+
+    fn fill(numbers: impl ExactSizeIterator<Item = usize>) -> anyhow::Result<Self> {
+        let mut sessions = Vec::with_capacity(numbers.len());
+        let registry = fill(numbers, &mut sessions)?;
+        fastrand::Rng::with_seed(1).shuffle(&mut sessions);
+        Ok(Self { registry, sessions, flips: 0 })
+    }
+
+    /// Lets the registry do what it does besides, on a thread of its own, until
+    /// the process ends.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let registry = self.registry.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        thread::spawn(move || runtime.block_on(async move { registry.run().await }));
+        Ok(())
+    }
+
+    /// Visits sessions one after another, all of them before one comes again;
+    /// each visit flips the session. The nanoseconds of one.
+    pub(crate) fn flip(&mut self, times: usize) -> anyhow::Result<f64> {
+        let revision = self.registry.head();
+        let reports = reports();
+        let start = Instant::now();
+        for _ in 0..times {
+            self.flip_next(&reports);
+        }
+        let nanos = per(start.elapsed().as_nanos(), times)?;
+        self.ensure_visible(revision, times)?;
+        Ok(nanos)
+    }
+
+    /// The same, one in each period; the nanoseconds of each, the least first.
+    /// When others had the processor is not counted.
+    pub(crate) fn flip_each(&mut self, times: usize, period: Duration) -> anyhow::Result<Vec<u64>> {
+        let revision = self.registry.head();
+        let reports = reports();
+        let mut nanos = Vec::with_capacity(times);
+        let kept_waiting = KeptWaiting::of_this_thread()?;
+        let mut due = Instant::now();
+        for _ in 0..times {
+            due += period;
+            // No sleep is so short.
+            while Instant::now() < due {
+                hint::spin_loop();
+            }
+            let waited_before = kept_waiting.so_far()?;
+            let start = Instant::now();
+            self.flip_next(&reports);
+            let took = start.elapsed();
+            let waited = kept_waiting.so_far()?.saturating_sub(waited_before);
+            nanos.push(u64::try_from(took.saturating_sub(waited).as_nanos())?);
+        }
+        self.ensure_visible(revision, times)?;
+        nanos.sort_unstable();
+        Ok(nanos)
+    }
+
+    fn flip_next(&mut self, [ready, not_ready]: &[HealthReport; 2]) {
+        let (pass, at) = (self.flips / self.sessions.len(), self.flips % self.sessions.len());
+        self.sessions[at].report(if pass.is_multiple_of(2) { *ready } else { *not_ready });
+        self.flips += 1;
+    }
+
+    fn ensure_visible(&self, since: u64, times: usize) -> anyhow::Result<()> {
+        let visible = self.registry.head() - since;
+        ensure!(visible == times as u64, "{visible} of {times} flips were visible");
+        Ok(())
+    }
+
+    /// Like [`flip`](Self::flip), with reports that say what was said before.
+    pub(crate) fn repeat(&self, times: usize) -> anyhow::Result<f64> {
+        let revision = self.registry.head();
+        let [ready, not_ready] = reports();
+        // Those before the place where flipping stopped are one flip ahead.
+        let (pass, stopped) = (self.flips / self.sessions.len(), self.flips % self.sessions.len());
+        let start = Instant::now();
+        for visit in 0..times {
+            let at = visit % self.sessions.len();
+            let flips = pass + usize::from(at < stopped);
+            self.sessions[at].report(if flips % 2 == 1 { ready } else { not_ready });
+        }
+        let nanos = per(start.elapsed().as_nanos(), times)?;
+        ensure!(self.registry.head() == revision, "a report that says nothing new was visible");
+        Ok(nanos)
+    }
+}
+
+/// A registry with the dataplanes of these numbers, all connected.
+pub(crate) fn fill(
+    numbers: impl ExactSizeIterator<Item = usize>,
+    sessions: &mut Vec<Session>,
+) -> anyhow::Result<Registry> {
+    let dataplanes = numbers.len();
+    let registry = Registry::new(RegistrySettings {
+        max_dataplanes: dataplanes,
+        max_sessions: dataplanes,
+        max_sessions_per_mesh: dataplanes,
+        ..RegistrySettings::default()
+    });
+    for number in numbers {
+        sessions.push(registry.hello(typical::dataplane(number)?)?.session);
+    }
+    Ok(registry)
+}
+
+/// Ready and not ready, as the optimiser can't foresee.
+fn reports() -> [HealthReport; 2] {
+    [HealthState::Ready, HealthState::NotReady].map(|state| {
+        let mut health = Health::of_proxy(HealthState::Ready);
+        health.set_inbound(0, state);
+        black_box(HealthReport { sequence: 1, health })
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
+pub(crate) fn per(amount: impl TryInto<u64>, count: usize) -> anyhow::Result<f64> {
+    let amount = amount.try_into().ok().context("too much to count")?;
+    Ok(amount as f64 / count as f64)
+}

@@ -1,0 +1,144 @@
+//! Reports one at a time on each of many streams, as fast as they are
+//! acknowledged; each flips health, and one watcher follows all of them.
+//!
+//! The bare side acknowledges and does nothing else: its watcher hears nothing.
+//! Relaying each report would be more work than headcount's, whose watcher is
+//! told of many changes by one message.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use headcount::proto::DataplaneProxies;
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    bare::Job,
+    load::{self, Proxy},
+    server::{SIDES, Server, Setup, Side},
+    support::{
+        process::processor_time,
+        reach::Reach,
+        rounds::{Figure, Measure, compare},
+        typical,
+    },
+    watch::{Picture, Watch},
+};
+
+/// For a report under way when the time is over.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Scale {
+    rounds: usize,
+    proxies: usize,
+    warm_up: Duration,
+    time: Duration,
+}
+
+const FULL: Scale =
+    Scale { rounds: 7, proxies: 1_000, warm_up: Duration::from_secs(1), time: Duration::from_secs(3) };
+
+const QUICK: Scale =
+    Scale { rounds: 1, proxies: 50, warm_up: Duration::from_millis(50), time: Duration::from_millis(300) };
+
+pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare("throughput", scale.rounds, SIDES, |side| {
+        let server = Server::start(Setup::new(side, Job::Echo))?;
+        Runtime::new()?.block_on(run(&server, side, &scale))
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
+async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
+    let uri = &server.uri();
+    let mut watch = Watch::open(uri).await?;
+    let proxies = load::crowd(uri, 0..scale.proxies, scale.proxies).await?;
+    if side == Side::Headcount {
+        watch.until(|watch| watch.sums().0 as usize == scale.proxies).await?;
+    }
+    let joined = watch.revision;
+
+    let (stop, acks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let told = tokio::spawn({
+        let stop = Arc::clone(&stop);
+        async move { follow(watch, &stop).await }
+    });
+    let reporters: Vec<_> = proxies
+        .into_iter()
+        .map(|proxy| tokio::spawn(report(proxy, Arc::clone(&stop), Arc::clone(&acks))))
+        .collect();
+    sleep(scale.warm_up).await;
+    let (start, before, spent_before) = (Instant::now(), acks.load(Relaxed), processor_time(server.pid())?);
+    sleep(scale.time).await;
+    let (acked, took) = ((acks.load(Relaxed) - before) as f64, start.elapsed());
+    let spent = processor_time(server.pid())?.saturating_sub(spent_before);
+    stop.store(true, SeqCst);
+
+    let mut reports = Vec::with_capacity(reporters.len());
+    // The streams stay open, so that the numbers stay.
+    let mut open = Vec::with_capacity(reporters.len());
+    for reporter in reporters {
+        let (proxy, said) = timeout(PATIENCE, reporter).await.context("an ack is missing")???;
+        open.push(proxy);
+        reports.push(said);
+    }
+    if side == Side::Headcount {
+        let mut watch = told.await??;
+        let revision = joined + reports.iter().sum::<u64>();
+        watch.until(|watch| watch.revision >= revision).await?;
+        ensure!(watch.revision == revision, "not every report was a visible change");
+        ensure!(watch.picture == picture(&reports), "the watcher's numbers are wrong");
+    }
+    Ok(vec![
+        Measure::new("reports acknowledged, 1,000 connections", "a second", acked / took.as_secs_f64())
+            .reach(Reach::RatioAtLeast(0.85)),
+        Measure::new("the server's processor time for each", "µs", spent.as_secs_f64() * 1e6 / acked),
+    ])
+}
+
+/// Reads until it is over.
+async fn follow(mut watch: Watch, stop: &AtomicBool) -> anyhow::Result<Watch> {
+    while !stop.load(SeqCst) {
+        watch.next().await?;
+    }
+    Ok(watch)
+}
+
+/// Reports until it is over; returns how often.
+async fn report(
+    mut proxy: Proxy,
+    stop: Arc<AtomicBool>,
+    acks: Arc<AtomicU64>,
+) -> anyhow::Result<(Proxy, u64)> {
+    let mut sequence = 0;
+    while !stop.load(Relaxed) {
+        sequence += 1;
+        proxy.report(sequence).await?;
+        acks.fetch_add(1, Relaxed);
+    }
+    Ok((proxy, sequence))
+}
+
+/// What a watcher must know after so many reports of each proxy.
+fn picture(reports: &[u64]) -> Picture {
+    let mut picture = Picture::new();
+    for (number, reports) in reports.iter().enumerate() {
+        let counts: &mut DataplaneProxies = picture.entry(typical::workload(number)).or_default();
+        counts.connected += 1;
+        counts.total += 1;
+        counts.healthy += u32::from(reports % 2 == 1);
+    }
+    picture
+}

@@ -1,0 +1,189 @@
+//! A slope as a picture: SVG that can be read on a light page and on a dark one.
+
+use std::fmt::Write as _;
+
+use super::{axis::Axis, rounds::Figure};
+
+/// What to draw, and where from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chart {
+    /// The row whose figures it shows.
+    pub(crate) row: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) title: &'static str,
+    /// Of what there are more and more.
+    pub(crate) x: &'static str,
+    /// The unit of what is measured.
+    pub(crate) y: &'static str,
+    pub(crate) scale: Scale,
+}
+
+/// Of what is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scale {
+    /// From zero.
+    Linear,
+    Logarithmic,
+}
+
+/// The picture, and the frame in it.
+const WIDTH: f64 = 720.0;
+const HEIGHT: f64 = 400.0;
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = 700.0;
+const TOP: f64 = 70.0;
+const BOTTOM: f64 = 340.0;
+
+/// Greys and colours that stand out from white and from black, and better ones
+/// for who says which it is.
+const STYLE: &str = "
+  text { font: 13px system-ui, sans-serif; fill: #768390 }
+  .title { font-size: 16px; font-weight: 600 }
+  .grid { stroke: #8c959f; stroke-opacity: .3 }
+  .line { fill: none; stroke-width: 2.5; stroke-linejoin: round }
+  .subject { stroke: #1f77d0 } .subject-dot { fill: #1f77d0 }
+  .baseline { stroke: #d9730d } .baseline-dot { fill: #d9730d }
+  .dashed { stroke-dasharray: 7 5 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #adbac7 }
+    .subject { stroke: #58a6ff } .subject-dot { fill: #58a6ff }
+    .baseline { stroke: #f0883e } .baseline-dot { fill: #f0883e }
+  }
+";
+
+/// One line of it.
+struct Line {
+    name: String,
+    class: &'static str,
+    dashed: bool,
+    points: Vec<(f64, f64)>,
+}
+
+impl Chart {
+    /// Draws the figures of its row; the names are those of the sides.
+    pub(crate) fn draw(&self, [subject, baseline]: [&str; 2], figures: &[Figure]) -> String {
+        let lines = self.lines([subject, baseline], figures);
+        let points = || lines.iter().flat_map(|line| &line.points);
+        let x = Axis::logarithmic(points().map(|point| point.0), LEFT, RIGHT);
+        let y = match self.scale {
+            Scale::Linear => Axis::from_zero(points().map(|point| point.1), BOTTOM, TOP),
+            Scale::Logarithmic => Axis::logarithmic(points().map(|point| point.1), BOTTOM, TOP),
+        };
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
+             height=\"{HEIGHT}\" role=\"img\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+             <text class=\"title\" x=\"{LEFT}\" y=\"24\">{title}</text>\n",
+            title = self.title
+        );
+        self.frame(&mut svg, &x, &y);
+        legend(&mut svg, &lines);
+        for line in &lines {
+            line.draw(&mut svg, &x, &y);
+        }
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// One for each name and side; those of the second name are dashed.
+    fn lines(&self, [subject, baseline]: [&str; 2], figures: &[Figure]) -> Vec<Line> {
+        let figures: Vec<_> = figures.iter().filter(|figure| figure.row == self.row).collect();
+        let mut names: Vec<&str> = Vec::new();
+        for figure in &figures {
+            if !names.contains(&figure.name) {
+                names.push(figure.name);
+            }
+        }
+        let beside = figures.iter().any(|figure| figure.baseline.is_some());
+        let label = |side: &str, name: &str| match (beside, names.len()) {
+            (false, _) => name.to_owned(),
+            (true, 1) => side.to_owned(),
+            (true, _) => format!("{side}, {name}"),
+        };
+        let mut lines = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let of_name = || figures.iter().filter(|figure| figure.name == *name);
+            let x = |figure: &Figure| f64::from(figure.at.unwrap_or(1));
+            lines.push(Line {
+                name: label(subject, name),
+                class: "subject",
+                dashed: at > 0,
+                points: of_name().map(|figure| (x(figure), figure.subject.median())).collect(),
+            });
+            if beside {
+                let value =
+                    |figure: &Figure| figure.baseline.as_ref().map(|series| (x(figure), series.median()));
+                lines.push(Line {
+                    name: label(baseline, name),
+                    class: "baseline",
+                    dashed: at > 0,
+                    points: of_name().filter_map(|figure| value(figure)).collect(),
+                });
+            }
+        }
+        lines
+    }
+
+    fn frame(&self, svg: &mut String, x: &Axis, y: &Axis) {
+        for (value, text) in x.ticks() {
+            let at = x.place(value);
+            let _infallible = writeln!(
+                svg,
+                "<path class=\"grid\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>\
+                 <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
+                BOTTOM + 20.0
+            );
+        }
+        for (value, text) in y.ticks() {
+            let at = y.place(value);
+            let _infallible = writeln!(
+                svg,
+                "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{RIGHT}\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+                LEFT - 8.0,
+                at + 4.5
+            );
+        }
+        let _infallible = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
+             <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            f64::midpoint(LEFT, RIGHT),
+            HEIGHT - 12.0,
+            self.x,
+            LEFT - 8.0,
+            TOP - 14.0,
+            self.y
+        );
+    }
+}
+
+impl Line {
+    fn draw(&self, svg: &mut String, x: &Axis, y: &Axis) {
+        let dashed = if self.dashed { " dashed" } else { "" };
+        let at = |(value, measured): &(f64, f64)| (x.place(*value), y.place(*measured));
+        let path: Vec<_> = self.points.iter().map(at).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let _infallible =
+            writeln!(svg, "<path class=\"line {}{dashed}\" d=\"M{}\"/>", self.class, path.join("L"));
+        for (x, y) in self.points.iter().map(at) {
+            let _infallible =
+                writeln!(svg, "<circle class=\"{}-dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>", self.class);
+        }
+    }
+}
+
+/// What each line is, above the frame.
+fn legend(svg: &mut String, lines: &[Line]) {
+    let mut at = LEFT;
+    for line in lines {
+        let dashed = if line.dashed { " dashed" } else { "" };
+        let _infallible = writeln!(
+            svg,
+            "<path class=\"line {}{dashed}\" d=\"M{at:.1} 46h28\"/><text x=\"{:.1}\" y=\"50.5\">{}</text>",
+            line.class,
+            at + 34.0,
+            line.name
+        );
+        // Some seven pixels for each letter.
+        at += 60.0 + 7.0 * f64::from(u32::try_from(line.name.chars().count()).unwrap_or_default());
+    }
+}

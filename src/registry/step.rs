@@ -1,0 +1,183 @@
+//! What watchers are told, step by step, and the steps that several share.
+//!
+//! Watchers who look for the same and have seen the same are told the same. So
+//! whoever comes first works a step out, and encodes it, for all.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, OnceLock},
+    vec,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    changelog::{Change, ChangeLog},
+    model::{Filter, MeshName, Workload, WorkloadKey},
+    sync::Mutex,
+};
+
+/// Changes that are conflated at a time.
+const BATCH: usize = 2_048;
+/// Workloads in one step at most. A stream's buffer stays as large as its
+/// largest message: 64 Workloads are 16 KiB with usual names, 64 KiB with the
+/// longest.
+const STEP_SIZE: usize = 64;
+/// Steps that are kept to be shared: of a few filters, and of readers who are
+/// not equally quick.
+const SHARED_STEPS: usize = 16;
+
+/// What to tell the reader next.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Forget what was told before.
+    pub reset: bool,
+    /// New, changed, or come to match.
+    pub upserted: Vec<Arc<Workload>>,
+    /// Gone, or no longer matching; with the mesh the reader knew.
+    pub removed: Vec<(WorkloadKey, MeshName)>,
+    /// The reader now knows everything up to this revision.
+    pub synced: Option<u64>,
+    /// When the oldest change in it was stamped.
+    pub oldest: Option<Instant>,
+    /// Made by the first reader who needs it.
+    encoded: OnceLock<Bytes>,
+}
+
+impl Step {
+    /// Says how far the reader is, and nothing else.
+    pub(super) fn bookmark(synced: Option<u64>) -> Self {
+        Self { synced, ..Self::default() }
+    }
+
+    /// Its encoding, made by `encode` the first time and shared from then on.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.encoded.get_or_init(|| encode(self)).clone()
+    }
+}
+
+/// A snapshot, or what a batch of changes comes to, told in parts. What has not
+/// been told yet is the one thing a watcher keeps for itself: a pointer for each
+/// Workload, in one allocation that only shrinks.
+#[derive(Debug)]
+pub(super) struct Telling {
+    reset: bool,
+    upserted: vec::IntoIter<Arc<Workload>>,
+    removed: vec::IntoIter<(WorkloadKey, MeshName)>,
+    revision: u64,
+    oldest: Option<Instant>,
+}
+
+impl Telling {
+    /// All there is at a revision.
+    pub(super) fn snapshot(workloads: Vec<Arc<Workload>>, revision: u64) -> Self {
+        let upserted = workloads.into_iter();
+        Self { reset: true, upserted, removed: Vec::new().into_iter(), revision, oldest: None }
+    }
+
+    /// Keeps the state before the first and after the last change of each
+    /// Workload, and says what the difference is to a reader with this filter.
+    fn conflate(filter: &Filter, changes: &[Change], revision: u64) -> Self {
+        let mut spans: BTreeMap<&WorkloadKey, (&Change, &Change)> = BTreeMap::new();
+        for change in changes {
+            spans.entry(change.key()).and_modify(|(_, last)| *last = change).or_insert((change, change));
+        }
+        let (mut upserted, mut removed, mut oldest) = (Vec::new(), Vec::new(), None::<Instant>);
+        for (first, last) in spans.into_values() {
+            let matching =
+                |state: &Option<Arc<Workload>>| state.clone().filter(|workload| filter.matches(workload));
+            match (matching(&first.old), matching(&last.new)) {
+                (_, Some(new)) => upserted.push(new),
+                (Some(old), None) => removed.push((old.key().clone(), old.identity.mesh.clone())),
+                (None, None) => continue,
+            }
+            oldest = Some(oldest.map_or(first.at, |at| at.min(first.at)));
+        }
+        let (upserted, removed) = (upserted.into_iter(), removed.into_iter());
+        Self { reset: false, upserted, removed, revision, oldest }
+    }
+
+    fn left(&self) -> usize {
+        self.upserted.len() + self.removed.len()
+    }
+
+    /// The next part; the last one says that it is the last.
+    pub(super) fn part(&mut self) -> Step {
+        let removed: Vec<_> = self.removed.by_ref().take(STEP_SIZE).collect();
+        let upserted: Vec<_> = self.upserted.by_ref().take(STEP_SIZE - removed.len()).collect();
+        let synced = (self.left() == 0).then_some(self.revision);
+        let reset = std::mem::take(&mut self.reset);
+        Step { reset, upserted, removed, synced, oldest: self.oldest, encoded: OnceLock::new() }
+    }
+}
+
+/// Where a reader is, and how far it is to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) filter: Arc<Filter>,
+    /// Everything up to this revision is known to it.
+    pub(super) after: u64,
+    /// The revision that was last announced.
+    pub(super) until: u64,
+}
+
+/// What comes next in a span.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing yet.
+    Nothing,
+    /// The log does not reach back so far.
+    OutOfReach,
+    /// Up to this revision nothing that the reader looks for.
+    Unseen { revision: u64 },
+    /// This.
+    Step(Arc<Step>),
+    /// More than one step can say.
+    Parts(Telling),
+}
+
+/// The newest steps that were worked out.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    recent: Mutex<VecDeque<(Span, Arc<Step>)>>,
+}
+
+impl Steps {
+    /// What to tell the readers in a span.
+    pub(super) fn next(&self, log: &ChangeLog, span: &Span) -> Next {
+        if let Some(step) = self.find(span) {
+            return Next::Step(step);
+        }
+        let Some(changes) = log.read(span.after, span.until, BATCH) else {
+            return Next::OutOfReach;
+        };
+        let Some(revision) = changes.last().map(|change| change.revision) else {
+            return Next::Nothing;
+        };
+        let mut telling = Telling::conflate(&span.filter, &changes, revision);
+        match telling.left() {
+            0 => Next::Unseen { revision },
+            1..=STEP_SIZE => {
+                let step = Arc::new(telling.part());
+                self.keep(span.clone(), Arc::clone(&step));
+                Next::Step(step)
+            }
+            _ => Next::Parts(telling),
+        }
+    }
+
+    fn find(&self, span: &Span) -> Option<Arc<Step>> {
+        let recent = self.recent.lock();
+        recent.iter().rev().find(|(known, _)| known == span).map(|(_, step)| Arc::clone(step))
+    }
+
+    fn keep(&self, span: Span, step: Arc<Step>) {
+        let mut recent = self.recent.lock();
+        let oldest = if recent.len() < SHARED_STEPS { None } else { recent.pop_front() };
+        recent.push_back((span, step));
+        drop(recent);
+        // What only it held is given back without the lock.
+        drop(oldest);
+    }
+}
