@@ -63,6 +63,7 @@ impl App {
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
+        let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Ready::default());
 
@@ -72,9 +73,8 @@ impl App {
             async move { registry.run().await }
         });
         let mut servers = JoinSet::new();
-        servers.spawn(
-            async move { grpc.serve(arrivals(grpc_listener)).await.context("the gRPC server failed") },
-        );
+        let arrivals = arrivals(grpc_listener, patience);
+        servers.spawn(async move { grpc.serve(arrivals).await.context("the gRPC server failed") });
         servers.spawn({
             let (router, shutdown) = (http::router(metrics, ready.clone()), http_shutdown.clone());
             async move {

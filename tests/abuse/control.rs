@@ -5,8 +5,10 @@
 use std::iter::repeat_n;
 
 use crate::{
+    figures::open_files,
     http2::{Line, SESSION, flag, frame, header_block, kind, settings},
     stage::{CALM, flood_ends, survives},
+    support::retry,
 };
 
 /// Of frames, at a time.
@@ -28,6 +30,21 @@ async fn survives_a_flood_of(one: Vec<u8>) {
             flood_ends(reads.abuse(repeat_n(chunk.clone(), CHUNKS))),
             flood_ends(deaf.shout(repeat_n(chunk.clone(), CHUNKS)))
         );
+    })
+    .await;
+}
+
+/// Nothing is taken of the answers, so many that the socket is full: also the
+/// server's last word, and its last word is not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_whose_answers_fill_the_socket() {
+    let chunk = frame(kind::PING, flag::NONE, 0, &[7; 8]).repeat(CHUNK);
+    survives(FLAGS, GROWTH, async |server| {
+        let before = open_files(server);
+        let mut deaf = Line::narrow(server.grpc, &[]).await.expect("it listens");
+        let shouting = async { while deaf.send(&chunk).await.is_ok() {} };
+        flood_ends(shouting).await;
+        retry("its connection is closed", async || (open_files(server) <= before).then_some(())).await;
     })
     .await;
 }

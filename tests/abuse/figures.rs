@@ -18,6 +18,11 @@ pub(crate) fn memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// Its open descriptors.
+pub(crate) fn open_files(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.program.id())).expect("a process that runs").count()
+}
+
 /// Waits until a server is quiet.
 pub(crate) async fn quiet(server: &Server) {
     retry("the server is quiet", async || {
