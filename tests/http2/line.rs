@@ -92,15 +92,10 @@ impl Line {
             && matches!(self.until(pong).await, Ok(Some(_)))
     }
 
-    /// Says all this and reads nothing, until the server has ended the connection.
-    pub(crate) async fn shout(mut self, say: impl Iterator<Item = Vec<u8>>) {
-        for bytes in say {
-            if self.send(&bytes).await.is_err() {
-                return;
-            }
-        }
-        // Whatever was still on its way.
-        while self.next().await.is_ok_and(|heard| heard.is_some()) {}
+    /// Says this over and over and reads nothing, until the server has ended the
+    /// connection.
+    pub(crate) async fn shout(mut self, bytes: &[u8]) {
+        while self.send(bytes).await.is_ok() {}
     }
 
     /// Says all this while it reads, until the server has ended the connection.
