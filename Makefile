@@ -20,13 +20,6 @@ test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
 	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
 
-# A seed takes a third of a second of one core. Each is the same every time.
-SEEDS ?= 20000
-
-.PHONY: soak
-soak: ## Run the simulation for many seeds, from 0 (SEEDS=20000)
-	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim seeds::seeds -- --nocapture
-
 .PHONY: lint
 lint: fmt buf clippy doc deny ## Run all checks that are not tests
 
@@ -65,6 +58,15 @@ bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md and thei
 .PHONY: fuzz
 fuzz: ## Fuzz each door to strangers for a while (FUZZ_SECONDS=20 each)
 	scripts/fuzz.sh
+
+# One line a part; each ends by itself. The simulation is that of all seeds from 0.
+SEEDS ?= 20000
+
+.PHONY: soak
+soak: ## Run the long versions of the tests of faults: an hour and more (SEEDS=20000)
+	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim seeds::seeds -- --nocapture
+	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
+	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
 
 .PHONY: demo
 demo: ## Serve with a few simulated proxies, to look at

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
@@ -23,6 +27,11 @@ use crate::{
     metrics::Metrics,
     registry::Registry,
 };
+
+/// Connections that have arrived and are not accepted yet: all proxies, after a
+/// restart. Whoever finds no room comes again after 1 s, 3 s, 7 s. The system
+/// lowers it to what it allows (`net.core.somaxconn`, 4,096 on Linux).
+const BACKLOG: u32 = 65_535;
 
 /// A server that serves.
 #[derive(Debug)]
@@ -56,13 +65,14 @@ impl App {
         if let Some(path) = &config.addresses_file {
             remove_old_addresses(path)?;
         }
-        let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr).await?;
-        let (http_listener, http_addr) = bind("http-addr", config.http_addr).await?;
+        let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr)?;
+        let (http_listener, http_addr) = bind("http-addr", config.http_addr)?;
         let addresses = Addresses { grpc: grpc_addr, http: http_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
+        let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Ready::default());
 
@@ -72,7 +82,7 @@ impl App {
             async move { registry.run().await }
         });
         let mut servers = JoinSet::new();
-        servers.spawn(grpc.serve(arrivals(grpc_listener)));
+        servers.spawn(grpc.serve(arrivals(grpc_listener, patience)));
         let router = http::router(metrics, ready.clone());
         servers.spawn(http::serve(http_listener, router, http_shutdown.clone()));
         set_health(&health, ServingStatus::Serving).await;
@@ -135,12 +145,19 @@ impl App {
     }
 }
 
-async fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr)
-        .await
+fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = listen(addr)
         .with_context(|| format!("can't listen on {addr}: choose another address with --{setting}"))?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that was killed comes back to its port at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Whole or not at all: whoever waits for the file must not read half of it.

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier, warn};
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines of one place that are written within a window: a busy day's, and what
-/// a person can read. A storm that goes on costs 20 lines a second.
-const LINES: u32 = 100;
+/// Lines of one place that are written within a window: what a person can read.
+/// A storm that goes on costs 4 lines a second.
+const LINES: u32 = 20;
 /// Also how late the sum may come.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -112,10 +112,10 @@ mod tests {
             let count = |of| said.iter().filter(|verdict| **verdict == of).count();
             (count(Verdict::Write), count(Verdict::FirstLeftOut), count(Verdict::LeftOut))
         };
-        assert_eq!(say(100, Duration::ZERO), (100, 0, 0));
+        assert_eq!(say(20, Duration::ZERO), (20, 0, 0));
         assert_eq!(say(50, WINDOW / 2), (0, 1, 49));
         // The sum is not told yet, so no second one is asked for.
-        assert_eq!(say(150, WINDOW), (100, 0, 50));
+        assert_eq!(say(70, WINDOW), (20, 0, 50));
         place.left_out = 0;
         assert_eq!(place.say(start + WINDOW), Verdict::FirstLeftOut);
     }

@@ -71,9 +71,12 @@ impl Program {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid =
-            self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("a process that runs");
-        kill_process(pid, signal).unwrap();
+        kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("a process that runs")
     }
 
     /// Waits until standard error has a text.
