@@ -20,6 +20,11 @@ test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
 	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
 
+# A model checker's locks in the place of ours: a build of its own.
+.PHONY: races
+races: ## Play the small races of the registry in thousands of orders
+	RUSTFLAGS="--cfg shuttle" $(CARGO) test --locked --lib --target-dir $(target)/shuttle races
+
 .PHONY: lint
 lint: fmt buf clippy doc deny ## Run all checks that are not tests
 

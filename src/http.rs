@@ -19,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
@@ -62,7 +62,9 @@ pub fn router(metrics: Metrics, ready: Ready) -> Router {
 }
 
 async fn scrape(State(desk): State<Desk>) -> Response {
-    match desk.metrics.encode() {
+    // Sessions and watches on this thread would wait for it.
+    let encoded = spawn_blocking(move || desk.metrics.encode()).await;
+    match encoded.map_err(anyhow::Error::from).and_then(|encoded| Ok(encoded?)) {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -1,16 +1,15 @@
-//! Metrics in Prometheus' terms. Numbers of dataplanes are read from the
-//! registry at each scrape, never counted a second time.
+//! Metrics in Prometheus' terms.
 
-use std::{collections::BTreeSet, time::Duration};
+mod census;
+
+use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    TextEncoder,
-    core::{Collector, Desc},
-    proto::MetricFamily,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder,
+    core::Collector,
 };
 
-use crate::registry::{Full, GroupView, Registry};
+use crate::registry::{Full, Registry};
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +48,10 @@ impl EndReason {
 /// All metrics of one server.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    registry: prometheus::Registry,
+    /// What is counted as it happens.
+    counted: prometheus::Registry,
+    /// Whose numbers are read.
+    registry: Registry,
     /// Sessions that came and went.
     pub sessions: SessionMetrics,
     /// How fast changes reach watchers.
@@ -64,7 +66,8 @@ impl Metrics {
     /// Metrics of a server with this registry.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
-            registry: prometheus::Registry::new(),
+            counted: prometheus::Registry::new(),
+            registry: registry.clone(),
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
@@ -74,8 +77,7 @@ impl Metrics {
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let build_info = IntGauge::with_opts(build_info)?;
         build_info.set(1);
-        let collectors: [Box<dyn Collector>; 11] = [
-            Box::new(Census::new(registry.clone())?),
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(build_info),
             Box::new(metrics.sessions.opened.clone()),
             Box::new(metrics.sessions.ended.clone()),
@@ -88,14 +90,17 @@ impl Metrics {
             Box::new(prometheus::process_collector::ProcessCollector::for_self()),
         ];
         for collector in collectors {
-            metrics.registry.register(collector)?;
+            metrics.counted.register(collector)?;
         }
         Ok(metrics)
     }
 
-    /// The text that Prometheus scrapes.
+    /// The text that Prometheus scrapes. With 10,000 Workloads it is 3 MB and
+    /// takes some 10 ms, so not where others wait.
     pub fn encode(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let mut text = TextEncoder::new().encode_to_string(&self.counted.gather())?;
+        census::write(&mut text, &self.registry);
+        Ok(text)
     }
 }
 
@@ -235,108 +240,6 @@ impl CallMetrics {
         if let Some(took) = took {
             self.seconds.with_label_values(&method).observe(took.as_secs_f64());
         }
-    }
-}
-
-/// Reads the registry at scrape time. A Workload's series disappear with it.
-struct Census {
-    registry: Registry,
-    descriptions: Gauges,
-}
-
-/// The gauges of one scrape.
-struct Gauges {
-    of_workload: [IntGaugeVec; 3],
-    of_mesh: [IntGaugeVec; 3],
-    workloads: IntGaugeVec,
-    conflicts: IntGauge,
-    watchers: IntGauge,
-}
-
-impl Gauges {
-    fn new() -> prometheus::Result<Self> {
-        let gauges = |name: &str, whose: &str, labels: &[&str]| {
-            let gauge = |which: &str, what: &str| {
-                let help = format!("Dataplane proxies of a {whose} {what}.");
-                IntGaugeVec::new(Opts::new(format!("{name}_{which}"), help), labels)
-            };
-            Ok::<_, prometheus::Error>([
-                gauge("connected", "with a live session")?,
-                gauge("healthy", "that are connected and reported healthy")?,
-                gauge("registered", "that are registered, connected or not")?,
-            ])
-        };
-        Ok(Self {
-            of_workload: gauges(
-                "headcount_dataplane_proxies",
-                "Workload",
-                &["mesh", "namespace", "workload"],
-            )?,
-            of_mesh: gauges(
-                "headcount_mesh_dataplane_proxies",
-                "mesh, of whatever workload or none,",
-                &["mesh"],
-            )?,
-            workloads: IntGaugeVec::new(Opts::new("headcount_workloads", "Workloads of a mesh."), &["mesh"])?,
-            conflicts: IntGauge::new(
-                "headcount_workload_mesh_conflicts",
-                "Workload names that dataplanes of more than one mesh carry in one namespace.",
-            )?,
-            watchers: IntGauge::new(
-                "headcount_watchers",
-                "Watches of workloads and events, and waits, that are under way.",
-            )?,
-        })
-    }
-
-    fn collectors(&self) -> Vec<&dyn Collector> {
-        let vectors = self.of_workload.iter().chain(&self.of_mesh).chain([&self.workloads]);
-        let singles: [&dyn Collector; 2] = [&self.conflicts, &self.watchers];
-        vectors.map(|gauge| gauge as &dyn Collector).chain(singles).collect()
-    }
-
-    fn fill(&self, groups: &[GroupView], watchers: usize) {
-        let mut conflicts = BTreeSet::new();
-        for group in groups {
-            let mesh = group.mesh.as_str();
-            let counts = [group.counts.connected, group.counts.healthy, group.counts.total];
-            for (gauge, count) in self.of_mesh.iter().zip(counts) {
-                gauge.with_label_values(&[mesh]).add(count.into());
-            }
-            let Some(key) = &group.workload else { continue };
-            if group.contested {
-                conflicts.insert(key);
-            }
-            if group.holds {
-                self.workloads.with_label_values(&[mesh]).inc();
-                for (gauge, count) in self.of_workload.iter().zip(counts) {
-                    let labels = [mesh, key.namespace.as_str(), key.name.as_str()];
-                    gauge.with_label_values(&labels).set(count.into());
-                }
-            }
-        }
-        self.conflicts.set(i64::try_from(conflicts.len()).unwrap_or(i64::MAX));
-        self.watchers.set(i64::try_from(watchers).unwrap_or(i64::MAX));
-    }
-}
-
-impl Census {
-    fn new(registry: Registry) -> prometheus::Result<Self> {
-        Ok(Self { registry, descriptions: Gauges::new()? })
-    }
-}
-
-impl Collector for Census {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.collectors().into_iter().flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Ok(gauges) = Gauges::new() else {
-            return Vec::new();
-        };
-        gauges.fill(&self.registry.groups(), self.registry.watchers());
-        gauges.collectors().into_iter().flat_map(Collector::collect).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use headcount::{
-    agent::{self, Session, SessionEnd, SessionEvent},
+    agent::{self, Backoff, Session, SessionEnd, SessionEvent},
     model::{Dataplane, Health, HealthState},
 };
 use tokio::{
@@ -26,9 +26,6 @@ use crate::support::typical;
 
 /// Between the first attempts: the storm comes later.
 const APART: Duration = Duration::from_micros(400);
-/// The agent's backoff: full jitter below a ceiling that doubles.
-const FIRST_CEILING: Duration = Duration::from_secs(1);
-const LAST_CEILING: Duration = Duration::from_secs(30);
 /// A session that lasted this long starts the backoff over. Sooner than the
 /// agent's, because so do the rounds.
 pub(crate) const SETTLED: Duration = Duration::from_secs(5);
@@ -90,7 +87,7 @@ async fn live(server: Endpoint, dataplane: Arc<Dataplane>, up: Arc<AtomicUsize>)
     let mut health = Health::of_proxy(HealthState::Ready);
     health.set_inbound(0, HealthState::Ready);
     let (_same, health) = watch::channel(health);
-    let mut ceiling = FIRST_CEILING;
+    let mut backoff = Backoff::new(fastrand::Rng::new());
     loop {
         let began = Instant::now();
         let mut counted = None;
@@ -110,10 +107,9 @@ async fn live(server: Endpoint, dataplane: Arc<Dataplane>, up: Arc<AtomicUsize>)
         };
         drop(counted);
         if began.elapsed() >= SETTLED {
-            ceiling = FIRST_CEILING;
+            backoff.reset();
         }
-        sleep(end.retry_after() + ceiling.mul_f64(fastrand::f64())).await;
-        ceiling = LAST_CEILING.min(ceiling * 2);
+        sleep(backoff.next(end.retry_after())).await;
     }
 }
 

@@ -18,25 +18,28 @@ const LONGEST_REQUEST: Duration = Duration::from_hours(1);
 /// Exponential backoff with full jitter: each wait is uniform between nothing
 /// and a ceiling that doubles. Proxies that were lost together come back apart.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     ceilings: ExponentialBackoff,
     random: fastrand::Rng,
 }
 
 impl Backoff {
-    pub(super) fn new(random: fastrand::Rng) -> Self {
+    /// Before the first attempt.
+    pub fn new(random: fastrand::Rng) -> Self {
         Self { ceilings: ceilings(), random }
     }
 
-    /// The next wait. `at_least` is what the server asked for; the jitter is
-    /// added to it, because everybody else was asked the same.
-    pub(super) fn next(&mut self, at_least: Duration) -> Duration {
-        let ceiling = self.ceilings.next().unwrap_or(LAST_CEILING);
-        at_least.min(LONGEST_REQUEST) + ceiling.mul_f64(self.random.f64())
+    /// The next wait. `asked` is what the server asked for, if it did: it sees
+    /// the whole crowd and spreads it, so a little jitter is enough, and waits
+    /// that grew on top would only keep us away after our time has come.
+    pub fn next(&mut self, asked: Duration) -> Duration {
+        let ceiling =
+            if asked.is_zero() { self.ceilings.next().unwrap_or(LAST_CEILING) } else { FIRST_CEILING };
+        asked.min(LONGEST_REQUEST) + ceiling.mul_f64(self.random.f64())
     }
 
     /// Starts over from the first ceiling.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.ceilings = ceilings();
     }
 }
@@ -64,14 +67,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_wait_is_between_what_was_asked_and_the_ceiling_more(seed: u64, asked in 0_u64..7200) {
+        fn every_wait_is_below_a_ceiling_that_grows(seed: u64) {
             let mut backoff = Backoff::new(fastrand::Rng::with_seed(seed));
-            let least = seconds(asked.min(3600));
             for ceiling in CEILINGS {
-                let wait = backoff.next(seconds(asked));
-                prop_assert!(least <= wait && wait <= least + seconds(ceiling), "{wait:?} of {ceiling} s");
+                let wait = backoff.next(Duration::ZERO);
+                prop_assert!(wait <= seconds(ceiling), "{wait:?} of {ceiling} s");
             }
             backoff.reset();
+            prop_assert!(backoff.next(Duration::ZERO) <= seconds(1));
+        }
+
+        #[test]
+        fn a_wait_that_was_asked_for_is_kept_and_makes_no_other_longer(seed: u64, asked in 1_u64..7200) {
+            let mut backoff = Backoff::new(fastrand::Rng::with_seed(seed));
+            let least = seconds(asked.min(3600));
+            for _ in 0..CEILINGS.len() {
+                let wait = backoff.next(seconds(asked));
+                prop_assert!(least <= wait && wait <= least + seconds(1), "{wait:?}");
+            }
             prop_assert!(backoff.next(Duration::ZERO) <= seconds(1));
         }
     }

@@ -28,6 +28,7 @@ mod run;
 mod session;
 mod threshold;
 
+pub use backoff::Backoff;
 pub use dataplane_file::{DataplaneFile, DataplaneFileError};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;

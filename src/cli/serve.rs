@@ -101,7 +101,7 @@ struct LimitArgs {
     #[arg(long, value_name = "COUNT", default_value = "50000")]
     max_sessions_per_mesh: Parsed<NonZeroUsize>,
     /// New sessions in a second, and as many at once after a quiet time
-    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    #[arg(long, value_name = "COUNT", default_value = "5000")]
     max_session_rate: Parsed<NonZeroUsize>,
     /// Watch streams
     #[arg(long, value_name = "COUNT", default_value = "10000")]

@@ -9,7 +9,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
 
@@ -24,7 +27,7 @@ use crate::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{self, Paced, SessionId},
+    registry::{self, Paced, SessionId, Taken},
     wire,
 };
 
@@ -186,7 +189,14 @@ impl Conversation {
         };
         let refused = match said {
             Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => match visit.take(&report) {
-                Ok(acked) => return Ok(acked),
+                Ok(Taken::Seen) => {
+                    // The watchers whom the change has woken need not wait until
+                    // this connection has written its ack.
+                    yield_now().await;
+                    return Ok(Some(ack(report.sequence)));
+                }
+                Ok(Taken::Unseen) => return Ok(Some(ack(report.sequence))),
+                Ok(Taken::Held) => return Ok(None),
                 Err(status) => status,
             },
             Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => {
@@ -250,15 +260,14 @@ impl Visit {
         Self { paced, last_sequence: 0, end }
     }
 
-    /// The ack, unless the report is held.
-    fn take(&mut self, report: &HealthReport) -> Result<Option<Answer>, Status> {
+    fn take(&mut self, report: &HealthReport) -> Result<Taken, Status> {
         let report = wire::report_from_proto(report, &self.end.dataplane, self.last_sequence)?;
         self.last_sequence = report.sequence;
-        if self.paced.report(report) {
-            return Ok(Some(ack(report.sequence)));
+        let taken = self.paced.report(report);
+        if taken == Taken::Held {
+            self.end.metrics.held();
         }
-        self.end.metrics.held();
-        Ok(None)
+        Ok(taken)
     }
 }
 

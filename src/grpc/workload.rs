@@ -4,7 +4,10 @@ use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream};
 use prost::Message as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -48,10 +51,6 @@ impl Workloads {
         Self { registry, metrics: metrics.delivery.clone(), shed: metrics.shed.clone(), shutdown }
     }
 
-    fn watcher(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Status> {
-        self.registry.watch(filter, from).map_err(|full| shed(&self.shed, &full))
-    }
-
     /// A Workload, if a mesh that was asked for holds it.
     fn find(&self, key: &WorkloadKey, mesh: Option<&MeshName>) -> (Option<std::sync::Arc<Workload>>, u64) {
         let (workload, revision) = self.registry.get(key);
@@ -84,17 +83,17 @@ impl WorkloadService for Workloads {
         let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let size = page_size(request.page_size);
-        let page = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
-            PageToken::First => self.registry.list(&filter, size, None, None)?,
-            PageToken::Next { revision, after } => {
-                self.registry.list(&filter, size, Some(revision), Some(&after))?
-            }
+        let (at, after) = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
+            PageToken::First => (None, None),
+            PageToken::Next { revision, after } => (Some(revision), Some(after)),
             PageToken::Stale => {
                 return Err(Status::aborted(
                     "page_token: the server has restarted: list again from the first page",
                 ));
             }
         };
+        let registry = self.registry.clone();
+        let page = apart(move || registry.list(&filter, size, at, after.as_ref())).await??;
         let next =
             page.next_after.map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
         Ok(Response::new(ListWorkloadsResponse {
@@ -115,7 +114,9 @@ impl WorkloadService for Workloads {
         let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher = self.watcher(filter, from)?;
+        let registry = self.registry.clone();
+        let watcher = apart(move || registry.watch(filter, from)).await?;
+        let watcher = watcher.map_err(|full| shed(&self.shed, &full))?;
         let watch = Watch { desk: self.clone(), watcher, fingerprint };
         let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
@@ -132,6 +133,12 @@ impl WorkloadService for Workloads {
             found = self.wait(&wait) => found.map(Response::new),
         }
     }
+}
+
+/// Looks at all Workloads on a thread of its own: with 10,000 of them that takes
+/// some milliseconds, which sessions on this thread would have to wait.
+async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+    spawn_blocking(look).await.map_err(|panic| Status::internal(panic.to_string()))
 }
 
 /// One watcher's stream. Like a session's it is pulled: while the reader's
@@ -202,7 +209,8 @@ impl Workloads {
             name: Some(wait.key.name.clone()),
             ..Filter::default()
         };
-        let mut watcher = self.watcher(filter, Some(Position(self.registry.head())))?;
+        let watcher = self.registry.watch(filter, Some(Position(self.registry.head())));
+        let mut watcher = watcher.map_err(|full| shed(&self.shed, &full))?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
             let counts = workload.as_ref().map(|workload| workload.counts).unwrap_or_default();

@@ -19,6 +19,17 @@ pub struct Paced {
     held: Option<HealthReport>,
 }
 
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Others see a change.
+    Seen,
+    /// It changes nothing that others see.
+    Unseen,
+    /// Held, until it is [`due`](Paced::due) or a newer report takes its place.
+    Held,
+}
+
 impl Paced {
     /// At most one visible change of health in each `interval`.
     pub(super) fn new(session: Session, interval: Duration) -> Self {
@@ -30,20 +41,20 @@ impl Paced {
         &self.session
     }
 
-    /// Takes a report. False if it is held, until it is [`due`](Paced::due) or a
-    /// newer report takes its place.
-    pub fn report(&mut self, report: HealthReport) -> bool {
+    /// Takes a report.
+    pub fn report(&mut self, report: HealthReport) -> Taken {
         self.held = None;
-        if !self.interval.is_zero() && self.session.would_flip(report) {
+        let flips = self.session.would_flip(report);
+        if flips && !self.interval.is_zero() {
             let now = Instant::now();
             if self.next_at.is_some_and(|next_at| now < next_at) {
                 self.held = Some(report);
-                return false;
+                return Taken::Held;
             }
             self.next_at = Some(now + self.interval);
         }
         self.session.report(report);
-        true
+        if flips { Taken::Seen } else { Taken::Unseen }
     }
 
     /// When the report that is held can be [`settled`](Paced::settle).
@@ -55,7 +66,7 @@ impl Paced {
     /// number.
     pub fn settle(&mut self) -> Option<u64> {
         let report = self.held?;
-        self.report(report).then_some(report.sequence)
+        (self.report(report) != Taken::Held).then_some(report.sequence)
     }
 
     /// Ends the session and the registration.
@@ -98,7 +109,7 @@ mod tests {
     }
 
     fn healthy(registry: &Registry) -> u32 {
-        registry.snapshot().workloads.values().map(|workload| workload.counts.healthy).sum()
+        registry.snapshot().workloads.iter().map(|workload| workload.counts.healthy).sum()
     }
 
     async fn settled(paced: &mut Paced) -> u64 {
@@ -110,18 +121,18 @@ mod tests {
     async fn the_first_change_is_seen_at_once_and_later_ones_after_the_interval() {
         let (registry, mut paced) = paced();
         let start = Instant::now();
-        assert!(paced.report(report(1, true)));
+        assert_eq!(paced.report(report(1, true)), Taken::Seen);
         assert_eq!(healthy(&registry), 1);
-        assert!(!paced.report(report(2, false)));
+        assert_eq!(paced.report(report(2, false)), Taken::Held);
         assert_eq!((healthy(&registry), paced.settle()), (1, None));
         assert_eq!(settled(&mut paced).await, 2);
         assert_eq!((healthy(&registry), start.elapsed()), (0, INTERVAL));
         // The interval begins anew with what was held.
-        assert!(!paced.report(report(3, true)));
+        assert_eq!(paced.report(report(3, true)), Taken::Held);
         assert_eq!(settled(&mut paced).await, 3);
         assert_eq!((healthy(&registry), start.elapsed()), (1, 2 * INTERVAL));
         sleep(INTERVAL).await;
-        assert!(paced.report(report(4, false)));
+        assert_eq!(paced.report(report(4, false)), Taken::Seen);
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,8 +160,8 @@ mod tests {
         let (registry, mut paced) = paced();
         paced.report(report(1, true));
         let revision = registry.head();
-        assert!(!paced.report(report(2, false)));
-        assert!(paced.report(report(3, true)), "that is what is seen already");
+        assert_eq!(paced.report(report(2, false)), Taken::Held);
+        assert_eq!(paced.report(report(3, true)), Taken::Unseen, "that is what is seen already");
         sleep(2 * INTERVAL).await;
         assert_eq!((paced.due(), paced.settle()), (None, None), "nothing is held");
         assert_eq!(registry.head(), revision);

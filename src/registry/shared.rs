@@ -16,6 +16,7 @@ use super::{
     session::{Departure, SessionCell},
     shards::{Keyed, Shard, Shards},
     step::Steps,
+    view::Snapshots,
 };
 use crate::{
     changelog::ChangeLog,
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) entries: Entries,
     pub(super) log: ChangeLog,
     pub(super) steps: Steps,
+    pub(super) snapshots: Snapshots,
     pub(super) events: EventLog,
     pub(super) gate: Gate,
     pub(super) admission: Admission,
@@ -85,6 +87,7 @@ impl Shared {
             entries: Entries::new(),
             log: ChangeLog::new(settings.log_capacity),
             steps: Steps::default(),
+            snapshots: Snapshots::default(),
             events: EventLog::default(),
             gate: Gate::new(settings.max_session_rate),
             admission: Admission::new(&settings),
@@ -269,7 +272,7 @@ impl Shared {
         }
     }
 
-    fn forget_due(&self, now: Instant) {
+    pub(super) fn forget_due(&self, now: Instant) {
         while let Some((deadline, key)) = self.retention.pop_due(now) {
             self.forget(deadline, &key);
         }
@@ -277,8 +280,13 @@ impl Shared {
 
     /// Makes room before its time; false if nobody is lost.
     pub(super) fn forget_oldest_lost(&self) -> bool {
-        let oldest = self.retention.pop_first();
-        oldest.is_some_and(|(deadline, key)| self.forget(deadline, &key))
+        // Who has just come back makes no room, and the next one may.
+        while let Some((deadline, key)) = self.retention.pop_first() {
+            if self.forget(deadline, &key) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Unregisters a dataplane that was taken off the list, unless it has come

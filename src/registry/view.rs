@@ -1,20 +1,44 @@
 //! What readers see: exact pictures of the registry.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use super::{Registry, entries::Entry, members::Place, session::SessionId, shared::Presence};
 use crate::{
     changelog::Look,
     model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey},
+    sync::Mutex,
 };
 
 /// All Workloads at one revision.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// The revision.
     pub revision: u64,
     /// In the order of their keys.
-    pub workloads: BTreeMap<WorkloadKey, Arc<Workload>>,
+    pub workloads: Vec<Arc<Workload>>,
+}
+
+/// Snapshots that are kept, for the next pages of a listing and for readers who
+/// come at the same revision: of so many listings at a time.
+const KEPT: usize = 4;
+
+/// The snapshots that were made last.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots(Mutex<VecDeque<Arc<Snapshot>>>);
+
+impl Snapshots {
+    fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {
+        self.0.lock().iter().find(|kept| kept.revision == revision).cloned()
+    }
+
+    fn keep(&self, snapshot: Arc<Snapshot>) {
+        let mut kept = self.0.lock();
+        let oldest = if kept.len() < KEPT { None } else { kept.pop_front() };
+        kept.push_back(snapshot);
+        drop(kept);
+        // What only it held is given back without the lock.
+        drop(oldest);
+    }
 }
 
 /// A part of a listing.
@@ -74,12 +98,9 @@ impl Registry {
         (look.undo().remove(key).unwrap_or(seen), look.revision())
     }
 
-    /// All Workloads at one revision.
-    pub fn snapshot(&self) -> Snapshot {
-        let look = self.shared.log.look();
-        let workloads = self.seen(&look, |_| true);
-        let workloads = workloads.into_iter().map(|workload| (workload.key().clone(), workload)).collect();
-        Snapshot { revision: look.revision(), workloads }
+    /// All Workloads at the newest revision.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot_of(&self.shared.log.look())
     }
 
     /// A page of the Workloads that match, after a key. All pages of a listing
@@ -92,34 +113,37 @@ impl Registry {
         at: Option<u64>,
         after: Option<&WorkloadKey>,
     ) -> Result<Page, PageError> {
-        let look = match at {
-            None => self.shared.log.look(),
-            Some(revision) => self.shared.log.look_back(revision).ok_or(PageError { revision })?,
+        let snapshot = match at {
+            None => self.snapshot(),
+            Some(revision) => {
+                let look = self.shared.log.look_back(revision);
+                self.snapshot_of(&look.ok_or(PageError { revision })?)
+            }
         };
-        let wanted = |workload: &Workload| {
-            after.is_none_or(|after| workload.key() > after) && filter.matches(workload)
-        };
-        let mut workloads = self.seen(&look, wanted);
-        let order = |one: &Arc<Workload>, other: &Arc<Workload>| one.key().cmp(other.key());
-        let more = workloads.len() > size;
-        if more {
-            workloads.select_nth_unstable_by(size, order);
-            workloads.truncate(size);
-        }
-        workloads.sort_unstable_by(order);
-        let next_after = workloads.last().filter(|_| more).map(|last| last.key().clone());
-        Ok(Page { workloads, next_after, revision: look.revision() })
+        let start =
+            after.map_or(0, |after| snapshot.workloads.partition_point(|workload| workload.key() <= after));
+        let mut wanted = snapshot.workloads[start..].iter().filter(|workload| filter.matches(workload));
+        let workloads: Vec<_> = wanted.by_ref().take(size).cloned().collect();
+        let next_after = wanted.next().and_then(|_| Some(workloads.last()?.key().clone()));
+        Ok(Page { workloads, next_after, revision: snapshot.revision })
     }
 
-    /// The Workloads that are `wanted` as they were at the revision of a look,
-    /// in no order. Nobody is stopped meanwhile: what changes is undone.
-    pub(super) fn seen(&self, look: &Look<'_>, wanted: impl Fn(&Workload) -> bool) -> Vec<Arc<Workload>> {
+    /// All Workloads as they were at the revision of a look. Nobody is stopped
+    /// meanwhile: what changes is undone.
+    fn snapshot_of(&self, look: &Look<'_>) -> Arc<Snapshot> {
+        if let Some(known) = self.shared.snapshots.find(look.revision()) {
+            return known;
+        }
         let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
         let now: Vec<_> = self.shared.entries.all().into_iter().filter_map(current).collect();
         let undo = look.undo();
         let unchanged = now.into_iter().filter(|workload| !undo.contains_key(workload.key()));
         let then = undo.values().flatten().cloned();
-        unchanged.chain(then).filter(|workload| wanted(workload)).collect()
+        let mut workloads: Vec<_> = unchanged.chain(then).collect();
+        workloads.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+        let snapshot = Arc::new(Snapshot { revision: look.revision(), workloads });
+        self.shared.snapshots.keep(Arc::clone(&snapshot));
+        snapshot
     }
 
     /// The numbers of all groups, each true at some instant of the call.

@@ -32,7 +32,7 @@ pub struct Watcher {
 
 #[derive(Debug)]
 enum State {
-    /// Before the snapshot.
+    /// Before a snapshot.
     Starting,
     /// There is something to tell, in parts.
     Telling(Telling),
@@ -45,18 +45,19 @@ impl Registry {
     /// that the log no longer reaches becomes a snapshot as well.
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Full> {
         let permit = self.permit_watch()?;
-        let state = match from {
-            None => State::Starting,
-            Some(Position(after)) => State::Following { after, greet: true },
-        };
-        Ok(Watcher {
+        let mut watcher = Watcher {
             registry: self.clone(),
             filter: Arc::new(filter),
-            state,
+            state: State::Starting,
             news: self.subscribe(),
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
             _permit: permit,
-        })
+        };
+        watcher.state = match from {
+            None => State::Telling(watcher.snapshot()),
+            Some(Position(after)) => State::Following { after, greet: true },
+        };
+        Ok(watcher)
     }
 
     /// Takes one of the places for watchers, of whatever they watch.
@@ -128,10 +129,9 @@ impl Watcher {
     }
 
     fn snapshot(&self) -> Telling {
-        let look = self.registry.shared.log.look();
-        let mut workloads = self.registry.seen(&look, |workload| self.filter.matches(workload));
-        workloads.sort_unstable_by(|one, other| one.key().cmp(other.key()));
-        Telling::snapshot(workloads, look.revision())
+        let snapshot = self.registry.snapshot();
+        let wanted = snapshot.workloads.iter().filter(|workload| self.filter.matches(workload));
+        Telling::snapshot(wanted.cloned().collect(), snapshot.revision)
     }
 
     /// Says how far the reader is, so that it can resume there.

@@ -16,6 +16,11 @@ use crate::{lens::Lens, world::assert_bounds};
 /// What somebody knows of the Workloads.
 pub(crate) type Known = BTreeMap<WorkloadKey, Arc<Workload>>;
 
+/// What somebody knows who has seen these.
+pub(crate) fn known(workloads: &[Arc<Workload>]) -> Known {
+    workloads.iter().map(|workload| (workload.key().clone(), Arc::clone(workload))).collect()
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Reader {

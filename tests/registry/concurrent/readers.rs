@@ -11,7 +11,7 @@ use headcount::registry::Registry;
 use super::ledger::{Ledger, MOVERS};
 use crate::{
     lens::{Lens, SELECTOR_COUNT},
-    reader::{Known, Reader},
+    reader::{Known, Reader, known},
     world::{MESHES, NAMESPACES, WORKLOADS, assert_bounds, workload_key},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn read(registry: &Registry, done: &AtomicBool, rng: &mut Rng, movers
     for reader in &mut readers {
         while hear(reader, &mut ledger, movers) {}
         let now = registry.snapshot();
-        ledger.note(Lens::all(), now.revision, now.workloads, movers);
+        ledger.note(Lens::all(), now.revision, known(&now.workloads), movers);
         ledger.note(reader.lens(), now.revision, reader.known().clone(), movers);
     }
     ledger

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::model::{Model, Picture, Presence, Registered, Seen};
 use crate::{
     lens::Lens,
-    reader::Known,
+    reader::{Known, known},
     world::{Key, MESHES, NAMESPACES, WORKLOADS, Who, assert_bounds, workload_key},
 };
 
@@ -25,8 +25,8 @@ impl Lives {
         let (head, picture) = model.now();
         let snapshot = registry.snapshot();
         assert_eq!(snapshot.revision, head, "one revision per visible change");
-        self.assert_seen(&snapshot.workloads, picture, Lens::all());
-        let revisions: BTreeSet<_> = snapshot.workloads.values().map(|w| w.revision).collect();
+        self.assert_seen(&known(&snapshot.workloads), picture, Lens::all());
+        let revisions: BTreeSet<_> = snapshot.workloads.iter().map(|w| w.revision).collect();
         assert_eq!(revisions.len(), picture.len(), "no two share a revision");
         for key in NAMESPACES.into_iter().flat_map(|ns| WORKLOADS.map(|w| (ns, w))) {
             let (workload, revision) = registry.get(&workload_key(key));
