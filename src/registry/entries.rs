@@ -15,16 +15,19 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// One workload name's members behind a lock.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry {
-    place: Place,
+    // What a health flip touches comes first, and lies together.
     state: Mutex<State>,
+    place: Place,
 }
 
 #[derive(Debug)]
+#[repr(C)]
 struct State {
-    members: Members,
     /// No longer in the map: whoever finds it so must look again.
     retired: bool,
+    members: Members,
 }
 
 #[derive(Debug)]
