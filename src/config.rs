@@ -49,7 +49,7 @@ pub struct Limits {
     /// Silence of an open session. Ten times the agent's 30 s between full
     /// statements: whoever is silent for so long has a health nobody vouches for.
     pub idle_timeout: Duration,
-    /// Between HTTP/2 PINGs. With the timeout a dead peer is noticed within 8 s,
+    /// Between HTTP/2 PINGs. With the timeout a dead peer is noticed within 9 s,
     /// below the 10 s that we promise.
     pub keepalive_interval: Duration,
     /// For the answer to a PING.
@@ -108,8 +108,8 @@ impl Default for Limits {
             dataplane: DataplaneLimits::default(),
             hello_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(5),
-            keepalive_interval: Duration::from_secs(5),
-            keepalive_timeout: Duration::from_secs(3),
+            keepalive_interval: Duration::from_secs(6),
+            keepalive_timeout: Duration::from_millis(2_500),
             max_streams_per_connection: 1_024,
             max_connections: 100_000,
             http2: Http2Limits::default(),

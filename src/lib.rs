@@ -8,7 +8,7 @@
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
 //! desks       grpc (dataplane, workload, event)     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors  accept
+//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors  accept  alarm
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```
@@ -17,6 +17,7 @@
 
 mod accept;
 pub mod agent;
+mod alarm;
 pub mod app;
 pub mod changelog;
 pub mod cli;

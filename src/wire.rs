@@ -6,14 +6,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use crate::{
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, Environment, Filter, Health, HealthReport, HealthState,
-        InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace, Workload, WorkloadKey,
-        WorkloadName,
+        InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace, Workload, WorkloadIdentity,
+        WorkloadKey, WorkloadName,
     },
     proto,
 };
@@ -184,14 +184,22 @@ pub fn workload_key(namespace: &str, name: &str) -> Result<WorkloadKey, Invalid>
     })
 }
 
-/// The shared encoding of a Workload.
+/// The shared encoding of a Workload. What stays the same through its life is
+/// encoded once, and what changes is put behind it: protobuf reads both as one
+/// message.
 pub fn encoded(workload: &Workload) -> Bytes {
-    workload.encoded(|workload| workload_to_proto(workload).encode_to_vec().into())
+    workload.encoded(|workload| {
+        let identity =
+            workload.identity.encoded(|identity| identity_to_proto(identity).encode_to_vec().into());
+        let state = state_of_workload(workload);
+        let mut bytes = BytesMut::with_capacity(identity.len() + state.encoded_len());
+        bytes.extend_from_slice(identity);
+        state.encode_raw(&mut bytes);
+        bytes.freeze()
+    })
 }
 
-fn workload_to_proto(workload: &Workload) -> proto::Workload {
-    let identity = &workload.identity;
-    let counts = workload.counts;
+fn identity_to_proto(identity: &WorkloadIdentity) -> proto::Workload {
     proto::Workload {
         name: identity.key.name.to_string(),
         namespace: identity.key.namespace.to_string(),
@@ -199,6 +207,13 @@ fn workload_to_proto(workload: &Workload) -> proto::Workload {
         uid: identity.uid.to_string(),
         labels: label_map(&identity.labels),
         creation_time: Some(timestamp(identity.creation_time)),
+        ..proto::Workload::default()
+    }
+}
+
+fn state_of_workload(workload: &Workload) -> proto::Workload {
+    let counts = workload.counts;
+    proto::Workload {
         revision: workload.revision,
         status: Some(proto::WorkloadStatus {
             dataplane_proxies: Some(proto::DataplaneProxies {
@@ -208,6 +223,7 @@ fn workload_to_proto(workload: &Workload) -> proto::Workload {
             }),
             last_transition_time: Some(timestamp(workload.last_transition_time)),
         }),
+        ..proto::Workload::default()
     }
 }
 

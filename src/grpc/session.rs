@@ -21,6 +21,7 @@ use super::{
     status::{bad_message, draining},
 };
 use crate::{
+    alarm::Alarm,
     metrics::{EndReason, SessionMetrics},
     model::Dataplane,
     proto::{
@@ -166,9 +167,10 @@ impl Conversation {
         let idle_timeout = self.desk.limits.idle_timeout;
         let idle_at = Instant::now() + idle_timeout;
         let wake_at = visit.paced.due().map_or(idle_at, |due| due.min(idle_at));
+        let Visit { paced, alarm, .. } = visit;
         let said = tokio::select! {
             biased;
-            () = visit.paced.session().superseded() => {
+            () = paced.session().superseded() => {
                 visit.end.reason = EndReason::Superseded;
                 return Err(Status::aborted("a newer session of this dataplane took over").into());
             }
@@ -177,9 +179,10 @@ impl Conversation {
                 self.phase = Phase::Drained;
                 return Ok(Some(Answer::Drain(self.drain())));
             }
-            said = timeout_at(wake_at, self.inbound.message()) => said,
+            said = self.inbound.message() => Some(said),
+            () = alarm.at(wake_at) => None,
         };
-        let Ok(said) = said else {
+        let Some(said) = said else {
             if let Some(sequence) = visit.paced.settle() {
                 return Ok(Some(ack(sequence)));
             }
@@ -248,6 +251,7 @@ fn ack(sequence: u64) -> Answer {
 struct Visit {
     paced: Paced,
     last_sequence: u64,
+    alarm: Alarm,
     end: EndOfVisit,
 }
 
@@ -257,7 +261,7 @@ impl Visit {
         let session = paced.session();
         let dataplane = Arc::clone(session.dataplane());
         let end = EndOfVisit { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { paced, last_sequence: 0, end }
+        Self { paced, last_sequence: 0, alarm: Alarm::default(), end }
     }
 
     fn take(&mut self, report: &HealthReport) -> Result<Taken, Status> {

@@ -45,7 +45,7 @@ pub struct Counts {
 }
 
 /// What stays the same through the life of a Workload.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct WorkloadIdentity {
     /// Its key.
     pub key: WorkloadKey,
@@ -57,6 +57,8 @@ pub struct WorkloadIdentity {
     pub labels: Labels,
     /// When it came to be.
     pub creation_time: SystemTime,
+    /// Made by the first reader who needs it.
+    encoded: OnceLock<Bytes>,
 }
 
 impl WorkloadIdentity {
@@ -79,7 +81,13 @@ impl WorkloadIdentity {
         }
         labels.extend(zone.map(|zone| (ZONE_LABEL, zone.as_str())));
         let labels = Labels::from_trusted(labels);
-        Self { key, mesh, uid: Uuid::new_v4(), labels, creation_time: now }
+        let (uid, encoded) = (Uuid::new_v4(), OnceLock::new());
+        Self { key, mesh, uid, labels, creation_time: now, encoded }
+    }
+
+    /// Its encoding, made by `encode` the first time and shared from then on.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(self))
     }
 }
 

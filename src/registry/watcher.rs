@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Full, Registry,
     shared::Shared,
     step::{Next, Span, Step, Telling},
 };
-use crate::{model::Filter, sync::atomic::Ordering::Relaxed};
+use crate::{alarm::Alarm, model::Filter, sync::atomic::Ordering::Relaxed};
 
 /// Where a reader was: everything up to the revision is known to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +24,7 @@ pub struct Watcher {
     state: State,
     news: watch::Receiver<u64>,
     bookmark_after: Duration,
+    alarm: Alarm,
     _permit: WatchPermit,
 }
 
@@ -51,6 +49,7 @@ impl Registry {
             state: State::Starting,
             news: self.subscribe(),
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
+            alarm: Alarm::default(),
             _permit: permit,
         };
         watcher.state = match from {
@@ -91,8 +90,11 @@ impl Watcher {
             if let Some(step) = self.next_now() {
                 return step;
             }
-            if timeout_at(bookmark_at, self.news.changed()).await.is_err() {
-                return self.bookmark();
+            tokio::select! {
+                biased;
+                // It fails only without the registry, which is held here.
+                _changed = self.news.changed() => {}
+                () = self.alarm.at(bookmark_at) => return self.bookmark(),
             }
         }
     }
