@@ -5,7 +5,8 @@ use std::{pin::Pin, time::Duration};
 use futures_util::{Stream, stream};
 use prost::Message as _;
 use tokio::{
-    task::spawn_blocking,
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -92,8 +93,7 @@ impl WorkloadService for Workloads {
                 ));
             }
         };
-        let registry = self.registry.clone();
-        let page = apart(move || registry.list(&filter, size, at, after.as_ref())).await??;
+        let page = apart(|| self.registry.list(&filter, size, at, after.as_ref()))?;
         let next =
             page.next_after.map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
         Ok(Response::new(ListWorkloadsResponse {
@@ -114,9 +114,7 @@ impl WorkloadService for Workloads {
         let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let registry = self.registry.clone();
-        let watcher = apart(move || registry.watch(filter, from)).await?;
-        let watcher = watcher.map_err(|full| shed(&self.shed, &full))?;
+        let watcher = apart(|| self.registry.watch(filter, from)).map_err(|full| shed(&self.shed, &full))?;
         let watch = Watch { desk: self.clone(), watcher, fingerprint };
         let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
@@ -135,10 +133,14 @@ impl WorkloadService for Workloads {
     }
 }
 
-/// Looks at all Workloads on a thread of its own: with 10,000 of them that takes
-/// some milliseconds, which sessions on this thread would have to wait.
-async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
-    spawn_blocking(look).await.map_err(|panic| Status::internal(panic.to_string()))
+/// Looks at all Workloads. With 10,000 of them that takes some milliseconds, for
+/// which another thread takes over what waits for this one.
+fn apart<T>(look: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(look),
+        // There is no other thread, as in a simulation.
+        _ => look(),
+    }
 }
 
 /// One watcher's stream. Like a session's it is pulled: while the reader's

@@ -24,7 +24,7 @@ const MAX_PART: usize = 63;
 const MAX_LONG: usize = 253;
 
 /// Keys and values in the order of their keys. A million dataplanes keep theirs
-/// in memory, so they share what they have in common ([`Labels::share`]).
+/// in memory, so they share what they have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 

@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// From a heal until all is right: what was held comes within 3 s, a connection
-/// that is dead on one way is noticed within 8 s after, the agent's backoff is
+/// that is dead on one way is noticed within 9 s after, the agent's backoff is
 /// 30 s at most, and a second is for the handshakes.
-pub const SETTLE: Duration = Duration::from_secs(42);
+pub const SETTLE: Duration = Duration::from_secs(43);
 /// Where the server may shed: what it asks for, and the agent's backoff again.
 pub const SHED_ONCE: Duration = Duration::from_secs(34);
 /// For so long it must then stay right: longer than a dead connection may go
 /// unnoticed.
-const CALM: Duration = Duration::from_secs(9);
+const CALM: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

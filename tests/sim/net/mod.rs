@@ -216,7 +216,9 @@ impl Network {
         let connection = state.made;
         state.made += 1;
         let mut random = travel.random.clone();
-        let mut pipe = || Pipe::new(Latency { base: travel.base, random: random.fork() });
+        // As the link is by now: it may have been mended since the knocking began.
+        let base = state.links[host].latency;
+        let mut pipe = || Pipe::new(Latency { base, random: random.fork() });
         let pair = Pair {
             host,
             to_host: pipe(),
