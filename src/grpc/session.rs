@@ -135,7 +135,15 @@ impl Conversation {
     async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
         let dataplane = wire::dataplane_from_hello(hello, self.desk.limits.dataplane)?;
         let admitted = self.desk.registry.admit(&dataplane.key);
-        sleep_until(admitted.map_err(|full| self.desk.shed(&full))?).await;
+        let hello_at = admitted.map_err(|full| self.desk.shed(&full))?;
+        // No timer for the many who need not wait: it would take a millisecond.
+        if hello_at > Instant::now() {
+            tokio::select! {
+                biased;
+                () = self.desk.shutdown.cancelled() => return Err(draining()),
+                () = sleep_until(hello_at) => {}
+            }
+        }
         let welcome = self.desk.registry.hello(dataplane);
         let registry::Welcome { session, warnings } = welcome.map_err(|full| self.desk.shed(&full))?;
         let dataplane = session.dataplane();
