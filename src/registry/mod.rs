@@ -18,6 +18,7 @@ mod entries;
 mod gate;
 mod members;
 mod pace;
+mod recent;
 mod retention;
 mod session;
 mod shards;

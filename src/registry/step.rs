@@ -4,7 +4,7 @@
 //! whoever comes first works a step out, and encodes it, for all.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     vec,
 };
@@ -12,10 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::recent::Recent;
 use crate::{
     changelog::{Change, ChangeLog},
     model::{Filter, MeshName, Workload, WorkloadKey},
-    sync::Mutex,
 };
 
 /// Changes that are conflated at a time.
@@ -139,14 +139,12 @@ pub(super) enum Next {
 
 /// The newest steps that were worked out.
 #[derive(Debug, Default)]
-pub(super) struct Steps {
-    recent: Mutex<VecDeque<(Span, Arc<Step>)>>,
-}
+pub(super) struct Steps(Recent<(Span, Arc<Step>), SHARED_STEPS>);
 
 impl Steps {
     /// What to tell the readers in a span.
     pub(super) fn next(&self, log: &ChangeLog, span: &Span) -> Next {
-        if let Some(step) = self.find(span) {
+        if let Some((_, step)) = self.0.find(|(known, _)| known == span) {
             return Next::Step(step);
         }
         let Some(changes) = log.read(span.after, span.until, BATCH) else {
@@ -160,24 +158,10 @@ impl Steps {
             0 => Next::Unseen { revision },
             1..=STEP_SIZE => {
                 let step = Arc::new(telling.part());
-                self.keep(span.clone(), Arc::clone(&step));
+                self.0.keep((span.clone(), Arc::clone(&step)));
                 Next::Step(step)
             }
             _ => Next::Parts(telling),
         }
-    }
-
-    fn find(&self, span: &Span) -> Option<Arc<Step>> {
-        let recent = self.recent.lock();
-        recent.iter().rev().find(|(known, _)| known == span).map(|(_, step)| Arc::clone(step))
-    }
-
-    fn keep(&self, span: Span, step: Arc<Step>) {
-        let mut recent = self.recent.lock();
-        let oldest = if recent.len() < SHARED_STEPS { None } else { recent.pop_front() };
-        recent.push_back((span, step));
-        drop(recent);
-        // What only it held is given back without the lock.
-        drop(oldest);
     }
 }

@@ -1,12 +1,11 @@
 //! What readers see: exact pictures of the registry.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use super::{Registry, entries::Entry, members::Place, session::SessionId, shared::Presence};
+use super::{Registry, entries::Entry, members::Place, recent::Recent, session::SessionId, shared::Presence};
 use crate::{
     changelog::Look,
     model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey},
-    sync::Mutex,
 };
 
 /// All Workloads at one revision.
@@ -23,23 +22,7 @@ pub struct Snapshot {
 const KEPT: usize = 4;
 
 /// The snapshots that were made last.
-#[derive(Debug, Default)]
-pub(super) struct Snapshots(Mutex<VecDeque<Arc<Snapshot>>>);
-
-impl Snapshots {
-    fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {
-        self.0.lock().iter().find(|kept| kept.revision == revision).cloned()
-    }
-
-    fn keep(&self, snapshot: Arc<Snapshot>) {
-        let mut kept = self.0.lock();
-        let oldest = if kept.len() < KEPT { None } else { kept.pop_front() };
-        kept.push_back(snapshot);
-        drop(kept);
-        // What only it held is given back without the lock.
-        drop(oldest);
-    }
-}
+pub(super) type Snapshots = Recent<Arc<Snapshot>, KEPT>;
 
 /// A part of a listing.
 #[derive(Debug)]
@@ -131,7 +114,7 @@ impl Registry {
     /// All Workloads as they were at the revision of a look. Nobody is stopped
     /// meanwhile: what changes is undone.
     fn snapshot_of(&self, look: &Look<'_>) -> Arc<Snapshot> {
-        if let Some(known) = self.shared.snapshots.find(look.revision()) {
+        if let Some(known) = self.shared.snapshots.find(|kept| kept.revision == look.revision()) {
             return known;
         }
         let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
