@@ -4,8 +4,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{age::age, show::Show};
-use crate::proto::{Event, EventType};
+use super::{show::Show, since::age};
+use crate::{
+    proto::{Event, EventType},
+    resource::{EventFacts, EventResource, KUMA_API, Metadata, WARNING},
+};
 
 impl Show for Event {
     const PLURAL: &'static str = "events";
@@ -27,69 +30,26 @@ impl Show for Event {
     }
 
     fn resource(&self) -> impl Serialize {
-        EventResource::new(self)
+        let (name, namespace) =
+            self.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+        let facts = EventFacts {
+            r#type: word(self.r#type()),
+            reason: &self.reason,
+            message: &self.message,
+            count: self.count,
+            first: self.first_time.as_ref().map(ToString::to_string),
+            last: self.last_time.as_ref().map(ToString::to_string),
+        };
+        let metadata = Metadata { name: &self.uid, namespace, ..Metadata::default() };
+        let workload = Metadata { name, namespace, ..Metadata::default() };
+        EventResource::new(metadata, KUMA_API, workload, facts)
     }
 }
 
 fn word(event_type: EventType) -> &'static str {
     match event_type {
-        EventType::Warning => "Warning",
+        EventType::Warning => WARNING,
         EventType::Normal => "Normal",
         EventType::Unspecified => "Unknown",
-    }
-}
-
-/// The resource.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EventResource<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Metadata<'a>,
-    involved_object: InvolvedObject<'a>,
-    r#type: &'static str,
-    reason: &'a str,
-    message: &'a str,
-    count: u64,
-    first_timestamp: Option<String>,
-    last_timestamp: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Metadata<'a> {
-    name: &'a str,
-    namespace: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InvolvedObject<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    name: &'a str,
-    namespace: &'a str,
-}
-
-impl<'a> EventResource<'a> {
-    fn new(event: &'a Event) -> Self {
-        let (name, namespace) =
-            event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
-        Self {
-            api_version: "v1",
-            kind: "Event",
-            metadata: Metadata { name: &event.uid, namespace },
-            involved_object: InvolvedObject {
-                api_version: "kuma.io/v1alpha1",
-                kind: "Workload",
-                name,
-                namespace,
-            },
-            r#type: word(event.r#type()),
-            reason: &event.reason,
-            message: &event.message,
-            count: event.count,
-            first_timestamp: event.first_time.as_ref().map(ToString::to_string),
-            last_timestamp: event.last_time.as_ref().map(ToString::to_string),
-        }
     }
 }
