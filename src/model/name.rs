@@ -52,7 +52,7 @@ fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> R
 }
 
 /// Text of a stranger in a message: quoted, escaped, and cut where it is long.
-struct Quoted<'a>(&'a str);
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +125,33 @@ name!(
     /// on Kubernetes.
     WorkloadName
 );
+
+name!(
+    /// Name of a group of Kubernetes' APIs: a DNS-1123 subdomain.
+    ApiGroup
+);
+
+impl ApiGroup {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
+    }
+}
+
+/// The group of Kuma's own resources.
+impl Default for ApiGroup {
+    fn default() -> Self {
+        Self("kuma.io".into())
+    }
+}
+
+impl std::str::FromStr for ApiGroup {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse("", text).map_err(|invalid| invalid.problem)
+    }
+}
 
 impl MeshName {
     /// Parses the value of `field`.
