@@ -20,6 +20,8 @@ mod config;
 mod config_file;
 mod demo;
 mod get;
+mod kube_api_addr;
+mod kubeconfig;
 mod log;
 mod outcome;
 mod output;
@@ -68,6 +70,7 @@ Examples:
   headcount get workloads -A                   the head count of every workload
   headcount get workloads -w                   and every change from now on
   headcount wait workload web --healthy 3      for deploy scripts
+  headcount kubeconfig > headcount.kubeconfig  for kubectl
 
 Configuration:
   Each flag, such as --request-timeout, is also an environment variable,
@@ -97,6 +100,7 @@ enum Command {
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Simulate(simulate::SimulateArgs),
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -110,6 +114,7 @@ pub async fn run(
         Command::Serve(args) => args.run(problems, terminal).await,
         Command::Agent(args) => args.run(problems).await,
         Command::Simulate(args) => args.run(problems, terminal).await,
+        Command::Kubeconfig(args) => args.run(problems, terminal),
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
         // Needs no configuration, so none can keep it from working.

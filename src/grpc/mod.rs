@@ -10,7 +10,6 @@ mod observe;
 mod session;
 mod status;
 mod ticks;
-pub mod token;
 mod until;
 mod workload;
 
