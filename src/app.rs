@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     net::SocketAddr,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -26,7 +26,7 @@ use crate::{
     http::{self, Ready},
     kube::Kube,
     metrics::Metrics,
-    registry::{Registry, RegistrySettings},
+    registry::Registry,
 };
 
 /// Connections that have arrived and are not accepted yet: all proxies, after a
@@ -78,8 +78,7 @@ impl App {
         let addresses = Addresses { grpc: grpc_addr, http: http_addr, kube: kube_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
-        let first_revision = revision_at((config.registry.wall_clock)());
-        let registry = Registry::new(RegistrySettings { first_revision, ..config.registry });
+        let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
         let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
@@ -162,13 +161,6 @@ impl App {
         }
         in_time
     }
-}
-
-/// Where revisions begin: at the time of day, in microseconds. A reader's position
-/// in an earlier life of the server is before it, because no server makes a change
-/// each microsecond, and so is never taken for one in this life.
-fn revision_at(now: SystemTime) -> u64 {
-    now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
 }
 
 fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {

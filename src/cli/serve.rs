@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
@@ -179,6 +179,7 @@ impl ServeArgs {
             info!(max_connections = room, "lowered: the process may open no more files (ulimit -n)");
             config.limits.max_connections = room;
         }
+        config.registry.first_revision = revision_at((config.registry.wall_clock)());
         let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
@@ -278,6 +279,13 @@ impl ServeArgs {
         problems.finish()?;
         Ok((config, logs, demo))
     }
+}
+
+/// Where revisions begin: at the time of day, in microseconds. A reader's position
+/// in an earlier life of the server is before it, because no server makes a change
+/// each microsecond, and so is never taken for one in this life.
+fn revision_at(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
 }
 
 fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {

@@ -15,6 +15,7 @@ mod discovery;
 mod events;
 mod gate;
 mod list;
+mod openapi;
 mod options;
 mod routes;
 mod server;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use self::{discovery::Documents, shown::Kind, status::Status};
+use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
 use crate::{
     config::KubeSettings,
     http::Ready,
@@ -45,6 +46,7 @@ struct Desk {
     workloads: Arc<Kind>,
     events: Arc<Kind>,
     documents: Documents,
+    openapi: OpenApi,
     delivery: DeliveryMetrics,
     shed: ShedMetrics,
     ready: Ready,
@@ -63,6 +65,7 @@ impl Desk {
         Self {
             registry: registry.clone(),
             documents: Documents::new(&workloads, &events),
+            openapi: OpenApi::new(&workloads, &events),
             workloads: Arc::new(workloads),
             events: Arc::new(events),
             delivery: metrics.delivery.clone(),

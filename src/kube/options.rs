@@ -90,7 +90,7 @@ impl Query {
     }
 
     /// A parameter; empty is not there.
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(known, _)| known == name)?.1.as_str();
         (!value.is_empty()).then_some(value)
     }

@@ -16,7 +16,7 @@ use axum::{
 };
 use tower::Layer as _;
 
-use super::{Desk, discovery, events, gate::gate, shown::Kind, status::Status, version, workloads};
+use super::{Desk, discovery, events, gate::gate, openapi, shown::Kind, status::Status, version, workloads};
 use crate::model::MANAGED;
 
 /// All that the desk answers to.
@@ -34,6 +34,10 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/apis", page(discovery::groups))
         .route(&group, page(discovery::group))
         .route(&at(""), page(discovery::resources))
+        .route("/openapi/v2", page(openapi::v2))
+        .route("/openapi/v3", page(openapi::v3))
+        .route("/openapi/v3/api/v1", page(openapi::v3_events))
+        .route(&format!("/openapi/v3{}", at("")), page(openapi::v3_workloads))
         .route(&at("/workloads"), read_only_workloads(workloads::all))
         .route(&at("/namespaces/{namespace}/workloads"), read_only_workloads(workloads::within))
         .route(&at("/namespaces/{namespace}/workloads/{name}"), read_only_workloads(workloads::one))

@@ -16,6 +16,7 @@ pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
 };
 pub use field_selector::FieldSelector;
+pub(crate) use filter::fnv1a;
 pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
 pub use label::{Labels, MANAGED_BY_LABEL, MESH_LABEL, WORKLOAD_LABEL, ZONE_LABEL};

@@ -84,9 +84,9 @@ pub struct RegistrySettings {
     /// How often a quiet watcher hears that it is up to date: often enough that
     /// its resume token stays within the log.
     pub bookmark_interval: Duration,
-    /// After which revision the first change comes. A server says the time of
-    /// day, so that no reader's position in an earlier life of it can be taken
-    /// for one in this.
+    /// After which revision the first change comes. `headcount serve` says the
+    /// time of day, so that no reader's position in an earlier life of the server
+    /// can be taken for one in this.
     pub first_revision: u64,
     /// The time of day, for people who read when something happened. Nothing is
     /// decided by it, so it may leap.

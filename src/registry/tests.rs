@@ -320,7 +320,7 @@ fn a_watch_begins_with_a_snapshot_and_goes_on_with_what_changes() {
     assert_eq!((step.reset, step.upserted().count(), step.synced), (false, 1, Some(3)));
     assert_eq!(step.upserted().next().unwrap().counts.healthy, 0, "the newest state only");
     session.goodbye();
-    assert_eq!(watcher.next_now().unwrap().removed().next().unwrap().0, key("web"));
+    assert_eq!(watcher.next_now().unwrap().removed().next().unwrap().0, &key("web"));
 }
 
 #[test]
