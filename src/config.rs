@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    envoy::checks::CheckSettings,
     model::{ApiGroup, DataplaneLimits},
     registry::RegistrySettings,
 };
@@ -25,6 +26,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// Of the gRPC side.
     pub limits: Limits,
+    /// What Envoys are asked to do.
+    pub envoy: CheckSettings,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),
             limits: Limits::default(),
+            envoy: CheckSettings::default(),
         }
     }
 }
@@ -72,6 +76,9 @@ pub struct Limits {
     /// Bytes of one incoming message. A hello with 64 long labels and 64 inbounds
     /// with a handful of tags each is below 64 KiB.
     pub max_message_bytes: usize,
+    /// The same of an Envoy, whose first message lists all of its 516 extensions:
+    /// four times the 61 KiB that it has of its own, for its metadata.
+    pub max_envoy_message_bytes: usize,
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,
     /// From the opening of a stream to its hello; also from a connection to its
@@ -136,6 +143,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message_bytes: 64 * 1024,
+            max_envoy_message_bytes: 256 * 1024,
             dataplane: DataplaneLimits::default(),
             hello_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(5),

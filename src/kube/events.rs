@@ -28,9 +28,12 @@ use super::{
     workloads::{at_least, uid_of},
 };
 use crate::{
-    events::Event,
+    events::{Event, Regarding},
     registry::WatchPermit,
-    resource::{EventFacts, EventResource, Metadata, WARNING, WorkloadResource, age_of},
+    resource::{
+        DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, Metadata, WARNING, WorkloadResource,
+        age_of,
+    },
 };
 
 /// By which events can be selected; kubectl asks by `involvedObject`.
@@ -81,22 +84,31 @@ struct Seen {
 
 impl Seen {
     fn new(desk: &Desk, event: Arc<Event>) -> Self {
-        let life = uid_of(desk, &event.regarding);
+        let life = event.regarding.workload().and_then(|key| uid_of(desk, key));
         Self { name: event.uid.to_string(), life, workloads: Arc::clone(&desk.workloads), event }
     }
 
+    fn involved(&self) -> InvolvedObject<'_> {
+        let (kind, name) = match &self.event.regarding {
+            Regarding::Workload(key) => (WorkloadResource::KIND, key.name.as_str()),
+            Regarding::Proxy(stranger) => (DATAPLANE_KIND, stranger.name()),
+        };
+        let namespace = self.event.regarding.namespace().as_str();
+        InvolvedObject { api_version: &self.workloads.api_version, kind, name, namespace, uid: self.life }
+    }
+
     fn matches(&self, selection: &Selection, namespace: Option<&str>) -> bool {
-        let regarding = &self.event.regarding;
+        let involved = self.involved();
         let life = self.life.map(|life| life.to_string()).unwrap_or_default();
-        namespace.is_none_or(|namespace| namespace == regarding.namespace.as_str())
+        namespace.is_none_or(|namespace| namespace == involved.namespace)
             && selection.labels.matches(|_| None)
             && selection.fields.matches(|field| match field {
                 "metadata.name" => &self.name,
-                "metadata.namespace" | "involvedObject.namespace" => regarding.namespace.as_str(),
-                "involvedObject.kind" => WorkloadResource::KIND,
-                "involvedObject.name" => regarding.name.as_str(),
+                "metadata.namespace" | "involvedObject.namespace" => involved.namespace,
+                "involvedObject.kind" => involved.kind,
+                "involvedObject.name" => involved.name,
                 "involvedObject.uid" => &life,
-                "involvedObject.apiVersion" => &self.workloads.api_version,
+                "involvedObject.apiVersion" => involved.api_version,
                 "reason" => self.event.reason.as_str(),
                 "source" => EventResource::COMPONENT,
                 "type" => WARNING,
@@ -113,7 +125,7 @@ impl Shown for Seen {
     fn metadata(&self) -> Metadata<'_> {
         Metadata {
             name: &self.name,
-            namespace: self.event.regarding.namespace.as_str(),
+            namespace: self.event.regarding.namespace().as_str(),
             uid: Some(self.event.uid),
             resource_version: Some(self.event.number),
             creation_timestamp: Some(humantime::format_rfc3339_seconds(self.event.first_time)),
@@ -132,22 +144,16 @@ impl Shown for Seen {
             first: at(event.first_time),
             last: at(event.last_time),
         };
-        let workload = Metadata {
-            name: event.regarding.name.as_str(),
-            namespace: event.regarding.namespace.as_str(),
-            uid: self.life,
-            ..Metadata::default()
-        };
-        EventResource::new(self.metadata(), &self.workloads.api_version, workload, facts)
+        EventResource::new(self.metadata(), self.involved(), facts)
     }
 
     fn cells(&self, now: SystemTime) -> Vec<Value> {
-        let event = &self.event;
+        let (event, involved) = (&self.event, self.involved());
         vec![
             age_of(event.last_time, now).into(),
             WARNING.into(),
             event.reason.as_str().into(),
-            format!("workload/{}", event.regarding.name).into(),
+            format!("{}/{}", involved.kind.to_lowercase(), involved.name).into(),
             event.message.as_str().into(),
             age_of(event.first_time, now).into(),
             event.count.into(),
@@ -167,8 +173,9 @@ pub(super) async fn one(
     let pen = Pen { kind: Arc::clone(kind), form: Form::of(&headers)?, include: query.include()? };
     let (events, head) = desk.registry.events().after(0);
     at_least(query.at_least()?, head)?;
-    let is_it =
-        |event: &Arc<Event>| event.regarding.namespace.as_str() == namespace && event.uid.to_string() == name;
+    let is_it = |event: &Arc<Event>| {
+        event.regarding.namespace().as_str() == namespace && event.uid.to_string() == name
+    };
     let event = events.into_iter().find(is_it);
     let event = event.ok_or_else(|| Status::not_found(kind.plural, &kind.group, &name))?;
     Ok(answer(JSON, pen.object(&Seen::new(&desk, event), true)))

@@ -19,7 +19,10 @@ pub use field_selector::FieldSelector;
 pub(crate) use filter::fnv1a;
 pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
-pub use label::{Labels, MANAGED_BY_LABEL, MESH_LABEL, WORKLOAD_LABEL, ZONE_LABEL};
+pub(crate) use label::entry;
+pub use label::{
+    ENVIRONMENT_LABEL, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
+};
 pub(crate) use name::Quoted;
 pub use name::{ApiGroup, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};

@@ -52,6 +52,7 @@ fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> R
 }
 
 /// Text of a stranger in a message: quoted, escaped, and cut where it is long.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -165,6 +166,13 @@ impl Namespace {
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let text = if text.is_empty() { DEFAULT_NAMESPACE } else { text };
         check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
+    }
+}
+
+impl Default for Namespace {
+    /// [`DEFAULT_NAMESPACE`].
+    fn default() -> Self {
+        Self(DEFAULT_NAMESPACE.into())
     }
 }
 

@@ -23,6 +23,7 @@ mod retention;
 mod session;
 mod shards;
 mod shared;
+mod silence;
 mod step;
 mod view;
 mod watcher;
@@ -39,14 +40,15 @@ use self::{
     shared::{Refused, Shared},
 };
 use crate::{
-    events::EventLog,
+    events::{EventLog, Reason, Regarding, Stranger},
     model::{Dataplane, DataplaneKey},
 };
 
 pub use self::{
     admission::Full,
+    gate::Caller,
     pace::{Paced, Taken},
-    session::{Session, SessionId},
+    session::{Notice, Session, SessionId},
     step::{Step, Told},
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
     watcher::{Position, WatchPermit, Watcher},
@@ -128,7 +130,7 @@ pub struct Welcome {
 
 impl Registry {
     /// An empty registry, at the start of an epoch. [`Registry::run`] must run
-    /// beside it for watchers to wake and retention to end.
+    /// beside it for watchers to wake, and for silence and retention to end.
     pub fn new(settings: RegistrySettings) -> Self {
         let first = settings.first_revision;
         let shared = Shared::new(settings);
@@ -137,25 +139,32 @@ impl Registry {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Wakes watchers and ends retention, until dropped.
+    /// Wakes watchers, loses who is silent and ends retention, until dropped.
     pub async fn run(&self) {
-        tokio::join!(self.shared.log.carry_news(), self.shared.sweep());
+        tokio::join!(self.shared.log.carry_news(), self.shared.sweep(), self.shared.notice_silence());
+    }
+
+    /// Tells all sessions that the server is about to end, and all that begin
+    /// later.
+    pub fn drain(&self) {
+        self.shared.drain();
     }
 
     /// Whether anybody could be let in now: to be asked before a hello is read,
     /// so that those who must be sent away cost next to nothing.
-    pub fn gate(&self) -> Result<(), Full> {
-        self.shared.gate.enter(Who::Anybody, Instant::now())
+    pub fn gate(&self, caller: Caller) -> Result<(), Full> {
+        self.shared.gate.enter(Who::Anybody, caller, Instant::now())
     }
 
     /// Lets a dataplane in by the rate of new sessions, those first who are
     /// registered already, and says when its [`hello`](Registry::hello) may be
     /// taken: at once, unless its last one was only just now. One that connects
     /// over and over can't flood either.
-    pub fn admit(&self, key: &DataplaneKey) -> Result<Instant, Full> {
+    pub fn admit(&self, key: &DataplaneKey, caller: Caller) -> Result<Instant, Full> {
         let now = Instant::now();
         let known = self.shared.dataplanes.lock(key).get(key).map(|known| known.presence.opened());
-        self.shared.gate.enter(if known.is_some() { Who::Known } else { Who::Stranger }, now)?;
+        let who = if known.is_some() { Who::Known } else { Who::Stranger };
+        self.shared.gate.enter(who, caller, now)?;
         Ok(known.map_or(now, |opened| opened + self.shared.settings.flap_interval))
     }
 
@@ -177,15 +186,23 @@ impl Registry {
             registered = registered.or_else(|refused| self.shared.register(refused.dataplane, now));
         }
         let session = registered.map_err(|refused| refused.why)?;
-        let mesh = &session.dataplane.key.mesh;
+        let mesh = &session.dataplane().key.mesh;
         let conflict = session.entry.read(|members| members.conflict(mesh));
         let warnings = conflict.map(|conflict| self.shared.warn(mesh, conflict, now));
         Ok(Welcome { session, warnings: warnings.into_iter().collect() })
     }
 
-    /// Has a session report at a pace that others can bear.
-    pub fn pace(&self, session: Session) -> Paced {
+    /// Has a session report at a pace that others can bear, and count as lost
+    /// once it says nothing for `patience`.
+    pub fn pace(&self, session: Session, patience: Duration) -> Paced {
+        self.shared.silence.listen(&session.cell, patience);
         Paced::new(session, self.shared.settings.flap_interval)
+    }
+
+    /// Records for its person that a proxy was not let in.
+    pub fn record_refusal(&self, who: Stranger, why: String) {
+        let regarding = Regarding::Proxy(who);
+        self.shared.events.record(Reason::DataplaneRefused, regarding, None, why, self.shared.now());
     }
 
     /// Warnings that were recorded.

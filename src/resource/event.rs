@@ -1,8 +1,9 @@
 //! An event, as Kubernetes' core API has it.
 
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::{Metadata, WorkloadResource};
+use super::Metadata;
 
 /// The type of an event that needs a person.
 pub const WARNING: &str = "Warning";
@@ -41,13 +42,21 @@ pub struct EventResource<'a> {
     source: Source,
 }
 
+/// What an event is about.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InvolvedObject<'a> {
-    api_version: &'a str,
-    kind: &'static str,
-    #[serde(flatten)]
-    metadata: Metadata<'a>,
+pub struct InvolvedObject<'a> {
+    /// Its group and version.
+    pub api_version: &'a str,
+    /// What it is.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: &'a str,
+    /// Where it is.
+    pub namespace: &'a str,
+    /// Of its life, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::metadata::text")]
+    pub uid: Option<Uuid>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,18 +68,13 @@ impl<'a> EventResource<'a> {
     /// Who records all events here.
     pub const COMPONENT: &'static str = "headcount";
 
-    /// An event about a Workload of this group and version.
-    pub fn new(
-        metadata: Metadata<'a>,
-        api_version: &'a str,
-        workload: Metadata<'a>,
-        facts: EventFacts<'a>,
-    ) -> Self {
+    /// An event about something.
+    pub fn new(metadata: Metadata<'a>, involved_object: InvolvedObject<'a>, facts: EventFacts<'a>) -> Self {
         Self {
             api_version: "v1",
             kind: "Event",
             metadata,
-            involved_object: InvolvedObject { api_version, kind: WorkloadResource::KIND, metadata: workload },
+            involved_object,
             r#type: facts.r#type,
             reason: facts.reason,
             message: facts.message,

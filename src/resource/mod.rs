@@ -8,10 +8,13 @@ mod workload;
 
 pub use self::{
     age::{age, age_of},
-    event::{EventFacts, EventResource, WARNING},
+    event::{EventFacts, EventResource, InvolvedObject, WARNING},
     metadata::Metadata,
     workload::WorkloadResource,
 };
+
+/// What a proxy is called that an event is about.
+pub const DATAPLANE_KIND: &str = "Dataplane";
 
 /// What `kubectl` calls a Workload's group, unless it is told otherwise.
 pub const KUMA_API: &str = "kuma.io/v1alpha1";

@@ -7,7 +7,10 @@ use serde::Serialize;
 use super::{show::Show, since::age};
 use crate::{
     proto::{Event, EventType},
-    resource::{EventFacts, EventResource, KUMA_API, Metadata, WARNING},
+    resource::{
+        DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, KUMA_API, Metadata, WARNING,
+        WorkloadResource,
+    },
 };
 
 impl Show for Event {
@@ -17,21 +20,20 @@ impl Show for Event {
     const NARROW: usize = Self::HEADER.len();
 
     fn row(&self, now: SystemTime) -> Vec<String> {
-        let regarding = self.regarding.clone().unwrap_or_default();
+        let InvolvedObject { kind, name, namespace, .. } = involved(self);
         vec![
-            regarding.namespace,
+            namespace.to_owned(),
             age(self.last_time.as_ref(), now),
             word(self.r#type()).to_owned(),
             self.reason.clone(),
-            format!("workload/{}", regarding.name),
+            format!("{}/{name}", kind.to_lowercase()),
             self.count.to_string(),
             self.message.clone(),
         ]
     }
 
     fn resource(&self) -> impl Serialize {
-        let (name, namespace) =
-            self.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+        let involved = involved(self);
         let facts = EventFacts {
             r#type: word(self.r#type()),
             reason: &self.reason,
@@ -40,10 +42,19 @@ impl Show for Event {
             first: self.first_time.as_ref().map(ToString::to_string),
             last: self.last_time.as_ref().map(ToString::to_string),
         };
-        let metadata = Metadata { name: &self.uid, namespace, ..Metadata::default() };
-        let workload = Metadata { name, namespace, ..Metadata::default() };
-        EventResource::new(metadata, KUMA_API, workload, facts)
+        let metadata = Metadata { name: &self.uid, namespace: involved.namespace, ..Metadata::default() };
+        EventResource::new(metadata, involved, facts)
     }
+}
+
+fn involved(event: &Event) -> InvolvedObject<'_> {
+    let (workload, namespace) =
+        event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+    let (kind, name) = match event.dataplane.as_str() {
+        "" => (WorkloadResource::KIND, workload),
+        dataplane => (DATAPLANE_KIND, dataplane),
+    };
+    InvolvedObject { api_version: KUMA_API, kind, name, namespace, uid: None }
 }
 
 fn word(event_type: EventType) -> &'static str {

@@ -132,7 +132,7 @@ pub(super) static EVENT: Schema = Schema {
             "involvedObject",
             Shape::Object(&[
                 field("apiVersion", Shape::Text, "Group and version of the object."),
-                field("kind", Shape::Text, "Workload."),
+                field("kind", Shape::Text, "Workload, or Dataplane for a proxy that was refused."),
                 field("name", Shape::Text, "Its name."),
                 field("namespace", Shape::Text, "Its namespace."),
                 field("uid", Shape::Text, "Of its life, if it is there."),
