@@ -2,14 +2,16 @@
 //! speaks Kubernetes' API. Read only, from memory; nothing is kept here.
 //!
 //! ```text
-//! request ─► gate (whose name, whose body) ─► routes ─► options, accept   parsed once
-//!                                                ▼
+//! request ─► gate (who asks: access) ─► routes ─► options, accept   parsed once
+//!                                         │      ▼
 //!            discovery  openapi  version     workloads  events ─► list, watch ─► shown (all forms)
 //!                                                ▼
 //!                                             registry
 //! ```
 
 mod accept;
+mod access;
+mod admission;
 mod answer;
 mod discovery;
 mod events;
