@@ -3,7 +3,8 @@
 # versions pinned here, into target/peers/bin. Nothing is installed into the
 # system and nothing is started. What is there already is left alone.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, kubectl in two versions
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, kubectl in two versions,
+#                           and an informer by kube-rs, which takes some minutes to build
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
 #   scripts/peers.sh NAME..  only these
 #   scripts/peers.sh         all
@@ -22,13 +23,15 @@ KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool kubectl kubectl-1.20)
+TEST_PEERS=(grpcurl prometheus promtool kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
 peers=$(cd "${CARGO_TARGET_DIR:-target}/peers" && pwd) || exit 1
 bin=$peers/bin
+# A program of ours: its version is what it is built from.
+INFORMER=$(cat peers/informer/Cargo.toml peers/informer/Cargo.lock peers/informer/src/main.rs | cksum | cut -d ' ' -f 1)
 
 # Each peer is two functions: one asks the program itself which version it is,
 # which also shows that it runs here; one installs it. An installer may stop at
@@ -88,6 +91,15 @@ version_kubectl_1.20() {
 
 install_kubectl_1.20() {
     install_from_debian kubernetes-client "$KUBERNETES_CLIENT" kubectl kubectl-1.20
+}
+
+version_informer() {
+    "$bin/informer" --version | sed -n 's/^informer //p'
+}
+
+install_informer() {
+    INFORMER_VERSION=$INFORMER cargo build --locked --manifest-path peers/informer/Cargo.toml --target-dir "$peers/informer"
+    ln -sfn ../informer/debug/informer "$bin/informer"
 }
 
 version_buf() {
@@ -188,6 +200,7 @@ for name; do
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
         kubectl) ensure kubectl "$KUBECTL" ;;
         kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;
+        informer) ensure informer "$INFORMER" ;;
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
         *)

@@ -2,7 +2,7 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "",
     "serve",
     "agent",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 11] = [
     "wait",
     "wait workload",
     "simulate",
+    "kubeconfig",
     "completions",
 ];
 
