@@ -73,6 +73,14 @@ pub struct KubeTls {
     pub key_file: PathBuf,
     /// Who may ask; anybody, unless it says somebody.
     pub front_proxy: Option<FrontProxySettings>,
+    /// From one look at the files to the next; see [`KubeTls::RELOAD_INTERVAL`].
+    pub reload_interval: Duration,
+}
+
+impl KubeTls {
+    /// Certificates are replaced days before their end, and Kubernetes takes a
+    /// minute to bring a changed Secret to a Pod.
+    pub const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 }
 
 /// The one client of an API that is aggregated: kube-apiserver, which has

@@ -126,3 +126,59 @@ async fn hold<Io>(
         debug!(%peer, %error, "an HTTP connection ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        connections: 1,
+        greeting: Duration::from_secs(5),
+        header_time: Duration::from_mins(1),
+        life: Duration::from_mins(1),
+        last_request: Duration::from_mins(1),
+        buffer: 8 * 1024,
+    };
+
+    /// One who comes and is never done with what comes before HTTP, and the server.
+    fn silent(shutdown: &CancellationToken) -> (DuplexStream, impl Future<Output = ()> + use<>) {
+        let (near, far) = duplex(64);
+        let arrivals = stream::iter([(far, SocketAddr::from(([127, 0, 0, 1], 1)))]).chain(stream::pending());
+        let greet = |io: DuplexStream| async move {
+            let never: io::Result<(DuplexStream, ())> = pending().await;
+            drop(io);
+            never
+        };
+        (near, serve(arrivals, greet, Router::new(), BOUNDS, |_| (), shutdown.clone()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_comes_to_http_is_cut_in_time() {
+        let (mut near, served) = silent(&CancellationToken::new());
+        let began = tokio::time::Instant::now();
+        tokio::select! {
+            () = served => unreachable!("there may be more to come"),
+            read = near.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
+        }
+        assert_eq!(began.elapsed(), BOUNDS.greeting);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_does_not_wait_for_whoever_has_not_come_to_http() {
+        let shutdown = CancellationToken::new();
+        let (_near, served) = silent(&shutdown);
+        let mut served = pin!(served);
+        tokio::select! {
+            () = served.as_mut() => unreachable!("there may be more to come"),
+            () = sleep(Duration::from_secs(1)) => shutdown.cancel(),
+        }
+        let began = tokio::time::Instant::now();
+        served.await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

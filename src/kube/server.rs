@@ -53,6 +53,7 @@ struct Secured {
     tls: Tls,
     own: Reloading<CertifiedKey, 2>,
     authority: Option<Reloading<Authority, 1>>,
+    reload_interval: Duration,
 }
 
 impl Secured {
@@ -64,7 +65,7 @@ impl Secured {
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
         let authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
         let tls = Tls::new(own.current(), authority.is_some())?;
-        Ok(Self { tls, own, authority })
+        Ok(Self { tls, own, authority, reload_interval: settings.reload_interval })
     }
 }
 
@@ -123,13 +124,13 @@ impl Kube {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, "refused a connection to the Kubernetes API: max-kube-connections is reached");
         };
-        let Some(Secured { tls, own, authority }) = secured else {
+        let Some(Secured { tls, own, authority, reload_interval }) = secured else {
             return http1::serve(arrivals, nothing_before, router, bounds, refused, shutdown).await;
         };
         let mut reloading = JoinSet::new();
-        reloading.spawn(own.run());
+        reloading.spawn(own.run(reload_interval));
         if let Some(authority) = authority {
-            reloading.spawn(authority.run());
+            reloading.spawn(authority.run(reload_interval));
         }
         let greet = move |io| {
             let tls = tls.clone();

@@ -80,3 +80,90 @@ fn common_name(leaf: &CertificateDer<'_>) -> Result<String, Unverified> {
     let name = DirectoryString::try_from(&name.value).map_err(unreadable)?;
     Ok(name.value().into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
+
+    use super::*;
+    use crate::tls::pki;
+
+    fn from_pem(pem: &str) -> anyhow::Result<Authority> {
+        authority([(&PemFile::new("kube-client-ca-file", "ca.crt"), &pem.into())])
+    }
+
+    fn shown(pem: &str) -> Shown {
+        let file = PemFile::new("", "");
+        Shown::new(Some(&file.certificates(pem.as_bytes()).unwrap()))
+    }
+
+    fn now() -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000))
+    }
+
+    #[test]
+    fn whom_the_authority_vouches_for_has_a_name() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        let client = ca.client("front-proxy-client");
+        assert_eq!(authority.verify(&shown(&client.cert), now()), Ok("front-proxy-client".to_owned()));
+        let both = from_pem(&(pki::Authority::new().pem + &ca.pem)).unwrap();
+        assert!(both.verify(&shown(&client.cert), now()).is_ok(), "one of two, while they are exchanged");
+    }
+
+    #[test]
+    fn whom_it_does_not_vouch_for_has_none() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        assert_eq!(authority.verify(&Shown::default(), now()), Err(Unverified::NoCertificate));
+        let until = |year| move |params: &mut CertificateParams| params.not_after = date_time_ymd(year, 1, 1);
+        let from = |params: &mut CertificateParams| params.not_before = date_time_ymd(2040, 1, 1);
+        let for_servers = |params: &mut CertificateParams| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        };
+        for (pair, why) in [
+            (pki::Authority::new().client("front-proxy-client"), "another authority of the same name"),
+            (ca.client_with("front-proxy-client", until(2020)), "expired"),
+            (ca.client_with("front-proxy-client", from), "not valid yet"),
+            (ca.client_with("front-proxy-client", for_servers), "a server's"),
+        ] {
+            let verified = authority.verify(&shown(&pair.cert), now());
+            assert!(matches!(verified, Err(Unverified::NotIssued(_))), "{why}: {verified:?}");
+        }
+        assert!(authority.verify(&shown(&ca.client_with("x", until(2030)).cert), now()).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_has_one_name_or_none_that_counts() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        let second = |params: &mut CertificateParams| {
+            params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "front-proxy-client");
+        };
+        let none = |params: &mut CertificateParams| {
+            params.distinguished_name.remove(DnType::CommonName);
+            params.distinguished_name.push(DnType::OrganizationName, "front-proxy-client");
+        };
+        for (pair, names) in [(ca.client_with("stranger", second), 2), (ca.client_with("", none), 0)] {
+            let verified = authority.verify(&shown(&pair.cert), now());
+            assert_eq!(verified, Err(Unverified::CommonNames(names)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused_by_setting_and_file() {
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, problem) in [
+            ("", "has no certificate"),
+            ("hello", "has no certificate"),
+            (garbage, "can't be an authority"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA", "is no PEM"),
+        ] {
+            let error = format!("{:#}", from_pem(text).unwrap_err());
+            assert!(error.starts_with("--kube-client-ca-file ca.crt: "), "{error}");
+            assert!(error.contains(problem), "{problem:?} is not in {error:?}");
+        }
+    }
+}

@@ -24,3 +24,7 @@ pub(crate) use self::{
     reload::{Current, Reloading},
     serve::{Shown, Tls},
 };
+
+#[cfg(test)]
+#[path = "../../tests/pki/mod.rs"]
+mod pki;

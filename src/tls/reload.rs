@@ -8,10 +8,6 @@ use tracing::{info, warn};
 use super::pem::{PemFile, Text};
 use crate::sync::Mutex;
 
-/// From one look at the files to the next. A certificate is replaced days before
-/// its end, and Kubernetes takes a minute to bring a changed Secret to a Pod.
-const INTERVAL: Duration = Duration::from_secs(5);
-
 /// What was read last and made sense.
 #[derive(Debug)]
 pub(crate) struct Current<T>(Mutex<Arc<T>>);
@@ -72,11 +68,11 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
         Arc::clone(&self.current)
     }
 
-    /// Reads the files again and again, until dropped. What makes no sense is
+    /// Reads the files again and again, at this interval, until dropped. What makes no sense is
     /// logged, and what made sense before is kept.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self, interval: Duration) {
         loop {
-            sleep(INTERVAL).await;
+            sleep(interval).await;
             // A file may be on a disk that is far away.
             let looked = spawn_blocking(move || {
                 let found = self.look();

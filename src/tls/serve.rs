@@ -34,6 +34,10 @@ pub(crate) struct Tls(TlsAcceptor);
 pub(crate) struct Shown(Option<Arc<[CertificateDer<'static>]>>);
 
 impl Shown {
+    pub(super) fn new(certificates: Option<&[CertificateDer<'static>]>) -> Self {
+        Self(certificates.map(Arc::from))
+    }
+
     /// Its own comes first.
     pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
         self.0.as_deref().unwrap_or_default()
@@ -63,8 +67,7 @@ impl Tls {
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = self.0.accept(io).await?;
-        let shown = stream.get_ref().1.peer_certificates();
-        let shown = Shown(shown.map(|shown| shown.iter().cloned().collect()));
+        let shown = Shown::new(stream.get_ref().1.peer_certificates());
         Ok((stream, shown))
     }
 }

@@ -55,7 +55,9 @@ impl KubeArgs {
             problems.note("kube-allowed-names", "names nobody without --kube-client-ca-file: give it too");
         }
         let tls = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
-            (Some(cert_file), Some(key_file)) => Some(KubeTls { cert_file, key_file, front_proxy }),
+            (Some(cert_file), Some(key_file)) => {
+                Some(KubeTls { cert_file, key_file, front_proxy, reload_interval: KubeTls::RELOAD_INTERVAL })
+            }
             (None, None) => {
                 if front_proxy.is_some() {
                     let problem = "without TLS nobody can show a certificate: give --kube-tls-cert-file and \

@@ -161,9 +161,10 @@ mod tests {
             (json!({"labels": {INJECTION_LABEL: "false"}}), false),
             (json!({"annotations": {INJECTION_LABEL: "disabled"}}), true),
         ] {
-            assert_eq!(of(&metadata, &json!({}), Pod::joins), Ok(joins), "{metadata}");
+            assert_eq!(of(&metadata, &json!({}), |pod| pod.joins()), Ok(joins), "{metadata}");
         }
-        let denial = of(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({}), Pod::joins).unwrap_err();
+        let denial =
+            of(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({}), |pod| pod.joins()).unwrap_err();
         assert_eq!(
             denial.message,
             "metadata.labels[\"kuma.io/sidecar-injection\"]: \"maybe\": must be enabled or disabled"
@@ -178,9 +179,9 @@ mod tests {
             (json!({"annotations": {MESH_LABEL: "b"}}), "b"),
             (json!({"labels": {MESH_LABEL: "a"}, "annotations": {MESH_LABEL: "b"}}), "a"),
         ] {
-            assert_eq!(of(&metadata, &json!({}), Pod::mesh).unwrap().as_str(), mesh, "{metadata}");
+            assert_eq!(of(&metadata, &json!({}), |pod| pod.mesh()).unwrap().as_str(), mesh, "{metadata}");
         }
-        let denial = of(&json!({"labels": {MESH_LABEL: "A b"}}), &json!({}), Pod::mesh).unwrap_err();
+        let denial = of(&json!({"labels": {MESH_LABEL: "A b"}}), &json!({}), |pod| pod.mesh()).unwrap_err();
         assert!(denial.message.starts_with("metadata.labels[\"kuma.io/mesh\"]: \"A b\""), "{denial:?}");
     }
 
@@ -225,8 +226,9 @@ mod tests {
 
     #[test]
     fn an_annotation_is_checked_and_an_empty_one_says_nothing() {
-        let named =
-            |name: &str| of(&json!({"annotations": {WORKLOAD_LABEL: name}}), &json!({}), Pod::named_workload);
+        let named = |name: &str| {
+            of(&json!({"annotations": {WORKLOAD_LABEL: name}}), &json!({}), |pod| pod.named_workload())
+        };
         assert_eq!(named("demo-workload").unwrap().unwrap().as_str(), "demo-workload");
         assert_eq!(named(&["a".repeat(63), "b".repeat(63)].join(".")).unwrap().unwrap().as_str().len(), 127);
         assert_eq!(named(""), Ok(None));
