@@ -1,15 +1,19 @@
 //! kube-apiserver in front of its users.
 
 use http::Method;
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     pki::Authority,
-    support::{MUTATE, RESOURCES, Site, VALIDATE, WORKLOADS, soon},
+    support::{Client, MUTATE, NAME, RESOURCES, Site, VALIDATE, WORKLOADS, soon},
 };
 
 const ALICE: (&str, &str) = ("x-remote-user", "alice");
 const MASTERS: (&str, &str) = ("x-remote-group", "system:masters");
 const ADMIN: (&str, &str) = ("x-remote-user", "admin");
+
+const ONE: &str = "/apis/kuma.io/v1alpha1/namespaces/default/workloads/x";
 
 #[tokio::test]
 async fn whoever_kube_apiserver_speaks_for_is_answered() {
@@ -25,8 +29,8 @@ async fn whoever_kube_apiserver_speaks_for_is_answered() {
     // Its other allowed name.
     let other = site.client(Some(&site.front_proxy.client("aggregator")));
     assert_eq!(other.get(WORKLOADS, &[ALICE]).await.code, 200);
-    let written = aggregator.ask(Method::DELETE, &format!("{WORKLOADS}/x"), &[ADMIN, MASTERS], "").await;
-    assert_eq!(written.code, 404, "no such path for writes either");
+    let written = aggregator.ask(Method::DELETE, ONE, &[ADMIN, MASTERS], "").await;
+    written.refuses(405, "MethodNotAllowed", &["are read-only: delete is not supported"]);
 }
 
 #[tokio::test]
@@ -93,17 +97,40 @@ async fn any_name_will_do_if_none_is_given() {
     site.client(None).get(WORKLOADS, &[ALICE]).await.refuses(401, "Unauthorized", &[]);
 }
 
-/// Also on a connection that was open before.
+/// Also on a connection that was open before, and in a session that is resumed.
 #[tokio::test]
 async fn an_authority_that_was_replaced_is_believed_no_longer() {
     let site = Site::start().await;
     let before = site.aggregator();
-    assert_eq!(before.get(WORKLOADS, &[ALICE]).await.code, 200);
+    let mut line = before.open().await;
+    assert_eq!(line.ask(Method::GET, WORKLOADS, &[ALICE], "").await.code, 200);
     let next = Authority::new();
     let after = site.client(Some(&next.client("front-proxy-client")));
     assert_eq!(after.get(WORKLOADS, &[ALICE]).await.code, 401);
     site.files.write("ca.crt", &next.pem);
     soon("the new authority", async { while after.get(WORKLOADS, &[ALICE]).await.code != 200 {} }).await;
-    // The session of this client is resumed, with the certificate that it showed then.
+    assert_eq!(line.ask(Method::GET, WORKLOADS, &[ALICE], "").await.code, 401);
     assert_eq!(before.get(WORKLOADS, &[ALICE]).await.code, 401);
+}
+
+/// A certificate is no secret; its key is.
+#[tokio::test]
+async fn who_shows_a_certificate_must_have_its_key() {
+    let site = Site::start().await;
+    let mut pair = site.front_proxy.client("front-proxy-client");
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let client = Client::of_versions(versions, site.addr(), &site.serving, Some(&pair));
+        assert_eq!(client.get(WORKLOADS, &[ALICE]).await.code, 200);
+    }
+    pair.key = site.front_proxy.client("front-proxy-client").key;
+    for versions in [&[&TLS12], &[&TLS13]] {
+        let client = Client::of_versions(versions, site.addr(), &site.serving, Some(&pair));
+        // By 1.3, a client has said all that it has to say before it is refused.
+        let Ok(mut io) = client.connect().await else { continue };
+        let request = format!("GET /livez HTTP/1.1\r\nHost: {NAME}\r\n\r\n");
+        let mut heard = Vec::new();
+        let _cut = io.write_all(request.as_bytes()).await;
+        let _cut = soon("its end", io.read_to_end(&mut heard)).await;
+        assert!(heard.is_empty(), "{}", String::from_utf8_lossy(&heard));
+    }
 }

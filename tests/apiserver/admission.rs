@@ -93,7 +93,7 @@ async fn what_was_patched_is_valid() {
     let client = site.client(None);
     let mut pod = pod(&json!({"generateName": "r-", "annotations": {"a~b/c~1": "x", "~0": "y"}}));
     let patch = patch(&ask(&client, MUTATE, &create(&pod)).await);
-    json_patch::patch(&mut pod, &serde_json::from_value(patch).unwrap()).unwrap();
+    json_patch::patch(&mut pod, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
     assert_eq!(
         pod["metadata"]["annotations"],
         json!({"a~b/c~1": "x", "~0": "y", "kuma.io/workload": "default"})

@@ -19,9 +19,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ALL_VERSIONS, ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::ResolvesClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::CertifiedKey,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -142,17 +144,29 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(addr: SocketAddr, serving: &Authority, own: Option<&Pair>) -> Self {
+        Self::of_versions(ALL_VERSIONS, addr, serving, own)
+    }
+
+    /// One that speaks these versions of TLS.
+    pub(crate) fn of_versions(
+        versions: &[&'static SupportedProtocolVersion],
+        addr: SocketAddr,
+        serving: &Authority,
+        own: Option<&Pair>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&serving.pem)).expect("an authority");
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = match own {
             None => config.with_no_client_auth(),
             Some(Pair { cert, key }) => {
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-                config.with_client_auth_cert(vec![certificate(cert)], key).expect("a pair")
+                let key = ring::default_provider().key_provider.load_private_key(key).expect("a key");
+                let own = CertifiedKey::new(vec![certificate(cert)], key);
+                config.with_client_cert_resolver(Arc::new(Borrowed(Arc::new(own))))
             }
         };
         // As Go's clients offer them.
@@ -166,8 +180,16 @@ impl Client {
         soon("the handshake", TlsConnector::from(Arc::new(self.config.clone())).connect(name, io)).await
     }
 
+    /// Opens a connection, to ask on it more than once.
+    pub(crate) async fn open(&self) -> Line {
+        let io = self.connect().await.expect("TLS");
+        let (line, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
+        tokio::spawn(connection);
+        Line(line)
+    }
+
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.ask(Method::GET, path, headers, "").await
+        self.open().await.ask(Method::GET, path, headers, "").await
     }
 
     pub(crate) async fn ask(
@@ -177,22 +199,48 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let io = self.connect().await.expect("TLS");
-        let (mut client, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
-        tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", NAME);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        let (head, body) = soon(path, client.send_request(request)).await.expect("an answer").into_parts();
-        let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
-        Answer { code: head.status.as_u16(), headers: head.headers, body }
+        self.open().await.ask(method, path, headers, body).await
     }
 
     /// Calls a webhook as kube-apiserver does.
     pub(crate) async fn review(&self, path: &str, review: &str) -> Answer {
         self.ask(Method::POST, path, &[("content-type", "application/json")], review).await
+    }
+}
+
+/// An open connection.
+pub(crate) struct Line(http1::SendRequest<Full<Bytes>>);
+
+impl Line {
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", NAME);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+        let (head, body) = soon(path, self.0.send_request(request)).await.expect("an answer").into_parts();
+        let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
+        Answer { code: head.status.as_u16(), headers: head.headers, body }
+    }
+}
+
+/// Shows a certificate whatever key it has.
+#[derive(Debug)]
+struct Borrowed(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Borrowed {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
