@@ -29,6 +29,7 @@ mod workloads;
 
 use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
@@ -52,8 +53,13 @@ struct Desk {
     delivery: DeliveryMetrics,
     shed: ShedMetrics,
     ready: Ready,
+    watch_places: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
+
+/// Of so many connections a watch may not have the last one: while all kubectls
+/// watch, kube-apiserver still has to ask about Pods, and whether we are well.
+const SPARED: usize = 8;
 
 impl Desk {
     fn new(
@@ -64,6 +70,7 @@ impl Desk {
         shutdown: CancellationToken,
     ) -> Self {
         let (workloads, events) = (workloads::kind(&settings.group), events::kind());
+        let most = settings.max_connections;
         Self {
             registry: registry.clone(),
             documents: Documents::new(&workloads, &events),
@@ -73,6 +80,7 @@ impl Desk {
             delivery: metrics.delivery.clone(),
             shed: metrics.shed.clone(),
             ready,
+            watch_places: Arc::new(Semaphore::new(most - most / SPARED)),
             shutdown,
         }
     }
@@ -80,6 +88,14 @@ impl Desk {
     /// Sends somebody away because a limit is reached, and counts it.
     fn refuse(&self, full: &Full) -> Status {
         self.shed.shed(full.setting());
-        Status::too_many(full)
+        Status::too_many(full.to_string())
+    }
+
+    /// A watch has a connection to itself for as long as it lasts.
+    fn watch_place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.watch_places).try_acquire_owned().map_err(|_full| {
+            self.shed.shed(ShedMetrics::KUBE_CONNECTIONS);
+            Status::too_many("as many watches are open as there are connections for (max-kube-connections)")
+        })
     }
 }

@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 
 use super::answer::json;
-use crate::{model::Quoted, registry::Full};
+use crate::model::Quoted;
 
 /// When to try again what the server could not do just now.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -181,9 +181,9 @@ impl Status {
     }
 
     /// A limit is reached. Clients come again by themselves.
-    pub(super) fn too_many(full: &Full) -> Self {
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
         let details = Details { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..Details::default() };
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", full.to_string()).with(details)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).with(details)
     }
 }
 

@@ -110,3 +110,74 @@ impl KubeArgs {
 }
 
 const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Failure;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        kube: KubeArgs,
+    }
+
+    fn check(args: &str) -> Result<KubeSettings, String> {
+        let args = std::iter::once("headcount").chain(args.split_whitespace());
+        let mut problems = Problems::default();
+        let settings = Command::parse_from(args).kube.check(&mut problems);
+        problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
+    }
+
+    const TLS: &str = "--kube-tls-cert-file c --kube-tls-key-file k";
+
+    #[test]
+    fn other_machines_are_served_only_through_kube_apiserver() {
+        for own in ["127.0.0.1:7102", "127.9.9.9:0", "[::1]:7102", "off"] {
+            assert!(check(&format!("--kube-api-addr {own}")).is_ok(), "{own}");
+        }
+        for open in ["0.0.0.0:7102", "[::]:7102", "192.168.1.1:7102", "[::ffff:127.0.0.1]:7102"] {
+            let plain = check(&format!("--kube-api-addr {open}")).unwrap_err();
+            for part in
+                ["neither TLS nor authentication", "--kube-client-ca-file", "ssh -L 7102:127.0.0.1:7102"]
+            {
+                assert!(plain.contains(part), "{part:?} is not in {plain}");
+            }
+            let encrypted = check(&format!("--kube-api-addr {open} {TLS}")).unwrap_err();
+            assert!(encrypted.contains("it has no authentication"), "{encrypted}");
+            let settings = check(&format!(
+                "--kube-api-addr {open} {TLS} --kube-client-ca-file ca --kube-allowed-names a,b"
+            ));
+            let proxy = settings.unwrap().tls.unwrap().front_proxy.unwrap();
+            assert_eq!(proxy.allowed_names, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_alone_is_refused_with_what_it_needs() {
+        for (args, problem) in [
+            ("--kube-tls-cert-file c", "--kube-tls-cert-file: has no key: give --kube-tls-key-file"),
+            ("--kube-tls-key-file k", "--kube-tls-key-file: has no certificate: give --kube-tls-cert-file"),
+            ("--kube-client-ca-file ca", "--kube-client-ca-file: without TLS"),
+            ("--kube-allowed-names a", "--kube-allowed-names: names nobody without --kube-client-ca-file"),
+            ("--kube-allowed-names a,", "--kube-allowed-names: \"\" is nobody's name"),
+            ("--workload-labels app,-x", "--workload-labels: \"-x\""),
+        ] {
+            let report = check(args).unwrap_err();
+            assert!(report.contains(problem), "{problem:?} is not in {report}");
+        }
+    }
+
+    #[test]
+    fn the_labels_keep_their_order() {
+        let admission = check("--workload-labels b/app,app --workload-labels a").unwrap().admission;
+        assert_eq!(
+            admission.workload_labels.iter().map(LabelKey::as_str).collect::<Vec<_>>(),
+            ["b/app", "app", "a"]
+        );
+        assert!(!admission.one_mesh_per_namespace);
+        assert!(check("--disallow-multiple-meshes-per-namespace").unwrap().admission.one_mesh_per_namespace);
+    }
+}

@@ -93,14 +93,15 @@ impl Pod<'_> {
             (None, Some(mesh)) => ("annotations", mesh),
             (None, None) => ("labels", DEFAULT_MESH),
         };
-        MeshName::parse(&format!("metadata.{}", entry(field, MESH_LABEL)), mesh).map_err(denied)
+        MeshName::parse(&format!("metadata.{}", entry(field, MESH_LABEL)), mesh)
+            .map_err(|invalid| denied(&invalid))
     }
 
     /// The workload that its owner gives it.
     pub(super) fn named_workload(&self) -> Result<Option<WorkloadName>, Denial> {
         let Some(name) = self.workload_annotation() else { return Ok(None) };
         let field = format!("metadata.{}", entry("annotations", WORKLOAD_LABEL));
-        WorkloadName::parse_kubernetes(&field, name).map(Some).map_err(denied)
+        WorkloadName::parse_kubernetes(&field, name).map(Some).map_err(|invalid| denied(&invalid))
     }
 
     /// The workload that it is of unless its owner gives it one: that of the first
@@ -129,7 +130,7 @@ impl Pod<'_> {
     }
 }
 
-fn denied(invalid: Invalid) -> Denial {
+fn denied(invalid: &Invalid) -> Denial {
     Denial::invalid(invalid.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! Kubernetes' `AdmissionReview` (`admission.k8s.io/v1`), which is question and
 //! answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -182,7 +182,8 @@ impl Operation {
 
 /// A JSON Pointer (RFC 6901): `/` within a name is `~1`, and `~` is `~0`.
 fn pointer(path: &[&str]) -> String {
-    path.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect()
+    let escaped = path.iter().map(|name| name.replace('~', "~0").replace('/', "~1"));
+    iter::once(String::new()).chain(escaped).collect::<Vec<_>>().join("/")
 }
 
 #[derive(Debug, Serialize)]
