@@ -244,8 +244,10 @@ impl Target {
         if name == READY {
             return Some(Self::Ready);
         }
-        let port = name.strip_prefix(INBOUND)?.parse().ok()?;
-        Some(Self::Inbound(port))
+        // A number has one form here: no sign and no zeros before it.
+        let port = name.strip_prefix(INBOUND)?;
+        let is_plain = port.starts_with(|c| matches!(c, '1'..='9'));
+        port.parse().ok().filter(|_| is_plain).map(Self::Inbound)
     }
 }
 
@@ -392,9 +394,16 @@ mod tests {
         for target in [Target::Inbound(1), Target::Inbound(65_535), Target::Ready] {
             assert_eq!(Target::of_cluster(&target.to_string()), Some(target));
         }
-        for other in
-            ["", "backend", "headcount:", "headcount:inbound:", "headcount:inbound:65536", "headcount:Ready"]
-        {
+        for other in [
+            "",
+            "backend",
+            "headcount:",
+            "headcount:inbound:",
+            "headcount:inbound:65536",
+            "headcount:inbound:+80",
+            "headcount:inbound:080",
+            "headcount:Ready",
+        ] {
             assert_eq!(Target::of_cluster(other), None, "{other}");
         }
     }
