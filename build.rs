@@ -5,17 +5,31 @@
 //!   encoded already. On the wire a message and bytes look alike, so the server
 //!   encodes a Workload once per revision and every watcher shares the result.
 //!   In the same way a watch answers with whole messages that are encoded.
+//!
+//! What an Envoy says stays `Bytes` on the server's side, because most of it
+//! says the same as before and so is never decoded.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 3] =
-    ["headcount/v1/dataplane.proto", "headcount/v1/workload.proto", "headcount/v1/event.proto"];
+const PROTOS: [&str; 4] = [
+    "headcount/v1/dataplane.proto",
+    "headcount/v1/workload.proto",
+    "headcount/v1/event.proto",
+    "envoy/service/health/v3/hds.proto",
+];
 const PACKAGE: &str = ".headcount.v1";
 /// A message that is encoded already; see `proto.rs`.
 const ENCODED: &str = ".headcount.v1.Encoded";
+/// Whatever an Envoy says on its stream.
+const ENVOY_SAYS: &str = ".envoy.service.health.v3.HealthCheckRequestOrEndpointHealthResponse";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -32,20 +46,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&out)
         .compile_fds(files.clone())?;
 
-    let (mut server_files, shared) = encoded_workloads(files);
-    encoded_steps(&mut server_files);
+    let (envoys, ours) = files.file.into_iter().partition(|file| file.package().starts_with("envoy."));
+    compile_envoys_server(FileDescriptorSet { file: envoys }, &server_out)?;
+    compile_our_server(FileDescriptorSet { file: ours }, &server_out)
+}
+
+fn compile_our_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
+    let (mut files, shared) = encoded_workloads(files);
+    encoded_steps(&mut files);
     let server = tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
         .extern_path(ENCODED, "crate::proto::Encoded")
         .codec_path("crate::grpc::codec::LeanCodec")
-        .out_dir(&server_out);
+        .out_dir(out);
     shared
         .iter()
         .fold(server, |build, name| {
             build.extern_path(format!("{PACKAGE}.{name}"), format!("crate::proto::{name}"))
         })
-        .compile_fds(server_files)?;
+        .compile_fds(files)?;
+    Ok(())
+}
+
+/// All messages are those of the clients' side, and what comes in is bytes.
+fn compile_envoys_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
+    tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(".envoy", "crate::proto::envoy")
+        .extern_path(ENVOY_SAYS, "::bytes::Bytes")
+        .codec_path("crate::grpc::codec::RawCodec")
+        .out_dir(out)
+        .compile_fds(files)?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
-//! desks       grpc (dataplane, workload, event)     http (metrics, health)
+//! desks       grpc (dataplane, workload, event)     envoy     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
 //! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors  accept  alarm
 //!
@@ -23,6 +23,7 @@ pub mod changelog;
 pub mod cli;
 pub mod config;
 pub mod descriptors;
+pub mod envoy;
 pub mod events;
 pub mod grpc;
 pub mod http;

@@ -1,8 +1,10 @@
 //! Generated code: what is on the wire. The reference documentation stands in
-//! `proto/headcount/v1/*.proto`.
+//! `proto/**/*.proto`.
 #![allow(missing_docs, unused_qualifications, clippy::pedantic)]
 
 tonic::include_proto!("headcount.v1");
+
+pub mod envoy;
 
 /// Descriptors of the whole surface, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("headcount");

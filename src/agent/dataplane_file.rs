@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, Invalid, ZONE_LABEL};
+use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, ZONE_LABEL};
 
 use super::probe::ProbeSpec;
 use document::{Document, Inbound, Networking};
@@ -21,8 +21,6 @@ use document::{Document, Inbound, Networking};
 /// The largest file that is read. Kuma's own examples have below 4 KiB; a
 /// larger one is a wrong path.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// Where Kuma keeps the namespace of a dataplane.
-const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
 const AGENT_VERSION: &str = concat!("headcount/", env!("CARGO_PKG_VERSION"));
 
 /// A Dataplane file: who the proxy is, and how to probe what is behind it.

@@ -16,6 +16,10 @@ pub const MESH_LABEL: &str = "kuma.io/mesh";
 pub const MANAGED_BY_LABEL: &str = "kuma.io/managed-by";
 /// On a Workload: the zone its first dataplane named.
 pub const ZONE_LABEL: &str = "kuma.io/zone";
+/// Where something runs: `universal` or `kubernetes`.
+pub const ENVIRONMENT_LABEL: &str = "kuma.io/env";
+/// Where Kuma keeps the namespace of a dataplane.
+pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
 
 /// Longest name part of a key, and longest value (Kubernetes).
 const MAX_PART: usize = 63;
@@ -90,7 +94,7 @@ impl Labels {
 }
 
 /// How messages write one entry of a map: `labels["app"]`.
-fn entry(field: &str, key: &str) -> String {
+pub(crate) fn entry(field: &str, key: &str) -> String {
     let shown: String = key.chars().take(MAX_LONG).collect();
     format!("{field}[{shown:?}]")
 }

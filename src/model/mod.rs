@@ -16,7 +16,11 @@ pub use dataplane::{
 };
 pub use filter::Filter;
 pub use health::{Health, HealthReport, HealthState};
-pub use label::{Labels, MANAGED_BY_LABEL, MESH_LABEL, WORKLOAD_LABEL, ZONE_LABEL};
+pub(crate) use label::entry;
+pub use label::{
+    ENVIRONMENT_LABEL, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
+};
+pub(crate) use name::Quoted;
 pub use name::{DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, Workload, WorkloadIdentity, WorkloadKey};

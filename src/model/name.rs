@@ -52,7 +52,8 @@ fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> R
 }
 
 /// Text of a stranger in a message: quoted, escaped, and cut where it is long.
-struct Quoted<'a>(&'a str);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,12 +10,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    Environment, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName, ZONE_LABEL,
-    ZoneName,
+    ENVIRONMENT_LABEL, Environment, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName,
+    ZONE_LABEL, ZoneName,
 };
-
-/// On a Workload of Universal: its environment.
-const ENV_LABEL: &str = "kuma.io/env";
 
 /// Identifies a Workload. Its mesh is no part of it: within a namespace a name
 /// belongs to one mesh.
@@ -75,7 +72,7 @@ impl WorkloadIdentity {
         let mut labels = vec![(MESH_LABEL, mesh.as_str())];
         match environment {
             Environment::Universal => {
-                labels.extend([(MANAGED_BY_LABEL, "workload-generator"), (ENV_LABEL, "universal")]);
+                labels.extend([(MANAGED_BY_LABEL, "workload-generator"), (ENVIRONMENT_LABEL, "universal")]);
             }
             Environment::Kubernetes => labels.push((MANAGED_BY_LABEL, "k8s-controller")),
         }

@@ -13,7 +13,7 @@ use crate::{
         probe::{Check, ProbeSpec},
         threshold::Thresholds,
     },
-    model::{InboundSpec, Invalid},
+    model::{InboundSpec, Invalid, Quoted},
 };
 
 /// Kuma's defaults for its health discovery service.
@@ -82,7 +82,7 @@ impl Document {
             return Err(Invalid::new("kind", problem));
         }
         if let Some(other) = self.r#type.as_deref().filter(|kind| *kind != "Dataplane") {
-            return Err(Invalid::new("type", format!("{}: must be Dataplane", quoted(other))));
+            return Err(Invalid::new("type", format!("{}: must be Dataplane", Quoted(other))));
         }
         let Some(networking) = &self.networking else {
             return Err(Invalid::new("networking", "is required: it says what the proxy stands before"));
@@ -172,7 +172,7 @@ impl Http {
     fn path(&self) -> Result<PathAndQuery, Invalid> {
         let path = self.path.as_deref().unwrap_or("/");
         path.parse().ok().filter(|_| path.starts_with('/')).ok_or_else(|| {
-            let problem = format!("{}: must be the path of a URL and begin with '/'", quoted(path));
+            let problem = format!("{}: must be the path of a URL and begin with '/'", Quoted(path));
             Invalid::new("http.path", problem)
         })
     }
@@ -191,14 +191,5 @@ fn threshold(key: &str, stated: Option<u32>) -> Result<u32, Invalid> {
     match stated {
         Some(0) => Err(Invalid::new(key, "0: must be at least 1")),
         stated => Ok(stated.unwrap_or(1)),
-    }
-}
-
-/// Text of the file in a message: escaped, and cut where it is long.
-fn quoted(text: &str) -> String {
-    const SHOWN: usize = 253;
-    match text.char_indices().nth(SHOWN) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}...", &text[..end]),
     }
 }

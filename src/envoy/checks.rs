@@ -1,0 +1,316 @@
+//! What an Envoy is asked to check.
+//!
+//! Some specifiers end an Envoy at once: an address that is no literal IP, a
+//! port by name, an endpoint without an address, a locality without endpoints.
+//! Others it refuses in a line of its own log, or takes for something else: no
+//! report at all for an interval of 0. None of them can be said with the types
+//! of this module.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::{
+    model::{Invalid, Quoted},
+    proto::envoy::{
+        config::{
+            core::v3::{
+                Address, HealthCheck, SocketAddress,
+                health_check::{HealthChecker, HttpHealthCheck, TcpHealthCheck},
+            },
+            endpoint::v3::Endpoint,
+        },
+        service::health::v3::{ClusterHealthCheck, HealthCheckSpecifier, LocalityEndpoints},
+        r#type::v3::Int64Range,
+    },
+    wire,
+};
+
+/// Before the port in the name of an inbound's cluster. The prefix keeps an
+/// Envoy's statistics of these clusters apart from those of its own.
+const INBOUND: &str = "headcount:inbound:";
+/// Name of the cluster that is the Envoy's own admin interface.
+const READY: &str = "headcount:ready";
+/// Where an Envoy's admin interface says whether it is ready.
+const READY_PATH: &str = "/ready";
+/// Longest path of a check. A path is sent once a second, for ever.
+const MAX_PATH: usize = 1024;
+/// HTTP statuses that pass: 2xx and 3xx, as for the agent's probes and for
+/// Kubernetes'. An Envoy that is not told takes 200 alone.
+const PASSES: Int64Range = Int64Range { start: 200, end: 400 };
+
+/// How an Envoy checks and reports. None of these can be written so that it
+/// misleads an Envoy.
+///
+/// With the defaults a process that ends is reported within 1.25 s, one that
+/// hangs within 1.75 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckSettings {
+    /// From one check to the next. 1 s is what Kuma's agents and Kubernetes take
+    /// at their fastest, and costs an application one request a second.
+    pub check_interval: Interval,
+    /// For an answer. 500 ms is long on the host that the application shares,
+    /// and half of the interval, so that checks do not pile up.
+    pub check_timeout: Timeout,
+    /// From one report to the next. An Envoy reports by a timer and not when
+    /// something changes, just before the check that is due at the same time. So
+    /// a quarter of a second adds no more than that to a check's second.
+    pub report_interval: Interval,
+    /// Failed checks until an inbound is not ready. A refused connection is no
+    /// accident, and flapping is paced where it is counted: one is enough.
+    pub unhealthy_threshold: NonZeroU32,
+    /// Passed checks until it is ready again. The first check decides alone.
+    pub healthy_threshold: NonZeroU32,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self {
+            check_interval: const { Interval::of_millis(1_000) },
+            check_timeout: const { Timeout::of_millis(500) },
+            report_interval: const { Interval::of_millis(250) },
+            unhealthy_threshold: NonZeroU32::MIN,
+            healthy_threshold: NonZeroU32::MIN,
+        }
+    }
+}
+
+/// Of checks or reports: at least 50 ms. An Envoy takes 0 as "never" or, what
+/// is worse, as "without pause", and ten thousand of them are heard more than
+/// often enough at 20 times a second.
+pub type Interval = Span<50>;
+
+/// Of a check: at least 1 ms, the smallest that an Envoy knows.
+pub type Timeout = Span<1>;
+
+/// A length of time from `LEAST` milliseconds to an hour. A proxy that is
+/// checked more seldom says nothing about now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span<const LEAST: u64>(Duration);
+
+impl<const LEAST: u64> Span<LEAST> {
+    /// The least.
+    pub const MIN: Self = Self(Duration::from_millis(LEAST));
+    /// The greatest.
+    pub const MAX: Self = Self(Duration::from_hours(1));
+
+    /// One that is known while compiling.
+    const fn of_millis(millis: u64) -> Self {
+        assert!(LEAST <= millis && millis <= 3_600_000, "it has to be within its bounds");
+        Self(Duration::from_millis(millis))
+    }
+
+    /// As the clock wants it.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+
+    fn to_proto(self) -> prost_types::Duration {
+        wire::duration(self.0)
+    }
+}
+
+impl<const LEAST: u64> TryFrom<Duration> for Span<LEAST> {
+    type Error = String;
+
+    fn try_from(length: Duration) -> Result<Self, String> {
+        if (Self::MIN.0..=Self::MAX.0).contains(&length) {
+            Ok(Self(length))
+        } else {
+            Err(format!("must be at least {LEAST}ms and at most 1h"))
+        }
+    }
+}
+
+impl<const LEAST: u64> FromStr for Span<LEAST> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let length =
+            humantime::parse_duration(text).map_err(|error| format!("{error}; write 250ms or 1s"))?;
+        length.try_into()
+    }
+}
+
+impl<const LEAST: u64> fmt::Display for Span<LEAST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// What one Envoy is asked to check: each inbound once, in the order of its
+/// dataplane's, and then perhaps itself. There may be nothing at all; its
+/// reports are then empty, and only say that it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checks(Box<[Check]>);
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Whom it is about.
+    pub target: Target,
+    /// Where it is sent.
+    pub at: Place,
+    /// What is sent.
+    pub probe: Probe,
+}
+
+/// Whom a check is about. Written, it is the name of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The application behind the inbound with this port.
+    Inbound(u16),
+    /// The Envoy itself, which is not ready while it starts or drains.
+    Ready,
+}
+
+/// Where something listens. An Envoy that is given a name ends at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Written as a literal.
+    pub address: IpAddr,
+    /// Of TCP.
+    pub port: NonZeroU16,
+}
+
+/// What a check sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A connection has to be accepted. It is also for a process that hangs: the
+    /// kernel accepts in its place.
+    Tcp,
+    /// A GET of this path has to get a 2xx or 3xx.
+    Http(HttpPath),
+}
+
+/// A path that may stand in a request: begins with `/`, visible ASCII, at most
+/// 1024 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpPath(Box<str>);
+
+impl Checks {
+    /// The caller names each inbound once.
+    pub(super) fn new(inbounds: impl IntoIterator<Item = Check>, admin: Option<Place>) -> Self {
+        let ready = admin.map(|at| Check {
+            target: Target::Ready,
+            at,
+            probe: Probe::Http(HttpPath(READY_PATH.into())),
+        });
+        Self(inbounds.into_iter().chain(ready).collect())
+    }
+
+    /// One after another.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Check> {
+        self.0.iter()
+    }
+
+    /// As an Envoy is told.
+    pub fn specifier(&self, settings: &CheckSettings) -> HealthCheckSpecifier {
+        HealthCheckSpecifier {
+            cluster_health_checks: self.iter().map(|check| check.to_proto(settings)).collect(),
+            interval: Some(settings.report_interval.to_proto()),
+        }
+    }
+}
+
+impl Check {
+    /// A cluster of one endpoint with one check: a second one would write to the
+    /// same state.
+    fn to_proto(&self, settings: &CheckSettings) -> ClusterHealthCheck {
+        let interval = Some(settings.check_interval.to_proto());
+        let health_check = HealthCheck {
+            timeout: Some(settings.check_timeout.to_proto()),
+            interval,
+            no_traffic_interval: interval,
+            unhealthy_threshold: Some(settings.unhealthy_threshold.get()),
+            healthy_threshold: Some(settings.healthy_threshold.get()),
+            health_checker: Some(self.probe.to_proto(self.at)),
+        };
+        ClusterHealthCheck {
+            cluster_name: self.target.to_string(),
+            health_checks: vec![health_check],
+            locality_endpoints: vec![LocalityEndpoints { endpoints: vec![self.at.to_proto()] }],
+        }
+    }
+}
+
+impl Target {
+    /// Whom the cluster of this name is about; none if it is not one of ours.
+    pub(super) fn of_cluster(name: &str) -> Option<Self> {
+        if name == READY {
+            return Some(Self::Ready);
+        }
+        let port = name.strip_prefix(INBOUND)?.parse().ok()?;
+        Some(Self::Inbound(port))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inbound(port) => write!(f, "{INBOUND}{port}"),
+            Self::Ready => f.write_str(READY),
+        }
+    }
+}
+
+impl Place {
+    fn to_proto(self) -> Endpoint {
+        let socket_address =
+            SocketAddress { address: self.address.to_string(), port_value: self.port.get().into() };
+        Endpoint { address: Some(Address { socket_address: Some(socket_address) }) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.address, self.port.get()).fmt(f)
+    }
+}
+
+impl Probe {
+    fn to_proto(&self, at: Place) -> HealthChecker {
+        match self {
+            Self::Tcp => HealthChecker::TcpHealthCheck(TcpHealthCheck {}),
+            Self::Http(path) => HealthChecker::HttpHealthCheck(HttpHealthCheck {
+                // An Envoy would send the cluster's name, which is no host: many
+                // an application answers that with 400.
+                host: at.to_string(),
+                path: path.0.to_string(),
+                expected_statuses: vec![PASSES],
+            }),
+        }
+    }
+}
+
+impl HttpPath {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        let visible = text.bytes().all(|c| c.is_ascii_graphic());
+        if text.starts_with('/') && visible && text.len() <= MAX_PATH {
+            return Ok(Self(text.into()));
+        }
+        let problem = format!(
+            "{}: must be a path that begins with '/', of at most {MAX_PATH} visible ASCII characters; \
+             write others as %20",
+            Quoted(text)
+        );
+        Err(Invalid::new(field, problem))
+    }
+
+    /// As it is requested.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for HttpPath {
+    /// `/`.
+    fn default() -> Self {
+        Self("/".into())
+    }
+}
