@@ -11,7 +11,7 @@ use super::admin::AdminAddress;
 use crate::{
     agent::{Application, Check, DataplaneFile, ProbeSpec},
     envoy::checks::HttpPath,
-    model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, NAMESPACE_LABEL, Quoted, ZONE_LABEL, entry},
+    model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, Quoted, entry},
 };
 
 /// The form of the file. With a namespace among the labels the server would take
@@ -76,12 +76,6 @@ impl Stated {
         let mesh = file.spec.mesh.clone();
         state(&mut file.spec.labels, MESH_LABEL, &mesh)?;
         state(&mut file.spec.labels, ENVIRONMENT_LABEL, ENVIRONMENT)?;
-        // In a file these may be there and empty, which says nothing.
-        for key in [NAMESPACE_LABEL, ZONE_LABEL] {
-            if file.spec.labels.get(key).is_some_and(String::is_empty) {
-                file.spec.labels.remove(key);
-            }
-        }
         let dataplane = file.dataplane()?;
         let (mut inbounds, mut unprobed) = (Vec::new(), Vec::new());
         let applications = file.applications.iter().zip(&file.probes).enumerate();
