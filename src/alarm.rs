@@ -1,6 +1,6 @@
 //! One timer for something that is put off again and again.
 
-use std::pin::Pin;
+use std::{future::pending, pin::Pin};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -10,8 +10,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Returns at a time, or a moment after it.
-    pub(crate) async fn at(&mut self, time: Instant) {
+    /// Returns at a time, or a moment after it; never, if there is none.
+    pub(crate) async fn at(&mut self, time: Option<Instant>) {
+        let Some(time) = time else {
+            return pending().await;
+        };
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(time)));
         if time < sleep.deadline() {
             sleep.as_mut().reset(time);
@@ -37,17 +40,17 @@ mod tests {
         let (mut alarm, start) = (Alarm::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for (asked, rings) in [(5, 5), (6, 6), (1, 6)] {
-            alarm.at(after(asked)).await;
+            alarm.at(Some(after(asked))).await;
             assert_eq!(start.elapsed().as_secs(), rings);
         }
         // Put off while it waits, and put forward.
         for (first, then) in [(10, 20), (40, 30)] {
             tokio::select! {
                 biased;
-                () = alarm.at(after(first)) => unreachable!("it is given up at once"),
+                () = alarm.at(Some(after(first))) => unreachable!("it is given up at once"),
                 () = std::future::ready(()) => {}
             }
-            alarm.at(after(then)).await;
+            alarm.at(Some(after(then))).await;
             assert_eq!(start.elapsed().as_secs(), then);
         }
     }

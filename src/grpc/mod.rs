@@ -14,7 +14,7 @@ pub mod token;
 mod until;
 mod workload;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::{Router, middleware::map_response};
 use futures_util::Stream;
@@ -59,6 +59,7 @@ fn page_size(asked: u32) -> usize {
 /// The gRPC server, ready to be given connections.
 #[derive(Debug)]
 pub struct Grpc {
+    registry: Registry,
     routes: Observed<Router>,
     shed: ShedMetrics,
     health: HealthReporter,
@@ -110,7 +111,7 @@ impl Grpc {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let routes = Observe::new(&descriptors, metrics.calls.clone())?.layer(routes);
-        Ok(Self { routes, shed: metrics.shed.clone(), health, limits, shutdown })
+        Ok(Self { registry: registry.clone(), routes, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
     /// The handle by which the app says whether it serves.
@@ -127,7 +128,15 @@ impl Grpc {
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let incoming = incoming::incoming(arrivals, &self.limits, self.shed);
-        connections::serve(incoming, self.routes, self.limits, self.shutdown)
+        let serving = connections::serve(incoming, self.routes, self.limits, self.shutdown.clone());
+        async move {
+            let mut serving = pin!(serving);
+            tokio::select! {
+                () = &mut serving => return,
+                () = self.shutdown.cancelled() => self.registry.drain(),
+            }
+            serving.await;
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{self, Paced, SessionId, Taken},
+    registry::{self, Notice, Paced, SessionId, Taken},
     wire,
 };
 
@@ -153,7 +153,10 @@ impl Conversation {
             workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
         };
-        self.phase = Phase::Open(Visit::new(self.desk.registry.pace(session), self.desk.metrics.clone()));
+        self.phase = Phase::Open(Visit::new(
+            self.desk.registry.pace(session, self.desk.limits.idle_timeout),
+            self.desk.metrics.clone(),
+        ));
         Ok(welcome)
     }
 
@@ -172,31 +175,13 @@ impl Conversation {
         let Phase::Open(visit) = &mut self.phase else {
             return Err(End::Quiet);
         };
-        let idle_timeout = self.desk.limits.idle_timeout;
-        let idle_at = Instant::now() + idle_timeout;
-        let wake_at = visit.paced.due().map_or(idle_at, |due| due.min(idle_at));
         let Visit { paced, alarm, .. } = visit;
+        let due = paced.due();
         let said = tokio::select! {
             biased;
-            () = paced.session().superseded() => {
-                visit.end.reason = EndReason::Superseded;
-                return Err(Status::aborted("a newer session of this dataplane took over").into());
-            }
-            () = self.desk.shutdown.cancelled() => {
-                visit.end.reason = EndReason::Drained;
-                self.phase = Phase::Drained;
-                return Ok(Some(Answer::Drain(self.drain())));
-            }
-            said = self.inbound.message() => Some(said),
-            () = alarm.at(wake_at) => None,
-        };
-        let Some(said) = said else {
-            if let Some(sequence) = visit.paced.settle() {
-                return Ok(Some(ack(sequence)));
-            }
-            visit.end.reason = EndReason::Idle;
-            let status = format!("no health report within {idle_timeout:?}: send one every 30s");
-            return Err(Status::deadline_exceeded(status).into());
+            notice = paced.session().notice() => return self.heed(notice).map(Some),
+            said = self.inbound.message() => said,
+            () = alarm.at(due) => return Ok(paced.settle().map(ack)),
         };
         let refused = match said {
             Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => match visit.take(&report) {
@@ -225,6 +210,26 @@ impl Conversation {
         warn!(session = %visit.end.id, dataplane = %visit.end.dataplane.key, code = ?refused.code(),
             reason = refused.message(), "refused");
         Err(refused.into())
+    }
+
+    /// Passes on what the registry has to say. With it the session is over.
+    fn heed(&mut self, notice: Notice) -> Result<Answer, End> {
+        let idle_timeout = self.desk.limits.idle_timeout;
+        let (reason, answer) = match notice {
+            Notice::Superseded => {
+                let status = Status::aborted("a newer session of this dataplane took over");
+                (EndReason::Superseded, Err(status.into()))
+            }
+            Notice::Silent => {
+                let status = format!("no health report within {idle_timeout:?}: send one every 30s");
+                (EndReason::Idle, Err(Status::deadline_exceeded(status).into()))
+            }
+            Notice::Draining => (EndReason::Drained, Ok(Answer::Drain(self.drain()))),
+        };
+        if let Phase::Open(mut visit) = std::mem::replace(&mut self.phase, Phase::Drained) {
+            visit.end.reason = reason;
+        }
+        answer
     }
 
     /// Asks the proxy to leave and to come back: each at another time, over so

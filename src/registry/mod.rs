@@ -23,6 +23,7 @@ mod retention;
 mod session;
 mod shards;
 mod shared;
+mod silence;
 mod step;
 mod view;
 mod watcher;
@@ -46,7 +47,7 @@ use crate::{
 pub use self::{
     admission::Full,
     pace::{Paced, Taken},
-    session::{Session, SessionId},
+    session::{Notice, Session, SessionId},
     step::Step,
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
     watcher::{Position, WatchPermit, Watcher},
@@ -123,14 +124,20 @@ pub struct Welcome {
 
 impl Registry {
     /// An empty registry, at the start of an epoch. [`Registry::run`] must run
-    /// beside it for watchers to wake and retention to end.
+    /// beside it for watchers to wake, and for silence and retention to end.
     pub fn new(settings: RegistrySettings) -> Self {
         Self { shared: Arc::new(Shared::new(settings)) }
     }
 
-    /// Wakes watchers and ends retention, until dropped.
+    /// Wakes watchers, loses who is silent and ends retention, until dropped.
     pub async fn run(&self) {
-        tokio::join!(self.shared.log.carry_news(), self.shared.sweep());
+        tokio::join!(self.shared.log.carry_news(), self.shared.sweep(), self.shared.notice_silence());
+    }
+
+    /// Tells all sessions that the server is about to end, and all that begin
+    /// later.
+    pub fn drain(&self) {
+        self.shared.drain();
     }
 
     /// Whether anybody could be let in now: to be asked before a hello is read,
@@ -168,14 +175,16 @@ impl Registry {
             registered = registered.or_else(|refused| self.shared.register(refused.dataplane, now));
         }
         let session = registered.map_err(|refused| refused.why)?;
-        let mesh = &session.dataplane.key.mesh;
+        let mesh = &session.dataplane().key.mesh;
         let conflict = session.entry.read(|members| members.conflict(mesh));
         let warnings = conflict.map(|conflict| self.shared.warn(mesh, conflict, now));
         Ok(Welcome { session, warnings: warnings.into_iter().collect() })
     }
 
-    /// Has a session report at a pace that others can bear.
-    pub fn pace(&self, session: Session) -> Paced {
+    /// Has a session report at a pace that others can bear, and count as lost
+    /// once it says nothing for `patience`.
+    pub fn pace(&self, session: Session, patience: Duration) -> Paced {
+        self.shared.silence.listen(&session.cell, patience);
         Paced::new(session, self.shared.settings.flap_interval)
     }
 

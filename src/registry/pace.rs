@@ -41,12 +41,22 @@ impl Paced {
         &self.session
     }
 
+    /// Notes that the dataplane said something, though nothing new.
+    pub fn alive(&self) {
+        self.session.heard(Instant::now());
+    }
+
     /// Takes a report.
     pub fn report(&mut self, report: HealthReport) -> Taken {
+        let now = Instant::now();
+        self.session.heard(now);
+        self.take(report, now)
+    }
+
+    fn take(&mut self, report: HealthReport, now: Instant) -> Taken {
         self.held = None;
         let flips = self.session.would_flip(report);
         if flips && !self.interval.is_zero() {
-            let now = Instant::now();
             if self.next_at.is_some_and(|next_at| now < next_at) {
                 self.held = Some(report);
                 return Taken::Held;
@@ -66,7 +76,7 @@ impl Paced {
     /// number.
     pub fn settle(&mut self) -> Option<u64> {
         let report = self.held?;
-        (self.report(report) != Taken::Held).then_some(report.sequence)
+        (self.take(report, Instant::now()) != Taken::Held).then_some(report.sequence)
     }
 
     /// Ends the session and the registration.
@@ -104,7 +114,7 @@ mod tests {
         };
         let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).unwrap();
         let session = registry.hello(dataplane).unwrap().session;
-        let paced = registry.pace(session);
+        let paced = registry.pace(session, INTERVAL);
         (registry, paced)
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use shuttle::thread;
 use tokio::time::Instant;
 
@@ -189,5 +190,36 @@ fn a_listing_against_changes_is_of_one_revision() {
         assert!(web.is_some() != (revision == 3), "{revision}: {web:?}");
         let _session = moves.join().unwrap();
         drop(session);
+    });
+}
+
+#[test]
+fn the_end_of_patience_against_a_takeover_and_a_report() {
+    in_every_order(|| {
+        let registry = registry();
+        let mut silent = registry.pace(join(&registry, "a", "web"), Duration::from_secs(1));
+        let (other, later) = (registry.clone(), Instant::now() + Duration::from_secs(2));
+        let looks = thread::spawn(move || other.shared.lose_silent(later));
+        let other = registry.clone();
+        let takeover = thread::spawn(move || other.pace(join(&other, "a", "web"), Duration::MAX));
+        silent.report(report(1, HealthState::Ready));
+        looks.join().unwrap();
+        let _newer = takeover.join().unwrap();
+        drop(silent);
+        assert_exact(&registry, "web", Some((1, 0, 1)));
+        registry.shared.lose_silent(later);
+        assert_exact(&registry, "web", Some((1, 0, 1)));
+    });
+}
+
+#[test]
+fn a_drain_against_a_hello() {
+    in_every_order(|| {
+        let registry = registry();
+        let other = registry.clone();
+        let hello = thread::spawn(move || join(&other, "a", "web"));
+        registry.drain();
+        let session = hello.join().unwrap();
+        assert_eq!(session.notice().now_or_never(), Some(Notice::Draining));
     });
 }

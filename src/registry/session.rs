@@ -1,10 +1,11 @@
 //! A session: a value whose lifetime is the fact that a dataplane is connected.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::SystemTime};
 
-use tokio::{sync::Notify, time::Instant};
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
 
-use super::{entries::Entry, shared::Shared};
+use super::{entries::Entry, shared::Shared, silence::Patience};
 use crate::{
     model::{Dataplane, Health, HealthReport, HealthState},
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -17,9 +18,19 @@ use crate::{
 /// nothing any more and its end changes nothing.
 pub struct Session {
     pub(super) registry: Arc<Shared>,
-    pub(super) dataplane: Arc<Dataplane>,
     pub(super) entry: Arc<Entry>,
     pub(super) cell: Arc<SessionCell>,
+}
+
+/// What the registry has to say to a session, for its stream to pass on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A newer session of the same dataplane has taken over.
+    Superseded,
+    /// Nothing was heard from it for too long: it counts as lost.
+    Silent,
+    /// The server is about to end: the session counts until it goes.
+    Draining,
 }
 
 /// How a session leaves.
@@ -39,12 +50,17 @@ impl Session {
 
     /// Whose session it is.
     pub fn dataplane(&self) -> &Arc<Dataplane> {
-        &self.dataplane
+        &self.cell.dataplane
     }
 
     /// Whether a report changes the one thing that others can see.
     pub(super) fn would_flip(&self, report: HealthReport) -> bool {
         report.health.is_healthy(self.cell.gateway) != self.cell.healthy.load(Relaxed)
+    }
+
+    /// Notes that the dataplane said something.
+    pub(super) fn heard(&self, now: Instant) {
+        self.registry.silence.heard(&self.cell, now);
     }
 
     /// Takes a report. Costs no lock, no revision and no message unless it
@@ -58,18 +74,23 @@ impl Session {
 
     /// Ends the session and the registration.
     pub fn goodbye(self) {
-        self.registry.depart(&self, Departure::Goodbye);
+        self.registry.depart(&self.cell, Departure::Goodbye);
     }
 
-    /// Returns when a newer session of the same dataplane has taken over.
-    pub async fn superseded(&self) {
-        self.cell.superseded.notified().await;
+    /// Returns when the registry has something to say; the newest of it, each
+    /// time it is asked. One may wait at a time.
+    pub async fn notice(&self) -> Notice {
+        poll_fn(|context| {
+            self.cell.ear.register(context.waker());
+            self.cell.noticed().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.registry.depart(self, Departure::Lost);
+        self.registry.depart(&self.cell, Departure::Lost);
     }
 }
 
@@ -77,7 +98,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("id", &self.cell.id)
-            .field("dataplane", &self.dataplane.key)
+            .field("dataplane", &self.cell.dataplane.key)
             .finish_non_exhaustive()
     }
 }
@@ -107,23 +128,31 @@ pub(super) struct SessionCell {
     /// The dataplane has no inbounds. Stands here because a report need not
     /// read the dataplane then.
     gateway: bool,
+    /// A [`Notice`], or none yet.
+    notice: AtomicU8,
     pub(super) id: SessionId,
+    pub(super) patience: Patience,
+    /// Of the task that waits for the notice.
+    ear: AtomicWaker,
+    pub(super) dataplane: Arc<Dataplane>,
     pub(super) since: SystemTime,
     pub(super) opened: Instant,
-    superseded: Notify,
 }
 
 impl SessionCell {
-    pub(super) fn new(id: SessionId, since: SystemTime, gateway: bool) -> Self {
+    pub(super) fn new(id: SessionId, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
         Self {
             last_report: LastReport::default(),
             live: AtomicBool::new(true),
             healthy: AtomicBool::new(false),
-            gateway,
+            gateway: dataplane.inbounds.is_empty(),
+            notice: AtomicU8::new(NO_NOTICE),
             id,
+            patience: Patience::default(),
+            ear: AtomicWaker::new(),
+            dataplane,
             since,
             opened: Instant::now(),
-            superseded: Notify::new(),
         }
     }
 
@@ -148,11 +177,22 @@ impl SessionCell {
         self.healthy.swap(false, Relaxed)
     }
 
-    /// Tells the session's stream that it has been taken over.
-    pub(super) fn supersede(&self) {
-        self.superseded.notify_one();
+    /// Tells the session's stream.
+    pub(super) fn tell(&self, notice: Notice) {
+        self.notice.store(notice as u8, Relaxed);
+        self.ear.wake();
+    }
+
+    fn noticed(&self) -> Option<Notice> {
+        let noticed = self.notice.load(Relaxed);
+        [Notice::Superseded, Notice::Silent, Notice::Draining]
+            .into_iter()
+            .find(|notice| *notice as u8 == noticed)
     }
 }
+
+/// What no [`Notice`] is stored as.
+const NO_NOTICE: u8 = u8::MAX;
 
 /// The newest report, for people who look at single proxies. Nothing is
 /// decided by it, so a reader may see two reports mixed for an instant; in

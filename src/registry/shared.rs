@@ -2,9 +2,13 @@
 //! flipping, leaving, being forgotten. Plain synchronous code; a dataplane is
 //! locked through each, then the entries concerned, then the change log.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use super::{
     Full, RegistrySettings, Session, SessionId,
@@ -13,8 +17,9 @@ use super::{
     gate::Gate,
     members::{Conflict, Delta, Place},
     retention::Retention,
-    session::{Departure, SessionCell},
+    session::{Departure, Notice, SessionCell},
     shards::{Keyed, Shard, Shards},
+    silence::Silence,
     step::Steps,
     view::Snapshots,
 };
@@ -22,8 +27,12 @@ use crate::{
     changelog::ChangeLog,
     events::{EventLog, Reason},
     model::{Dataplane, DataplaneKey, MeshName, WorkloadKey},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
+
+/// Between two looks for silent sessions: soon enough for times in seconds, and
+/// ten thousand sessions cost ten awakenings a second, not one each.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -37,6 +46,8 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) admission: Admission,
     retention: Retention,
+    pub(super) silence: Silence,
+    draining: AtomicBool,
     sessions: AtomicU64,
     pub(super) watchers: AtomicUsize,
 }
@@ -92,6 +103,8 @@ impl Shared {
             gate: Gate::new(settings.max_session_rate),
             admission: Admission::new(&settings),
             retention: Retention::default(),
+            silence: Silence::new(),
+            draining: AtomicBool::new(false),
             sessions: AtomicU64::new(0),
             watchers: AtomicUsize::new(0),
             settings,
@@ -118,29 +131,29 @@ impl Shared {
         // Numbered while the dataplane is locked, so that of two sessions of one
         // dataplane the newer has the greater number.
         let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
-        let cell = Arc::new(SessionCell::new(id, now, dataplane.inbounds.is_empty()));
-        let presence = Presence::Connected(Arc::clone(&cell));
-        let registration = match known {
-            None => {
-                let (dataplane, entry) = self.join(dataplane, now);
-                &*shard.get_or_insert_with(&key, || Registration { dataplane, entry, presence })
-            }
-            Some(registration) => {
-                match &registration.presence {
-                    Presence::Connected(older) => older.supersede(),
-                    Presence::Lost(loss) => self.retention.remove(loss.deadline, &key),
-                }
-                (registration.dataplane, registration.entry) = self.rejoin(registration, dataplane, now);
-                registration.presence = presence;
-                registration
-            }
+        let (dataplane, entry) = match &known {
+            None => self.join(dataplane, now),
+            Some(registration) => self.rejoin(registration, dataplane, now),
         };
-        Ok(Session {
-            registry: Arc::clone(self),
-            dataplane: Arc::clone(&registration.dataplane),
-            entry: Arc::clone(&registration.entry),
-            cell,
-        })
+        let cell = Arc::new(SessionCell::new(id, now, Arc::clone(&dataplane)));
+        let session =
+            Session { registry: Arc::clone(self), entry: Arc::clone(&entry), cell: Arc::clone(&cell) };
+        let presence = Presence::Connected(cell);
+        let registration = Registration { dataplane, entry, presence };
+        match known {
+            None => {
+                shard.get_or_insert_with(&key, || registration);
+            }
+            Some(known) => match std::mem::replace(known, registration).presence {
+                Presence::Connected(older) => older.tell(Notice::Superseded),
+                Presence::Lost(loss) => self.retention.remove(loss.deadline, &key),
+            },
+        }
+        // Whoever comes while the drain walks over the shards is told by one or the other.
+        if self.draining.load(Relaxed) {
+            session.cell.tell(Notice::Draining);
+        }
+        Ok(session)
     }
 
     /// Counts a dataplane that was not registered.
@@ -216,34 +229,65 @@ impl Shared {
         };
         if session.cell.flip(healthy) {
             let delta = Delta { healthy: if healthy { 1 } else { -1 }, ..Delta::default() };
-            self.count(&mut locked, &session.dataplane, delta, self.now());
+            self.count(&mut locked, &session.cell.dataplane, delta, self.now());
         }
     }
 
     /// A session ends. Nothing happens if another has taken over, or if it has
-    /// ended before.
-    pub(super) fn depart(&self, session: &Session, departure: Departure) {
-        let key = &session.dataplane.key;
+    /// ended before: then it returns false.
+    pub(super) fn depart(&self, cell: &Arc<SessionCell>, departure: Departure) -> bool {
+        self.silence.forget(cell);
+        let key = &cell.dataplane.key;
         let mut shard = self.dataplanes.lock(key);
-        let Some(registration) = shard.get_mut(key).filter(|registration| registration.has(&session.cell))
-        else {
-            return;
+        let Some(registration) = shard.get_mut(key).filter(|registration| registration.has(cell)) else {
+            return false;
         };
         self.admission.leave(&key.mesh);
         let now = self.now();
         if departure == Departure::Goodbye || self.settings.retention.is_zero() {
             self.unregister(shard, key, now);
-            return;
+            return true;
         }
-        let mut locked = self.lock_own(&session.entry);
+        let mut locked = self.lock_own(&registration.entry);
         let (connected, healthy) = registration.presence.end();
         let delta = Delta { connected: -connected, healthy: -healthy, total: 0 };
-        self.count(&mut locked, &session.dataplane, delta, now);
+        self.count(&mut locked, &cell.dataplane, delta, now);
         drop(locked);
         let deadline = Instant::now() + self.settings.retention;
-        let opened = session.cell.opened;
+        let opened = cell.opened;
         registration.presence = Presence::Lost(Box::new(Loss { since: now, opened, deadline }));
         self.retention.add(deadline, key);
+        true
+    }
+
+    /// Counts sessions as lost that say nothing for too long, until dropped.
+    pub(super) async fn notice_silence(&self) {
+        loop {
+            self.silence.wait().await;
+            self.lose_silent(Instant::now());
+            sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    pub(super) fn lose_silent(&self, now: Instant) {
+        while let Some(cell) = self.silence.pop_silent(now) {
+            if self.depart(&cell, Departure::Lost) {
+                // Its stream may never hear of it: a client that reads nothing
+                // is not read from either.
+                info!(session = %cell.id, dataplane = %cell.dataplane.key, "silent for too long: lost");
+                cell.tell(Notice::Silent);
+            }
+        }
+    }
+
+    /// Tells all sessions to go, and all that come later.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        self.dataplanes.for_each(|registration| {
+            if let Presence::Connected(cell) = &registration.presence {
+                cell.tell(Notice::Draining);
+            }
+        });
     }
 
     /// Takes a registered dataplane off its locked shard and its entry.

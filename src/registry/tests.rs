@@ -108,7 +108,19 @@ async fn a_takeover_is_told_to_the_older_session() {
     let registry = registry();
     let older = join(&registry, "a", "web");
     let _newer = join(&registry, "a", "web");
-    older.superseded().await;
+    assert_eq!(older.notice().await, Notice::Superseded);
+}
+
+#[tokio::test]
+async fn a_drain_is_told_to_all_sessions_and_to_those_that_come_later() {
+    let registry = registry();
+    let here = join(&registry, "a", "web");
+    registry.drain();
+    let late = join(&registry, "b", "web");
+    assert_eq!((here.notice().await, late.notice().await), (Notice::Draining, Notice::Draining));
+    assert_eq!(counts(&registry, "web"), Some((2, 0, 2)), "they count until they go");
+    let _newer = join(&registry, "a", "web");
+    assert_eq!(here.notice().await, Notice::Superseded, "the newest is told");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Watcher {
                 biased;
                 // It fails only without the registry, which is held here.
                 _changed = self.news.changed() => {}
-                () = self.alarm.at(bookmark_at) => return self.bookmark(),
+                () = self.alarm.at(Some(bookmark_at)) => return self.bookmark(),
             }
         }
     }

@@ -4,11 +4,11 @@ use std::{
     mem,
     ops::Deref,
     pin::pin,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     thread,
 };
 
-use headcount::registry::Session;
+use headcount::registry::{Notice, Session};
 
 /// A session. While a failed test unwinds, it is forgotten: its disconnect
 /// could trip over the same bug, and a second panic aborts without a word.
@@ -20,10 +20,10 @@ impl Held {
         Self(Some(session))
     }
 
-    /// Whether it was told that a newer session has taken over. Asked once: the
-    /// answer is used up.
+    /// Whether it was told that a newer session has taken over.
     pub(crate) fn is_superseded(&self) -> bool {
-        pin!(self.superseded()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        let noticed = pin!(self.notice()).poll(&mut Context::from_waker(Waker::noop()));
+        noticed == Poll::Ready(Notice::Superseded)
     }
 
     pub(crate) fn cut(mut self) {

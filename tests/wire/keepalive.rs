@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use headcount::{
     config::Config,
-    proto::{WorkloadFilter, workload_service_client::WorkloadServiceClient},
+    proto::{HealthState, WorkloadFilter, workload_service_client::WorkloadServiceClient},
 };
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::{
     fold::Fold,
-    proxy::{Line, Proxy, hello},
+    proxy::{Line, Proxy, health, hello},
     raw::{Wire, closed},
     support::{Server, assert_says, dataplane, endpoint, soon, still_serves},
 };
@@ -62,6 +62,27 @@ async fn a_session_that_is_silent_for_too_long_is_ended() {
     assert_eq!(server.counts("web").await, (0, 0, 1));
     let idle = r#"headcount_sessions_ended_total{reason="idle"}"#;
     server.until_metric(idle, 1).await;
+    still_serves(&server).await;
+}
+
+/// It can't be told so, and while it can't be answered it is not read from; its
+/// connection answers PINGs.
+#[tokio::test]
+async fn a_session_that_reads_nothing_more_is_lost_when_its_time_is_over() {
+    let server = Server::with(|config| config.limits.idle_timeout = Duration::from_secs(1)).await;
+    // Enough for the welcome and a few acks, of which the server makes some more ready.
+    let channel = endpoint(server.grpc()).initial_stream_window_size(100).connect().await.unwrap();
+    let deaf = Line::open(channel).await;
+    deaf.say(hello(dataplane("a", "web")));
+    (1..=2_000).for_each(|sequence| deaf.say(health(sequence, HealthState::Ready)));
+    server.until_counts("web", (1, 1, 1)).await;
+    server.until_counts("web", (0, 0, 1)).await;
+    let scrape = server.scrape().await;
+    for reason in ["idle", "lost"] {
+        let ended = format!("headcount_sessions_ended_total{{reason=\"{reason}\"}}");
+        assert_eq!(scrape.value(&ended), Some(0), "its stream lives {reason}");
+    }
+    drop(deaf);
     still_serves(&server).await;
 }
 
