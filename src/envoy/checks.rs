@@ -314,3 +314,102 @@ impl Default for HttpPath {
         Self("/".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(address: &str, port: u16) -> Place {
+        Place { address: address.parse().unwrap(), port: NonZeroU16::new(port).unwrap() }
+    }
+
+    fn millis(millis: i64) -> prost_types::Duration {
+        let nanos = i32::try_from(millis % 1_000 * 1_000_000).unwrap();
+        prost_types::Duration { seconds: millis / 1_000, nanos }
+    }
+
+    /// A cluster as it is with the default settings.
+    fn cluster(name: &str, address: &str, port: u32, checker: HealthChecker) -> ClusterHealthCheck {
+        let socket_address = Some(SocketAddress { address: address.into(), port_value: port });
+        ClusterHealthCheck {
+            cluster_name: name.into(),
+            health_checks: vec![HealthCheck {
+                timeout: Some(millis(500)),
+                interval: Some(millis(1_000)),
+                unhealthy_threshold: Some(1),
+                healthy_threshold: Some(1),
+                no_traffic_interval: Some(millis(1_000)),
+                health_checker: Some(checker),
+            }],
+            locality_endpoints: vec![LocalityEndpoints {
+                endpoints: vec![Endpoint { address: Some(Address { socket_address }) }],
+            }],
+        }
+    }
+
+    fn http(host: &str, path: &str) -> HealthChecker {
+        let expected_statuses = vec![Int64Range { start: 200, end: 400 }];
+        HealthChecker::HttpHealthCheck(HttpHealthCheck {
+            host: host.into(),
+            path: path.into(),
+            expected_statuses,
+        })
+    }
+
+    #[test]
+    fn each_target_is_a_cluster_with_one_endpoint_and_one_check() {
+        let path = HttpPath::parse("path", "/healthz").unwrap();
+        let inbounds = [
+            Check { target: Target::Inbound(8080), at: place("127.0.0.1", 9080), probe: Probe::Http(path) },
+            Check { target: Target::Inbound(8081), at: place("::1", 9081), probe: Probe::Tcp },
+        ];
+        let checks = Checks::new(inbounds, Some(place("::1", 9901)));
+        let tcp = HealthChecker::TcpHealthCheck(TcpHealthCheck {});
+        assert_eq!(
+            checks.specifier(&CheckSettings::default()),
+            HealthCheckSpecifier {
+                cluster_health_checks: vec![
+                    cluster("headcount:inbound:8080", "127.0.0.1", 9080, http("127.0.0.1:9080", "/healthz")),
+                    cluster("headcount:inbound:8081", "::1", 9081, tcp),
+                    cluster("headcount:ready", "::1", 9901, http("[::1]:9901", "/ready")),
+                ],
+                interval: Some(millis(250)),
+            }
+        );
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_check_reports_are_still_asked_for() {
+        let specifier = Checks::default().specifier(&CheckSettings::default());
+        assert_eq!(
+            specifier,
+            HealthCheckSpecifier { cluster_health_checks: vec![], interval: Some(millis(250)) }
+        );
+    }
+
+    #[test]
+    fn a_target_is_known_by_the_name_of_its_cluster() {
+        for target in [Target::Inbound(1), Target::Inbound(65_535), Target::Ready] {
+            assert_eq!(Target::of_cluster(&target.to_string()), Some(target));
+        }
+        for other in
+            ["", "backend", "headcount:", "headcount:inbound:", "headcount:inbound:65536", "headcount:Ready"]
+        {
+            assert_eq!(Target::of_cluster(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_misleads_an_envoy_is_no_setting() {
+        for good in ["50ms", "1s", "1h"] {
+            assert_eq!(good.parse::<Interval>().unwrap().to_string(), good);
+        }
+        for bad in ["0s", "1ms", "49ms", "49999us", "3601s", "1y"] {
+            let error = bad.parse::<Interval>().unwrap_err();
+            assert_eq!(error, "must be at least 50ms and at most 1h", "{bad}");
+        }
+        assert_eq!("1ms".parse::<Timeout>(), Ok(Timeout::MIN));
+        assert_eq!("999us".parse::<Timeout>().unwrap_err(), "must be at least 1ms and at most 1h");
+        assert!("often".parse::<Timeout>().unwrap_err().ends_with("; write 250ms or 1s"));
+    }
+}

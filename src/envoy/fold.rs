@@ -1,5 +1,8 @@
 //! What an Envoy has found out, folded into health.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 use tokio::time::Instant;

@@ -12,6 +12,9 @@
 //!     admin: {port: 9901}            # the Envoy's own readiness
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use prost::Message as _;
@@ -23,7 +26,7 @@ use super::{
 use crate::{
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, ENVIRONMENT_LABEL, Environment, InboundSpec, Invalid,
-        MESH_LABEL, NAMESPACE_LABEL, Quoted, ZONE_LABEL, ZoneName, entry,
+        MESH_LABEL, NAMESPACE_LABEL, Quoted, WORKLOAD_LABEL, ZONE_LABEL, ZoneName, entry,
     },
     proto::envoy::{
         config::core::v3::Node,
@@ -154,23 +157,22 @@ impl<'a> Labels<'a> {
         self.0.iter().map(|(key, label)| ((*key).to_owned(), label.value.to_owned())).collect()
     }
 
-    /// A problem with the dataplane, as one of what its Envoy has written.
+    /// A problem with the dataplane, as one with what its Envoy has written.
     fn as_written(&self, Invalid { field, problem }: Invalid) -> Invalid {
-        let path_or_id =
-            |key| if self.get_some(key).is_some() { self.path(key) } else { "node.id".to_owned() };
+        let path_or_id = |is_label, key| if is_label { self.path(key) } else { "node.id".to_owned() };
         let field = match field.as_str() {
             "name" => "node.id".to_owned(),
-            "mesh" => path_or_id(MESH_LABEL),
-            "namespace" => path_or_id(NAMESPACE_LABEL),
+            "mesh" => path_or_id(self.get(MESH_LABEL).is_some(), MESH_LABEL),
+            "namespace" => path_or_id(self.get_some(NAMESPACE_LABEL).is_some(), NAMESPACE_LABEL),
             "zone" => self.path(ZONE_LABEL),
-            _ => self.label_as_written(&field).unwrap_or_else(|| format!("{METADATA}.{field}")),
+            _ => match self.0.iter().find(|(key, _)| entry("labels", key) == field) {
+                Some((_, label)) => label.path.clone(),
+                None => format!("{METADATA}.{field}"),
+            },
         };
+        // The one problem of two fields.
+        let problem = problem.replace(&entry("labels", WORKLOAD_LABEL), &self.path(WORKLOAD_LABEL));
         Invalid { field, problem }
-    }
-
-    fn label_as_written(&self, field: &str) -> Option<String> {
-        let (_, label) = self.0.iter().find(|(key, _)| entry("labels", key) == field)?;
-        Some(label.path.clone())
     }
 }
 
@@ -186,23 +188,20 @@ impl<'a> Id<'a> {
     fn parse(id: &'a str, labels: &Labels<'a>) -> Result<Self, Invalid> {
         let (mesh, rest) = match labels.get(MESH_LABEL) {
             Some(mesh) => (mesh, id),
-            None => id.split_once('.').ok_or_else(|| {
+            None => id.split_once('.').filter(|(mesh, _)| !mesh.is_empty()).ok_or_else(|| {
                 let problem = "is required and must be a valid DNS-1123 label: or write node.id as mesh.name";
                 Invalid::new(labels.path(MESH_LABEL), problem)
             })?,
         };
-        let (name, namespace) = match labels.get_some(NAMESPACE_LABEL) {
-            Some(namespace) => (without_namespace(rest, namespace), namespace),
-            // After a dot at the end there is no namespace, and before it no name.
-            None => rest.rsplit_once('.').filter(|(_, last)| !last.is_empty()).unwrap_or((rest, "")),
+        let stated = labels.get_some(NAMESPACE_LABEL);
+        // Where one half is empty there is no namespace, and the whole is no name.
+        let halves = rest.rsplit_once('.').filter(|(name, last)| !name.is_empty() && !last.is_empty());
+        let (name, namespace) = match halves {
+            Some((name, last)) if stated.is_none_or(|stated| stated == last) => (name, last),
+            _ => (rest, stated.unwrap_or_default()),
         };
         Ok(Self { mesh, namespace, name })
     }
-}
-
-/// `name` of `name.namespace`. An id may be the name alone.
-fn without_namespace<'a>(id: &'a str, namespace: &str) -> &'a str {
-    id.strip_suffix(namespace).and_then(|name| name.strip_suffix('.')).unwrap_or(id)
 }
 
 /// The mesh's zone. What an Envoy calls one is its cloud's, so it only counts if

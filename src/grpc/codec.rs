@@ -100,3 +100,52 @@ impl Decoder for RawDecoder {
         BufferSettings::new(INITIAL_BUFFER, YIELD_THRESHOLD)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, iter};
+
+    use futures_util::{StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tonic::Streaming;
+
+    use super::*;
+
+    /// A stream of messages of these sizes, as DATA frames of at most 16 KiB.
+    fn streaming(sizes: impl Iterator<Item = usize>) -> Streaming<Bytes> {
+        let message = |size: usize| {
+            let length = u32::try_from(size).unwrap().to_be_bytes();
+            [&[0], &length[..], &vec![7; size]].concat()
+        };
+        let frames: Vec<_> = sizes
+            .flat_map(|size| message(size).chunks(16 * 1024).map(Bytes::copy_from_slice).collect::<Vec<_>>())
+            .map(|data| Ok::<_, Infallible>(Frame::data(data)))
+            .collect();
+        let decoder = RawCodec::<()>::default().decoder();
+        Streaming::new_request(decoder, StreamBody::new(stream::iter(frames)), None, None)
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_is_left_as_it_came() {
+        let sizes = [61_345, 78, 0, 515];
+        let messages: Vec<_> = streaming(sizes.into_iter()).map(Result::unwrap).collect().await;
+        assert_eq!(messages, sizes.map(|size| vec![7; size]));
+    }
+
+    #[tokio::test]
+    async fn a_large_first_message_does_not_stay_in_memory() {
+        for (size, count) in [(0, 4_000), (78, 300), (78, 500), (515, 50), (515, 100)] {
+            let mut stream = streaming(iter::once(61_345).chain(iter::repeat_n(size, count)));
+            for _ in 0..count {
+                // Gone before the next one comes.
+                drop(stream.next().await);
+            }
+            let last = stream.next().await.unwrap().unwrap();
+            drop(stream);
+            // Whoever has the buffer alone sees all of it.
+            let buffer = last.try_into_mut().unwrap().capacity();
+            assert!(buffer < 4_096, "{buffer} bytes after {count} messages of {size}");
+        }
+    }
+}
