@@ -30,10 +30,10 @@ async fn what_ails_an_application_or_an_envoy_shows_within_two_seconds() {
     let after = stage.until(&mut watch, [3, 3, 3]).await;
     assert!(after < PROMISE, "goes on: {after:?}");
 
-    three.envoy.order("/healthcheck/fail").await;
+    three.envoy.admin.order("/healthcheck/fail").await;
     let after = stage.until(&mut watch, [3, 2, 3]).await;
     assert!(after < PROMISE, "told to fail: {after:?}");
-    three.envoy.order("/healthcheck/ok").await;
+    three.envoy.admin.order("/healthcheck/ok").await;
     let after = stage.until(&mut watch, [3, 3, 3]).await;
     assert!(after < PROMISE, "told to be well: {after:?}");
     never_more_than(&watch, 3);

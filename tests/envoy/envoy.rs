@@ -7,7 +7,10 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::support::{Ended, Program, Signal, ask, get, peer, retry};
+use crate::{
+    admin::Admin,
+    support::{Ended, Program, Signal, peer, retry},
+};
 
 /// Where the program is; see [`peer`].
 pub(crate) fn find() -> Option<PathBuf> {
@@ -19,14 +22,14 @@ pub(crate) struct Envoy {
     program: PathBuf,
     bootstrap: PathBuf,
     running: Program,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Admin,
 }
 
 impl Envoy {
     /// Starts one by its bootstrap, which has this admin address.
     pub(crate) fn start(program: &Path, bootstrap: PathBuf, admin: SocketAddr) -> Self {
         let running = run(program, &bootstrap);
-        Self { program: program.to_owned(), bootstrap, running, admin }
+        Self { program: program.to_owned(), bootstrap, running, admin: Admin(admin) }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -45,30 +48,12 @@ impl Envoy {
         self.running = run(&self.program, &self.bootstrap);
     }
 
-    /// Has its admin interface do something.
-    pub(crate) async fn order(&self, path: &str) {
-        let answer = ask("POST", self.admin, path).await;
-        assert!(matches!(answer, Some((200, _))), "{path}: {answer:?}");
-    }
-
-    /// One of its counters; none while it does not answer, or has none of this
-    /// name.
-    pub(crate) async fn counter(&self, name: &str) -> Option<u64> {
-        let (200, text) = get(self.admin, &format!("/stats?filter=^{name}$")).await? else { return None };
-        text.trim().rsplit_once(": ")?.1.parse().ok()
-    }
-
     /// Waits until a counter is at least this.
     pub(crate) async fn counts(&self, name: &str, least: u64) {
         retry(&format!("{name} is {least}"), async || {
-            self.counter(name).await.filter(|count| *count >= least)
+            self.admin.counter(name).await.filter(|count| *count >= least)
         })
         .await;
-    }
-
-    /// It runs, and says that it is ready.
-    pub(crate) async fn is_alive(&self) -> bool {
-        get(self.admin, "/ready").await == Some((200, "LIVE\n".to_owned()))
     }
 }
 

@@ -16,6 +16,7 @@
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
 mod support;
 
+mod admin;
 mod application;
 mod bootstrap;
 mod envoy;

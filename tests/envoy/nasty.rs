@@ -67,8 +67,8 @@ async fn is_unharmed(what: &str, envoy: &Envoy) {
     envoy.counts("hds_delegate.updates", 1).await;
     // The first reports are made of what it was told.
     envoy.counts("hds_delegate.responses", 4).await;
-    assert!(envoy.is_alive().await, "{what}");
-    assert_eq!(envoy.counter("hds_delegate.errors").await, Some(0), "{what}");
+    assert!(envoy.admin.is_ready().await, "{what}");
+    assert_eq!(envoy.admin.counter("hds_delegate.errors").await, Some(0), "{what}");
 }
 
 #[tokio::test]

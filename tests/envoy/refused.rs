@@ -73,8 +73,8 @@ async fn the_refusal_of_an_envoy_names_the_field_in_log_and_event() {
         stage.server.program.hears(&format!("{id}: {field} in the log"), names_it).await;
         // It has been told nothing, and lives.
         envoy.counts("hds_delegate.errors", 2).await;
-        assert_eq!(envoy.counter("hds_delegate.updates").await, Some(0), "{id}");
-        assert!(envoy.is_alive().await, "{id}");
+        assert_eq!(envoy.admin.counter("hds_delegate.updates").await, Some(0), "{id}");
+        assert!(envoy.admin.is_ready().await, "{id}");
     }
     let workloads = stage.server.run("get workloads -A").await.with(0);
     assert_eq!(workloads.out, "", "nobody is counted");

@@ -12,16 +12,10 @@ use super::DEADLINE;
 
 /// The status and the body of a GET; none while nobody listens.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    ask("GET", address, path).await
-}
-
-/// As [`get`], for a request of any kind without a body.
-pub(crate) async fn ask(method: &str, address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let answer = async {
         let mut stream = TcpStream::connect(address).await?;
         // HTTP/1.0: the body ends with the connection, and is not in chunks.
-        let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.map(|_| answer)
     };

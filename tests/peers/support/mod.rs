@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) use application::Application;
 pub(crate) use dataplane::{gateway, service, swap};
 pub(crate) use grpcurl::Grpcurl;
-pub(crate) use http::{ask, get};
+pub(crate) use http::get;
 pub(crate) use peer::peer;
 pub(crate) use program::{Ended, Program, headcount};
 pub(crate) use proxy::{Proxy, dataplane, hello, ready};
