@@ -73,7 +73,7 @@ impl App {
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
         let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
-        let grpc = Grpc::new(&registry, config.limits, &metrics, shutdown.clone()).await?;
+        let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Ready::default());
 
         let mut upkeep = JoinSet::new();

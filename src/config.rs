@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{model::DataplaneLimits, registry::RegistrySettings};
+use crate::{envoy::checks::CheckSettings, model::DataplaneLimits, registry::RegistrySettings};
 
 /// Everything `headcount serve` can be told.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     /// Of the gRPC side.
     pub limits: Limits,
+    /// What Envoys are asked to do.
+    pub envoy: CheckSettings,
 }
 
 impl Default for Config {
@@ -31,6 +33,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),
             limits: Limits::default(),
+            envoy: CheckSettings::default(),
         }
     }
 }
@@ -41,6 +44,9 @@ pub struct Limits {
     /// Bytes of one incoming message. A hello with 64 long labels and 64 inbounds
     /// with a handful of tags each is below 64 KiB.
     pub max_message_bytes: usize,
+    /// The same of an Envoy, whose first message lists all of its 516 extensions:
+    /// four times the 61 KiB that it has of its own, for its metadata.
+    pub max_envoy_message_bytes: usize,
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,
     /// From the opening of a stream to its hello; also from a connection to its
@@ -105,6 +111,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message_bytes: 64 * 1024,
+            max_envoy_message_bytes: 256 * 1024,
             dataplane: DataplaneLimits::default(),
             hello_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_mins(5),

@@ -1,5 +1,6 @@
 //! Events: what a person should know. Each thing that happens is kept once,
-//! with a count and the first and last time, and the newest 1,000 are kept.
+//! with a count and the first and last time, and the newest 1,000 are kept; of
+//! strangers who were refused, 200.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,16 +12,71 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::model::{MeshName, WorkloadKey};
+use crate::model::{MeshName, Namespace, WorkloadKey};
 
 /// Enough to see a bad night whole; about 500 kB.
 const CAPACITY: usize = 1_000;
+/// Of them, about proxies that were refused. They can call themselves anything,
+/// and shall not push out what is known to be true.
+const REFUSED: usize = 200;
+/// Of a name that a stranger gives itself: the longest that could be valid.
+const LONGEST_NAME: usize = 253;
 
 /// Why an event was recorded. Only warnings are, so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Dataplanes of several meshes name one workload in one namespace.
     MultipleMeshesDetected,
+    /// A proxy that can't show its user why was not let in.
+    DataplaneRefused,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Regarding {
+    /// A Workload, whether or not there is one now.
+    Workload(WorkloadKey),
+    /// A proxy that was not let in.
+    Proxy(Stranger),
+}
+
+/// A proxy as it calls itself, which need be no name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stranger {
+    namespace: Namespace,
+    name: Arc<str>,
+}
+
+impl Stranger {
+    /// Keeps of the name what could be a valid one, and nothing that a terminal
+    /// would obey.
+    pub fn new(namespace: Namespace, name: &str) -> Self {
+        let shown = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        Self { namespace, name: name.chars().take(LONGEST_NAME).map(shown).collect::<String>().into() }
+    }
+
+    /// Its name, printable.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Regarding {
+    /// Where it is.
+    pub fn namespace(&self) -> &Namespace {
+        match self {
+            Self::Workload(key) => &key.namespace,
+            Self::Proxy(stranger) => &stranger.namespace,
+        }
+    }
+
+    /// The Workload, if it is about one.
+    pub fn workload(&self) -> Option<&WorkloadKey> {
+        match self {
+            Self::Workload(key) => Some(key),
+            Self::Proxy(_) => None,
+        }
+    }
 }
 
 impl Reason {
@@ -28,6 +84,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MultipleMeshesDetected => "MultipleMeshesDetected",
+            Self::DataplaneRefused => "DataplaneRefused",
         }
     }
 }
@@ -42,7 +99,7 @@ pub struct Event {
     /// For people.
     pub message: String,
     /// What it is about.
-    pub regarding: WorkloadKey,
+    pub regarding: Regarding,
     /// The mesh that holds the Workload, if one does.
     pub mesh: Option<MeshName>,
     /// How often.
@@ -64,7 +121,29 @@ pub struct EventLog {
 struct State {
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
-    numbers: HashMap<(Reason, WorkloadKey), u64>,
+    numbers: HashMap<(Reason, Regarding), u64>,
+}
+
+impl State {
+    /// Forgets the oldest event where there is one too many, after one of this
+    /// reason was added.
+    fn make_room(&mut self, added: Reason) {
+        let like = |event: &Arc<Event>| event.reason == added;
+        let crowded = added == Reason::DataplaneRefused
+            && self.by_number.values().filter(|event| like(event)).count() > REFUSED;
+        let oldest = if crowded {
+            self.by_number.iter().find(|(_, event)| like(event))
+        } else if self.by_number.len() > CAPACITY {
+            self.by_number.first_key_value()
+        } else {
+            None
+        };
+        if let Some(oldest) =
+            oldest.map(|(number, _)| *number).and_then(|number| self.by_number.remove(&number))
+        {
+            self.numbers.remove(&(oldest.reason, oldest.regarding.clone()));
+        }
+    }
 }
 
 impl EventLog {
@@ -72,7 +151,7 @@ impl EventLog {
     pub fn record(
         &self,
         reason: Reason,
-        regarding: &WorkloadKey,
+        regarding: Regarding,
         mesh: Option<MeshName>,
         message: String,
         now: SystemTime,
@@ -84,17 +163,12 @@ impl EventLog {
             Some(event) => (event.uid, event.count + 1, event.first_time),
             None => (Uuid::new_v4(), 1, now),
         };
-        let regarding = regarding.clone();
         let event = Event { uid, reason, message, regarding, mesh, count, first_time, last_time: now };
         state.head += 1;
         let head = state.head;
         state.by_number.insert(head, Arc::new(event));
         state.numbers.insert(key, head);
-        if state.by_number.len() > CAPACITY
-            && let Some((_, oldest)) = state.by_number.pop_first()
-        {
-            state.numbers.remove(&(oldest.reason, oldest.regarding.clone()));
-        }
+        state.make_room(reason);
         drop(state);
         self.news.send_replace(head);
     }
@@ -128,7 +202,37 @@ mod tests {
 
     fn record(log: &EventLog, name: &str, second: u64) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        log.record(Reason::MultipleMeshesDetected, &key(name), None, format!("at {second}"), now);
+        let regarding = Regarding::Workload(key(name));
+        log.record(Reason::MultipleMeshesDetected, regarding, None, format!("at {second}"), now);
+    }
+
+    fn name(event: &Event) -> &str {
+        match &event.regarding {
+            Regarding::Workload(key) => key.name.as_str(),
+            Regarding::Proxy(stranger) => stranger.name(),
+        }
+    }
+
+    #[test]
+    fn strangers_push_out_strangers_only() {
+        let log = EventLog::default();
+        record(&log, "a", 1);
+        for n in 0..2 * CAPACITY {
+            let namespace = Namespace::parse("", "").unwrap();
+            let regarding = Regarding::Proxy(Stranger::new(namespace, &format!("p{n}")));
+            log.record(Reason::DataplaneRefused, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
+        }
+        let (events, _) = log.after(0);
+        assert_eq!(events.len(), 1 + REFUSED);
+        assert_eq!((name(&events[0]), name(&events[1])), ("a", "p1800"));
+    }
+
+    #[test]
+    fn what_strangers_call_themselves_is_cut_and_harmless() {
+        let stranger =
+            Stranger::new(Namespace::parse("", "").unwrap(), &format!("\u{1b}[31mé{}", "x".repeat(1_000)));
+        assert!(stranger.name().starts_with("?[31m?xxx"), "{}", stranger.name());
+        assert_eq!(stranger.name().len(), LONGEST_NAME);
     }
 
     #[test]
@@ -139,8 +243,7 @@ mod tests {
         let (_, seen) = log.after(0);
         record(&log, "a", 3);
         let (events, head) = log.after(0);
-        let summary: Vec<_> =
-            events.iter().map(|e| (e.regarding.name.as_str(), e.count, e.message.as_str())).collect();
+        let summary: Vec<_> = events.iter().map(|e| (name(e), e.count, e.message.as_str())).collect();
         assert_eq!(summary, [("b", 1, "at 2"), ("a", 2, "at 3")]);
         assert_eq!(events[1].first_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         let (news, same_head) = log.after(seen);
@@ -156,7 +259,7 @@ mod tests {
         }
         let (events, _) = log.after(0);
         assert_eq!(events.len(), CAPACITY);
-        assert_eq!(events[0].regarding.name.as_str(), "w5");
+        assert_eq!(name(&events[0]), "w5");
         record(&log, "w0", 0);
         assert_eq!(log.after(0).0.last().unwrap().count, 1, "a forgotten event starts anew");
     }

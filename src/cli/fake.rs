@@ -250,5 +250,6 @@ pub(super) fn event(uid: &str, count: u64, message: &str) -> proto::Event {
         count,
         first_time: FIVE_MINUTES_AGO,
         last_time: FIVE_MINUTES_AGO,
+        dataplane: String::new(),
     }
 }

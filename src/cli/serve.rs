@@ -1,5 +1,7 @@
 //! `headcount serve`: the control plane.
 
+mod envoy;
+
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -10,6 +12,7 @@ use std::{
 use clap::Args;
 use tracing::{info, warn};
 
+use self::envoy::EnvoyArgs;
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     demo::Demo,
@@ -35,7 +38,7 @@ const LEAST_HEADER_BYTES: u32 = 1_024;
 
 /// Run the control plane
 ///
-/// Proxies connect to the gRPC address, and watchers, `headcount get` and
+/// Agents and Envoys connect to the gRPC address, and watchers, `headcount get` and
 /// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz.
 /// Nothing is authenticated yet, so both are on loopback by default.
 ///
@@ -83,6 +86,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "100ms")]
     flap_interval: Parsed<Period>,
     #[command(flatten)]
+    envoy: EnvoyArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -115,6 +120,9 @@ struct LimitArgs {
     /// Bytes of one incoming message
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     max_message_bytes: Parsed<NonZeroUsize>,
+    /// The same of an Envoy, which lists 61 KiB of extensions in its first one
+    #[arg(long, value_name = "BYTES", default_value = "262144")]
+    max_envoy_message_bytes: Parsed<NonZeroUsize>,
     /// Labels of a dataplane, and tags of an inbound
     #[arg(long, value_name = "COUNT", default_value = "64")]
     max_labels: Parsed<NonZeroUsize>,
@@ -214,6 +222,11 @@ impl ServeArgs {
             },
             limits: Limits {
                 max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),
+                max_envoy_message_bytes: count(
+                    of,
+                    "max-envoy-message-bytes",
+                    self.limits.max_envoy_message_bytes,
+                ),
                 dataplane: DataplaneLimits {
                     labels: count(of, "max-labels", self.limits.max_labels),
                     inbounds: count(of, "max-inbounds", self.limits.max_inbounds),
@@ -241,6 +254,7 @@ impl ServeArgs {
                     max_error_resets: count(of, "max-error-resets", self.limits.max_error_resets),
                 },
             },
+            envoy: self.envoy.check(of),
         };
         let inbounds = config.limits.dataplane.inbounds;
         if inbounds > Health::MAX_INBOUNDS {
@@ -319,10 +333,10 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let args = "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s \
-             --stream-window-bytes 2147483648 --max-header-bytes 1000";
+             --stream-window-bytes 2147483648 --max-header-bytes 1000 --envoy-report-interval 0s";
         let report = check(&args.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
         for part in [
-            "7 problems",
+            "8 problems",
             "--grpc-addr: \"nowhere\"",
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
@@ -330,6 +344,7 @@ mod tests {
             "--idle-timeout: must be more than the 30s",
             "--stream-window-bytes: \"2147483648\": must be 2147483647 or less",
             "--max-header-bytes: \"1000\": must be 1024 or more",
+            "--envoy-report-interval: \"0s\": must be at least 50ms and at most 1h",
         ] {
             assert!(report.contains(part), "{part} is not in:\n{report}");
         }

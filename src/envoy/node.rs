@@ -18,15 +18,17 @@ mod tests;
 use std::collections::BTreeMap;
 
 use prost::Message as _;
+use prost_types::value::Kind;
 
 use super::{
     checks::{Check, Checks, HttpPath, Place, Probe, Target},
     metadata::Entries,
 };
 use crate::{
+    events::Stranger,
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, ENVIRONMENT_LABEL, Environment, InboundSpec, Invalid,
-        MESH_LABEL, NAMESPACE_LABEL, Quoted, WORKLOAD_LABEL, ZONE_LABEL, ZoneName, entry,
+        MESH_LABEL, NAMESPACE_LABEL, Namespace, Quoted, WORKLOAD_LABEL, ZONE_LABEL, ZoneName, entry,
     },
     proto::envoy::{
         config::core::v3::Node,
@@ -69,6 +71,18 @@ pub fn read(first: &[u8]) -> Result<Node, Invalid> {
             Err(Invalid::new("health_check_request", missing))
         }
     }
+}
+
+/// What an Envoy calls itself, for a person who wonders why it was not let in.
+pub fn stranger(node: &Node) -> Stranger {
+    let metadata = node.metadata.as_ref().and_then(|metadata| metadata.fields.get(NAMESPACE_LABEL));
+    let stated = match metadata.and_then(|value| value.kind.as_ref()) {
+        Some(Kind::StringValue(namespace)) => namespace,
+        _ => "",
+    };
+    // One that is wrong itself is not where anybody looks.
+    let namespace = Namespace::parse("namespace", stated).unwrap_or_default();
+    Stranger::new(namespace, &node.id)
 }
 
 impl Proxy {

@@ -4,13 +4,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{page_size, session::converse, status::shed};
+use super::{page_size, reception::Reception, session::converse};
 use crate::{
     config::Limits,
-    metrics::{Metrics, SessionMetrics, ShedMetrics},
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
@@ -18,35 +16,15 @@ use crate::{
         DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
         server::dataplane_service_server::DataplaneService,
     },
-    registry::{DataplaneView, Full, Registry},
+    registry::{Caller, DataplaneView},
     wire,
 };
 
 /// The desk of the service.
 #[derive(Debug, Clone)]
 pub(super) struct Dataplanes {
-    pub(super) registry: Registry,
+    pub(super) reception: Reception,
     pub(super) limits: Arc<Limits>,
-    pub(super) metrics: SessionMetrics,
-    shed: ShedMetrics,
-    pub(super) shutdown: CancellationToken,
-}
-
-impl Dataplanes {
-    /// Sessions are drained when `shutdown` is cancelled.
-    pub(super) fn new(
-        registry: Registry,
-        limits: Arc<Limits>,
-        metrics: &Metrics,
-        shutdown: CancellationToken,
-    ) -> Self {
-        Self { registry, limits, metrics: metrics.sessions.clone(), shed: metrics.shed.clone(), shutdown }
-    }
-
-    /// Sends a proxy away because a limit is reached.
-    pub(super) fn shed(&self, full: &Full) -> Status {
-        shed(&self.shed, full)
-    }
 }
 
 #[tonic::async_trait]
@@ -57,7 +35,7 @@ impl DataplaneService for Dataplanes {
         &self,
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        self.registry.gate().map_err(|full| self.shed(&full))?;
+        self.reception.gate(Caller::Patient)?;
         let peer = request.remote_addr();
         Ok(Response::new(Box::pin(converse(self.clone(), peer, request.into_inner()))))
     }
@@ -71,7 +49,7 @@ impl DataplaneService for Dataplanes {
         let after = wire::optional(&request.page_token, dataplane_key)?;
         let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
         let (views, next_after) =
-            self.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
+            self.reception.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
         Ok(Response::new(ListDataplanesResponse {
             dataplanes: views.iter().map(overview).collect(),
             next_page_token: next_after.map(|after| after.to_string()).unwrap_or_default(),

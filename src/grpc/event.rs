@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{status::shed, until::until_drained};
 use crate::{
-    events::Event,
+    events::{Event, Regarding},
     metrics::{Metrics, ShedMetrics},
     model::{Invalid, Namespace, WorkloadName},
     proto::{
@@ -107,26 +107,32 @@ impl EventFilter {
 
     fn pick(&self, events: &[Arc<Event>]) -> Vec<proto::Event> {
         let wanted = |event: &&Arc<Event>| {
-            self.namespace.as_ref().is_none_or(|namespace| *namespace == event.regarding.namespace)
-                && self.workload.as_ref().is_none_or(|workload| *workload == event.regarding.name)
+            let workload = event.regarding.workload().map(|key| &key.name);
+            self.namespace.as_ref().is_none_or(|namespace| namespace == event.regarding.namespace())
+                && (self.workload.is_none() || self.workload.as_ref() == workload)
         };
         events.iter().filter(wanted).map(|event| write(event)).collect()
     }
 }
 
 fn write(event: &Event) -> proto::Event {
+    let (name, dataplane) = match &event.regarding {
+        Regarding::Workload(key) => (key.name.to_string(), String::new()),
+        Regarding::Proxy(stranger) => (String::new(), stranger.name().to_owned()),
+    };
     proto::Event {
         uid: event.uid.to_string(),
         r#type: EventType::Warning.into(),
         reason: event.reason.as_str().to_owned(),
         message: event.message.clone(),
         regarding: Some(WorkloadRef {
-            name: event.regarding.name.to_string(),
-            namespace: event.regarding.namespace.to_string(),
+            name,
+            namespace: event.regarding.namespace().to_string(),
             mesh: event.mesh.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
         count: event.count,
         first_time: Some(wire::timestamp(event.first_time)),
         last_time: Some(wire::timestamp(event.last_time)),
+        dataplane,
     }
 }

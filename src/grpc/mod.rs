@@ -3,10 +3,12 @@
 pub mod codec;
 mod connections;
 mod dataplane;
+mod envoy;
 mod event;
 mod incoming;
 mod managed;
 mod observe;
+mod reception;
 mod session;
 mod status;
 mod ticks;
@@ -26,16 +28,22 @@ use tower::Layer as _;
 
 use self::{
     dataplane::Dataplanes,
+    envoy::Envoys,
     event::Events,
     observe::{Observe, Observed},
+    reception::Reception,
     until::Until,
     workload::Workloads,
 };
 use crate::{
     config::Limits,
+    envoy::checks::CheckSettings,
     metrics::{Metrics, ShedMetrics},
     proto::{
         DESCRIPTORS,
+        envoy::service::health::v3::server::health_discovery_service_server::{
+            HealthDiscoveryServiceServer, SERVICE_NAME as HEALTH_DISCOVERY_SERVICE,
+        },
         server::{
             dataplane_service_server::{DataplaneServiceServer, SERVICE_NAME as DATAPLANE_SERVICE},
             event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE},
@@ -46,7 +54,8 @@ use crate::{
 };
 
 /// All that is served, and what a health check of the whole server asks for.
-const SERVICES: [&str; 4] = ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE];
+const SERVICES: [&str; 5] =
+    ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE, HEALTH_DISCOVERY_SERVICE];
 
 /// Items of one page: what was asked for, within limits.
 fn page_size(asked: u32) -> usize {
@@ -72,12 +81,15 @@ impl Grpc {
     pub async fn new(
         registry: &Registry,
         limits: Limits,
+        checks: CheckSettings,
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let limits = Arc::new(limits);
         let most = limits.max_message_bytes;
-        let dataplanes = Dataplanes::new(registry.clone(), Arc::clone(&limits), metrics, shutdown.clone());
+        let reception = Reception::new(registry.clone(), metrics, shutdown.clone());
+        let dataplanes = Dataplanes { reception: reception.clone(), limits: Arc::clone(&limits) };
+        let envoys = Envoys { reception, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -93,6 +105,10 @@ impl Grpc {
         let routes = Routes::new(DataplaneServiceServer::new(dataplanes).max_decoding_message_size(most))
             .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(most))
             .add_service(EventServiceServer::new(events).max_decoding_message_size(most))
+            .add_service(
+                HealthDiscoveryServiceServer::new(envoys)
+                    .max_decoding_message_size(limits.max_envoy_message_bytes),
+            )
             .add_service(Until::new(health_service, shutdown.clone()))
             .add_service(Until::new(
                 reflection().build_v1()?.max_decoding_message_size(most),

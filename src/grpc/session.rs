@@ -6,29 +6,23 @@
 //! from either, and when its stream is dropped, for whatever reason, so is the
 //! guard: that is the disconnect.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::{
-    task::yield_now,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::task::yield_now;
 use tonic::{Status, Streaming};
-use tracing::{debug, info, warn};
 
 use super::{
     dataplane::Dataplanes,
+    reception::{End, Happening, Visit, log_refusal},
     status::{bad_message, draining},
 };
 use crate::{
-    alarm::Alarm,
-    metrics::{EndReason, SessionMetrics},
-    model::Dataplane,
     proto::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{self, Notice, Paced, SessionId, Taken},
+    registry::{Caller, Notice, Taken},
     wire,
 };
 
@@ -44,8 +38,7 @@ pub(super) fn converse(
     peer: Option<SocketAddr>,
     inbound: Streaming<SessionRequest>,
 ) -> impl Stream<Item = Result<SessionResponse, Status>> + Send {
-    let hello_by = Instant::now() + desk.limits.hello_timeout;
-    let conversation = Conversation { desk, peer, hello_by, inbound, phase: Phase::Opening };
+    let conversation = Conversation { desk, peer, inbound, phase: Phase::Opening };
     stream::unfold(conversation, |mut conversation| async {
         let answer = conversation.next().await?;
         Some((answer, conversation))
@@ -55,7 +48,6 @@ pub(super) fn converse(
 struct Conversation {
     desk: Dataplanes,
     peer: Option<SocketAddr>,
-    hello_by: Instant,
     inbound: Streaming<SessionRequest>,
     phase: Phase,
 }
@@ -64,23 +56,15 @@ enum Phase {
     /// Nothing was said yet.
     Opening,
     /// The session is open.
-    Open(Visit),
+    Open {
+        visit: Visit,
+        /// Of the newest report.
+        sequence: u64,
+    },
     /// The proxy was asked to leave; the stream's end follows.
     Drained,
     /// All is said.
     Over,
-}
-
-/// How a stream ends: with a status that says why, or without a word.
-enum End {
-    Status(Status),
-    Quiet,
-}
-
-impl From<Status> for End {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
 }
 
 impl Conversation {
@@ -90,7 +74,7 @@ impl Conversation {
             // Its future is the larger one, and short-lived: it does not stay in
             // the memory of each of ten thousand quiet sessions.
             Phase::Opening => Box::pin(self.open()).await,
-            Phase::Open(_) => self.go_on().await,
+            Phase::Open { .. } => self.go_on().await,
             Phase::Drained => Err(draining().into()),
             Phase::Over => Err(End::Quiet),
         };
@@ -108,15 +92,8 @@ impl Conversation {
 
     /// Waits for the hello.
     async fn open(&mut self) -> Result<Answer, End> {
-        let first = tokio::select! {
-            biased;
-            () = self.desk.shutdown.cancelled() => return Err(draining().into()),
-            first = timeout_at(self.hello_by, self.inbound.message()) => first,
-        };
-        let limit = self.desk.limits.hello_timeout;
-        let first = first.map_err(|_| {
-            Status::deadline_exceeded(format!("no hello within {limit:?}: it must be the first message"))
-        })?;
+        let within = self.desk.limits.hello_timeout;
+        let first = self.desk.reception.first("hello", within, self.inbound.message()).await?;
         let refused = match first {
             Ok(Some(SessionRequest { message: Some(Said::Hello(hello)) })) => match self.greet(hello).await {
                 Ok(welcome) => return Ok(Answer::Welcome(welcome)),
@@ -128,124 +105,96 @@ impl Conversation {
             Ok(None) => return Err(End::Quiet),
             Err(status) => bad_message(&status).ok_or(End::Quiet)?,
         };
-        warn!(peer = ?self.peer, code = ?refused.code(), reason = refused.message(), "refused");
+        log_refusal(self.peer, &refused);
         Err(refused.into())
     }
 
     async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
-        let dataplane = wire::dataplane_from_hello(hello, self.desk.limits.dataplane)?;
-        let admitted = self.desk.registry.admit(&dataplane.key);
-        let hello_at = admitted.map_err(|full| self.desk.shed(&full))?;
-        // No timer for the many who need not wait: it would take a millisecond.
-        if hello_at > Instant::now() {
-            tokio::select! {
-                biased;
-                () = self.desk.shutdown.cancelled() => return Err(draining()),
-                () = sleep_until(hello_at) => {}
-            }
-        }
-        let welcome = self.desk.registry.hello(dataplane);
-        let registry::Welcome { session, warnings } = welcome.map_err(|full| self.desk.shed(&full))?;
-        let dataplane = session.dataplane();
-        debug!(session = %session.id(), dataplane = %dataplane.key, peer = ?self.peer, "connected");
+        let limits = &self.desk.limits;
+        let dataplane = wire::dataplane_from_hello(hello, limits.dataplane)?;
+        let let_in =
+            self.desk.reception.let_in(dataplane, Caller::Patient, limits.idle_timeout, self.peer).await;
+        let (visit, warnings) = let_in?;
+        let dataplane = visit.dataplane();
         let welcome = proto::Welcome {
-            session_id: session.id().to_string(),
+            session_id: visit.id().to_string(),
             workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
         };
-        self.phase = Phase::Open(Visit::new(
-            self.desk.registry.pace(session, self.desk.limits.idle_timeout),
-            self.desk.metrics.clone(),
-        ));
+        self.phase = Phase::Open { visit, sequence: 0 };
         Ok(welcome)
     }
 
     /// Waits for something to answer in an open session.
     async fn go_on(&mut self) -> Result<Answer, End> {
-        loop {
-            if let Some(answer) = self.hear().await? {
-                return Ok(answer);
-            }
-        }
-    }
-
-    /// Waits for something to happen in an open session; none if it needs no
-    /// answer yet.
-    async fn hear(&mut self) -> Result<Option<Answer>, End> {
-        let Phase::Open(visit) = &mut self.phase else {
-            return Err(End::Quiet);
-        };
-        let Visit { paced, alarm, .. } = visit;
-        let due = paced.due();
-        let said = tokio::select! {
-            biased;
-            notice = paced.session().notice() => return self.heed(notice).map(Some),
-            said = self.inbound.message() => said,
-            () = alarm.at(due) => return Ok(paced.settle().map(ack)),
-        };
-        let refused = match said {
-            Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => match visit.take(&report) {
-                Ok(Taken::Seen) => {
-                    // The watchers whom the change has woken need not wait until
-                    // this connection has written its ack.
-                    yield_now().await;
-                    return Ok(Some(ack(report.sequence)));
+        while let Phase::Open { visit, sequence } = &mut self.phase {
+            let said = match visit.next(self.inbound.message()).await {
+                Happening::Said(said) => said,
+                Happening::Settled(sequence) => return Ok(ack(sequence)),
+                Happening::Notice(notice) => return self.heed(notice),
+            };
+            let refused = match said {
+                Ok(Some(SessionRequest { message: Some(Said::Health(report)) })) => {
+                    match take(visit, sequence, &report) {
+                        Ok(Taken::Seen) => {
+                            // The watchers whom the change has woken need not wait
+                            // until this connection has written its ack.
+                            yield_now().await;
+                            return Ok(ack(report.sequence));
+                        }
+                        Ok(Taken::Unseen) => return Ok(ack(report.sequence)),
+                        Ok(Taken::Held) => continue,
+                        Err(status) => status,
+                    }
                 }
-                Ok(Taken::Unseen) => return Ok(Some(ack(report.sequence))),
-                Ok(Taken::Held) => return Ok(None),
-                Err(status) => status,
-            },
-            Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => {
-                self.say_goodbye();
-                return Err(End::Quiet);
-            }
-            Ok(Some(SessionRequest { message: Some(Said::Hello(_)) })) => Status::failed_precondition(
-                "hello: was said already; open a new stream to state another dataplane",
-            ),
-            Ok(Some(SessionRequest { message: None })) => empty_message(),
-            Ok(None) => return Err(End::Quiet),
-            Err(status) => bad_message(&status).ok_or(End::Quiet)?,
-        };
-        visit.end.reason = EndReason::Refused;
-        warn!(session = %visit.end.id, dataplane = %visit.end.dataplane.key, code = ?refused.code(),
-            reason = refused.message(), "refused");
-        Err(refused.into())
+                Ok(Some(SessionRequest { message: Some(Said::Goodbye(_)) })) => {
+                    self.leave(Visit::goodbye);
+                    return Err(End::Quiet);
+                }
+                Ok(Some(SessionRequest { message: Some(Said::Hello(_)) })) => Status::failed_precondition(
+                    "hello: was said already; open a new stream to state another dataplane",
+                ),
+                Ok(Some(SessionRequest { message: None })) => empty_message(),
+                Ok(None) => return Err(End::Quiet),
+                Err(status) => bad_message(&status).ok_or(End::Quiet)?,
+            };
+            self.leave(|visit| visit.refuse(&refused));
+            return Err(refused.into());
+        }
+        Err(End::Quiet)
     }
 
     /// Passes on what the registry has to say. With it the session is over.
     fn heed(&mut self, notice: Notice) -> Result<Answer, End> {
-        let idle_timeout = self.desk.limits.idle_timeout;
-        let (reason, answer) = match notice {
-            Notice::Superseded => {
-                let status = Status::aborted("a newer session of this dataplane took over");
-                (EndReason::Superseded, Err(status.into()))
-            }
-            Notice::Silent => {
-                let status = format!("no health report within {idle_timeout:?}: send one every 30s");
-                (EndReason::Idle, Err(Status::deadline_exceeded(status).into()))
-            }
-            Notice::Draining => (EndReason::Drained, Ok(Answer::Drain(self.drain()))),
-        };
-        if let Phase::Open(mut visit) = std::mem::replace(&mut self.phase, Phase::Drained) {
-            visit.end.reason = reason;
+        let status = self.leave(|visit| visit.heed(notice)).ok_or(End::Quiet)?;
+        if notice == Notice::Draining {
+            self.phase = Phase::Drained;
+            return Ok(Answer::Drain(self.drain()));
         }
-        answer
+        Err(status.into())
+    }
+
+    /// Ends the session; none if there is none.
+    fn leave<T>(&mut self, how: impl FnOnce(Visit) -> T) -> Option<T> {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Open { visit, .. } => Some(how(visit)),
+            _ => None,
+        }
     }
 
     /// Asks the proxy to leave and to come back: each at another time, over so
     /// long that all can be let in again.
     fn drain(&self) -> Drain {
-        let spread = self.desk.registry.time_to_return().max(LEAST_SPREAD);
+        let spread = self.desk.reception.registry.time_to_return().max(LEAST_SPREAD);
         let retry_after = DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
         Drain { retry_after: Some(wire::duration(retry_after)), reason: "the server is draining".into() }
     }
+}
 
-    fn say_goodbye(&mut self) {
-        if let Phase::Open(mut visit) = std::mem::replace(&mut self.phase, Phase::Over) {
-            visit.end.reason = EndReason::Goodbye;
-            visit.paced.goodbye();
-        }
-    }
+fn take(visit: &mut Visit, sequence: &mut u64, report: &HealthReport) -> Result<Taken, Status> {
+    let report = wire::report_from_proto(report, visit.dataplane(), *sequence)?;
+    *sequence = report.sequence;
+    Ok(visit.report(report))
 }
 
 fn before_hello(what: &str) -> Status {
@@ -258,51 +207,4 @@ fn empty_message() -> Status {
 
 fn ack(sequence: u64) -> Answer {
     Answer::Ack(HealthAck { sequence })
-}
-
-/// An open session.
-struct Visit {
-    paced: Paced,
-    last_sequence: u64,
-    alarm: Alarm,
-    end: EndOfVisit,
-}
-
-impl Visit {
-    fn new(paced: Paced, metrics: SessionMetrics) -> Self {
-        metrics.opened();
-        let session = paced.session();
-        let dataplane = Arc::clone(session.dataplane());
-        let end = EndOfVisit { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { paced, last_sequence: 0, alarm: Alarm::default(), end }
-    }
-
-    fn take(&mut self, report: &HealthReport) -> Result<Taken, Status> {
-        let report = wire::report_from_proto(report, &self.end.dataplane, self.last_sequence)?;
-        self.last_sequence = report.sequence;
-        let taken = self.paced.report(report);
-        if taken == Taken::Held {
-            self.end.metrics.held();
-        }
-        Ok(taken)
-    }
-}
-
-/// Logs and counts the end of a session, however it comes about.
-struct EndOfVisit {
-    id: SessionId,
-    dataplane: Arc<Dataplane>,
-    reason: EndReason,
-    metrics: SessionMetrics,
-}
-
-impl Drop for EndOfVisit {
-    fn drop(&mut self) {
-        self.metrics.ended(self.reason);
-        let (session, dataplane, reason) = (self.id, &self.dataplane.key, self.reason.as_str());
-        match self.reason {
-            EndReason::Goodbye | EndReason::Drained => debug!(%session, %dataplane, reason, "disconnected"),
-            _ => info!(%session, %dataplane, reason, "disconnected"),
-        }
-    }
 }

@@ -142,6 +142,13 @@ impl Namespace {
     }
 }
 
+impl Default for Namespace {
+    /// [`DEFAULT_NAMESPACE`].
+    fn default() -> Self {
+        Self(DEFAULT_NAMESPACE.into())
+    }
+}
+
 impl ZoneName {
     /// Parses the value of `field`.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {

@@ -49,6 +49,16 @@ pub(super) enum Who {
     Stranger,
 }
 
+/// How somebody takes being told to come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Comes again when it is told to.
+    Patient,
+    /// Comes again within a second whatever it is told. No time is kept for it,
+    /// so that a crowd of its like does not make the patient wait.
+    Insistent,
+}
+
 impl Gate {
     pub(super) fn new(rate: usize) -> Self {
         let interval = BURST / u32::try_from(rate.max(1)).unwrap_or(u32::MAX);
@@ -57,7 +67,7 @@ impl Gate {
 
     /// Lets one in, or says when to come again. Whether [`Who::Anybody`] would
     /// be let in is only asked: it takes no token.
-    pub(super) fn enter(&self, who: Who, now: Instant) -> Result<(), Full> {
+    pub(super) fn enter(&self, who: Who, caller: Caller, now: Instant) -> Result<(), Full> {
         let mut state = self.state.lock();
         let State { full_at, told } = state.unwrap_or(State { full_at: now, told: now });
         let taken = full_at.saturating_duration_since(now);
@@ -73,7 +83,9 @@ impl Gate {
             return Ok(());
         }
         let told = told.max(now + SOONEST).min(now + LATEST) + self.interval;
-        *state = Some(State { full_at, told });
+        if caller == Caller::Patient {
+            *state = Some(State { full_at, told });
+        }
         Err(Full::SessionRate { limit: self.rate, retry_after: told - now })
     }
 
@@ -90,7 +102,7 @@ mod tests {
     const RATE: usize = 100;
 
     fn admitted(gate: &Gate, who: Who, times: usize, now: Instant) -> usize {
-        (0..times).filter(|_| gate.enter(who, now).is_ok()).count()
+        (0..times).filter(|_| gate.enter(who, Caller::Patient, now).is_ok()).count()
     }
 
     #[test]
@@ -106,12 +118,23 @@ mod tests {
     fn strangers_leave_half_to_those_who_are_known() {
         let (gate, start) = (Gate::new(RATE), Instant::now());
         assert_eq!(admitted(&gate, Who::Stranger, 1_000, start), RATE / 2);
-        assert!(gate.enter(Who::Anybody, start).is_ok(), "it may be one who is known");
+        assert!(gate.enter(Who::Anybody, Caller::Patient, start).is_ok(), "it may be one who is known");
         assert_eq!(admitted(&gate, Who::Known, 1_000, start), RATE / 2);
-        assert!(gate.enter(Who::Anybody, start).is_err());
+        assert!(gate.enter(Who::Anybody, Caller::Patient, start).is_err());
         let later = start + Duration::from_millis(100);
         assert_eq!(admitted(&gate, Who::Stranger, 1_000, later), 0, "the first half fills first");
         assert_eq!(admitted(&gate, Who::Known, 1_000, later), RATE / 10);
+    }
+
+    #[test]
+    fn the_insistent_do_not_make_the_patient_wait() {
+        let (gate, start) = (Gate::new(RATE), Instant::now());
+        admitted(&gate, Who::Known, RATE, start);
+        for _ in 0..10_000 {
+            assert!(gate.enter(Who::Anybody, Caller::Insistent, start).is_err());
+        }
+        let patient = gate.enter(Who::Known, Caller::Patient, start);
+        assert!(matches!(patient, Err(Full::SessionRate { retry_after, .. }) if retry_after < BURST));
     }
 
     #[test]
@@ -133,7 +156,7 @@ mod tests {
         let (gate, start) = (Gate::new(RATE), Instant::now());
         admitted(&gate, Who::Known, RATE, start);
         let told: Vec<_> = (0..10_000)
-            .map(|_| match gate.enter(Who::Known, start) {
+            .map(|_| match gate.enter(Who::Known, Caller::Patient, start) {
                 Err(Full::SessionRate { retry_after, .. }) => retry_after,
                 other => panic!("{other:?}"),
             })
@@ -145,7 +168,7 @@ mod tests {
         let later = start + Duration::from_mins(5);
         admitted(&gate, Who::Known, RATE, later);
         assert!(
-            matches!(gate.enter(Who::Known, later), Err(Full::SessionRate { retry_after, .. }) if retry_after < BURST)
+            matches!(gate.enter(Who::Known, Caller::Patient, later), Err(Full::SessionRate { retry_after, .. }) if retry_after < BURST)
         );
     }
 }

@@ -40,12 +40,13 @@ use self::{
     shared::{Refused, Shared},
 };
 use crate::{
-    events::EventLog,
+    events::{EventLog, Reason, Regarding, Stranger},
     model::{Dataplane, DataplaneKey},
 };
 
 pub use self::{
     admission::Full,
+    gate::Caller,
     pace::{Paced, Taken},
     session::{Notice, Session, SessionId},
     step::Step,
@@ -142,18 +143,19 @@ impl Registry {
 
     /// Whether anybody could be let in now: to be asked before a hello is read,
     /// so that those who must be sent away cost next to nothing.
-    pub fn gate(&self) -> Result<(), Full> {
-        self.shared.gate.enter(Who::Anybody, Instant::now())
+    pub fn gate(&self, caller: Caller) -> Result<(), Full> {
+        self.shared.gate.enter(Who::Anybody, caller, Instant::now())
     }
 
     /// Lets a dataplane in by the rate of new sessions, those first who are
     /// registered already, and says when its [`hello`](Registry::hello) may be
     /// taken: at once, unless its last one was only just now. One that connects
     /// over and over can't flood either.
-    pub fn admit(&self, key: &DataplaneKey) -> Result<Instant, Full> {
+    pub fn admit(&self, key: &DataplaneKey, caller: Caller) -> Result<Instant, Full> {
         let now = Instant::now();
         let known = self.shared.dataplanes.lock(key).get(key).map(|known| known.presence.opened());
-        self.shared.gate.enter(if known.is_some() { Who::Known } else { Who::Stranger }, now)?;
+        let who = if known.is_some() { Who::Known } else { Who::Stranger };
+        self.shared.gate.enter(who, caller, now)?;
         Ok(known.map_or(now, |opened| opened + self.shared.settings.flap_interval))
     }
 
@@ -186,6 +188,12 @@ impl Registry {
     pub fn pace(&self, session: Session, patience: Duration) -> Paced {
         self.shared.silence.listen(&session.cell, patience);
         Paced::new(session, self.shared.settings.flap_interval)
+    }
+
+    /// Records for its person that a proxy was not let in.
+    pub fn record_refusal(&self, who: Stranger, why: String) {
+        let regarding = Regarding::Proxy(who);
+        self.shared.events.record(Reason::DataplaneRefused, regarding, None, why, self.shared.now());
     }
 
     /// Warnings that were recorded.

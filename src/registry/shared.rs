@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     changelog::ChangeLog,
-    events::{EventLog, Reason},
+    events::{EventLog, Reason, Regarding},
     model::{Dataplane, DataplaneKey, MeshName, WorkloadKey},
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
@@ -360,7 +360,7 @@ impl Shared {
         };
         let warning =
             format!("{message} Dataplanes of mesh {mesh} are not counted: {because}. Use one mesh per name.");
-        self.events.record(Reason::MultipleMeshesDetected, &key, holder, message, now);
+        self.events.record(Reason::MultipleMeshesDetected, Regarding::Workload(key), holder, message, now);
         warning
     }
 }

@@ -483,16 +483,16 @@ async fn those_who_are_known_are_let_in_before_strangers_and_at_their_own_pace()
     let known = dataplane("known", "web");
     let session = registry.hello(known.clone()).unwrap().session;
     let soonest = Instant::now() + Duration::from_millis(100);
-    assert_eq!(registry.admit(&known.key), Ok(soonest), "its last hello was only just now");
+    assert_eq!(registry.admit(&known.key, Caller::Patient), Ok(soonest), "its last hello was only just now");
     drop(session);
     let stranger = |n: usize| dataplane(&format!("p{n}"), "web").key;
-    let admitted = (0..100).filter(|n| registry.admit(&stranger(*n)).is_ok()).count();
+    let admitted = (0..100).filter(|n| registry.admit(&stranger(*n), Caller::Patient).is_ok()).count();
     assert_eq!(admitted, 4, "half of ten, with the one before");
-    assert_eq!(registry.gate(), Ok(()));
-    let admitted = (0..100).filter(|_| registry.admit(&known.key) == Ok(soonest)).count();
+    assert_eq!(registry.gate(Caller::Patient), Ok(()));
+    let admitted = (0..100).filter(|_| registry.admit(&known.key, Caller::Patient) == Ok(soonest)).count();
     assert_eq!(admitted, 5, "one that is lost is known still");
-    assert!(matches!(registry.gate(), Err(Full::SessionRate { limit: 10, .. })));
+    assert!(matches!(registry.gate(Caller::Patient), Err(Full::SessionRate { limit: 10, .. })));
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(registry.gate(), Ok(()));
-    assert_eq!(registry.admit(&known.key), Ok(soonest), "long over");
+    assert_eq!(registry.gate(Caller::Patient), Ok(()));
+    assert_eq!(registry.admit(&known.key, Caller::Patient), Ok(soonest), "long over");
 }

@@ -7,6 +7,7 @@ use std::{
 
 use headcount::{
     config::Limits,
+    envoy::checks::CheckSettings,
     grpc::{Grpc, set_health},
     metrics::Metrics,
     registry::{Registry, RegistrySettings},
@@ -76,7 +77,9 @@ impl Server {
         let registry = Registry::new(self.settings.clone());
         let metrics = Metrics::new(&registry).expect("metrics");
         let grpc =
-            Grpc::new(&registry, Limits::default(), &metrics, shutdown.clone()).await.expect("a server");
+            Grpc::new(&registry, Limits::default(), CheckSettings::default(), &metrics, shutdown.clone())
+                .await
+                .expect("a server");
         set_health(&grpc.health(), ServingStatus::Serving).await;
         let mut tasks = JoinSet::new();
         let serve = grpc.serve(self.network.listen());

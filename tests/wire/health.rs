@@ -50,7 +50,8 @@ async fn a_drain_is_seen_as_not_serving_before_the_stream_ends() {
 }
 
 /// Beside the reflection that is asked, which names itself.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
+    "envoy.service.health.v3.HealthDiscoveryService",
     "grpc.health.v1.Health",
     "headcount.v1.DataplaneService",
     "headcount.v1.EventService",

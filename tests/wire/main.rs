@@ -21,6 +21,7 @@ mod bad_order;
 mod bad_report;
 mod bad_token;
 mod drain;
+mod envoy;
 mod events;
 mod health;
 mod http;

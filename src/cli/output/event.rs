@@ -14,13 +14,13 @@ impl Show for Event {
     const NARROW: usize = Self::HEADER.len();
 
     fn row(&self, now: SystemTime) -> Vec<String> {
-        let regarding = self.regarding.clone().unwrap_or_default();
+        let InvolvedObject { kind, name, namespace, .. } = InvolvedObject::of(self);
         vec![
-            regarding.namespace,
+            namespace.to_owned(),
             age(self.last_time.as_ref(), now),
             word(self.r#type()).to_owned(),
             self.reason.clone(),
-            format!("workload/{}", regarding.name),
+            format!("{}/{name}", kind.to_lowercase()),
             self.count.to_string(),
             self.message.clone(),
         ]
@@ -70,20 +70,26 @@ struct InvolvedObject<'a> {
     namespace: &'a str,
 }
 
+impl<'a> InvolvedObject<'a> {
+    fn of(event: &'a Event) -> Self {
+        let (workload, namespace) =
+            event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+        let (kind, name) = match event.dataplane.as_str() {
+            "" => ("Workload", workload),
+            dataplane => ("Dataplane", dataplane),
+        };
+        Self { api_version: "kuma.io/v1alpha1", kind, name, namespace }
+    }
+}
+
 impl<'a> EventResource<'a> {
     fn new(event: &'a Event) -> Self {
-        let (name, namespace) =
-            event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+        let involved_object = InvolvedObject::of(event);
         Self {
             api_version: "v1",
             kind: "Event",
-            metadata: Metadata { name: &event.uid, namespace },
-            involved_object: InvolvedObject {
-                api_version: "kuma.io/v1alpha1",
-                kind: "Workload",
-                name,
-                namespace,
-            },
+            metadata: Metadata { name: &event.uid, namespace: involved_object.namespace },
+            involved_object,
             r#type: word(event.r#type()),
             reason: &event.reason,
             message: &event.message,

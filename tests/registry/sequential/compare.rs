@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headcount::{
+    events::Event,
     model::{Labels, Workload},
     registry::{DataplaneView, Registry},
 };
@@ -149,8 +150,8 @@ fn assert_dataplane(view: &DataplaneView, who: Who, known: &Registered) {
 
 fn assert_events(registry: &Registry, model: &Model) {
     let (events, _) = registry.events().after(0);
-    let counts: BTreeMap<_, _> =
-        events.iter().map(|event| (event.regarding.to_string(), event.count)).collect();
+    let about = |event: &Event| event.regarding.workload().expect("a Workload").to_string();
+    let counts: BTreeMap<_, _> = events.iter().map(|event| (about(event.as_ref()), event.count)).collect();
     let expected: BTreeMap<_, _> = model
         .warnings
         .iter()
