@@ -27,4 +27,5 @@ mod loss;
 mod nasty;
 mod refused;
 mod restart;
+mod storm;
 mod takeover;
