@@ -14,7 +14,7 @@ fn nasty(server: &Server, application: &Application) -> Vec<(&'static str, Value
     let ip = application.address.ip().to_string();
     let here = port(application.address);
     let path = |length: usize| {
-        let odd = r##"/%00%zz?&=#"'<>{}|\^`[]~;:@!$,()*+"##;
+        let odd = r#"/%00%zz?&=#"'<>{}|\^`[]~;:@!$,()*+"#;
         odd.chars().chain(std::iter::repeat('x')).take(length).collect::<String>()
     };
     let inbound = |inbound: Value| json!({"inbounds": [inbound]});
