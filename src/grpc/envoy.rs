@@ -23,6 +23,7 @@ use crate::{
         fold::{BadReport, Fold},
         node::{self, Proxy},
     },
+    events::Stranger,
     model::HealthReport,
     proto::envoy::{
         config::core::v3::Node,
@@ -112,22 +113,22 @@ impl Conversation {
     async fn open(&mut self) -> Result<HealthCheckSpecifier, End> {
         let Envoys { reception, limits, .. } = &self.desk;
         let first = reception.first("node", limits.hello_timeout, self.inbound.message()).await?;
-        let refused = match first {
+        let (who, refused) = match first {
             Ok(Some(first)) => match node::read(&first) {
                 Ok(node) => {
                     // It is large, and no longer needed.
                     drop(first);
                     match self.greet(&node).await {
                         Ok(specifier) => return Ok(specifier),
-                        Err(status) => status,
+                        Err(status) => (Some(node::stranger(&node)), status),
                     }
                 }
-                Err(invalid) => invalid.into(),
+                Err(invalid) => (None, invalid.into()),
             },
             Ok(None) => return Err(End::Quiet),
-            Err(status) => bad_message(&status).ok_or(End::Quiet)?,
+            Err(status) => (None, bad_message(&status).ok_or(End::Quiet)?),
         };
-        log_refusal(self.peer, &refused);
+        log_refusal(self.peer, who.as_ref().map(Stranger::name), &refused);
         Err(refused.into())
     }
 

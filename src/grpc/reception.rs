@@ -84,9 +84,10 @@ impl Reception {
     }
 }
 
-/// Notes that somebody was not let in.
-pub(super) fn log_refusal(peer: Option<SocketAddr>, refused: &Status) {
-    warn!(?peer, code = ?refused.code(), reason = refused.message(), "refused");
+/// Notes that somebody was not let in, by the name that it gives itself if that
+/// is known.
+pub(super) fn log_refusal(peer: Option<SocketAddr>, who: Option<&str>, refused: &Status) {
+    warn!(?peer, who, code = ?refused.code(), reason = refused.message(), "refused");
 }
 
 /// How a stream ends: with a status that says why, or without a word.

@@ -105,7 +105,7 @@ impl Conversation {
             Ok(None) => return Err(End::Quiet),
             Err(status) => bad_message(&status).ok_or(End::Quiet)?,
         };
-        log_refusal(self.peer, &refused);
+        log_refusal(self.peer, None, &refused);
         Err(refused.into())
     }
 
