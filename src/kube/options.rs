@@ -182,11 +182,10 @@ impl Query {
         let version = self.number("resourceVersion")?.unwrap_or_default();
         match (self.flag("sendInitialEvents"), self.get("resourceVersionMatch")) {
             (None, None) if version == 0 => Ok(Start::Everything { at_least: 0, mark: false }),
-            (None, None) => Ok(Start::After(version)),
             (None, Some(_)) => Err(forbidden_match("for watch unless sendInitialEvents is provided")),
             (Some(true), Some("NotOlderThan")) => Ok(Start::Everything { at_least: version, mark: true }),
             (Some(false), Some("NotOlderThan")) if version == 0 => Ok(Start::Now),
-            (Some(false), Some("NotOlderThan")) => Ok(Start::After(version)),
+            (None, None) | (Some(false), Some("NotOlderThan")) => Ok(Start::After(version)),
             (Some(_), Some("Exact")) => Err(forbidden_match("as \"Exact\" with sendInitialEvents")),
             (Some(_), Some(_)) => Err(unknown_match()),
             (Some(_), None) => Err(Status::invalid(

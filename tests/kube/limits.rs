@@ -19,7 +19,7 @@ async fn watches_are_counted_with_all_others_and_given_back() {
     drop(first);
     soon("the place", async {
         while server.registry().watchers() > 1 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -40,7 +40,7 @@ async fn connections_are_bounded_and_refusals_counted() {
     drop(watches);
     soon("a place", async {
         while server.registry().watchers() > 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
