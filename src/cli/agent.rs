@@ -1,18 +1,17 @@
 //! `headcount agent`: the sidecar.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
     Failure, Outcome, Parsed, Problems,
+    dataplane_file::DataplaneFileArg,
     log::{LogArgs, Logs},
     server_url::ServerUrl,
 };
 use crate::{
-    agent::{self, AgentConfig, DataplaneFile, ProbeSpec, Probes, endpoint},
+    agent::{self, AgentConfig, ProbeSpec, Probes, endpoint},
     signals::EndSignals,
 };
 
@@ -31,9 +30,8 @@ Examples:
   headcount agent --dataplane-file dp.yaml --proxy-ready-url http://127.0.0.1:9901/ready
   headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100")]
 pub(super) struct AgentArgs {
-    /// Kuma's Dataplane resource, as YAML
-    #[arg(long, value_name = "FILE")]
-    dataplane_file: PathBuf,
+    #[command(flatten)]
+    dataplane_file: DataplaneFileArg,
     /// Where the server listens for gRPC; `host:port` will do
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
@@ -75,14 +73,9 @@ impl AgentArgs {
         let ready_url = self.proxy_ready_url.as_deref();
         let ready =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
-        let file = DataplaneFile::read(&self.dataplane_file)
-            .map_err(|error| problems.note("dataplane-file", &format!("{:#}", anyhow::Error::from(error))))
-            .ok();
-        let dataplane = file.as_ref().and_then(|file| {
-            let path = self.dataplane_file.display();
-            let parsed = file.dataplane();
-            parsed.map_err(|invalid| problems.note("dataplane-file", &format!("{path}: {invalid}"))).ok()
-        });
+        let file = self.dataplane_file.read(&mut problems);
+        let dataplane =
+            file.as_ref().and_then(|file| self.dataplane_file.take(file.dataplane(), &mut problems));
         let (Some(logs), Some(server), Some(file), Some(dataplane)) = (logs, server, file, dataplane) else {
             return Err(problems.into());
         };

@@ -18,7 +18,9 @@ mod client;
 mod completions;
 mod config;
 mod config_file;
+mod dataplane_file;
 mod demo;
+mod envoy;
 mod get;
 mod kube_api_addr;
 mod kubeconfig;
@@ -67,6 +69,8 @@ const LAST: usize = 900;
 Examples:
   headcount serve --demo                       a server with simulated proxies, to look around
   headcount agent --dataplane-file dp.yaml     registers a proxy and reports its health
+  headcount envoy bootstrap --dataplane-file dp.yaml
+                                               for an Envoy that needs no agent
   headcount get workloads -A                   the head count of every workload
   headcount get workloads -w                   and every change from now on
   headcount wait workload web --healthy 3      for deploy scripts
@@ -97,6 +101,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Agent(agent::AgentArgs),
+    Envoy(envoy::EnvoyArgs),
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Simulate(simulate::SimulateArgs),
@@ -117,6 +122,7 @@ pub async fn run(
         Command::Kubeconfig(args) => args.run(problems, terminal),
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Envoy(args) => args.run(problems, terminal),
         // Needs no configuration, so none can keep it from working.
         Command::Completions(args) => args.run(terminal),
     }

@@ -18,6 +18,16 @@ impl<const PORT: u16> ServerUrl<PORT> {
     pub(super) fn uri(&self) -> Uri {
         self.0.clone()
     }
+
+    /// The host, as it stands in the URL: an IPv6 address is in brackets.
+    pub(super) fn host(&self) -> &str {
+        self.0.host().unwrap_or_default()
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(PORT)
+    }
 }
 
 /// Takes `http://host:port`, `host:port` and `host`.

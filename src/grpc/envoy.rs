@@ -23,6 +23,7 @@ use crate::{
         fold::{BadReport, Fold},
         node::{self, Proxy},
     },
+    events::Stranger,
     model::HealthReport,
     proto::envoy::{
         config::core::v3::Node,
@@ -30,7 +31,7 @@ use crate::{
             HealthCheckSpecifier, server::health_discovery_service_server::HealthDiscoveryService,
         },
     },
-    registry::Caller,
+    registry::{Caller, Endurance},
 };
 
 /// The least silence that ends a session: shorter than that a busy host is, too.
@@ -112,22 +113,22 @@ impl Conversation {
     async fn open(&mut self) -> Result<HealthCheckSpecifier, End> {
         let Envoys { reception, limits, .. } = &self.desk;
         let first = reception.first("node", limits.hello_timeout, self.inbound.message()).await?;
-        let refused = match first {
+        let (who, refused) = match first {
             Ok(Some(first)) => match node::read(&first) {
                 Ok(node) => {
                     // It is large, and no longer needed.
                     drop(first);
                     match self.greet(&node).await {
                         Ok(specifier) => return Ok(specifier),
-                        Err(status) => status,
+                        Err(status) => (Some(node::stranger(&node)), status),
                     }
                 }
-                Err(invalid) => invalid.into(),
+                Err(invalid) => (None, invalid.into()),
             },
             Ok(None) => return Err(End::Quiet),
-            Err(status) => bad_message(&status).ok_or(End::Quiet)?,
+            Err(status) => (None, bad_message(&status).ok_or(End::Quiet)?),
         };
-        log_refusal(self.peer, &refused);
+        log_refusal(self.peer, who.as_ref().map(Stranger::name), &refused);
         Err(refused.into())
     }
 
@@ -137,8 +138,10 @@ impl Conversation {
         let Proxy { dataplane, checks } = proxy.inspect_err(|invalid| {
             reception.registry.record_refusal(node::stranger(node), invalid.to_string());
         })?;
-        let patience = (MISSED_REPORTS * settings.report_interval.get()).max(LEAST_PATIENCE);
-        let (visit, warnings) = reception.let_in(dataplane, Caller::Insistent, patience, self.peer).await?;
+        let silence = (MISSED_REPORTS * settings.report_interval.get()).max(LEAST_PATIENCE);
+        // An Envoy that has just started has more to do than to report.
+        let endurance = Endurance { silence, start: limits.hello_timeout };
+        let (visit, warnings) = reception.let_in(dataplane, Caller::Insistent, endurance, self.peer).await?;
         for warning in warnings {
             // An Envoy shows its user nothing, so it has to be said here.
             warn!(session = %visit.id(), dataplane = %visit.dataplane().key, "{warning}");

@@ -17,6 +17,7 @@ mod discovery;
 mod events;
 mod gate;
 mod list;
+mod observe;
 mod openapi;
 mod options;
 mod routes;
@@ -36,7 +37,7 @@ use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
 use crate::{
     config::KubeSettings,
     http::Ready,
-    metrics::{DeliveryMetrics, Metrics, ShedMetrics},
+    metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
     registry::{Full, Registry},
 };
 
@@ -52,6 +53,7 @@ struct Desk {
     openapi: OpenApi,
     delivery: DeliveryMetrics,
     shed: ShedMetrics,
+    requests: KubeMetrics,
     ready: Ready,
     watch_places: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -79,6 +81,7 @@ impl Desk {
             events: Arc::new(events),
             delivery: metrics.delivery.clone(),
             shed: metrics.shed.clone(),
+            requests: metrics.kube.clone(),
             ready,
             watch_places: Arc::new(Semaphore::new(most - most / SPARED)),
             shutdown,

@@ -18,6 +18,7 @@ use super::{
     access::Access,
     admission, discovery, events,
     gate::{gate, without_body},
+    observe::observe,
     openapi,
     shown::Kind,
     status::Status,
@@ -28,9 +29,10 @@ use crate::{config::AdmissionSettings, model::MANAGED};
 /// All that the desk answers to, for those to whom it does.
 pub(super) fn routes(desk: Arc<Desk>, admission: &AdmissionSettings, access: Access) -> Router {
     let webhooks = admission::routes(&desk.registry, admission);
-    let routes = webhooks.fallback_service(from_fn(without_body).layer(api(desk)));
+    let routes = webhooks.fallback_service(from_fn(without_body).layer(api(Arc::clone(&desk))));
     // The gate comes before a route is chosen: it may change the path.
-    Router::new().fallback_service(from_fn_with_state(Arc::new(access), gate).layer(routes))
+    let gated = from_fn_with_state(Arc::new(access), gate).layer(routes);
+    Router::new().fallback_service(from_fn_with_state(desk, observe).layer(gated))
 }
 
 fn api(desk: Arc<Desk>) -> Router {

@@ -2,10 +2,12 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "",
     "serve",
     "agent",
+    "envoy",
+    "envoy bootstrap",
     "get",
     "get workloads",
     "get dataplanes",

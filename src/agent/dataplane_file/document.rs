@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::uri::PathAndQuery;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::duration;
+use super::{Application, duration};
 use crate::{
     agent::{
         probe::{Check, ProbeSpec},
@@ -112,28 +112,34 @@ impl Inbound {
         }
     }
 
-    /// The probe of the application, if the inbound asks for one. It goes where
-    /// Kuma sends the traffic: to `serviceAddress`, else the inbound's own
+    /// Where Kuma sends the traffic: to `serviceAddress`, else the inbound's own
     /// address, else the proxy's (where a file has none, to this host), and to
-    /// `servicePort`, else the inbound's port.
-    pub(super) fn probe(&self, proxy_address: Option<&str>) -> Result<Option<ProbeSpec>, Invalid> {
-        let Some(probe) = &self.service_probe else {
-            return Ok(None);
-        };
-        let host = [self.service_address.as_deref(), self.address.as_deref(), proxy_address]
-            .into_iter()
-            .flatten()
-            .find(|address| !address.is_empty())
-            .unwrap_or("127.0.0.1");
-        let (key, port) = match self.service_port {
+    /// `servicePort`, else the inbound's port. `at` is the inbound's own path.
+    pub(super) fn application(&self, at: &str, proxy_address: Option<&str>) -> Result<Application, Invalid> {
+        let (key, host) = [
+            (format!("{at}.serviceAddress"), self.service_address.as_deref()),
+            (format!("{at}.address"), self.address.as_deref()),
+            ("networking.address".to_owned(), proxy_address),
+        ]
+        .into_iter()
+        .find_map(|(key, host)| Some((key, host.filter(|host| !host.is_empty())?)))
+        .unwrap_or_else(|| (format!("{at}.serviceAddress"), "127.0.0.1"));
+        let (port_key, port) = match self.service_port {
             None | Some(0) => ("port", self.port),
             Some(port) => ("servicePort", port),
         };
-        let port = u16::try_from(port)
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| Invalid::new(key, format!("{port}: must be between 1 and 65535")))?;
-        probe.spec(host.to_owned(), port).map(Some).map_err(|invalid| match invalid.field.as_str() {
+        let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| {
+            Invalid::new(format!("{at}.{port_key}"), format!("{port}: must be between 1 and 65535"))
+        })?;
+        Ok(Application { host: host.to_owned(), host_key: key, port })
+    }
+
+    /// The probe of the application, if the inbound asks for one.
+    pub(super) fn probe(&self, application: &Application) -> Result<Option<ProbeSpec>, Invalid> {
+        let Some(probe) = &self.service_probe else {
+            return Ok(None);
+        };
+        probe.spec(application).map(Some).map_err(|invalid| match invalid.field.as_str() {
             "" => Invalid { field: "serviceProbe".to_owned(), ..invalid },
             _ => invalid.within("serviceProbe"),
         })
@@ -141,7 +147,7 @@ impl Inbound {
 }
 
 impl ServiceProbe {
-    fn spec(&self, host: String, port: u16) -> Result<ProbeSpec, Invalid> {
+    fn spec(&self, application: &Application) -> Result<ProbeSpec, Invalid> {
         let check = match (&self.tcp, &self.http) {
             (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
             (None, Some(http)) => Check::Http(http.path()?),
@@ -149,8 +155,8 @@ impl ServiceProbe {
             (_, None) => Check::Tcp,
         };
         Ok(ProbeSpec {
-            host,
-            port,
+            host: application.host.clone(),
+            port: application.port,
             check,
             interval: time("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
             timeout: time("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,

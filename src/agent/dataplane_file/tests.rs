@@ -126,6 +126,19 @@ fn the_probe_goes_where_kuma_sends_the_traffic() {
 }
 
 #[test]
+fn the_application_is_known_without_a_probe_and_with_the_key_that_says_where() {
+    let application = |lines: &str| {
+        let Application { host, host_key, port } = parse(&with_inbound(lines)).applications.remove(0);
+        format!("{host_key}: {host} {port}")
+    };
+    assert_eq!(application("name: a"), "networking.address: 10.0.0.1 80");
+    assert_eq!(application("address: b\nservicePort: 81"), "networking.inbound[0].address: b 81");
+    assert_eq!(application("address: b\nserviceAddress: c"), "networking.inbound[0].serviceAddress: c 80");
+    let error = refusal(&with_inbound("servicePort: 65536"));
+    assert!(error.starts_with("networking.inbound[0].servicePort: 65536: must be"), "{error}");
+}
+
+#[test]
 fn a_probe_without_numbers_has_kumas_defaults() {
     let probe = probe("serviceProbe:\n  tcp: {}");
     assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_secs(2)));

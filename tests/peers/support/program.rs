@@ -81,7 +81,12 @@ impl Program {
 
     /// Waits until standard error has a text.
     pub(crate) async fn says(&self, text: &str) {
-        self.until(text, |said| said.err.contains(text).then_some(())).await;
+        self.hears(text, |err| err.contains(text)).await;
+    }
+
+    /// Waits until standard error is as it should be.
+    pub(crate) async fn hears(&self, what: &str, is_right: impl Fn(&str) -> bool) {
+        self.until(what, |said| is_right(&said.err).then_some(())).await;
     }
 
     /// Waits until something can be found in standard output.

@@ -1,0 +1,193 @@
+//! An Envoy's bootstrap, as far as headcount writes one: the messages of Envoy's
+//! API, by its names for their fields.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::{
+    admin::AdminAddress,
+    control_plane::{ControlPlane, Host},
+    node::Node,
+};
+
+/// The cluster that leads to the server. `/clusters` and the statistics of an
+/// Envoy show it by this name.
+const CLUSTER: &str = "headcount";
+/// For a TCP handshake: enough for one SYN that is lost and sent again after a
+/// second.
+const CONNECT_TIMEOUT: &str = "2s";
+/// An Envoy notices by itself neither a server that hangs nor a network that is
+/// gone: its stream would stay, and report to nobody. With these it looks for
+/// the server elsewhere within 8 s (Envoy adds up to 15 % to the interval), as
+/// the agent does, and before the server has given it up for certain.
+const KEEPALIVE: Keepalive = Keepalive { interval: "5s", timeout: "2s" };
+
+#[derive(Debug, Serialize)]
+pub(super) struct Bootstrap {
+    node: Node,
+    admin: Admin,
+    hds_config: ApiConfigSource,
+    static_resources: StaticResources,
+}
+
+#[derive(Debug, Serialize)]
+struct Admin {
+    address: Address,
+}
+
+#[derive(Debug, Serialize)]
+struct ApiConfigSource {
+    api_type: &'static str,
+    transport_api_version: &'static str,
+    grpc_services: [GrpcService; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct GrpcService {
+    envoy_grpc: EnvoyGrpc,
+}
+
+#[derive(Debug, Serialize)]
+struct EnvoyGrpc {
+    cluster_name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct StaticResources {
+    clusters: [Cluster; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Cluster {
+    name: &'static str,
+    #[serde(flatten)]
+    discovery: Discovery,
+    connect_timeout: &'static str,
+    load_assignment: ClusterLoadAssignment,
+    typed_extension_protocol_options: ProtocolOptions,
+}
+
+/// How an Envoy finds the server. A `STRICT_DNS` cluster would have an endpoint
+/// for each address of a name, and its streams would go to one after another;
+/// and with the default family a name that has an IPv6 address is looked for
+/// there alone.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
+enum Discovery {
+    Static,
+    LogicalDns { dns_lookup_family: &'static str },
+}
+
+#[derive(Debug, Serialize)]
+struct ClusterLoadAssignment {
+    cluster_name: &'static str,
+    endpoints: [LocalityLbEndpoints; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct LocalityLbEndpoints {
+    lb_endpoints: [LbEndpoint; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct LbEndpoint {
+    endpoint: Endpoint,
+}
+
+#[derive(Debug, Serialize)]
+struct Endpoint {
+    address: Address,
+}
+
+#[derive(Debug, Serialize)]
+struct Address {
+    socket_address: SocketAddress,
+}
+
+#[derive(Debug, Serialize)]
+struct SocketAddress {
+    address: String,
+    port_value: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct ProtocolOptions {
+    #[serde(rename = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")]
+    http: HttpProtocolOptions,
+}
+
+/// HTTP/2 without TLS, which gRPC needs to be told of.
+#[derive(Debug, Serialize)]
+struct HttpProtocolOptions {
+    #[serde(rename = "@type")]
+    message: &'static str,
+    explicit_http_config: ExplicitHttpConfig,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplicitHttpConfig {
+    http2_protocol_options: Http2ProtocolOptions,
+}
+
+#[derive(Debug, Serialize)]
+struct Http2ProtocolOptions {
+    connection_keepalive: Keepalive,
+}
+
+#[derive(Debug, Serialize)]
+struct Keepalive {
+    interval: &'static str,
+    timeout: &'static str,
+}
+
+impl Bootstrap {
+    /// Of an Envoy that reports, and does nothing else yet.
+    pub(super) fn new(node: Node, admin: AdminAddress, control_plane: &ControlPlane) -> Self {
+        let grpc = GrpcService { envoy_grpc: EnvoyGrpc { cluster_name: CLUSTER } };
+        Self {
+            node,
+            admin: Admin { address: Address::of(admin.listens()) },
+            hds_config: ApiConfigSource {
+                api_type: "GRPC",
+                transport_api_version: "V3",
+                grpc_services: [grpc],
+            },
+            static_resources: StaticResources { clusters: [Cluster::of(control_plane)] },
+        }
+    }
+}
+
+impl Cluster {
+    fn of(ControlPlane { host, port }: &ControlPlane) -> Self {
+        let (discovery, address) = match host {
+            Host::Address(address) => (Discovery::Static, address.to_string()),
+            Host::Name(name) => (Discovery::LogicalDns { dns_lookup_family: "ALL" }, name.clone()),
+        };
+        let address = Address { socket_address: SocketAddress { address, port_value: *port } };
+        let endpoint = LbEndpoint { endpoint: Endpoint { address } };
+        let http2 = Http2ProtocolOptions { connection_keepalive: KEEPALIVE };
+        Self {
+            name: CLUSTER,
+            discovery,
+            connect_timeout: CONNECT_TIMEOUT,
+            load_assignment: ClusterLoadAssignment {
+                cluster_name: CLUSTER,
+                endpoints: [LocalityLbEndpoints { lb_endpoints: [endpoint] }],
+            },
+            typed_extension_protocol_options: ProtocolOptions {
+                http: HttpProtocolOptions {
+                    message: "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    explicit_http_config: ExplicitHttpConfig { http2_protocol_options: http2 },
+                },
+            },
+        }
+    }
+}
+
+impl Address {
+    fn of(address: SocketAddr) -> Self {
+        let socket_address = SocketAddress { address: address.ip().to_string(), port_value: address.port() };
+        Self { socket_address }
+    }
+}

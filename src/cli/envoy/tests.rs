@@ -1,0 +1,213 @@
+//! The command as a person runs it, and what a server makes of its output.
+
+use std::{collections::BTreeMap, fs};
+
+use proptest::prelude::*;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use serde_json::Value as Json;
+
+use crate::{
+    agent::DataplaneFile,
+    cli::{
+        Outcome,
+        tests::{Ended, run},
+    },
+    envoy::{checks::Checks, node::Proxy},
+    model::{Dataplane, DataplaneLimits, ENVIRONMENT_LABEL, MESH_LABEL},
+    proto::envoy::config::core::v3::Node,
+};
+
+const DEMO: &str = include_str!("../../../examples/dataplanes/demo-workload.yaml");
+
+/// A file whose only inbound has these further lines.
+fn with_inbound(lines: &str) -> String {
+    let lines = lines.replace('\n', "\n      ");
+    format!(
+        "type: Dataplane\nmesh: default\nname: web-1\nnetworking:\n  address: 10.0.0.1\n  inbound:\n    - port: 80\n      {lines}\n"
+    )
+}
+
+async fn bootstrap(file: &str, flags: &str) -> Ended {
+    let place = tempfile::NamedTempFile::new().unwrap();
+    fs::write(place.path(), file).unwrap();
+    run(&format!("envoy bootstrap --dataplane-file {} {flags}", place.path().display())).await
+}
+
+async fn refusal(file: &str, flags: &str) -> String {
+    let ended = bootstrap(file, flags).await;
+    assert_eq!(ended.out, "");
+    ended.result.unwrap_err().to_string()
+}
+
+/// The node of a bootstrap as an Envoy sends it: all numbers are floating.
+fn node(bootstrap: &str) -> Node {
+    let bootstrap: Json = serde_saphyr::from_str(bootstrap).unwrap();
+    let node = &bootstrap["node"];
+    let Some(Kind::StructValue(metadata)) = value(&node["metadata"]).kind else { panic!("{node}") };
+    Node { id: node["id"].as_str().unwrap().to_owned(), metadata: Some(metadata), ..Node::default() }
+}
+
+fn value(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(flag) => Kind::BoolValue(*flag),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(value).collect() }),
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(key, field)| (key.clone(), value(field))).collect();
+            Kind::StructValue(Struct { fields })
+        }
+    };
+    Value { kind: Some(kind) }
+}
+
+/// Who the server takes the Envoy for, and what it has it check.
+fn read(bootstrap: &str) -> (Dataplane, Checks) {
+    let Proxy { dataplane, checks } = Proxy::parse(&node(bootstrap), DataplaneLimits::default()).unwrap();
+    (dataplane, checks)
+}
+
+/// What the server is told to expect: the file's dataplane, and who runs it where.
+fn expected(file: &str) -> Dataplane {
+    let mut file = DataplaneFile::parse(file).unwrap();
+    file.spec.labels.insert(MESH_LABEL.into(), file.spec.mesh.clone());
+    file.spec.labels.insert(ENVIRONMENT_LABEL.into(), "universal".into());
+    file.spec.address.clear();
+    file.spec.agent_version.clear();
+    file.dataplane().unwrap()
+}
+
+fn targets(checks: &Checks) -> Vec<String> {
+    checks.iter().map(|check| format!("{} {} {:?}", check.target, check.at, check.probe)).collect()
+}
+
+#[tokio::test]
+async fn the_bootstrap_of_the_example_is_the_example() {
+    let ended = bootstrap(DEMO, "").await;
+    assert_eq!(ended.result.unwrap(), Outcome::Success);
+    assert_eq!(ended.out, include_str!("../../../examples/envoy/demo-workload.yaml"));
+    assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn the_server_takes_the_envoy_for_the_dataplane_of_the_file() {
+    let file = "\
+type: Dataplane
+mesh: mesh-1
+name: web.1
+labels: {app: shop, kuma.io/zone: east, k8s.kuma.io/namespace: shop, kuma.io/workload: web, n/y: 'yes', n/n: '1'}
+networking:
+  address: 10.1.2.3
+  inbound:
+    - {port: 80, servicePort: 8080, name: http, tags: {kuma.io/protocol: http}, serviceProbe: {http: {path: '/a?b=c'}}}
+    - {port: 81, serviceAddress: '::1', serviceProbe: {tcp: {}}}
+    - {port: 82}
+";
+    let ended = bootstrap(file, "--admin-addr 0.0.0.0:9902").await;
+    let (dataplane, checks) = read(&ended.out);
+    assert_eq!(dataplane, expected(file));
+    assert_eq!(dataplane.key.to_string(), "mesh-1/shop/web.1");
+    assert_eq!(
+        targets(&checks),
+        [
+            r#"headcount:inbound:80 10.1.2.3:8080 Http(HttpPath("/a?b=c"))"#,
+            "headcount:inbound:81 [::1]:81 Tcp",
+            "headcount:inbound:82 10.1.2.3:82 Tcp",
+            r#"headcount:ready 127.0.0.1:9902 Http(HttpPath("/ready"))"#,
+        ]
+    );
+    assert_eq!(
+        ended.err,
+        "networking.inbound[2] has no serviceProbe: the Envoy checks it by TCP, at 10.1.2.3:82\n"
+    );
+}
+
+#[tokio::test]
+async fn a_name_with_dots_in_no_namespace_stays_whole() {
+    let file = "mesh: m\nname: a.b\nnetworking: {gateway: {}}\nlabels: {k8s.kuma.io/namespace: '', kuma.io/zone: ''}";
+    let (dataplane, checks) = read(&bootstrap(file, "").await.out);
+    assert_eq!(dataplane.key.to_string(), "m/default/a.b");
+    assert_eq!(targets(&checks).len(), 1, "a gateway is checked for its own readiness");
+}
+
+#[tokio::test]
+async fn an_envoy_without_a_workload_has_a_cluster_all_the_same() {
+    let ended = bootstrap("mesh: m\nname: a\nnetworking: {gateway: {}}", "").await;
+    assert!(ended.out.contains("\n  cluster: a\n"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn what_no_envoy_could_check_is_refused_by_its_key() {
+    let path = format!("serviceProbe: {{http: {{path: '/{}'}}}}", "a".repeat(1024));
+    for (lines, expected) in [
+        ("serviceAddress: localhost", "networking.inbound[0].serviceAddress: \"localhost\": must be an IP"),
+        ("address: 127.0.0.1/32", "networking.inbound[0].address: \"127.0.0.1/32\": must be an IP"),
+        ("serviceAddress: '[::1]'", "networking.inbound[0].serviceAddress: \"[::1]\": must be an IP"),
+        ("serviceAddress: fe80::1%eth0", "networking.inbound[0].serviceAddress: \"fe80::1%eth0\": must be"),
+        ("servicePort: 65536", "networking.inbound[0].servicePort: 65536: must be between"),
+        ("serviceProbe: {http: {path: /ä}}", "networking.inbound[0].serviceProbe.http.path: \"/ä\": must be"),
+        (&path, "networking.inbound[0].serviceProbe.http.path: \"/aaaa"),
+        ("tags: {'kuma.io/workload': Web}", "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\""),
+    ] {
+        let refusal = refusal(&with_inbound(lines), "").await;
+        assert!(refusal.contains(expected), "{lines}: {refusal}");
+    }
+    let named = with_inbound("name: a").replace("10.0.0.1", "web.local");
+    let refusal = refusal(&named, "").await;
+    assert!(refusal.contains("networking.address: \"web.local\": must be an IP address"), "{refusal}");
+    assert!(refusal.contains("by serviceAddress, such as 127.0.0.1"), "{refusal}");
+}
+
+#[tokio::test]
+async fn labels_that_would_contradict_the_file_are_refused() {
+    let of = |labels: &str| format!("mesh: m\nname: a\nlabels: {{{labels}}}\nnetworking: {{gateway: {{}}}}");
+    for (labels, expected) in [
+        ("kuma.io/mesh: other", "labels[\"kuma.io/mesh\"]: \"other\": must be \"m\""),
+        ("kuma.io/env: kubernetes", "labels[\"kuma.io/env\"]: \"kubernetes\": must be \"universal\""),
+        ("kuma.io/workload: Web", "labels[\"kuma.io/workload\"]: \"Web\": must be a valid DNS-1035"),
+    ] {
+        let refusal = refusal(&of(labels), "").await;
+        assert!(refusal.contains(expected), "{labels}: {refusal}");
+    }
+    let most: Vec<_> = (0..63).map(|n| format!("l{n}: v")).collect();
+    let refusal = refusal(&of(&most.join(", ")), "").await;
+    assert!(refusal.contains("labels: 65 entries: at most 64"), "{refusal}");
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_said_at_once() {
+    let refusal = refusal("kind: Dataplane", "--control-plane https://a --admin-addr 127.0.0.1:0").await;
+    for problem in
+        ["3 problems", "--control-plane: \"https://a\": TLS", "--admin-addr: \"127.0.0.1:0\":", "kind: "]
+    {
+        assert!(refusal.contains(problem), "{problem}\n---\n{refusal}");
+    }
+    let refusal = self::refusal(DEMO, "--control-plane 127.0.0.1:0").await;
+    assert!(refusal.contains("--control-plane: \"http://127.0.0.1:0\": the port must be"), "{refusal}");
+}
+
+fn label() -> impl Strategy<Value = (String, String)> {
+    ("([a-z]{1,4}/)?[A-Za-z0-9][-_.A-Za-z0-9]{0,6}", "[A-Za-z0-9~.+_-]{0,6}")
+}
+
+proptest! {
+    /// What the command takes, the server takes, and for the same dataplane.
+    #[test]
+    fn no_file_makes_an_envoy_that_the_server_refuses(
+        name in "[a-z0-9.-]{1,12}",
+        labels in prop::collection::btree_map(label().prop_map(|label| label.0), label().prop_map(|label| label.1), 0..5),
+        namespace in prop::option::of("[a-z]{0,3}"),
+        inbound in "(name|address|serviceAddress|serviceProbe|servicePort): ([a-z0-9.:/]{0,12}|\\{http: \\{path: '/[ -&(-~]{0,9}'\\}\\})",
+    ) {
+        let mut labels: BTreeMap<_, _> = labels;
+        labels.extend(namespace.map(|namespace| ("k8s.kuma.io/namespace".to_owned(), namespace)));
+        let labels = serde_json::to_string(&labels).unwrap();
+        let file = format!("labels: {labels}\n{}", with_inbound(&inbound)).replace("web-1", &format!("'{name}'"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ended = runtime.block_on(bootstrap(&file, ""));
+        if ended.result.is_ok() {
+            prop_assert_eq!(read(&ended.out).0, expected(&file));
+        }
+    }
+}
