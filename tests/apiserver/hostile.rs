@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Client, MUTATE, NAME, Site, VALIDATE, soon};
 
+type Change = fn(&mut Value);
+
 fn review(change: impl FnOnce(&mut Value)) -> String {
     let mut review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
         "uid": "u", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE",
@@ -25,7 +27,6 @@ async fn both(client: &Client, body: &str, check: impl Fn(crate::support::Answer
 async fn what_is_no_question_is_refused_with_a_reason() {
     let site = Site::start().await;
     let client = site.client(None);
-    type Change = fn(&mut Value);
     let cases: [(Change, &str); 8] = [
         (|r| drop(r["request"].as_object_mut().unwrap().remove("uid")), "request.uid: is required"),
         (|r| r["request"]["uid"] = json!(""), "request.uid: is required"),
@@ -48,7 +49,6 @@ async fn what_is_no_question_is_refused_with_a_reason() {
 async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
     let site = Site::start().await;
     let client = site.client(None);
-    type Change = fn(&mut Value);
     let cases: [(Change, &str); 7] = [
         (|r| r["request"]["object"] = Value::Null, "request.object: is required"),
         (|r| drop(r["request"].as_object_mut().unwrap().remove("object")), "request.object: is required"),
@@ -105,7 +105,7 @@ async fn a_huge_body_is_refused_before_it_has_come() {
         let (mut read, mut write) = tokio::io::split(io);
         let flood = tokio::spawn(async move {
             let mut sent = 0_usize;
-            let chunk = [b"10000\r\n".as_slice(), &[b' '; 65_536], b"\r\n"].concat();
+            let chunk = format!("8000\r\n{:32768}\r\n", "").into_bytes();
             while sent < 100_000_000 && write.write_all(&chunk).await.is_ok() {
                 sent += chunk.len();
             }
