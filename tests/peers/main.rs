@@ -32,6 +32,7 @@ mod follow;
 mod http;
 mod loss;
 mod meshes;
+mod pod;
 mod prometheus;
 mod queries;
 mod reflection;
