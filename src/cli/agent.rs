@@ -2,6 +2,8 @@
 
 mod pod;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -39,8 +41,9 @@ Examples:
   headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100
   POD_NAME=web-0 POD_NAMESPACE=shop headcount agent --workload web --inbound 8080=/healthz")]
 pub(super) struct AgentArgs {
-    #[command(flatten)]
-    dataplane_file: Option<DataplaneFileArg>,
+    /// Kuma's Dataplane resource, as YAML
+    #[arg(long, value_name = "FILE")]
+    dataplane_file: Option<PathBuf>,
     /// Where the server listens for gRPC; `host:port` will do
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
@@ -85,7 +88,7 @@ impl AgentArgs {
         let ready =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
         let statement = match self.dataplane_file {
-            Some(file) => read_file(&file, &mut problems),
+            Some(path) => read_file(&path.into(), &mut problems),
             None => self.pod.read(&mut problems),
         };
         let (Some(logs), Some(server), Some(statement)) = (logs, server, statement) else {

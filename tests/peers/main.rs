@@ -31,6 +31,7 @@ mod drain;
 mod follow;
 mod http;
 mod loss;
+mod manifests;
 mod meshes;
 mod pod;
 mod prometheus;
