@@ -30,7 +30,7 @@ pub(crate) fn arrivals(
 }
 
 /// The next connection. What goes wrong is logged and tried again.
-pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

@@ -157,6 +157,8 @@ pub struct ShedMetrics {
 impl ShedMetrics {
     /// The limit of connections, by its setting.
     pub const CONNECTIONS: &str = "max-connections";
+    /// The limit of the Kubernetes API's connections, by its setting.
+    pub const KUBE_CONNECTIONS: &str = "max-kube-connections";
 
     fn new() -> prometheus::Result<Self> {
         let by_limit = Opts::new(
@@ -164,7 +166,7 @@ impl ShedMetrics {
             "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
         );
         let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
-        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS]) {
+        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
             by_limit.with_label_values(&[limit]);
         }
         Ok(Self { by_limit })

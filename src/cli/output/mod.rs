@@ -1,17 +1,17 @@
 //! How answers look: as rows of a table, or as documents.
 
-mod age;
 mod dataplane;
 mod document;
 mod event;
 mod show;
+mod since;
 mod table;
 mod workload;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub(crate) use document::document;
+pub(crate) use document::{document, yaml};
 pub(crate) use show::{Watched, print_list, print_one};
 pub(crate) use workload::counts;
 
