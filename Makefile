@@ -40,7 +40,7 @@ buf: ## Lint the protos
 
 .PHONY: clippy
 clippy: ## Lint the code; warnings are errors
-	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: doc
 doc: ## Build the documentation, private items too; warnings are errors
@@ -58,7 +58,7 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 
 .PHONY: bench
 bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md and their charts into docs/bench
-	$(CARGO) bench --locked -- --write BENCHMARKS.md --charts docs/bench
+	$(CARGO) bench --workspace --locked -- --write $(CURDIR)/BENCHMARKS.md --charts $(CURDIR)/docs/bench
 
 .PHONY: fuzz
 fuzz: ## Fuzz each door to strangers for a while (FUZZ_SECONDS=20 each)

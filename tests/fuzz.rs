@@ -1,16 +1,18 @@
 //! Replays what the fuzzer found and what people thought of: every file of
 //! `fuzz/corpus` keeps the properties of `fuzz/src`. To keep an input that
-//! broke one, copy it there.
+//! broke one, copy it there. Nodes of Envoys are also made at random.
 
 // Nothing outside can name what a test crate has.
 #![allow(unreachable_pub)]
 
+#[path = "fuzz/nodes.rs"]
+mod nodes;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 
 use std::{fs, panic, path::Path};
 
-use properties::{dataplane_file, filter, hello, report, token};
+use properties::{dataplane_file, envoy_node, envoy_report, filter, hello, report, token};
 
 #[track_caller]
 fn replay(target: &str, check: fn(&[u8])) {
@@ -51,4 +53,14 @@ fn tokens() {
 #[test]
 fn dataplane_files() {
     replay("dataplane_file", dataplane_file::check);
+}
+
+#[test]
+fn first_messages_of_envoys() {
+    replay("envoy_node", envoy_node::check);
+}
+
+#[test]
+fn reports_of_envoys() {
+    replay("envoy_report", envoy_report::check);
 }

@@ -28,7 +28,7 @@ struct Scale {
     quiet_looks: usize,
 }
 
-const FULL: Scale = Scale { rounds: 3, proxies: 10_000, quiet_looks: 12 };
+const FULL: Scale = Scale { rounds: 3, proxies: 10_000, quiet_looks: 14 };
 
 const QUICK: Scale = Scale { rounds: 1, proxies: 200, quiet_looks: 2 };
 

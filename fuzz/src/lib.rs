@@ -5,10 +5,14 @@
 //! replays `corpus/`, so what was found once stays found, without a fuzzer.
 
 pub mod dataplane_file;
+pub mod envoy_node;
+pub mod envoy_report;
 pub mod filter;
 pub mod hello;
 pub mod report;
 pub mod token;
 
+mod harmless;
+mod ip;
 mod rules;
 mod selector;

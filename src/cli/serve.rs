@@ -148,10 +148,10 @@ struct LimitArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     idle_timeout: Parsed<NonZeroPeriod>,
     /// Time between HTTP/2 PINGs to a client
-    #[arg(long, value_name = "DURATION", default_value = "6s")]
+    #[arg(long, value_name = "DURATION", default_value = "6500ms")]
     keepalive_interval: Parsed<NonZeroPeriod>,
     /// Time for the answer to a PING before the client counts as dead
-    #[arg(long, value_name = "DURATION", default_value = "2500ms")]
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
     keepalive_timeout: Parsed<NonZeroPeriod>,
     /// Bytes that a client may send ahead on one stream
     #[arg(long, value_name = "BYTES", default_value = "65536")]

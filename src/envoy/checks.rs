@@ -6,13 +6,11 @@
 //! report at all for an interval of 0. None of them can be said with the types
 //! of this module.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    num::{NonZeroU16, NonZeroU32},
-    str::FromStr,
-    time::Duration,
-};
+mod settings;
+
+use std::{fmt, net::IpAddr, num::NonZeroU16};
+
+pub use settings::{CheckSettings, Interval, Span, Timeout};
 
 use crate::{
     model::{Invalid, Quoted},
@@ -27,7 +25,6 @@ use crate::{
         service::health::v3::{ClusterHealthCheck, HealthCheckSpecifier, LocalityEndpoints},
         r#type::v3::Int64Range,
     },
-    wire,
 };
 
 /// Before the port in the name of an inbound's cluster. The prefix keeps an
@@ -42,105 +39,6 @@ const MAX_PATH: usize = 1024;
 /// HTTP statuses that pass: 2xx and 3xx, as for the agent's probes and for
 /// Kubernetes'. An Envoy that is not told takes 200 alone.
 const PASSES: Int64Range = Int64Range { start: 200, end: 400 };
-
-/// How an Envoy checks and reports. None of these can be written so that it
-/// misleads an Envoy.
-///
-/// With the defaults a process that ends is reported within 1.25 s, one that
-/// hangs within 1.75 s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckSettings {
-    /// From one check to the next. 1 s is what Kuma's agents and Kubernetes take
-    /// at their fastest, and costs an application one request a second.
-    pub check_interval: Interval,
-    /// For an answer. 500 ms is long on the host that the application shares,
-    /// and half of the interval, so that checks do not pile up.
-    pub check_timeout: Timeout,
-    /// From one report to the next. An Envoy reports by a timer and not when
-    /// something changes, just before the check that is due at the same time. So
-    /// a quarter of a second adds no more than that to a check's second.
-    pub report_interval: Interval,
-    /// Failed checks until an inbound is not ready. A refused connection is no
-    /// accident, and flapping is paced where it is counted: one is enough.
-    pub unhealthy_threshold: NonZeroU32,
-    /// Passed checks until it is ready again. The first check decides alone.
-    pub healthy_threshold: NonZeroU32,
-}
-
-impl Default for CheckSettings {
-    fn default() -> Self {
-        Self {
-            check_interval: const { Interval::of_millis(1_000) },
-            check_timeout: const { Timeout::of_millis(500) },
-            report_interval: const { Interval::of_millis(250) },
-            unhealthy_threshold: NonZeroU32::MIN,
-            healthy_threshold: NonZeroU32::MIN,
-        }
-    }
-}
-
-/// Of checks or reports: at least 50 ms. An Envoy takes 0 as "never" or, what
-/// is worse, as "without pause", and ten thousand of them are heard more than
-/// often enough at 20 times a second.
-pub type Interval = Span<50>;
-
-/// Of a check: at least 1 ms, the smallest that an Envoy knows.
-pub type Timeout = Span<1>;
-
-/// A length of time from `LEAST` milliseconds to an hour. A proxy that is
-/// checked more seldom says nothing about now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span<const LEAST: u64>(Duration);
-
-impl<const LEAST: u64> Span<LEAST> {
-    /// The least.
-    pub const MIN: Self = Self(Duration::from_millis(LEAST));
-    /// The greatest.
-    pub const MAX: Self = Self(Duration::from_hours(1));
-
-    /// One that is known while compiling.
-    const fn of_millis(millis: u64) -> Self {
-        assert!(LEAST <= millis && millis <= 3_600_000, "it has to be within its bounds");
-        Self(Duration::from_millis(millis))
-    }
-
-    /// As the clock wants it.
-    pub const fn get(self) -> Duration {
-        self.0
-    }
-
-    fn to_proto(self) -> prost_types::Duration {
-        wire::duration(self.0)
-    }
-}
-
-impl<const LEAST: u64> TryFrom<Duration> for Span<LEAST> {
-    type Error = String;
-
-    fn try_from(length: Duration) -> Result<Self, String> {
-        if (Self::MIN.0..=Self::MAX.0).contains(&length) {
-            Ok(Self(length))
-        } else {
-            Err(format!("must be at least {LEAST}ms and at most 1h"))
-        }
-    }
-}
-
-impl<const LEAST: u64> FromStr for Span<LEAST> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let length =
-            humantime::parse_duration(text).map_err(|error| format!("{error}; write 250ms or 1s"))?;
-        length.try_into()
-    }
-}
-
-impl<const LEAST: u64> fmt::Display for Span<LEAST> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
-    }
-}
 
 /// What one Envoy is asked to check: each inbound once, in the order of its
 /// dataplane's, and then perhaps itself. There may be nothing at all; its
@@ -244,8 +142,10 @@ impl Target {
         if name == READY {
             return Some(Self::Ready);
         }
-        let port = name.strip_prefix(INBOUND)?.parse().ok()?;
-        Some(Self::Inbound(port))
+        // A number has one form here: no sign and no zeros before it.
+        let port = name.strip_prefix(INBOUND)?;
+        let is_plain = port.starts_with(|c| matches!(c, '1'..='9'));
+        port.parse().ok().filter(|_| is_plain).map(Self::Inbound)
     }
 }
 
@@ -392,24 +292,17 @@ mod tests {
         for target in [Target::Inbound(1), Target::Inbound(65_535), Target::Ready] {
             assert_eq!(Target::of_cluster(&target.to_string()), Some(target));
         }
-        for other in
-            ["", "backend", "headcount:", "headcount:inbound:", "headcount:inbound:65536", "headcount:Ready"]
-        {
+        for other in [
+            "",
+            "backend",
+            "headcount:",
+            "headcount:inbound:",
+            "headcount:inbound:65536",
+            "headcount:inbound:+80",
+            "headcount:inbound:080",
+            "headcount:Ready",
+        ] {
             assert_eq!(Target::of_cluster(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn what_misleads_an_envoy_is_no_setting() {
-        for good in ["50ms", "1s", "1h"] {
-            assert_eq!(good.parse::<Interval>().unwrap().to_string(), good);
-        }
-        for bad in ["0s", "1ms", "49ms", "49999us", "3601s", "1y"] {
-            let error = bad.parse::<Interval>().unwrap_err();
-            assert_eq!(error, "must be at least 50ms and at most 1h", "{bad}");
-        }
-        assert_eq!("1ms".parse::<Timeout>(), Ok(Timeout::MIN));
-        assert_eq!("999us".parse::<Timeout>().unwrap_err(), "must be at least 1ms and at most 1h");
-        assert!("often".parse::<Timeout>().unwrap_err().ends_with("; write 250ms or 1s"));
     }
 }

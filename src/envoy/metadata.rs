@@ -29,8 +29,7 @@ impl<'a> Entries<'a> {
         join(&self.path, key)
     }
 
-    /// All of it that has to be text, by a rule for keys. Text without a value
-    /// is not text.
+    /// The entries with the wanted keys, all of which have to be text.
     pub(super) fn texts(
         &self,
         wanted: impl Fn(&str) -> bool,
@@ -50,7 +49,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// A struct of its own; none if it is absent.
+    /// A struct within; none if it is absent.
     pub(super) fn entries(&self, key: &str) -> Result<Option<Self>, Invalid> {
         match self.kind(key) {
             None => Ok(None),

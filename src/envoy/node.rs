@@ -138,15 +138,9 @@ impl<'a> Labels<'a> {
         for label in labels.texts(|_| true) {
             let (key, value) = label?;
             let label = Label { value, path: labels.path(key) };
-            if let Some(other) = gathered.insert(key, label)
-                && other.value != value
-            {
-                let problem = format!(
-                    "{} disagrees with {} ({}): give both the same value",
-                    Quoted(value),
-                    other.path,
-                    Quoted(other.value)
-                );
+            if gathered.insert(key, label).is_some_and(|other| other.value != value) {
+                let problem =
+                    "disagrees with the entry of this name in node.metadata: give both the same value";
                 return Err(Invalid::new(labels.path(key), problem));
             }
         }

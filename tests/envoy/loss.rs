@@ -13,14 +13,12 @@ async fn an_envoy_that_is_gone_is_missed_and_never_counted_twice() {
     let ([mut one, two, _three], mut watch) = stage.three().await;
 
     one.envoy.kill();
-    let after = stage.until(&mut watch, [2, 2, 3]).await;
-    assert!(after < AT_ONCE, "killed: {after:?}");
+    stage.shows("an Envoy that is killed", &mut watch, [2, 2, 3], AT_ONCE).await;
     one.envoy.start_again().await;
     watch.until(Some([3, 3, 3])).await;
 
     two.envoy.signal(Signal::STOP);
-    let after = stage.until(&mut watch, [2, 2, 3]).await;
-    assert!(after < Duration::from_secs(10), "stopped: {after:?}");
+    let after = stage.shows("an Envoy that is stopped", &mut watch, [2, 2, 3], Duration::from_secs(10)).await;
     assert!(after > AT_ONCE, "by its silence, which takes a while to notice: {after:?}");
     two.envoy.signal(Signal::CONT);
     watch.until(Some([3, 3, 3])).await;

@@ -6,12 +6,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::{
-    application::Application,
-    envoy::Envoy,
-    stage::Stage,
-    support::{Server, retry},
-};
+use crate::{application::Application, envoy::Envoy, stage::Stage, support::Server};
 
 /// Metadata, besides mesh and workload.
 fn nasty(server: &Server, application: &Application) -> Vec<(&'static str, Value)> {
@@ -19,7 +14,7 @@ fn nasty(server: &Server, application: &Application) -> Vec<(&'static str, Value
     let ip = application.address.ip().to_string();
     let here = port(application.address);
     let path = |length: usize| {
-        let odd = r##"/%00%zz?&=#"'<>{}|\^`[]~;:@!$,()*+"##;
+        let odd = r#"/%00%zz?&=#"'<>{}|\^`[]~;:@!$,()*+"#;
         odd.chars().chain(std::iter::repeat('x')).take(length).collect::<String>()
     };
     let inbound = |inbound: Value| json!({"inbounds": [inbound]});
@@ -65,34 +60,33 @@ fn nasty(server: &Server, application: &Application) -> Vec<(&'static str, Value
 /// wrong with it.
 async fn is_unharmed(what: &str, envoy: &Envoy) {
     envoy.counts("hds_delegate.updates", 1).await;
-    // The first reports are made of what it was told.
-    envoy.counts("hds_delegate.responses", 4).await;
+    // Its node, and two reports: what is wrong may show in the first of them.
+    envoy.counts("hds_delegate.responses", 3).await;
     assert!(envoy.admin.is_ready().await, "{what}");
     assert_eq!(envoy.admin.counter("hds_delegate.errors").await, Some(0), "{what}");
 }
 
 #[tokio::test]
 async fn nothing_that_is_taken_harms_an_envoy() {
-    let Some(stage) = Stage::set("").await else { return };
+    // With more patience than usual: so many Envoys that start at once keep a
+    // small machine busy, and to be lost for one's silence is an error, too.
+    let Some(stage) = Stage::set("--envoy-report-interval 1s").await else { return };
     let application = Application::start(&stage.server.site).await;
-    let nasty = nasty(&stage.server, &application);
-    let mut envoys = Vec::new();
-    for (index, (what, metadata)) in nasty.iter().enumerate() {
-        let mut metadata = metadata.clone();
-        metadata["kuma.io/mesh"] = "default".into();
-        metadata["kuma.io/workload"] = "web".into();
-        let id = format!("web-{index}");
-        let node = json!({"id": id, "cluster": "web", "metadata": metadata});
-        envoys.push((what, stage.envoy_that_says(&id, &node).await));
+    for (round, nasty) in nasty(&stage.server, &application).chunks(5).enumerate() {
+        let mut envoys = Vec::new();
+        for (index, (what, metadata)) in nasty.iter().enumerate() {
+            let mut metadata = metadata.clone();
+            metadata["kuma.io/mesh"] = "default".into();
+            metadata["kuma.io/workload"] = format!("round-{round}").into();
+            let id = format!("web-{round}-{index}");
+            let node = json!({"id": id, "cluster": "web", "metadata": metadata});
+            envoys.push((what, stage.envoy_that_says(&id, &node).await));
+        }
+        for (what, envoy) in &envoys {
+            is_unharmed(what, envoy).await;
+        }
+        let connected = envoys.len();
+        let wait = format!("wait workload round-{round} --connected {connected} --timeout 10s");
+        stage.server.run(&wait).await.with(0);
     }
-    for (what, envoy) in &envoys {
-        is_unharmed(what, envoy).await;
-    }
-    let all = nasty.len().to_string();
-    retry("all are connected", async || {
-        let table = stage.server.run("get workloads").await.with(0).out;
-        let connected = table.lines().nth(1)?.split_whitespace().nth(3)?.to_owned();
-        (connected == all).then_some(())
-    })
-    .await;
 }

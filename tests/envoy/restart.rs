@@ -21,6 +21,7 @@ async fn envoys_come_back_to_a_server_that_is_back_and_none_looks_ill() {
         let mut watch = stage.server.watch(WORKLOAD).await;
         watch.until(Some([3, 3, 3])).await;
         let after = start.elapsed();
+        println!("a server that is ended by {signal:?} and back: right after {after:.1?}");
         assert!(after < Duration::from_secs(5), "{signal:?}: {after:?}");
         never_falls(&watch);
         stage.agrees([3, 3, 3]).await;

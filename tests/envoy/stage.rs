@@ -73,13 +73,22 @@ impl Stage {
         (([one, two, three]), watch)
     }
 
-    /// Waits until a watch shows these numbers, and nothing else before them,
-    /// and asserts that List and the metrics say the same. How long it took.
-    pub(crate) async fn until(&self, watch: &mut Watch, counts: Counts) -> Duration {
+    /// Waits until a watch shows these numbers, and nothing else before them, in
+    /// less than a time; then List and the metrics have to say the same. How long
+    /// it took.
+    pub(crate) async fn shows(
+        &self,
+        what: &str,
+        watch: &mut Watch,
+        counts: Counts,
+        within: Duration,
+    ) -> Duration {
         let (before, start) = (watch.seen().len(), Instant::now());
         watch.until(Some(counts)).await;
         let after = start.elapsed();
-        assert_eq!(watch.seen()[before..], [Some(counts)]);
+        println!("{what}: {counts:?} after {after:.1?}");
+        assert!(after < within, "{what}: {after:?}");
+        assert_eq!(watch.seen()[before..], [Some(counts)], "{what}");
         self.agrees(counts).await;
         after
     }

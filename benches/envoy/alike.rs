@@ -1,0 +1,114 @@
+//! headcount's slim copy of Envoy's API says the same as envoy-types' full one:
+//! field by field of what an Envoy sent, and byte by byte of what it is sent.
+
+mod messages;
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::{
+    config::core::v3::{Node as TheirNode, node::UserAgentVersionType},
+    service::health::v3::{
+        HealthCheckRequestOrEndpointHealthResponse as TheirMessage, HealthCheckSpecifier as TheirSpecifier,
+        health_check_request_or_endpoint_health_response::RequestType as TheirRequest,
+    },
+};
+use headcount::{
+    envoy::{
+        checks::CheckSettings,
+        fold::Fold,
+        node::{self, Proxy},
+    },
+    model::{DataplaneLimits, HealthState},
+    proto::envoy::service::health::v3::{
+        HealthCheckRequestOrEndpointHealthResponse,
+        health_check_request_or_endpoint_health_response::RequestType,
+    },
+};
+use prost::Message as _;
+use tokio::time::Instant;
+
+fn proxy() -> Proxy {
+    Proxy::parse(&node::read(messages::FIRST).unwrap(), DataplaneLimits::default()).unwrap()
+}
+
+#[test]
+fn the_first_message_of_a_real_envoy_says_the_same_to_both() {
+    let ours = node::read(messages::FIRST).unwrap();
+    let theirs = match TheirMessage::decode(messages::FIRST).unwrap().request_type.unwrap() {
+        TheirRequest::HealthCheckRequest(request) => request.node.unwrap(),
+        TheirRequest::EndpointHealthResponse(_) => panic!("it is a node"),
+    };
+    let TheirNode { id, cluster, metadata, locality, user_agent_name, extensions, .. } = theirs;
+    assert_eq!(extensions.len(), 516);
+    assert_eq!((ours.id, ours.cluster, ours.user_agent_name), (id, cluster, user_agent_name));
+    // A struct's entries are in no order there.
+    let metadata = prost_types::Struct::decode(&metadata.unwrap().encode_to_vec()[..]).unwrap();
+    assert!(metadata.fields.contains_key("inbounds"));
+    assert_eq!(ours.metadata.unwrap(), metadata);
+    let (our_locality, locality) = (ours.locality.unwrap(), locality.unwrap());
+    assert_eq!(
+        (our_locality.region, our_locality.zone, our_locality.sub_zone),
+        (locality.region, locality.zone, locality.sub_zone)
+    );
+    let Some(UserAgentVersionType::UserAgentBuildVersion(build)) = theirs.user_agent_version_type else {
+        panic!("it has a version")
+    };
+    let (ours, theirs) = (ours.user_agent_build_version.unwrap().version.unwrap(), build.version.unwrap());
+    assert_eq!(
+        (ours.major_number, ours.minor_number, ours.patch),
+        (theirs.major_number, theirs.minor_number, theirs.patch)
+    );
+}
+
+#[test]
+fn the_first_message_of_a_real_envoy_is_a_dataplane() {
+    let Proxy { dataplane, checks } = proxy();
+    assert_eq!(dataplane.key.to_string(), "default/default/dp-1");
+    assert_eq!(dataplane.workload.unwrap().as_str(), "backend");
+    assert_eq!(&*dataplane.agent_version, "envoy/1.40.0");
+    let targets: Vec<_> = checks.iter().map(|check| check.target.to_string()).collect();
+    assert_eq!(targets, ["headcount:inbound:18001", "headcount:inbound:18002", "headcount:ready"]);
+}
+
+/// What envoy-types does not know it leaves out when it writes again.
+#[test]
+fn a_specifier_is_read_and_written_by_both_alike() {
+    let ours = proxy().checks.specifier(&CheckSettings::default()).encode_to_vec();
+    let theirs = TheirSpecifier::decode(&ours[..]).unwrap();
+    assert_eq!(theirs.cluster_health_checks.len(), 3);
+    assert_eq!(theirs.encode_to_vec(), ours);
+}
+
+#[test]
+fn a_report_of_a_real_envoy_says_the_same_to_both() {
+    let ours = HealthCheckRequestOrEndpointHealthResponse::decode(messages::REPORT).unwrap().request_type;
+    let Some(RequestType::EndpointHealthResponse(ours)) = ours else { panic!("it is a report") };
+    let theirs = TheirMessage::decode(messages::REPORT).unwrap().request_type;
+    let Some(TheirRequest::EndpointHealthResponse(theirs)) = theirs else { panic!("it is a report") };
+    let ours: Vec<_> = ours
+        .cluster_endpoints_health
+        .iter()
+        .map(|cluster| {
+            let endpoint = &cluster.locality_endpoints_health[0].endpoints_health[0];
+            (cluster.cluster_name.clone(), endpoint.health_status, endpoint.health_metadata.is_some())
+        })
+        .collect();
+    let theirs: Vec<_> = theirs
+        .cluster_endpoints_health
+        .iter()
+        .map(|cluster| {
+            let endpoint = &cluster.locality_endpoints_health[0].endpoints_health[0];
+            (cluster.cluster_name.clone(), endpoint.health_status, endpoint.health_metadata.is_some())
+        })
+        .collect();
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.len(), 3);
+}
+
+#[test]
+fn a_report_of_a_real_envoy_is_health() {
+    let now = Instant::now();
+    let mut fold = Fold::new(&proxy().checks, &CheckSettings::default(), now);
+    let health = fold.report(Bytes::from_static(messages::REPORT), now).unwrap().unwrap();
+    assert_eq!(health.proxy, HealthState::Ready);
+    assert_eq!([0, 1].map(|at| health.inbound(at)), [HealthState::Ready; 2]);
+}

@@ -1,0 +1,176 @@
+//! What the messages of an Envoy cost, beside a decoding of all that is in them.
+
+mod messages;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{fmt, hint::black_box, time};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use clap::Parser as _;
+use envoy_types::pb::envoy::{
+    config::core::v3::HealthStatus,
+    service::health::v3::{
+        HealthCheckRequestOrEndpointHealthResponse as Message,
+        health_check_request_or_endpoint_health_response::RequestType,
+    },
+};
+use headcount::{
+    envoy::{
+        checks::CheckSettings,
+        fold::Fold,
+        node::{self, Proxy},
+    },
+    model::DataplaneLimits,
+};
+use prost::Message as _;
+use tokio::time::Instant;
+
+use self::support::{
+    args::Args,
+    reach::Reach,
+    report::Report,
+    rounds::{Figure, Measure, alone, compare},
+};
+
+/// How much of everything.
+struct Scale {
+    rounds: usize,
+    first_messages: u32,
+    reports: u32,
+}
+
+const FULL: Scale = Scale { rounds: 15, first_messages: 2_000, reports: 200_000 };
+
+const QUICK: Scale = Scale { rounds: 3, first_messages: 20, reports: 2_000 };
+
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Headcount,
+    EnvoyTypes,
+}
+
+const SIDES: [Side; 2] = [Side::Headcount, Side::EnvoyTypes];
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Headcount => "headcount",
+            Self::EnvoyTypes => "envoy-types",
+        })
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let scale = if args.quick { QUICK } else { FULL };
+    let mut report = Report::new("envoy");
+    if args.wants("first") {
+        report.add(SIDES, first(&scale)?);
+        report.add(SIDES, admitted(&scale)?);
+    }
+    if args.wants("unchanged") {
+        report.add(SIDES, unchanged(&scale)?);
+    }
+    if args.wants("changed") {
+        report.add(SIDES, changed(&scale)?);
+    }
+    report.publish(&args, &[])
+}
+
+/// Who an Envoy is: off the wire.
+fn first(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    compare("first", scale.rounds, SIDES, |side| {
+        let nanos = match side {
+            Side::Headcount => {
+                nanos(scale.first_messages, || Ok(drop(node::read(black_box(messages::FIRST))?)))?
+            }
+            Side::EnvoyTypes => nanos(scale.first_messages, || decode(messages::FIRST))?,
+        };
+        Ok(vec![
+            Measure::new("the first message of an Envoy, decoded", "µs", nanos / 1_000.0)
+                .reach(Reach::RatioAtMost(0.1)),
+        ])
+    })
+}
+
+/// All that is done between an Envoy's first message and the answer, but for
+/// the registry.
+fn admitted(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    alone("first", scale.rounds, || {
+        let nanos = nanos(scale.first_messages, || {
+            let node = node::read(black_box(messages::FIRST))?;
+            let proxy = Proxy::parse(&node, DataplaneLimits::default())?;
+            let specifier = proxy.checks.specifier(&CheckSettings::default());
+            Ok(drop(black_box(specifier.encode_to_vec())))
+        })?;
+        Ok(vec![Measure::new("checked and answered with a specifier", "µs", nanos / 1_000.0)])
+    })
+}
+
+/// What an Envoy says four times a second.
+fn unchanged(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    compare("unchanged", scale.rounds, SIDES, |side| {
+        let nanos = fold(scale, side, [messages::REPORT, messages::REPORT])?;
+        Ok(vec![
+            Measure::new("a report that says the same again", "ns", nanos).reach(Reach::RatioAtMost(0.1)),
+        ])
+    })
+}
+
+/// What it says when something has happened.
+fn changed(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
+    let other = with_an_unhealthy_inbound()?;
+    compare("changed", scale.rounds, SIDES, |side| {
+        let nanos = fold(scale, side, [messages::REPORT, &other])?;
+        Ok(vec![Measure::new("a report that says something new", "ns", nanos).reach(Reach::RatioAtMost(1.0))])
+    })
+}
+
+/// Both reports by turns; the nanoseconds of one.
+fn fold(scale: &Scale, side: Side, reports: [&[u8]; 2]) -> anyhow::Result<f64> {
+    let reports = reports.map(Bytes::copy_from_slice);
+    let mut turns = (0..2).cycle();
+    let mut next = move || reports[turns.next().unwrap_or_default()].clone();
+    match side {
+        Side::Headcount => {
+            let proxy = Proxy::parse(&node::read(messages::FIRST)?, DataplaneLimits::default())?;
+            let mut fold = Fold::new(&proxy.checks, &CheckSettings::default(), Instant::now());
+            nanos(scale.reports, || {
+                black_box(fold.report(next(), Instant::now())?);
+                Ok(())
+            })
+        }
+        Side::EnvoyTypes => nanos(scale.reports, || decode(&next())),
+    }
+}
+
+fn decode(message: &[u8]) -> anyhow::Result<()> {
+    drop(black_box(Message::decode(black_box(message))?));
+    Ok(())
+}
+
+/// The report, after the first inbound's application has gone away.
+fn with_an_unhealthy_inbound() -> anyhow::Result<Vec<u8>> {
+    let mut message = Message::decode(messages::REPORT)?;
+    let Some(RequestType::EndpointHealthResponse(report)) = &mut message.request_type else {
+        anyhow::bail!("it is no report")
+    };
+    let cluster = report.cluster_endpoints_health.first_mut().context("it has clusters")?;
+    for endpoint in
+        cluster.locality_endpoints_health.iter_mut().flat_map(|locality| &mut locality.endpoints_health)
+    {
+        endpoint.set_health_status(HealthStatus::Unhealthy);
+    }
+    Ok(message.encode_to_vec())
+}
+
+/// How long one takes.
+fn nanos(times: u32, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let start = time::Instant::now();
+    for _ in 0..times {
+        once()?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(times))
+}

@@ -1,0 +1,122 @@
+#![no_main]
+
+use headcount::proto::envoy::{
+    config::core::v3::Node,
+    service::health::v3::{
+        HealthCheckRequest, HealthCheckRequestOrEndpointHealthResponse,
+        health_check_request_or_endpoint_health_response::RequestType,
+    },
+};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use prost::Message as _;
+use prost_types::{ListValue, Struct, Value, value::Kind};
+
+fuzz_target!(|input: &[u8]| headcount_fuzz::envoy_node::check(input));
+
+// A changed byte seldom leaves a message with right lengths. So every other
+// time something is changed within, and the lengths with it.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let seed = seed as usize;
+    let node = node(&data[..size]).filter(|_| !seed.is_multiple_of(2));
+    let changed = node.map(|node| message(change(node, seed / 2)));
+    match changed.filter(|changed| changed.len() <= max_size) {
+        Some(changed) => {
+            data[..changed.len()].copy_from_slice(&changed);
+            changed.len()
+        }
+        None => fuzzer_mutate(data, size, max_size),
+    }
+});
+
+fn node(message: &[u8]) -> Option<Node> {
+    match HealthCheckRequestOrEndpointHealthResponse::decode(message).ok()?.request_type? {
+        RequestType::HealthCheckRequest(request) => request.node,
+        RequestType::EndpointHealthResponse(_) => None,
+    }
+}
+
+fn message(node: Node) -> Vec<u8> {
+    let request = RequestType::HealthCheckRequest(HealthCheckRequest { node: Some(node) });
+    HealthCheckRequestOrEndpointHealthResponse { request_type: Some(request) }.encode_to_vec()
+}
+
+fn change(mut node: Node, seed: usize) -> Node {
+    match seed % 8 {
+        0 => node.id = changed(&node.id),
+        1 => {
+            let zone = &mut node.locality.get_or_insert_default().zone;
+            *zone = changed(zone);
+        }
+        2 => node.user_agent_name = changed(&node.user_agent_name),
+        _ => change_struct(node.metadata.get_or_insert_default(), seed / 8),
+    }
+    node
+}
+
+/// Changes an entry or something in it.
+fn change_struct(fields: &mut Struct, seed: usize) {
+    let at = seed % (fields.fields.len() + 1);
+    let seed = seed / (fields.fields.len() + 1);
+    let (key, mut value) =
+        fields.fields.iter().nth(at).map(|(key, value)| (key.clone(), value.clone())).unwrap_or_default();
+    match seed % 4 {
+        0 => {
+            fields.fields.remove(&key);
+            fields.fields.insert(changed(&key), value);
+        }
+        _ => {
+            change_value(&mut value, seed / 4);
+            fields.fields.insert(key, value);
+        }
+    }
+}
+
+fn change_value(value: &mut Value, seed: usize) {
+    match &mut value.kind {
+        Some(Kind::StringValue(text)) if !seed.is_multiple_of(8) => *text = changed(text),
+        Some(Kind::NumberValue(number)) if !seed.is_multiple_of(8) => {
+            *number = other_number(*number, seed / 8)
+        }
+        Some(Kind::StructValue(fields)) if !seed.is_multiple_of(8) => change_struct(fields, seed / 8),
+        Some(Kind::ListValue(list)) if !seed.is_multiple_of(8) => change_list(list, seed / 8),
+        kind => *kind = other_kind(seed / 8),
+    }
+}
+
+fn change_list(list: &mut ListValue, seed: usize) {
+    let at = seed % (list.values.len() + 1);
+    let seed = seed / (list.values.len() + 1);
+    match list.values.get_mut(at) {
+        Some(value) if !seed.is_multiple_of(4) => change_value(value, seed / 4),
+        Some(value) => {
+            let again = value.clone();
+            list.values.push(again);
+        }
+        None => list.values.push(Value { kind: other_kind(seed) }),
+    }
+}
+
+fn other_number(number: f64, seed: usize) -> f64 {
+    let strange = [0.0, -0.0, 1.0, 65_535.0, 65_536.0, 0.5, f64::NAN, f64::INFINITY, f64::MAX, -1.0];
+    strange.get(seed % 16).copied().unwrap_or(number + 1.0)
+}
+
+fn other_kind(seed: usize) -> Option<Kind> {
+    match seed % 7 {
+        0 => None,
+        1 => Some(Kind::NullValue(0)),
+        2 => Some(Kind::BoolValue(true)),
+        3 => Some(Kind::NumberValue(8_080.0)),
+        4 => Some(Kind::StringValue("web".to_owned())),
+        5 => Some(Kind::ListValue(ListValue::default())),
+        _ => Some(Kind::StructValue(Struct::default())),
+    }
+}
+
+fn changed(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(text.len() + 16, 0);
+    let most = bytes.len();
+    let length = fuzzer_mutate(&mut bytes, text.len(), most);
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
