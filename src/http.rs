@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    accept::arrivals,
+    accept::quiet_arrivals,
     http1::{self, Bounds},
     metrics::Metrics,
 };
@@ -93,5 +93,5 @@ async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
 /// Serves until shutdown is cancelled, then lets requests under way finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", BOUNDS.connections);
-    http1::serve(arrivals(listener, PATIENCE), router, BOUNDS, refused, shutdown).await;
+    http1::serve(quiet_arrivals(listener, PATIENCE), router, BOUNDS, refused, shutdown).await;
 }

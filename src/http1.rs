@@ -83,14 +83,13 @@ async fn hold<Io>(
         () = shutdown.cancelled() => None,
         () = sleep(bounds.life) => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            served.as_mut().graceful_shutdown();
-            match timeout(bounds.last_request, served).await {
-                Ok(ended) => ended,
-                Err(_late) => return warn!(%peer, "cut an HTTP connection: its last request takes too long"),
-            }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        served.as_mut().graceful_shutdown();
+        match timeout(bounds.last_request, served).await {
+            Ok(ended) => ended,
+            Err(_late) => return warn!(%peer, "cut an HTTP connection: its last request takes too long"),
         }
     };
     if let Err(error) = ended {

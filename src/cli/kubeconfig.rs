@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    output::yaml,
+    output::{Format, document},
     server_url::{KUBE, ServerUrl},
 };
 use crate::model::{DEFAULT_NAMESPACE, Namespace};
@@ -92,14 +92,15 @@ impl KubeconfigArgs {
         };
         problems.finish()?;
         let place = Place { cluster: NAME, user: NAME, namespace: namespace.to_string() };
-        terminal.print(&yaml(&Kubeconfig {
+        let kubeconfig = Kubeconfig {
             api_version: "v1",
             kind: "Config",
             clusters: [Named { name: NAME, of: Cluster { cluster: Server { server: server.to_string() } } }],
             users: [Named { name: NAME, of: User { user: Nobody {} } }],
             contexts: [Named { name: NAME, of: Context { context: place } }],
             current_context: NAME,
-        }))?;
+        };
+        terminal.print(&document(Format::Yaml, &kubeconfig))?;
         Ok(Outcome::Success)
     }
 }

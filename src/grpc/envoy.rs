@@ -31,7 +31,7 @@ use crate::{
             HealthCheckSpecifier, server::health_discovery_service_server::HealthDiscoveryService,
         },
     },
-    registry::Caller,
+    registry::{Caller, Endurance},
 };
 
 /// The least silence that ends a session: shorter than that a busy host is, too.
@@ -138,8 +138,10 @@ impl Conversation {
         let Proxy { dataplane, checks } = proxy.inspect_err(|invalid| {
             reception.registry.record_refusal(node::stranger(node), invalid.to_string());
         })?;
-        let patience = (MISSED_REPORTS * settings.report_interval.get()).max(LEAST_PATIENCE);
-        let (visit, warnings) = reception.let_in(dataplane, Caller::Insistent, patience, self.peer).await?;
+        let silence = (MISSED_REPORTS * settings.report_interval.get()).max(LEAST_PATIENCE);
+        // An Envoy that has just started has more to do than to report.
+        let endurance = Endurance { silence, start: limits.hello_timeout };
+        let (visit, warnings) = reception.let_in(dataplane, Caller::Insistent, endurance, self.peer).await?;
         for warning in warnings {
             // An Envoy shows its user nothing, so it has to be said here.
             warn!(session = %visit.id(), dataplane = %visit.dataplane().key, "{warning}");

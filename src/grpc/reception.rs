@@ -13,7 +13,7 @@ use crate::{
     alarm::Alarm,
     metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},
     model::{Dataplane, HealthReport},
-    registry::{Caller, Full, Notice, Paced, Registry, SessionId, Taken, Welcome},
+    registry::{Caller, Endurance, Full, Notice, Paced, Registry, SessionId, Taken, Welcome},
 };
 
 /// What both desks have in common.
@@ -52,13 +52,12 @@ impl Reception {
         }
     }
 
-    /// Opens a session, and says what its person should know. It counts as lost
-    /// once nothing is heard for `patience`.
+    /// Opens a session, and says what its person should know.
     pub(super) async fn let_in(
         &self,
         dataplane: Dataplane,
         caller: Caller,
-        patience: Duration,
+        endurance: Endurance,
         peer: Option<SocketAddr>,
     ) -> Result<(Visit, Vec<String>), Status> {
         let admitted = self.registry.admit(&dataplane.key, caller);
@@ -74,8 +73,8 @@ impl Reception {
         let welcome = self.registry.hello(dataplane);
         let Welcome { session, warnings } = welcome.map_err(|full| self.shed(&full))?;
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
-        let paced = self.registry.pace(session, patience);
-        Ok((Visit::new(paced, patience, self.metrics.clone()), warnings))
+        let paced = self.registry.pace(session, endurance);
+        Ok((Visit::new(paced, endurance.silence, self.metrics.clone()), warnings))
     }
 
     /// Sends a proxy away because a limit is reached.

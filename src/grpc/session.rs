@@ -22,7 +22,7 @@ use crate::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{Caller, Notice, Taken},
+    registry::{Caller, Endurance, Notice, Taken},
     wire,
 };
 
@@ -112,8 +112,8 @@ impl Conversation {
     async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
         let limits = &self.desk.limits;
         let dataplane = wire::dataplane_from_hello(hello, limits.dataplane)?;
-        let let_in =
-            self.desk.reception.let_in(dataplane, Caller::Patient, limits.idle_timeout, self.peer).await;
+        let endurance = Endurance { silence: limits.idle_timeout, start: Duration::ZERO };
+        let let_in = self.desk.reception.let_in(dataplane, Caller::Patient, endurance, self.peer).await;
         let (visit, warnings) = let_in?;
         let dataplane = visit.dataplane();
         let welcome = proto::Welcome {

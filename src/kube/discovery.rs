@@ -93,7 +93,7 @@ impl Resource<'_> {
                 "name": kind.plural,
                 "singularName": singular,
                 "namespaced": true,
-                "kind": kind.kind,
+                "kind": kind.name,
                 "verbs": VERBS,
                 "shortNames": short_names,
                 "categories": categories,
@@ -115,7 +115,7 @@ impl Resource<'_> {
                     "freshness": "Current",
                     "resources": [{
                         "resource": kind.plural,
-                        "responseKind": {"group": kind.group, "version": version, "kind": kind.kind},
+                        "responseKind": {"group": kind.group, "version": version, "kind": kind.name},
                         "scope": "Namespaced",
                         "singularResource": singular,
                         "verbs": VERBS,

@@ -68,7 +68,7 @@ pub(super) fn kind() -> Kind {
     Kind {
         group: String::new(),
         api_version: "v1".to_owned(),
-        kind: "Event",
+        name: "Event",
         plural: "events",
         columns: &COLUMNS,
     }

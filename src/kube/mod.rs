@@ -15,6 +15,7 @@ mod discovery;
 mod events;
 mod gate;
 mod list;
+mod observe;
 mod openapi;
 mod options;
 mod routes;
@@ -33,7 +34,7 @@ use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
 use crate::{
     config::KubeSettings,
     http::Ready,
-    metrics::{DeliveryMetrics, Metrics, ShedMetrics},
+    metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
     registry::{Full, Registry},
 };
 
@@ -49,6 +50,7 @@ struct Desk {
     openapi: OpenApi,
     delivery: DeliveryMetrics,
     shed: ShedMetrics,
+    requests: KubeMetrics,
     ready: Ready,
     shutdown: CancellationToken,
 }
@@ -70,6 +72,7 @@ impl Desk {
             events: Arc::new(events),
             delivery: metrics.delivery.clone(),
             shed: metrics.shed.clone(),
+            requests: metrics.kube.clone(),
             ready,
             shutdown,
         }

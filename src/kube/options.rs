@@ -97,7 +97,7 @@ impl Query {
 
     /// As Kubernetes reads it: everything that does not say no says yes, also
     /// nothing at all.
-    fn flag(&self, name: &str) -> Option<bool> {
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
         let value = &self.0.iter().find(|(known, _)| known == name)?.1;
         Some(!(value.eq_ignore_ascii_case("false") || value == "0"))
     }
@@ -182,11 +182,10 @@ impl Query {
         let version = self.number("resourceVersion")?.unwrap_or_default();
         match (self.flag("sendInitialEvents"), self.get("resourceVersionMatch")) {
             (None, None) if version == 0 => Ok(Start::Everything { at_least: 0, mark: false }),
-            (None, None) => Ok(Start::After(version)),
             (None, Some(_)) => Err(forbidden_match("for watch unless sendInitialEvents is provided")),
             (Some(true), Some("NotOlderThan")) => Ok(Start::Everything { at_least: version, mark: true }),
             (Some(false), Some("NotOlderThan")) if version == 0 => Ok(Start::Now),
-            (Some(false), Some("NotOlderThan")) => Ok(Start::After(version)),
+            (None, None) | (Some(false), Some("NotOlderThan")) => Ok(Start::After(version)),
             (Some(_), Some("Exact")) => Err(forbidden_match("as \"Exact\" with sendInitialEvents")),
             (Some(_), Some(_)) => Err(unknown_match()),
             (Some(_), None) => Err(Status::invalid(
@@ -215,4 +214,62 @@ fn unknown_match() -> Status {
 /// What is wrong with a selector, in bounded words.
 fn refused(parameter: &str, problem: String) -> Status {
     Status::bad_request(format!("{parameter}: {}", crate::wire::abridged(problem)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{
+        collection::vec,
+        prelude::{Strategy, any, proptest},
+        prop_oneof,
+        sample::select,
+    };
+
+    use super::*;
+
+    const NAMES: [&str; 10] = [
+        "watch",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "sendInitialEvents",
+        "allowWatchBookmarks",
+        "timeoutSeconds",
+        "limit",
+        "continue",
+        "labelSelector",
+        "fieldSelector",
+    ];
+    const VALUES: [&str; 12] =
+        ["", "true", "false", "0", "1", "7", "-1", "Exact", "NotOlderThan", "a=b", "metadata.name=web", "!a"];
+
+    fn queries() -> impl Strategy<Value = String> {
+        let value = prop_oneof![4 => select(&VALUES[..]).prop_map(str::to_owned), 1 => any::<String>()];
+        vec((select(&NAMES[..]), value), 0..6)
+            .prop_map(|pairs| form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
+    }
+
+    proptest! {
+        /// Whatever is asked is understood or refused, and what is understood keeps
+        /// the rules that the handlers rely on.
+        #[test]
+        fn what_is_understood_keeps_the_rules(query in queries()) {
+            match Query::new(Some(&query)).options(&["metadata.name"]) {
+                Ok(Asked::Watch(watch)) => {
+                    assert!(watch.timeout > Duration::ZERO && watch.timeout <= 2 * USUAL_WATCH.max(LONGEST_WATCH));
+                    assert_ne!(watch.start, Start::After(0), "0 is any, not the beginning");
+                }
+                Ok(Asked::List(list)) => match list.page {
+                    Page::First { limit, at } => {
+                        assert_ne!(limit, Some(0));
+                        assert_ne!(at, At::Exactly(0));
+                    }
+                    Page::Next { limit, token } => assert!(limit != Some(0) && !token.is_empty()),
+                },
+                Err(refusal) => {
+                    let text = String::from_utf8(super::super::answer::encode(&refusal)).unwrap();
+                    assert!(text.len() < 4_096, "{text}");
+                }
+            }
+        }
+    }
 }

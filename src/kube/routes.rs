@@ -10,13 +10,16 @@ use axum::{
         HeaderValue, Method, StatusCode,
         header::{ALLOW, CONTENT_TYPE},
     },
-    middleware::from_fn,
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use tower::Layer as _;
 
-use super::{Desk, discovery, events, gate::gate, openapi, shown::Kind, status::Status, version, workloads};
+use super::{
+    Desk, discovery, events, gate::gate, observe::observe, openapi, shown::Kind, status::Status, version,
+    workloads,
+};
 use crate::model::MANAGED;
 
 /// All that the desk answers to.
@@ -45,9 +48,10 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/api/v1/namespaces/{namespace}/events", read_only_events(events::within))
         .route("/api/v1/namespaces/{namespace}/events/{name}", read_only_events(events::one))
         .fallback(unknown)
-        .with_state(desk);
+        .with_state(Arc::clone(&desk));
     // The gate comes before a route is chosen: it may change the path.
-    Router::new().fallback_service(from_fn(gate).layer(routes))
+    let observed = from_fn_with_state(desk, observe).layer(from_fn(gate).layer(routes));
+    Router::new().fallback_service(observed)
 }
 
 type Routes = MethodRouter<Arc<Desk>>;

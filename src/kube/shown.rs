@@ -16,7 +16,7 @@ pub(super) struct Kind {
     /// Group and version, or the version alone.
     pub(super) api_version: String,
     /// Such as `Workload`.
-    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
     /// Such as `workloads`.
     pub(super) plural: &'static str,
     /// Of its tables.
@@ -83,7 +83,7 @@ impl Pen {
             Form::Table(api_version) => {
                 let list = ListMetadata { resource_version: shown.revision().to_string(), r#continue: "" };
                 let head = TableHead::new(api_version, list, columns.then_some(self.kind.columns));
-                let mut text = self.open(&head, "rows");
+                let mut text = Self::open(&head, "rows");
                 text.extend(self.row(shown));
                 text.extend_from_slice(END);
                 text
@@ -97,11 +97,11 @@ impl Pen {
         let head = |api_version, kind| ListHead { kind, api_version, metadata: &metadata };
         match self.form {
             Form::Plain => {
-                self.open(&head(&self.kind.api_version, &format!("{}List", self.kind.kind)), "items")
+                Self::open(&head(&self.kind.api_version, &format!("{}List", self.kind.name)), "items")
             }
-            Form::Metadata => self.open(&head(META, "PartialObjectMetadataList"), "items"),
+            Form::Metadata => Self::open(&head(META, "PartialObjectMetadataList"), "items"),
             Form::Table(api_version) => {
-                self.open(&TableHead::new(api_version, metadata, Some(self.kind.columns)), "rows")
+                Self::open(&TableHead::new(api_version, metadata, Some(self.kind.columns)), "rows")
             }
         }
     }
@@ -131,7 +131,7 @@ impl Pen {
     }
 
     /// A document without its last bracket, and a list that is open.
-    fn open(&self, head: &impl Serialize, list: &str) -> Vec<u8> {
+    fn open(head: &impl Serialize, list: &str) -> Vec<u8> {
         let mut text = encode(head);
         text.pop();
         text.extend_from_slice(format!(",\"{list}\":[").as_bytes());
@@ -215,7 +215,7 @@ impl Shown for Bookmark<'_> {
     }
 
     fn resource(&self) -> impl Serialize {
-        ObjectHead { kind: self.kind.kind, api_version: &self.kind.api_version, metadata: &self.metadata }
+        ObjectHead { kind: self.kind.name, api_version: &self.kind.api_version, metadata: &self.metadata }
     }
 
     fn cells(&self, _: SystemTime) -> Vec<Value> {

@@ -20,7 +20,8 @@ pub(super) struct Status {
     kind: &'static str,
     api_version: &'static str,
     metadata: Empty,
-    status: &'static str,
+    #[serde(rename = "status")]
+    outcome: &'static str,
     message: String,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +61,7 @@ impl Status {
             kind: "Status",
             api_version: "v1",
             metadata: Empty {},
-            status: "Failure",
+            outcome: "Failure",
             message: message.into(),
             reason,
             details: None,

@@ -23,6 +23,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are Kubernetes' own")]
 struct Version {
     major: &'static str,
     minor: &'static str,

@@ -51,7 +51,7 @@ pub(super) fn kind(group: &ApiGroup) -> Kind {
     Kind {
         group: group.to_string(),
         api_version: format!("{group}/{VERSION}"),
-        kind: WorkloadResource::KIND,
+        name: WorkloadResource::KIND,
         plural: "workloads",
         columns: &COLUMNS,
     }

@@ -49,6 +49,7 @@ pub use self::{
     gate::Caller,
     pace::{Paced, Taken},
     session::{Notice, Session, SessionId},
+    silence::Endurance,
     step::{Step, Told},
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
     watcher::{Position, WatchPermit, Watcher},
@@ -193,9 +194,9 @@ impl Registry {
     }
 
     /// Has a session report at a pace that others can bear, and count as lost
-    /// once it says nothing for `patience`.
-    pub fn pace(&self, session: Session, patience: Duration) -> Paced {
-        self.shared.silence.listen(&session.cell, patience);
+    /// once it says nothing for longer than it may.
+    pub fn pace(&self, session: Session, endurance: Endurance) -> Paced {
+        self.shared.silence.listen(&session.cell, endurance);
         Paced::new(session, self.shared.settings.flap_interval)
     }
 

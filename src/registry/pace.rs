@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Counts, Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthState, WORKLOAD_LABEL},
-        registry::{Registry, RegistrySettings},
+        registry::{Endurance, Registry, RegistrySettings},
     };
 
     const INTERVAL: Duration = Duration::from_millis(100);
@@ -114,7 +114,7 @@ mod tests {
         };
         let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).unwrap();
         let session = registry.hello(dataplane).unwrap().session;
-        let paced = registry.pace(session, INTERVAL);
+        let paced = registry.pace(session, Endurance { silence: INTERVAL, start: Duration::ZERO });
         (registry, paced)
     }
 

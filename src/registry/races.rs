@@ -193,15 +193,19 @@ fn a_listing_against_changes_is_of_one_revision() {
     });
 }
 
+fn patience(seconds: u64) -> Endurance {
+    Endurance { silence: Duration::from_secs(seconds), start: Duration::ZERO }
+}
+
 #[test]
 fn the_end_of_patience_against_a_takeover_and_a_report() {
     in_every_order(|| {
         let registry = registry();
-        let mut silent = registry.pace(join(&registry, "a", "web"), Duration::from_secs(1));
+        let mut silent = registry.pace(join(&registry, "a", "web"), patience(1));
         let (other, later) = (registry.clone(), Instant::now() + Duration::from_secs(2));
         let looks = thread::spawn(move || other.shared.lose_silent(later));
         let other = registry.clone();
-        let takeover = thread::spawn(move || other.pace(join(&other, "a", "web"), Duration::MAX));
+        let takeover = thread::spawn(move || other.pace(join(&other, "a", "web"), patience(u64::MAX)));
         silent.report(report(1, HealthState::Ready));
         looks.join().unwrap();
         let _newer = takeover.join().unwrap();

@@ -26,6 +26,15 @@ pub(super) struct Silence {
     sooner: Notify,
 }
 
+/// How long a session may say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endurance {
+    /// Between two things that it says.
+    pub silence: Duration,
+    /// So much longer before the first one.
+    pub start: Duration,
+}
+
 /// How long a session may be silent, and how long it is.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
@@ -40,13 +49,15 @@ impl Silence {
         Self { start: Instant::now(), looks: Mutex::default(), sooner: Notify::new() }
     }
 
-    /// Begins to look after a session, of which something was heard just now.
-    pub(super) fn listen(&self, cell: &Arc<SessionCell>, limit: Duration) {
-        let now = self.millis(Instant::now());
+    /// Begins to look after a session that has just begun.
+    pub(super) fn listen(&self, cell: &Arc<SessionCell>, endurance: Endurance) {
+        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         // Never 0, so that a look is never at 0 either.
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
+        let limit = millis(endurance.silence).max(1);
+        let now = self.millis(Instant::now());
         cell.patience.limit.store(limit, Relaxed);
-        cell.patience.heard_at.store(now, Relaxed);
+        cell.patience.heard_at.store(now.saturating_add(millis(endurance.start)), Relaxed);
+        // Not later: its first word may put the end forward.
         let look_at = now.saturating_add(limit);
         let mut looks = self.looks.lock();
         let sooner = looks.first_key_value().is_none_or(|((first, _), _)| look_at < *first);
@@ -128,7 +139,8 @@ mod tests {
     }
 
     fn connect(registry: &Registry, name: &str, patience: Duration) -> Paced {
-        registry.pace(registry.hello(dataplane(name, "web")).unwrap().session, patience)
+        let endurance = Endurance { silence: patience, start: Duration::ZERO };
+        registry.pace(registry.hello(dataplane(name, "web")).unwrap().session, endurance)
     }
 
     async fn after(registry: &Registry, seconds: u64) -> Option<(u32, u32, u32)> {
@@ -155,6 +167,21 @@ mod tests {
         drop(silent);
         assert_eq!(after(&registry, 0).await, Some((1, 1, 2)));
         assert_eq!(after(&registry, 1).await, Some((0, 0, 2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn before_the_first_word_there_may_be_more_time() {
+        let registry = registry();
+        let endurance = Endurance { silence: PATIENCE, start: PATIENCE / 2 };
+        let paced = ["a", "b"].map(|name| {
+            let session = registry.hello(dataplane(name, "web")).unwrap().session;
+            registry.pace(session, endurance)
+        });
+        assert_eq!(after(&registry, 3).await, Some((2, 0, 2)));
+        paced[0].alive();
+        assert_eq!(after(&registry, 9).await, Some((2, 0, 2)));
+        assert_eq!(after(&registry, 1).await, Some((1, 0, 2)), "the one that has spoken");
+        assert_eq!(after(&registry, 2).await, Some((0, 0, 2)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,6 +49,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
+#[expect(clippy::ref_option, reason = "serde passes it so")]
 pub(super) fn text<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),

@@ -94,7 +94,7 @@ async fn both_tell_every_change_that_both_have_time_for() {
         // One visible change in each round.
         match round % 4 {
             0 | 1 => {
-                sessions.push(Some(server.join(["api", "web"][usize::from(round % 8 > 3)], sessions.len())))
+                sessions.push(Some(server.join(["api", "web"][usize::from(round % 8 > 3)], sessions.len())));
             }
             2 => report(sessions.last().unwrap().as_ref().unwrap(), round + 1, true),
             _ => {

@@ -2,7 +2,7 @@
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-use crate::support::{EVENTS, Server, WORKLOADS, soon};
+use crate::support::{EVENTS, IN_DEFAULT, Server, WORKLOADS, soon};
 
 #[tokio::test]
 async fn watches_are_counted_with_all_others_and_given_back() {
@@ -19,7 +19,7 @@ async fn watches_are_counted_with_all_others_and_given_back() {
     drop(first);
     soon("the place", async {
         while server.registry().watchers() > 1 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -40,11 +40,36 @@ async fn connections_are_bounded_and_refusals_counted() {
     drop(watches);
     soon("a place", async {
         while server.registry().watchers() > 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
     assert_eq!(server.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
+async fn requests_are_counted_as_kubernetes_counts_them() {
+    let server = Server::start().await;
+    server.get(WORKLOADS).await.ok();
+    server.get(&format!("{IN_DEFAULT}/nope")).await.refuses(404, "NotFound", &[]);
+    server.ask(http::Method::DELETE, &format!("{IN_DEFAULT}/nope"), &[], "").await.refuses(
+        405,
+        "MethodNotAllowed",
+        &[],
+    );
+    let _watch = server.watch(&format!("{EVENTS}?watch=true")).await;
+    let metrics = soon("metrics", scrape(&server)).await;
+    for (code, resource, verb) in [
+        (200, "workloads", "list"),
+        (404, "workloads", "get"),
+        (405, "workloads", "delete"),
+        (200, "events", "watch"),
+    ] {
+        let series = format!(
+            r#"headcount_kube_requests_total{{code="{code}",resource="{resource}",verb="{verb}"}} 1"#
+        );
+        assert!(metrics.contains(&series), "{series} is not in {metrics}");
+    }
 }
 
 async fn scrape(server: &Server) -> String {

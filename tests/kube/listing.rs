@@ -26,7 +26,9 @@ status:
 async fn a_workload_is_the_documented_resource_field_for_field() {
     let server = Server::start().await;
     let sessions = [1, 2, 3].map(|number| server.join("demo-workload", number));
-    sessions.iter().for_each(|session| report(session, 1, true));
+    for session in &sessions {
+        report(session, 1, true);
+    }
     let mut workload = server.get(&format!("{IN_DEFAULT}/demo-workload")).await.ok();
     let metadata = workload["metadata"].as_object_mut().unwrap();
     // What a living object has besides.

@@ -102,15 +102,15 @@ async fn a_body_without_end_is_answered_and_cut() {
     io.write_all(head.as_bytes()).await.unwrap();
     let (mut read, mut write) = io.into_split();
     let flood = tokio::spawn(async move {
-        let mut sent = 0_usize;
-        while write.write_all(&[b'x'; 65_536]).await.is_ok() {
+        let (mut sent, chunk) = (0_usize, vec![b'x'; 65_536]);
+        while write.write_all(&chunk).await.is_ok() {
             sent += 65_536;
         }
         sent
     });
-    let mut heard = vec![0; 64];
-    let count = soon("an answer", read.read(&mut heard)).await.unwrap();
-    assert!(heard[..count].starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&heard));
+    let mut answer = vec![0; 64];
+    let count = soon("an answer", read.read(&mut answer)).await.unwrap();
+    assert!(answer[..count].starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&answer));
     drop(read);
     let sent = soon("the end of the flood", flood).await.unwrap();
     assert!(sent < 100_000_000, "{sent}");

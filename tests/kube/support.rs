@@ -204,13 +204,11 @@ impl Lines {
                 self.read.advance(1);
                 return Some(serde_json::from_slice(&line).expect("a line of JSON"));
             }
-            match soon(&self.path, self.body.frame()).await {
-                Some(frame) => self.read.extend(frame.expect("a whole body").into_data().expect("data")),
-                None => {
-                    assert!(self.read.is_empty(), "half a line: {:?}", self.read);
-                    return None;
-                }
-            }
+            let Some(frame) = soon(&self.path, self.body.frame()).await else {
+                assert!(self.read.is_empty(), "half a line: {:?}", self.read);
+                return None;
+            };
+            self.read.extend(frame.expect("a whole body").into_data().expect("data"));
         }
     }
 

@@ -31,6 +31,7 @@ mod document;
 mod drain;
 mod follow;
 mod http;
+mod informers;
 mod kubectl_follows;
 mod kubectl_reads;
 mod kubectl_writes;

@@ -220,6 +220,7 @@ async fn of_an_envoy_that_reports_seldom_nobody_expects_more() {
     let server = Server::with(|config| config.envoy.report_interval = seldom).await;
     let (mut envoy, specifier) = Envoy::start(&server, node("a", "web")).await;
     assert_eq!(specifier.interval, Some(prost_types::Duration { seconds: 1, nanos: 0 }));
+    envoy.report(HealthStatus::Healthy);
     assert_says(&envoy.end().await, Code::DeadlineExceeded, &["no health report within 3s"]);
 }
 

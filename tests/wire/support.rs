@@ -50,7 +50,7 @@ impl Server {
     /// With some settings of the test's own.
     pub async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let kube = KubeSettings { addr: Some(any), ..KubeSettings::default() };
+        let kube = KubeSettings { addr: None, ..KubeSettings::default() };
         let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
         set(&mut config);
         let app = soon("start", App::start(config)).await.expect("it starts");
@@ -64,10 +64,6 @@ impl Server {
 
     pub fn http(&self) -> SocketAddr {
         self.app.addresses().http
-    }
-
-    pub fn kube(&self) -> SocketAddr {
-        self.app.addresses().kube.expect("it is served")
     }
 
     /// A connection of its own.

@@ -55,8 +55,7 @@ fn json(resource: &impl Serialize) -> String {
     visible_json(&String::from_utf8_lossy(&text)).into_owned() + "\n"
 }
 
-/// The text of a whole document as YAML.
-pub(crate) fn yaml(resource: &impl Serialize) -> String {
+fn yaml(resource: &impl Serialize) -> String {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(resource, options).expect(PRINTABLE);
     // The serializer has escaped all controls; what may be left are marks that

@@ -11,7 +11,7 @@ mod workload;
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub(crate) use document::{document, yaml};
+pub(crate) use document::document;
 pub(crate) use show::{Watched, print_list, print_one};
 pub(crate) use workload::counts;
 

@@ -1,4 +1,4 @@
-//! OpenAPI 2 in protobuf, which kubectl reads: as much as it needs of gnostic's
+//! `OpenAPI` 2 in protobuf, which kubectl reads: as much as it needs of gnostic's
 //! `OpenAPIv2.proto`, by that one's numbers.
 
 use prost::Message;
@@ -96,7 +96,7 @@ pub(super) fn document(definitions: &[Definition<'_>]) -> Vec<u8> {
 
 fn type_of(definition: &Definition<'_>) -> Extension {
     let (kind, version) = (definition.kind, definition.version);
-    let yaml = format!("- group: {:?}\n  kind: {}\n  version: {version}\n", kind.group, kind.kind);
+    let yaml = format!("- group: {:?}\n  kind: {}\n  version: {version}\n", kind.group, kind.name);
     Extension { name: "x-kubernetes-group-version-kind".to_owned(), value: Some(Any { yaml }) }
 }
 

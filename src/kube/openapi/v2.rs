@@ -1,4 +1,4 @@
-//! OpenAPI 2 in JSON, which Kubernetes' aggregator reads.
+//! `OpenAPI` 2 in JSON, which Kubernetes' aggregator reads.
 
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,7 @@ pub(super) fn paths(definition: &Definition<'_>) -> impl Iterator<Item = (String
 }
 
 fn type_of(definition: &Definition<'_>) -> Value {
-    json!({"group": definition.kind.group, "version": definition.version, "kind": definition.kind.kind})
+    json!({"group": definition.kind.group, "version": definition.version, "kind": definition.kind.name})
 }
 
 fn of(schema: &Schema) -> Value {

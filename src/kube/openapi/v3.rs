@@ -1,4 +1,4 @@
-//! OpenAPI 3, a document for each group and version.
+//! `OpenAPI` 3, a document for each group and version.
 
 use serde_json::{Map, Value, json};
 
