@@ -4,12 +4,12 @@ mod alike;
 mod demo;
 mod schema;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Program, Site, peer};
+use crate::support::{Program, Site, copy_manifests, peer};
 
 /// Everything that can be applied.
 const OVERLAYS: [&str; 5] = ["base", "openssl", "cert-manager", "monitoring", "demo"];
@@ -32,7 +32,7 @@ async fn built(overlay: &str) -> Option<Vec<Value>> {
     let kubectl = peer("kubectl")?;
     let site = Site::new();
     let here = site.path("kubernetes");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes"), &here);
+    copy_manifests(&here);
     for (path, text) in GENERATED {
         let path = here.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -43,19 +43,6 @@ async fn built(overlay: &str) -> Option<Vec<Value>> {
     // Warnings of what is out of date.
     assert_eq!(ended.err, "", "{overlay}");
     Some(serde_saphyr::from_multiple(&ended.out).unwrap())
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        match entry.file_type().unwrap().is_dir() {
-            // What the scripts have made here is of no concern.
-            true if entry.file_name() == "generated" => {}
-            true => copy(&from, &to),
-            false => drop(fs::copy(from, to).unwrap()),
-        }
-    }
 }
 
 /// The one object of this kind and name.
