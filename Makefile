@@ -25,7 +25,7 @@ test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
 .PHONY: test-apiserver
 test-apiserver: ## Run the manifests with a real kube-apiserver, which is built at first
 	@scripts/peers.sh apiserver
-	HEADCOUNT_REQUIRE_PEERS=1 HEADCOUNT_PEERS=$(peers) $(CARGO) test --locked --test apiserver -- --ignored
+	HEADCOUNT_REQUIRE_PEERS=1 HEADCOUNT_PEERS=$(peers) $(CARGO) test --locked --test cluster -- --ignored
 
 # A model checker's locks in the place of ours: a build of its own.
 .PHONY: races

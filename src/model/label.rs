@@ -1,6 +1,6 @@
 //! Labels and inbound tags.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use super::{
     Invalid,
@@ -33,6 +33,26 @@ const MAX_LONG: usize = 253;
 /// in memory, so they share what they have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+
+/// The key of a label, by Kubernetes' rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelKey(Box<str>);
+
+impl LabelKey {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LabelKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        check_key(text)?;
+        Ok(Self(text.into()))
+    }
+}
 
 impl Labels {
     /// Parses labels by Kubernetes' rules. The value of [`WORKLOAD_LABEL`] has

@@ -19,7 +19,9 @@ grep -q 'BEGIN CERTIFICATE' generated/ca.crt.new || {
 }
 mv generated/ca.crt.new generated/ca.crt
 
-# A list in JSON, ["a","b"]; here it is a,b. Empty means any name.
-published requestheader-allowed-names | tr -d '[]" \n' >generated/allowed-names
+# A list in JSON, ["a","b"], is a,b here. If it is empty any name will do, and none
+# is set.
+names=$(published requestheader-allowed-names | tr -d '[]" \n')
+echo "${names:+allowed-names=$names}" >generated/names.env
 
-echo "front-proxy/generated has the CA, and these names: $(cat generated/allowed-names)"
+echo "front-proxy/generated has the CA; names of its certificate: ${names:-any}"

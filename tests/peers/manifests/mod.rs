@@ -17,7 +17,7 @@ const OVERLAYS: [&str; 5] = ["base", "openssl", "cert-manager", "monitoring", "d
 /// What the scripts beside the manifests make, in which nothing is looked at here.
 const GENERATED: [(&str, &str); 6] = [
     ("front-proxy/generated/ca.crt", "a CA"),
-    ("front-proxy/generated/allowed-names", "front-proxy-client"),
+    ("front-proxy/generated/names.env", "allowed-names=front-proxy-client\n"),
     ("openssl/generated/tls.crt", "a certificate"),
     ("openssl/generated/tls.key", "a key"),
     ("openssl/generated/ca-bundle-apiservice.yaml", "- op: add\n  path: /spec/caBundle\n  value: YSBDQQ==\n"),
