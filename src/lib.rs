@@ -39,6 +39,7 @@ pub mod signals;
 pub mod simulate;
 mod sync;
 pub mod telemetry;
+mod tls;
 pub mod token;
 pub mod wire;
 

@@ -269,7 +269,7 @@ fn follow(
         _permit: desk.registry.permit_watch().map_err(|full| desk.refuse(&full))?,
         desk: Arc::clone(desk),
     };
-    Ok(stream_of(desk, options.timeout, watch))
+    stream_of(desk, options.timeout, watch)
 }
 
 /// No event has this number.
