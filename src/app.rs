@@ -20,10 +20,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    accept::arrivals,
+    accept::{arrivals, quiet_arrivals},
     config::Config,
     grpc::{Grpc, set_health},
     http::{self, Ready},
+    kube::Kube,
     metrics::Metrics,
     registry::Registry,
 };
@@ -44,8 +45,10 @@ pub struct App {
     drain_timeout: Duration,
     health: HealthReporter,
     ready: Ready,
-    /// The two listeners' tasks; they end when shutdown is complete.
+    /// Those whose streams end when shutdown begins, and they with them.
     servers: JoinSet<()>,
+    /// HTTP's, which ends after them.
+    http: JoinSet<()>,
     /// The registry's own task; aborted with the app.
     _upkeep: JoinSet<()>,
 }
@@ -57,17 +60,22 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// Of HTTP.
     pub http: SocketAddr,
+    /// Of the Kubernetes API, if it is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kube: Option<SocketAddr>,
 }
 
 impl App {
-    /// Binds both listeners and serves. Fails if an address is taken.
+    /// Binds all listeners and serves. Fails if an address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         if let Some(path) = &config.addresses_file {
             remove_old_addresses(path)?;
         }
         let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr)?;
         let (http_listener, http_addr) = bind("http-addr", config.http_addr)?;
-        let addresses = Addresses { grpc: grpc_addr, http: http_addr };
+        let kube_listener = config.kube.addr.map(|addr| bind("kube-api-addr", addr)).transpose()?;
+        let (kube_listener, kube_addr) = kube_listener.unzip();
+        let addresses = Addresses { grpc: grpc_addr, http: http_addr, kube: kube_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
@@ -83,14 +91,19 @@ impl App {
         });
         let mut servers = JoinSet::new();
         servers.spawn(grpc.serve(arrivals(grpc_listener, patience)));
-        let router = http::router(metrics, ready.clone());
-        servers.spawn(http::serve(http_listener, router, http_shutdown.clone()));
+        if let Some(listener) = kube_listener {
+            let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone());
+            servers.spawn(kube.serve(quiet_arrivals(listener, Kube::PATIENCE)));
+        }
+        let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));
+        http.spawn(http::serve(http_listener, router, http_shutdown.clone()));
         set_health(&health, ServingStatus::Serving).await;
         ready.set(true);
         if let Some(path) = &config.addresses_file {
             write_addresses(path, addresses)?;
         }
-        info!(grpc = %addresses.grpc, http = %addresses.http, epoch = registry.epoch(), "serving");
+        let kube = addresses.kube.map(tracing::field::display);
+        info!(grpc = %addresses.grpc, http = %addresses.http, kube, epoch = registry.epoch(), "serving");
         let drain_timeout = config.drain_timeout;
         Ok(Self {
             addresses,
@@ -101,6 +114,7 @@ impl App {
             health,
             ready,
             servers,
+            http,
             _upkeep: upkeep,
         })
     }
@@ -117,7 +131,11 @@ impl App {
 
     /// Returns if a server ends by itself, which it should not.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match self.servers.join_next().await {
+        let ended = tokio::select! {
+            ended = self.servers.join_next() => ended,
+            ended = self.http.join_next() => ended,
+        };
+        match ended {
             Some(Err(panic)) => panic.into(),
             Some(Ok(())) | None => anyhow::anyhow!("a server ended by itself"),
         }
@@ -131,9 +149,9 @@ impl App {
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
         let all_gone = async {
-            self.servers.join_next().await;
-            self.http_shutdown.cancel();
             while self.servers.join_next().await.is_some() {}
+            self.http_shutdown.cancel();
+            while self.http.join_next().await.is_some() {}
         };
         let in_time = timeout(self.drain_timeout, all_gone).await.is_ok();
         if in_time {

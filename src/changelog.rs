@@ -126,6 +126,13 @@ impl ChangeLog {
         }
     }
 
+    /// Lets the first change get the revision after this one. To be said before
+    /// there is any.
+    pub fn begin_after(&self, revision: u64) {
+        self.state.lock().head = revision;
+        self.head.send_replace(revision);
+    }
+
     /// Names this life of the server. Revisions of another can't be compared.
     pub fn epoch(&self) -> &str {
         &self.epoch
@@ -325,6 +332,16 @@ mod tests {
         assert_eq!(log.head(), 2);
         assert_eq!(revisions(log.read_after(0, 9)), [1, 2]);
         assert_eq!(revisions(log.read_after(2, 9)), [0; 0]);
+    }
+
+    #[test]
+    fn a_log_that_begins_later_knows_nothing_of_before() {
+        let log = ChangeLog::new(8);
+        log.begin_after(1_000);
+        assert_eq!(revisions(log.read_after(1_000, 9)), [0; 0]);
+        log.publish([Some(draft("a"))]);
+        assert_eq!(revisions(log.read_after(1_000, 9)), [1_001]);
+        assert!(log.read_after(999, 9).is_none() && log.look_back(0).is_none());
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{envoy::checks::CheckSettings, model::DataplaneLimits, registry::RegistrySettings};
+use crate::{
+    envoy::checks::CheckSettings,
+    model::{ApiGroup, DataplaneLimits},
+    registry::RegistrySettings,
+};
 
 /// Everything `headcount serve` can be told.
 #[derive(Debug, Clone)]
@@ -11,6 +15,8 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// Where HTTP (metrics, health) listens. Loopback for the same reason.
     pub http_addr: SocketAddr,
+    /// Of the Kubernetes API.
+    pub kube: KubeSettings,
     /// Where to write the addresses really bound, as JSON, once ready.
     pub addresses_file: Option<PathBuf>,
     /// How long a drain may take. 10 s is below the 30 s that Kubernetes gives
@@ -29,11 +35,37 @@ impl Default for Config {
         Self {
             grpc_addr: SocketAddr::from(([127, 0, 0, 1], 7100)),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 7101)),
+            kube: KubeSettings::default(),
             addresses_file: None,
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),
             limits: Limits::default(),
             envoy: CheckSettings::default(),
+        }
+    }
+}
+
+/// Of the Kubernetes API.
+#[derive(Debug, Clone)]
+pub struct KubeSettings {
+    /// Where it listens, if it does. It is there unless it is switched off, so
+    /// that kubectl works as `headcount get` does: it is read only, it says what
+    /// gRPC says without authentication too, and to this machine alone.
+    pub addr: Option<SocketAddr>,
+    /// The group of its resources. Kuma's own, as Kuma's documentation has it;
+    /// beside Kuma's own resources in one cluster it must be another, because a
+    /// group belongs to one server there.
+    pub group: ApiGroup,
+    /// Open connections: a watch each, and what a controller may ask beside.
+    pub max_connections: usize,
+}
+
+impl Default for KubeSettings {
+    fn default() -> Self {
+        Self {
+            addr: Some(SocketAddr::from(([127, 0, 0, 1], 7102))),
+            group: ApiGroup::default(),
+            max_connections: 1_024,
         }
     }
 }

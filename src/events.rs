@@ -92,6 +92,10 @@ impl Reason {
 /// Something that happened, once or many times.
 #[derive(Debug, Clone)]
 pub struct Event {
+    /// When it last happened, among all events.
+    pub number: u64,
+    /// When it first happened, among all events.
+    pub first_number: u64,
     /// The same for every repetition.
     pub uid: Uuid,
     /// Why.
@@ -119,6 +123,8 @@ pub struct EventLog {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The number before the first.
+    begin: u64,
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
     numbers: HashMap<(Reason, Regarding), u64>,
@@ -147,6 +153,20 @@ impl State {
 }
 
 impl EventLog {
+    /// Lets the first event get the number after this one. To be said before
+    /// there is any.
+    pub fn begin_after(&self, number: u64) {
+        let mut state = self.state.lock();
+        (state.begin, state.head) = (number, number);
+    }
+
+    /// Whether a reader can have seen all up to a number in this life of the
+    /// server.
+    pub fn reaches(&self, number: u64) -> bool {
+        let state = self.state.lock();
+        (state.begin..=state.head).contains(&number)
+    }
+
     /// Notes that something happened, perhaps again.
     pub fn record(
         &self,
@@ -159,13 +179,24 @@ impl EventLog {
         let mut state = self.state.lock();
         let key = (reason, regarding.clone());
         let before = state.numbers.get(&key).copied().and_then(|number| state.by_number.remove(&number));
-        let (uid, count, first_time) = match &before {
-            Some(event) => (event.uid, event.count + 1, event.first_time),
-            None => (Uuid::new_v4(), 1, now),
-        };
-        let event = Event { uid, reason, message, regarding, mesh, count, first_time, last_time: now };
         state.head += 1;
         let head = state.head;
+        let (uid, first_number, count, first_time) = match &before {
+            Some(event) => (event.uid, event.first_number, event.count + 1, event.first_time),
+            None => (Uuid::new_v4(), head, 1, now),
+        };
+        let event = Event {
+            number: head,
+            first_number,
+            uid,
+            reason,
+            message,
+            regarding,
+            mesh,
+            count,
+            first_time,
+            last_time: now,
+        };
         state.by_number.insert(head, Arc::new(event));
         state.numbers.insert(key, head);
         state.make_room(reason);
@@ -178,6 +209,11 @@ impl EventLog {
     pub fn after(&self, number: u64) -> (Vec<Arc<Event>>, u64) {
         let state = self.state.lock();
         (state.by_number.range(number + 1..).map(|(_, event)| Arc::clone(event)).collect(), state.head)
+    }
+
+    /// The newest number.
+    pub fn head(&self) -> u64 {
+        self.state.lock().head
     }
 
     /// Wakes whenever something happened. Subscribe before you look.
@@ -246,9 +282,21 @@ mod tests {
         let summary: Vec<_> = events.iter().map(|e| (name(e), e.count, e.message.as_str())).collect();
         assert_eq!(summary, [("b", 1, "at 2"), ("a", 2, "at 3")]);
         assert_eq!(events[1].first_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        assert_eq!((events[1].first_number, events[1].number, head), (1, 3, 3));
         let (news, same_head) = log.after(seen);
         assert_eq!((news.len(), same_head), (1, head));
         assert_eq!(news[0].uid, events[1].uid);
+    }
+
+    #[test]
+    fn numbers_of_another_life_are_not_reached() {
+        let log = EventLog::default();
+        log.begin_after(1_000);
+        record(&log, "a", 1);
+        assert_eq!(log.after(1_000).0[0].number, 1_001);
+        for (number, reached) in [(999, false), (1_000, true), (1_001, true), (1_002, false)] {
+            assert_eq!(log.reaches(number), reached, "{number}");
+        }
     }
 
     #[test]

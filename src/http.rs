@@ -15,24 +15,31 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    accept::quiet_arrivals,
+    http1::{self, Bounds},
+    metrics::Metrics,
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
 
-use crate::{accept::accept, metrics::Metrics};
+/// With whoever takes nothing of what is sent.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// For a request's headers to arrive, also on a connection that is kept: longer
-/// than a quick scraper's interval of 5 s, so that it needs no new connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// For one connection, of which a scraper needs a few seconds for each scrape.
-const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
-/// Scrapers and probes come one by one; this is room for many, and for some that
-/// only take up room.
-const MAX_CONNECTIONS: usize = 256;
+const BOUNDS: Bounds = Bounds {
+    // Scrapers and probes come one by one; this is room for many, and for some
+    // that only take up room.
+    connections: 256,
+    // Longer than a quick scraper's interval of 5 s, so that it needs no new
+    // connection.
+    header_time: Duration::from_secs(10),
+    // Of which a scraper needs a few seconds for each scrape.
+    life: Duration::from_mins(5),
+    last_request: Duration::from_secs(30),
+    buffer: 64 * 1024,
+};
 
 /// Whether the server takes work; readiness follows it.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +49,11 @@ impl Ready {
     /// Says so.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Relaxed);
+    }
+
+    /// Whether it was said.
+    pub fn is(&self) -> bool {
+        self.0.load(Relaxed)
     }
 }
 
@@ -71,7 +83,7 @@ async fn scrape(State(desk): State<Desk>) -> Response {
 }
 
 async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
-    if desk.ready.0.load(Relaxed) {
+    if desk.ready.is() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n")
@@ -80,34 +92,6 @@ async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
 
 /// Serves until shutdown is cancelled, then lets requests under way finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-    loop {
-        let (io, peer) = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = accept(&listener) => accepted,
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            warn!(%peer, "refused an HTTP connection: {MAX_CONNECTIONS} are open");
-            continue;
-        };
-        let (service, shutdown) = (TowerToHyperService::new(router.clone()), shutdown.clone());
-        connections.spawn(async move {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            let connection = builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            let mut connection = std::pin::pin!(connection.serve_connection(TokioIo::new(io), service));
-            let served = timeout(CONNECTION_TIMEOUT, async {
-                tokio::select! {
-                    served = connection.as_mut() => return served,
-                    () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
-                }
-                connection.await
-            });
-            if let Ok(Err(error)) = served.await {
-                debug!(%peer, %error, "an HTTP connection ended badly");
-            }
-            drop(place);
-        });
-    }
-    connections.close();
-    connections.wait().await;
+    let refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", BOUNDS.connections);
+    http1::serve(quiet_arrivals(listener, PATIENCE), router, BOUNDS, refused, shutdown).await;
 }

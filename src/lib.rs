@@ -8,7 +8,7 @@
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
 //! desks       grpc (dataplane, workload, event)     envoy     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire  proto   config  metrics  telemetry  signals  descriptors  accept  alarm
+//! foundation  model   resource   wire  proto   config  metrics  telemetry  signals  descriptors  accept  alarm
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```
@@ -18,6 +18,7 @@
 mod accept;
 pub mod agent;
 mod alarm;
+mod apart;
 pub mod app;
 pub mod changelog;
 pub mod cli;
@@ -27,14 +28,18 @@ pub mod envoy;
 pub mod events;
 pub mod grpc;
 pub mod http;
+mod http1;
+pub mod kube;
 pub mod metrics;
 pub mod model;
 pub mod proto;
 pub mod registry;
+pub mod resource;
 pub mod signals;
 pub mod simulate;
 mod sync;
 pub mod telemetry;
+pub mod token;
 pub mod wire;
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ pub struct Metrics {
     pub shed: ShedMetrics,
     /// Calls by service, method and code.
     pub calls: CallMetrics,
+    /// Requests to the Kubernetes API.
+    pub kube: KubeMetrics,
 }
 
 impl Metrics {
@@ -72,12 +74,13 @@ impl Metrics {
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
             calls: CallMetrics::new()?,
+            kube: KubeMetrics::new()?,
         };
         let build_info = Opts::new("headcount_build_info", "Version of this binary.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         let build_info = IntGauge::with_opts(build_info)?;
         build_info.set(1);
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 11] = [
             Box::new(build_info),
             Box::new(metrics.sessions.opened.clone()),
             Box::new(metrics.sessions.ended.clone()),
@@ -87,6 +90,7 @@ impl Metrics {
             Box::new(metrics.calls.started.clone()),
             Box::new(metrics.calls.handled.clone()),
             Box::new(metrics.calls.seconds.clone()),
+            Box::new(metrics.kube.requests.clone()),
             Box::new(prometheus::process_collector::ProcessCollector::for_self()),
         ];
         for collector in collectors {
@@ -157,6 +161,8 @@ pub struct ShedMetrics {
 impl ShedMetrics {
     /// The limit of connections, by its setting.
     pub const CONNECTIONS: &str = "max-connections";
+    /// The limit of the Kubernetes API's connections, by its setting.
+    pub const KUBE_CONNECTIONS: &str = "max-kube-connections";
 
     fn new() -> prometheus::Result<Self> {
         let by_limit = Opts::new(
@@ -164,7 +170,7 @@ impl ShedMetrics {
             "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
         );
         let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
-        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS]) {
+        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
             by_limit.with_label_values(&[limit]);
         }
         Ok(Self { by_limit })
@@ -240,6 +246,28 @@ impl CallMetrics {
         if let Some(took) = took {
             self.seconds.with_label_values(&method).observe(took.as_secs_f64());
         }
+    }
+}
+
+/// Requests to the Kubernetes API, by what Kubernetes' own server tells them apart.
+#[derive(Debug, Clone)]
+pub struct KubeMetrics {
+    requests: IntCounterVec,
+}
+
+impl KubeMetrics {
+    fn new() -> prometheus::Result<Self> {
+        let requests = Opts::new(
+            "headcount_kube_requests_total",
+            "Requests to the Kubernetes API that were answered, by verb, resource and HTTP status code; a watch is \
+             answered when it begins.",
+        );
+        Ok(Self { requests: IntCounterVec::new(requests, &["verb", "resource", "code"])? })
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, verb: &'static str, resource: &'static str, code: u16) {
+        self.requests.with_label_values(&[verb, resource, &code.to_string()]).inc();
     }
 }
 

@@ -11,9 +11,9 @@ use prost::Message as _;
 
 use crate::{
     model::{
-        Dataplane, DataplaneLimits, DataplaneSpec, Environment, Filter, Health, HealthReport, HealthState,
-        InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace, Workload, WorkloadIdentity,
-        WorkloadKey, WorkloadName,
+        Dataplane, DataplaneLimits, DataplaneSpec, Environment, FieldSelector, Filter, Health, HealthReport,
+        HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace, Workload,
+        WorkloadIdentity, WorkloadKey, WorkloadName,
     },
     proto,
 };
@@ -149,6 +149,7 @@ pub fn filter_from_proto(filter: &proto::WorkloadFilter) -> Result<Filter, Inval
         namespace: optional(&filter.namespace, |text| Namespace::parse("filter.namespace", text))?,
         name: optional(&filter.name, |text| WorkloadName::parse_kubernetes("filter.name", text))?,
         selector: selector_from_proto("filter.label_selector", &filter.label_selector)?,
+        fields: FieldSelector::default(),
     })
 }
 
@@ -160,7 +161,7 @@ pub fn selector_from_proto(field: &str, selector: &str) -> Result<LabelSelector,
 
 /// A long text without its middle: what is wrong stands before the quoted text
 /// or behind it.
-fn abridged(text: String) -> String {
+pub(crate) fn abridged(text: String) -> String {
     /// Of each end.
     const KEPT: usize = 512;
     if text.len() <= 2 * KEPT {
@@ -259,7 +260,7 @@ mod tests {
             (format!("{} (b)", "é".repeat(2_000)), "expected `key in (a,b)`"),
         ] {
             let error = selector_from_proto("filter.label_selector", &selector).unwrap_err();
-            assert!(error.problem.len() < 1_100 && error.problem.contains(" ... "), "{error}");
+            assert!(error.problem.len() < 1_100 && error.problem.contains("..."), "{error}");
             assert!(error.problem.contains(reason), "{error}");
         }
         assert_eq!(abridged("short".into()), "short");

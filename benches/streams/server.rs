@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use headcount::{app::App, config::Config};
+use headcount::{
+    app::App,
+    config::{Config, KubeSettings},
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -69,7 +72,8 @@ impl Setup {
 
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config { grpc_addr: self.addr, http_addr, ..Config::default() };
+        let kube = KubeSettings { addr: None, ..KubeSettings::default() };
+        let mut config = Config { grpc_addr: self.addr, http_addr, kube, ..Config::default() };
         if self.any_rate {
             config.registry.max_session_rate = ANY_RATE;
         }

@@ -5,9 +5,9 @@
 use std::sync::LazyLock;
 
 use headcount::{
-    grpc::token::{self, PageToken},
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL, WorkloadKey},
     registry::{Position, Registry, RegistrySettings, Session},
+    token::{self, PageToken},
     wire,
 };
 

@@ -32,7 +32,7 @@ impl Demo {
     /// Lets the proxies connect, over the socket that everybody uses, and says
     /// where to look.
     pub(super) fn start(
-        Addresses { grpc, http }: Addresses,
+        Addresses { grpc, http, kube }: Addresses,
         terminal: &mut Terminal<'_>,
     ) -> Result<Self, Failure> {
         let server = format!("http://{grpc}");
@@ -40,11 +40,14 @@ impl Demo {
         let curtain = CancellationToken::new();
         let play = demo::play(&endpoint, &curtain).map_err(anyhow::Error::from)?;
         let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());
+        let kubectl =
+            kube.map(|kube| format!("  kubectl -s http://{kube} get workloads -A\n")).unwrap_or_default();
         terminal.print(&format!(
             "Simulated proxies of three workloads come and go; below is each change. From another terminal:\n  \
              {headcount} get workloads -A --server {server}\n  \
              grpcurl -plaintext {grpc} headcount.v1.WorkloadService/WatchWorkloads\n  \
              curl http://{http}/metrics\n\
+             {kubectl}\
              Ctrl-C ends it.\n\n"
         ))?;
         Ok(Self { server, curtain, proxies: tokio::spawn(play) })

@@ -22,6 +22,8 @@ mod dataplane_file;
 mod demo;
 mod envoy;
 mod get;
+mod kube_api_addr;
+mod kubeconfig;
 mod log;
 mod outcome;
 mod output;
@@ -72,6 +74,7 @@ Examples:
   headcount get workloads -A                   the head count of every workload
   headcount get workloads -w                   and every change from now on
   headcount wait workload web --healthy 3      for deploy scripts
+  headcount kubeconfig > headcount.kubeconfig  for kubectl
 
 Configuration:
   Each flag, such as --request-timeout, is also an environment variable,
@@ -102,6 +105,7 @@ enum Command {
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Simulate(simulate::SimulateArgs),
+    Kubeconfig(kubeconfig::KubeconfigArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -115,6 +119,7 @@ pub async fn run(
         Command::Serve(args) => args.run(problems, terminal).await,
         Command::Agent(args) => args.run(problems).await,
         Command::Simulate(args) => args.run(problems, terminal).await,
+        Command::Kubeconfig(args) => args.run(problems, terminal),
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
         Command::Envoy(args) => args.run(problems, terminal),

@@ -9,7 +9,7 @@ use tonic::Streaming;
 use super::{Outcome, tests::run};
 use crate::{
     app::App,
-    config::Config,
+    config::{Config, KubeSettings},
     proto::{
         Dataplane, HealthReport, HealthState, Hello, SessionRequest, SessionResponse,
         dataplane_service_client::DataplaneServiceClient, session_request::Message,
@@ -18,7 +18,8 @@ use crate::{
 
 async fn start() -> (App, String) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { grpc_addr: loopback, http_addr: loopback, ..Config::default() };
+    let kube = KubeSettings { addr: None, ..KubeSettings::default() };
+    let config = Config { grpc_addr: loopback, http_addr: loopback, kube, ..Config::default() };
     let app = App::start(config).await.unwrap();
     let server = format!("--server {}", app.addresses().grpc);
     (app, server)

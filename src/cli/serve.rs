@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
@@ -16,15 +16,16 @@ use self::envoy::EnvoyArgs;
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     demo::Demo,
+    kube_api_addr::KubeApiAddr,
     log::{LogArgs, Logs},
     period::{NonZeroPeriod, Period},
 };
 use crate::{
     agent::STATEMENT_EVERY,
     app::App,
-    config::{Config, Http2Limits, Limits},
+    config::{Config, Http2Limits, KubeSettings, Limits},
     descriptors::room_for_connections,
-    model::{DataplaneLimits, Health},
+    model::{ApiGroup, DataplaneLimits, Health},
     registry::RegistrySettings,
     signals::EndSignals,
 };
@@ -39,8 +40,9 @@ const LEAST_HEADER_BYTES: u32 = 1_024;
 /// Run the control plane
 ///
 /// Agents and Envoys connect to the gRPC address, and watchers, `headcount get` and
-/// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz.
-/// Nothing is authenticated yet, so both are on loopback by default.
+/// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz, and
+/// kubectl reads from the address of the Kubernetes API. Nothing is authenticated
+/// yet, so all are on loopback by default.
 ///
 /// SIGTERM or Ctrl-C drains: health says `NOT_SERVING`, proxies are asked to come
 /// back later, and every stream ends with a status that says why. The second
@@ -56,7 +58,8 @@ Examples:
 While it runs:
   headcount get workloads -A -w
   grpcurl -plaintext 127.0.0.1:7100 headcount.v1.WorkloadService/WatchWorkloads
-  curl http://127.0.0.1:7101/metrics")]
+  curl http://127.0.0.1:7101/metrics
+  kubectl -s http://127.0.0.1:7102 get workloads -A")]
 pub(super) struct ServeArgs {
     /// Where gRPC listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100")]
@@ -64,6 +67,12 @@ pub(super) struct ServeArgs {
     /// Where HTTP (metrics, health) listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7101")]
     http_addr: Parsed<SocketAddr>,
+    /// Where the Kubernetes API listens, for kubectl; on loopback only, or `off`
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7102")]
+    kube_api_addr: Parsed<KubeApiAddr>,
+    /// The group of the Kubernetes API's resources
+    #[arg(long, value_name = "GROUP", default_value = "kuma.io")]
+    kube_api_group: Parsed<ApiGroup>,
     /// Write the addresses really bound to this file, as JSON, once ready
     #[arg(long, value_name = "FILE")]
     addresses_file: Option<PathBuf>,
@@ -114,6 +123,9 @@ struct LimitArgs {
     /// Open gRPC connections
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_connections: Parsed<NonZeroUsize>,
+    /// Open connections to the Kubernetes API
+    #[arg(long, value_name = "COUNT", default_value = "1024")]
+    max_kube_connections: Parsed<NonZeroUsize>,
     /// Open streams of one connection
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_streams_per_connection: Parsed<NonZeroU32>,
@@ -170,11 +182,12 @@ impl ServeArgs {
     ) -> Result<Outcome, Failure> {
         let (mut config, logs, demo) = self.check(problems)?;
         logs.start();
-        let room = room_for_connections();
+        let room = room_for_connections(config.kube.max_connections);
         if config.limits.max_connections > room {
             info!(max_connections = room, "lowered: the process may open no more files (ulimit -n)");
             config.limits.max_connections = room;
         }
+        config.registry.first_revision = revision_at((config.registry.wall_clock)());
         let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
@@ -206,6 +219,11 @@ impl ServeArgs {
         let config = Config {
             grpc_addr: of.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
             http_addr: of.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
+            kube: KubeSettings {
+                addr: of.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0,
+                group: of.take("kube-api-group", self.kube_api_group).unwrap_or_default(),
+                max_connections: count(of, "max-kube-connections", self.limits.max_kube_connections),
+            },
             addresses_file: self.addresses_file,
             drain_timeout: period(of, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {
@@ -277,6 +295,13 @@ impl ServeArgs {
     }
 }
 
+/// Where revisions begin: at the time of day, in microseconds. A reader's position
+/// in an earlier life of the server is before it, because no server makes a change
+/// each microsecond, and so is never taken for one in this life.
+fn revision_at(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
+}
+
 fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
     problems.take(name, value).map_or(0, NonZeroUsize::get)
 }
@@ -333,10 +358,11 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_at_once() {
         let args = "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s \
-             --stream-window-bytes 2147483648 --max-header-bytes 1000 --envoy-report-interval 0s";
+             --stream-window-bytes 2147483648 --max-header-bytes 1000 --kube-api-addr 0.0.0.0:7102 \
+             --kube-api-group Kuma --envoy-report-interval 0s";
         let report = check(&args.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
         for part in [
-            "8 problems",
+            "10 problems",
             "--grpc-addr: \"nowhere\"",
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
@@ -344,6 +370,8 @@ mod tests {
             "--idle-timeout: must be more than the 30s",
             "--stream-window-bytes: \"2147483648\": must be 2147483647 or less",
             "--max-header-bytes: \"1000\": must be 1024 or more",
+            "--kube-api-addr: \"0.0.0.0:7102\": other machines could reach it",
+            "--kube-api-group: \"Kuma\"",
             "--envoy-report-interval: \"0s\": must be at least 50ms and at most 1h",
         ] {
             assert!(report.contains(part), "{part} is not in:\n{report}");

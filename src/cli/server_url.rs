@@ -5,13 +5,15 @@ use std::{fmt, str::FromStr};
 use http::Uri;
 
 /// Where `headcount serve` listens for gRPC unless told otherwise.
-const DEFAULT_PORT: u16 = 7100;
+const GRPC: u16 = 7100;
+/// Where it listens for the Kubernetes API.
+pub(super) const KUBE: u16 = 7102;
 
-/// The address of a server: `http://host:port`.
+/// The address of a server: `http://host:port`; `PORT` if none is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerUrl(Uri);
+pub(super) struct ServerUrl<const PORT: u16 = GRPC>(Uri);
 
-impl ServerUrl {
+impl<const PORT: u16> ServerUrl<PORT> {
     /// As a URI with scheme, host and port.
     pub(super) fn uri(&self) -> Uri {
         self.0.clone()
@@ -24,12 +26,12 @@ impl ServerUrl {
 
     /// The port.
     pub(super) fn port(&self) -> u16 {
-        self.0.port_u16().unwrap_or(DEFAULT_PORT)
+        self.0.port_u16().unwrap_or(PORT)
     }
 }
 
 /// Takes `http://host:port`, `host:port` and `host`.
-impl FromStr for ServerUrl {
+impl<const PORT: u16> FromStr for ServerUrl<PORT> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -57,11 +59,11 @@ impl FromStr for ServerUrl {
         if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
             return Err(expected("the port must be between 0 and 65535"));
         }
-        format!("http://{authority}:{DEFAULT_PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
+        format!("http://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
     }
 }
 
-impl fmt::Display for ServerUrl {
+impl<const PORT: u16> fmt::Display for ServerUrl<PORT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.to_string().trim_end_matches('/'))
     }
@@ -83,6 +85,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerUrl>().unwrap().to_string(), url);
         }
+        assert_eq!("[::1]".parse::<ServerUrl<KUBE>>().unwrap().to_string(), "http://[::1]:7102");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use axum::{body::Body, routing::post};
 use tonic::{Status, service::Routes};
 
-use crate::proto::server::workload_service_server::SERVICE_NAME;
+use crate::{model::MANAGED, proto::server::workload_service_server::SERVICE_NAME};
 
 /// What a client would call that expects a resource like any other.
 const VERBS: [&str; 6] = ["Create", "Update", "Patch", "Replace", "Apply", "Delete"];
@@ -19,8 +19,5 @@ pub(super) fn refuse_writes(routes: Routes) -> Routes {
 }
 
 fn refused() -> Status {
-    Status::permission_denied(
-        "Workloads are managed automatically: one exists while a registered dataplane carries its name in the label \
-         kuma.io/workload. Change the dataplanes instead.",
-    )
+    Status::permission_denied(MANAGED)
 }

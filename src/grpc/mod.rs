@@ -12,7 +12,6 @@ mod reception;
 mod session;
 mod status;
 mod ticks;
-pub mod token;
 mod until;
 mod workload;
 

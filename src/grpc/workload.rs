@@ -4,21 +4,17 @@ use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, stream};
 use prost::Message as _;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    task::block_in_place,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
     page_size,
     status::{draining, shed},
-    token::{self, PageToken},
     until::until_drained,
 };
 use crate::{
+    apart::apart,
     metrics::{DeliveryMetrics, Metrics, ShedMetrics},
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
@@ -29,6 +25,7 @@ use crate::{
         },
     },
     registry::{Position, Registry, Step, Watcher},
+    token::{self, PageToken},
     wire,
 };
 
@@ -133,16 +130,6 @@ impl WorkloadService for Workloads {
     }
 }
 
-/// Looks at all Workloads. With 10,000 of them that takes some milliseconds, for
-/// which another thread takes over what waits for this one.
-fn apart<T>(look: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => block_in_place(look),
-        // There is no other thread, as in a simulation.
-        _ => look(),
-    }
-}
-
 /// One watcher's stream. Like a session's it is pulled: while the reader's
 /// HTTP/2 window is full nobody asks for the next step, and nothing piles up.
 struct Watch {
@@ -164,8 +151,8 @@ impl Watch {
         let token = |revision| token::resume(&self.desk.registry, revision, self.fingerprint);
         WatchWorkloadsResponse {
             reset: step.reset,
-            upserted: step.upserted.iter().map(|workload| wire::encoded(workload)).collect(),
-            removed: step.removed.iter().map(|(key, mesh)| wire::workload_ref(key, mesh)).collect(),
+            upserted: step.upserted().map(|workload| wire::encoded(workload)).collect(),
+            removed: step.removed().map(|(key, mesh)| wire::workload_ref(key, mesh)).collect(),
             synced: step.synced.is_some(),
             revision: step.synced.unwrap_or_default(),
             resume_token: step.synced.map(token).unwrap_or_default(),

@@ -1,6 +1,11 @@
 //! Which Workloads a reader wants to see.
 
-use super::{LabelSelector, MeshName, Namespace, Workload, WorkloadName};
+use super::{FieldSelector, LabelSelector, MeshName, Namespace, Workload, WorkloadName};
+
+/// The field of a Workload's name, as Kubernetes' field selectors call it.
+pub const NAME_FIELD: &str = "metadata.name";
+/// The field of its namespace.
+pub const NAMESPACE_FIELD: &str = "metadata.namespace";
 
 /// All that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +18,8 @@ pub struct Filter {
     pub name: Option<WorkloadName>,
     /// On its labels.
     pub selector: LabelSelector,
+    /// On [`NAME_FIELD`] and [`NAMESPACE_FIELD`].
+    pub fields: FieldSelector,
 }
 
 impl Filter {
@@ -23,6 +30,10 @@ impl Filter {
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == identity.key.namespace)
             && self.name.as_ref().is_none_or(|name| *name == identity.key.name)
             && self.selector.matches(|key| identity.labels.get(key))
+            && self.fields.matches(|field| match field {
+                NAMESPACE_FIELD => identity.key.namespace.as_str(),
+                _ => identity.key.name.as_str(),
+            })
     }
 
     /// A number that tells filters apart, the same in every build: a token made
@@ -36,6 +47,7 @@ impl Filter {
             text(self.namespace.as_ref(), Namespace::as_str),
             text(self.name.as_ref(), WorkloadName::as_str),
             &self.selector.to_string(),
+            &self.fields.to_string(),
         ];
         fnv1a(parts.join("\n").as_bytes())
     }
@@ -43,7 +55,7 @@ impl Filter {
 
 /// FNV-1a, 64 bits: stable across builds, which the standard library's hasher
 /// does not promise.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
@@ -72,6 +84,24 @@ mod tests {
             namespace: (!namespace.is_empty()).then(|| Namespace::parse("", namespace).unwrap()),
             name: (!name.is_empty()).then(|| WorkloadName::parse_universal("", name).unwrap()),
             selector: selector.parse().unwrap(),
+            fields: FieldSelector::default(),
+        }
+    }
+
+    fn with_fields(text: &str) -> Filter {
+        let fields = FieldSelector::parse(text, &[NAME_FIELD, NAMESPACE_FIELD]).unwrap();
+        Filter { fields, ..Filter::default() }
+    }
+
+    #[test]
+    fn fields_are_the_name_and_the_namespace() {
+        let web = workload("default", "shop", "web");
+        for (text, expected) in [
+            ("metadata.name=web,metadata.namespace=shop", true),
+            ("metadata.name=shop", false),
+            ("metadata.namespace!=shop", false),
+        ] {
+            assert_eq!(with_fields(text).matches(&web), expected, "{text}");
         }
     }
 
@@ -98,6 +128,7 @@ mod tests {
             filter("", "a", "", ""),
             filter("", "", "a", ""),
             filter("", "", "", "a"),
+            with_fields("metadata.name=a"),
         ];
         let prints: std::collections::HashSet<u64> = filters.iter().map(Filter::fingerprint).collect();
         assert_eq!(prints.len(), filters.len());

@@ -3,6 +3,7 @@
 //! into these once, at the door.
 
 mod dataplane;
+mod field_selector;
 mod filter;
 mod health;
 mod label;
@@ -14,16 +15,18 @@ mod workload;
 pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
 };
-pub use filter::Filter;
+pub use field_selector::FieldSelector;
+pub(crate) use filter::fnv1a;
+pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
 pub(crate) use label::entry;
 pub use label::{
     ENVIRONMENT_LABEL, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
 };
 pub(crate) use name::Quoted;
-pub use name::{DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
+pub use name::{ApiGroup, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
-pub use workload::{Counts, Workload, WorkloadIdentity, WorkloadKey};
+pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey};
 
 /// A value from outside that breaks a rule: says where, what and which rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

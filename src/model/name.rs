@@ -127,6 +127,33 @@ name!(
     WorkloadName
 );
 
+name!(
+    /// Name of a group of Kubernetes' APIs: a DNS-1123 subdomain.
+    ApiGroup
+);
+
+impl ApiGroup {
+    /// Parses the value of `field`.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
+    }
+}
+
+/// The group of Kuma's own resources.
+impl Default for ApiGroup {
+    fn default() -> Self {
+        Self("kuma.io".into())
+    }
+}
+
+impl std::str::FromStr for ApiGroup {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse("", text).map_err(|invalid| invalid.problem)
+    }
+}
+
 impl MeshName {
     /// Parses the value of `field`.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {

@@ -14,6 +14,10 @@ use super::{
     ZONE_LABEL, ZoneName,
 };
 
+/// What whoever wants to write one should know.
+pub const MANAGED: &str = "Workloads are managed automatically: one exists while a registered dataplane carries its name in \
+     the label kuma.io/workload. Change the dataplanes instead.";
+
 /// Identifies a Workload. Its mesh is no part of it: within a namespace a name
 /// belongs to one mesh.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -50,7 +50,7 @@ pub use self::{
     pace::{Paced, Taken},
     session::{Notice, Session, SessionId},
     silence::Endurance,
-    step::Step,
+    step::{Step, Told},
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
     watcher::{Position, WatchPermit, Watcher},
 };
@@ -87,6 +87,10 @@ pub struct RegistrySettings {
     /// How often a quiet watcher hears that it is up to date: often enough that
     /// its resume token stays within the log.
     pub bookmark_interval: Duration,
+    /// After which revision the first change comes. `headcount serve` says the
+    /// time of day, so that no reader's position in an earlier life of the server
+    /// can be taken for one in this.
+    pub first_revision: u64,
     /// The time of day, for people who read when something happened. Nothing is
     /// decided by it, so it may leap.
     pub wall_clock: fn() -> SystemTime,
@@ -104,6 +108,7 @@ impl Default for RegistrySettings {
             max_session_rate: 5_000,
             flap_interval: Duration::from_millis(100),
             bookmark_interval: Duration::from_mins(1),
+            first_revision: 0,
             wall_clock: SystemTime::now,
         }
     }
@@ -128,7 +133,11 @@ impl Registry {
     /// An empty registry, at the start of an epoch. [`Registry::run`] must run
     /// beside it for watchers to wake, and for silence and retention to end.
     pub fn new(settings: RegistrySettings) -> Self {
-        Self { shared: Arc::new(Shared::new(settings)) }
+        let first = settings.first_revision;
+        let shared = Shared::new(settings);
+        shared.log.begin_after(first);
+        shared.events.begin_after(first);
+        Self { shared: Arc::new(shared) }
     }
 
     /// Wakes watchers, loses who is silent and ends retention, until dropped.

@@ -158,7 +158,7 @@ fn a_subscription_against_a_change() {
         let mut listen = |watcher: &mut Watcher| {
             while let Some(step) = watcher.next_now() {
                 assert!(seen.is_none_or(|(revision, _)| revision <= step.synced.unwrap()));
-                for workload in &step.upserted {
+                for workload in step.upserted() {
                     seen = Some((workload.revision, workload.counts.healthy));
                 }
             }

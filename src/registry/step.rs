@@ -4,7 +4,7 @@
 //! whoever comes first works a step out, and encodes it, for all.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Arc, OnceLock},
     vec,
 };
@@ -33,10 +33,8 @@ const SHARED_STEPS: usize = 16;
 pub struct Step {
     /// Forget what was told before.
     pub reset: bool,
-    /// New, changed, or come to match.
-    pub upserted: Vec<Arc<Workload>>,
-    /// Gone, or no longer matching; with the mesh the reader knew.
-    pub removed: Vec<(WorkloadKey, MeshName)>,
+    /// In the order of their revisions; those of a snapshot by their keys.
+    pub told: Vec<Told>,
     /// The reader now knows everything up to this revision.
     pub synced: Option<u64>,
     /// When the oldest change in it was stamped.
@@ -45,10 +43,33 @@ pub struct Step {
     encoded: OnceLock<Bytes>,
 }
 
+/// What became of one Workload, to a reader's eyes: what the reader's filter
+/// hides is not there. Never nothing before and nothing now.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What the reader knew.
+    pub before: Option<Arc<Workload>>,
+    /// What there is now.
+    pub now: Option<Arc<Workload>>,
+    /// Of the last change.
+    pub revision: u64,
+}
+
 impl Step {
     /// Says how far the reader is, and nothing else.
     pub(super) fn bookmark(synced: Option<u64>) -> Self {
         Self { synced, ..Self::default() }
+    }
+
+    /// Workloads that are new, changed, or come to match.
+    pub fn upserted(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.told.iter().filter_map(|told| told.now.as_ref())
+    }
+
+    /// Workloads that are gone or no longer match; with the mesh the reader knew.
+    pub fn removed(&self) -> impl Iterator<Item = (&WorkloadKey, &MeshName)> {
+        let gone = self.told.iter().filter(|told| told.now.is_none());
+        gone.filter_map(|told| told.before.as_ref()).map(|gone| (gone.key(), &gone.identity.mesh))
     }
 
     /// Its encoding, made by `encode` the first time and shared from then on.
@@ -58,57 +79,73 @@ impl Step {
 }
 
 /// A snapshot, or what a batch of changes comes to, told in parts. What has not
-/// been told yet is the one thing a watcher keeps for itself: a pointer for each
-/// Workload, in one allocation that only shrinks.
+/// been told yet is the one thing a watcher keeps for itself: a pointer or two
+/// for each Workload, in one allocation that only shrinks.
 #[derive(Debug)]
 pub(super) struct Telling {
     reset: bool,
-    upserted: vec::IntoIter<Arc<Workload>>,
-    removed: vec::IntoIter<(WorkloadKey, MeshName)>,
+    left: Left,
     revision: u64,
     oldest: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Left {
+    Snapshot(vec::IntoIter<Arc<Workload>>),
+    Changes(vec::IntoIter<Told>),
 }
 
 impl Telling {
     /// All there is at a revision.
     pub(super) fn snapshot(workloads: Vec<Arc<Workload>>, revision: u64) -> Self {
-        let upserted = workloads.into_iter();
-        Self { reset: true, upserted, removed: Vec::new().into_iter(), revision, oldest: None }
+        Self { reset: true, left: Left::Snapshot(workloads.into_iter()), revision, oldest: None }
     }
 
     /// Keeps the state before the first and after the last change of each
     /// Workload, and says what the difference is to a reader with this filter.
     fn conflate(filter: &Filter, changes: &[Change], revision: u64) -> Self {
-        let mut spans: BTreeMap<&WorkloadKey, (&Change, &Change)> = BTreeMap::new();
+        let mut spans: HashMap<&WorkloadKey, (&Change, &Change)> = HashMap::new();
         for change in changes {
             spans.entry(change.key()).and_modify(|(_, last)| *last = change).or_insert((change, change));
         }
-        let (mut upserted, mut removed, mut oldest) = (Vec::new(), Vec::new(), None::<Instant>);
+        let (mut told, mut oldest) = (Vec::new(), None::<Instant>);
         for (first, last) in spans.into_values() {
             let matching =
                 |state: &Option<Arc<Workload>>| state.clone().filter(|workload| filter.matches(workload));
-            match (matching(&first.old), matching(&last.new)) {
-                (_, Some(new)) => upserted.push(new),
-                (Some(old), None) => removed.push((old.key().clone(), old.identity.mesh.clone())),
-                (None, None) => continue,
+            let (before, now) = (matching(&first.old), matching(&last.new));
+            if before.is_some() || now.is_some() {
+                told.push(Told { before, now, revision: last.revision });
+                oldest = Some(oldest.map_or(first.at, |at| at.min(first.at)));
             }
-            oldest = Some(oldest.map_or(first.at, |at| at.min(first.at)));
         }
-        let (upserted, removed) = (upserted.into_iter(), removed.into_iter());
-        Self { reset: false, upserted, removed, revision, oldest }
+        // Whoever has read up to one of them knows all that was before it.
+        told.sort_unstable_by_key(|told| told.revision);
+        Self { reset: false, left: Left::Changes(told.into_iter()), revision, oldest }
     }
 
     fn left(&self) -> usize {
-        self.upserted.len() + self.removed.len()
+        match &self.left {
+            Left::Snapshot(workloads) => workloads.len(),
+            Left::Changes(told) => told.len(),
+        }
     }
 
     /// The next part; the last one says that it is the last.
     pub(super) fn part(&mut self) -> Step {
-        let removed: Vec<_> = self.removed.by_ref().take(STEP_SIZE).collect();
-        let upserted: Vec<_> = self.upserted.by_ref().take(STEP_SIZE - removed.len()).collect();
+        let told = match &mut self.left {
+            Left::Snapshot(workloads) => {
+                let there = |workload: Arc<Workload>| Told {
+                    revision: workload.revision,
+                    before: None,
+                    now: Some(workload),
+                };
+                workloads.by_ref().take(STEP_SIZE).map(there).collect()
+            }
+            Left::Changes(told) => told.by_ref().take(STEP_SIZE).collect(),
+        };
         let synced = (self.left() == 0).then_some(self.revision);
         let reset = std::mem::take(&mut self.reset);
-        Step { reset, upserted, removed, synced, oldest: self.oldest, encoded: OnceLock::new() }
+        Step { reset, told, synced, oldest: self.oldest, encoded: OnceLock::new() }
     }
 }
 

@@ -301,10 +301,10 @@ impl Reader {
         if step.reset {
             self.0.clear();
         }
-        for (key, _) in &step.removed {
+        for (key, _) in step.removed() {
             self.0.remove(key);
         }
-        for workload in &step.upserted {
+        for workload in step.upserted() {
             self.0.insert(workload.key().clone(), (workload.identity.mesh.clone(), workload.counts));
         }
     }
@@ -324,15 +324,15 @@ fn a_watch_begins_with_a_snapshot_and_goes_on_with_what_changes() {
     let session = join(&registry, "a", "web");
     let mut watcher = registry.watch(Filter::default(), None).unwrap();
     let first = watcher.next_now().unwrap();
-    assert!(first.reset && first.upserted.len() == 1 && first.synced == Some(1));
+    assert!(first.reset && first.upserted().count() == 1 && first.synced == Some(1));
     assert!(watcher.next_now().is_none());
     session.report(report(1, HealthState::Ready));
     session.report(report(2, HealthState::NotReady));
     let step = watcher.next_now().unwrap();
-    assert_eq!((step.reset, step.upserted.len(), step.synced), (false, 1, Some(3)));
-    assert_eq!(step.upserted[0].counts.healthy, 0, "the newest state only");
+    assert_eq!((step.reset, step.upserted().count(), step.synced), (false, 1, Some(3)));
+    assert_eq!(step.upserted().next().unwrap().counts.healthy, 0, "the newest state only");
     session.goodbye();
-    assert_eq!(watcher.next_now().unwrap().removed[0].0, key("web"));
+    assert_eq!(watcher.next_now().unwrap().removed().next().unwrap().0, &key("web"));
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn what_came_and_went_unseen_is_not_mentioned() {
     join(&registry, "a", "web").goodbye();
     assert!(watcher.next_now().is_none());
     let _b = join(&registry, "b", "api");
-    assert_eq!(watcher.next_now().unwrap().upserted[0].key(), &key("api"));
+    assert_eq!(watcher.next_now().unwrap().upserted().next().unwrap().key(), &key("api"));
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_reader_who_was_too_slow_or_too_long_away_starts_anew() {
     let _sessions: Vec<_> = (0..9).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
     let step = watcher.next_now().unwrap();
     assert!(step.reset);
-    assert_eq!((step.upserted.len(), step.synced), (9, Some(9)));
+    assert_eq!((step.upserted().count(), step.synced), (9, Some(9)));
     let mut resumed = registry.watch(Filter::default(), Some(Position(2))).unwrap();
     assert!(resumed.next_now().unwrap().reset);
 }
@@ -389,12 +389,12 @@ fn a_reader_who_resumes_hears_only_what_it_missed() {
     let position = Position(registry.head());
     let mut quiet = registry.watch(Filter::default(), Some(position)).unwrap();
     let greeting = quiet.next_now().unwrap();
-    assert!(!greeting.reset && greeting.upserted.is_empty() && greeting.synced == Some(1));
+    assert!(!greeting.reset && greeting.told.is_empty() && greeting.synced == Some(1));
     let _b = join(&registry, "b", "api");
     let mut resumed = registry.watch(Filter::default(), Some(position)).unwrap();
     let step = resumed.next_now().unwrap();
-    assert_eq!((step.reset, step.upserted.len(), step.synced), (false, 1, Some(2)));
-    assert_eq!(step.upserted[0].key(), &key("api"));
+    assert_eq!((step.reset, step.upserted().count(), step.synced), (false, 1, Some(2)));
+    assert_eq!(step.upserted().next().unwrap().key(), &key("api"));
 }
 
 #[test]
@@ -403,14 +403,14 @@ fn a_large_snapshot_comes_in_parts_and_is_whole_at_the_last() {
     let sessions: Vec<_> = (0..100).map(|n| join(&registry, &format!("dp-{n}"), &format!("w-{n}"))).collect();
     let mut watcher = registry.watch(Filter::default(), None).unwrap();
     let first = watcher.next_now().unwrap();
-    assert_eq!((first.reset, first.upserted.len(), first.synced), (true, 64, None));
+    assert_eq!((first.reset, first.upserted().count(), first.synced), (true, 64, None));
     let last = watcher.next_now().unwrap();
-    assert_eq!((last.reset, last.upserted.len(), last.synced), (false, 36, Some(100)));
+    assert_eq!((last.reset, last.upserted().count(), last.synced), (false, 36, Some(100)));
     sessions.into_iter().for_each(Session::goodbye);
     let first = watcher.next_now().unwrap();
-    assert_eq!((first.removed.len(), first.synced), (64, None));
+    assert_eq!((first.removed().count(), first.synced), (64, None));
     let last = watcher.next_now().unwrap();
-    assert_eq!((last.removed.len(), last.synced), (36, Some(200)));
+    assert_eq!((last.removed().count(), last.synced), (36, Some(200)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,7 +431,7 @@ async fn changes_that_a_reader_does_not_see_keep_no_bookmark_from_it() {
         () = registry.run() => unreachable!("it runs for ever"),
     };
     assert!((54..=66).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
-    assert!(bookmark.upserted.is_empty() && bookmark.synced.is_some_and(|revision| revision > 100));
+    assert!(bookmark.told.is_empty() && bookmark.synced.is_some_and(|revision| revision > 100));
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,7 +442,7 @@ async fn a_quiet_watcher_gets_a_bookmark_about_every_minute() {
     let start = Instant::now();
     let bookmark = watcher.next().await;
     assert!((54..=66).contains(&start.elapsed().as_secs()));
-    assert!(!bookmark.reset && bookmark.upserted.is_empty() && bookmark.synced == Some(0));
+    assert!(!bookmark.reset && bookmark.told.is_empty() && bookmark.synced == Some(0));
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Fleet {
     /// So many members of workloads whose names begin like this. All are told
     /// to be well.
     pub(crate) fn launch(server: SocketAddr, name: &'static str, members: usize, workloads: usize) -> Self {
-        let room = room_for_connections();
+        let room = room_for_connections(0);
         assert!(members < room, "this process may hold {room} connections (ulimit -n)");
         let (mut tasks, mut orders) = (JoinSet::new(), Vec::new());
         for n in 0..members {

@@ -20,7 +20,10 @@ impl Served {
     pub(crate) async fn start(on: Option<SocketAddr>, wrap: impl FnOnce(Command) -> Command) -> Self {
         let site = Site::new();
         let (any, file) = (on.unwrap_or(site.any_port()), site.path("addresses.json"));
-        let serve = format!("serve --grpc-addr {any} --http-addr {any} --addresses-file {}", file.display());
+        let serve = format!(
+            "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --addresses-file {}",
+            file.display()
+        );
         let program = Program::start(&mut wrap(headcount(&serve)));
         program.says("serving").await;
         let addresses: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();

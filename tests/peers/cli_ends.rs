@@ -110,10 +110,12 @@ async fn wrong_words_are_64() {
 #[tokio::test]
 async fn a_taken_port_names_its_flag() {
     let server = Server::start("").await;
-    let (grpc, http, free) = (server.grpc, server.http, server.site.any_port());
+    let (grpc, http, kube) = (server.grpc, server.http, server.kube);
+    let free = server.site.any_port();
     for (flag, flags) in [
-        ("--grpc-addr", format!("--grpc-addr {grpc} --http-addr {free}")),
-        ("--http-addr", format!("--grpc-addr {free} --http-addr {http}")),
+        ("--grpc-addr", format!("--grpc-addr {grpc} --http-addr {free} --kube-api-addr {free}")),
+        ("--http-addr", format!("--grpc-addr {free} --http-addr {http} --kube-api-addr {free}")),
+        ("--kube-api-addr", format!("--grpc-addr {free} --http-addr {free} --kube-api-addr {kube}")),
     ] {
         let ended = run(&format!("serve {flags}")).await.with(2);
         assert!(ended.err.contains(&format!("choose another address with {flag}")), "{ended}");
@@ -124,7 +126,9 @@ async fn a_taken_port_names_its_flag() {
 #[tokio::test]
 async fn an_addresses_file_that_cannot_be_written_names_its_flag() {
     let any = Site::new().any_port();
-    let flags = format!("--grpc-addr {any} --http-addr {any} --addresses-file /nowhere/addresses.json");
+    let flags = format!(
+        "--grpc-addr {any} --http-addr {any} --kube-api-addr {any} --addresses-file /nowhere/addresses.json"
+    );
     let ended = run(&format!("serve {flags}")).await.with(2);
     assert!(ended.err.contains("--addresses-file"), "{ended}");
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "",
     "serve",
     "agent",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 13] = [
     "wait",
     "wait workload",
     "simulate",
+    "kubeconfig",
     "completions",
 ];
 

@@ -36,7 +36,9 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     let (any, addresses) = (site.any_port(), site.path("addresses.json"));
     let file = site.file(
         "headcount.yaml",
-        &format!("grpcAddr: \"{any}\"\nhttpAddr: nowhere\nlogFormat: json\ndemo: true\n"),
+        &format!(
+            "grpcAddr: \"{any}\"\nhttpAddr: nowhere\nkubeApiAddr: \"{any}\"\nlogFormat: json\ndemo: true\n"
+        ),
     );
     let mut command = headcount("serve");
     command.env("HEADCOUNT_CONFIG", &file);
@@ -47,7 +49,7 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     let addresses: Value = serde_json::from_slice(&fs::read(addresses).unwrap()).unwrap();
     let mut keys: Vec<_> = addresses.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["grpc", "http"]);
+    assert_eq!(keys, ["grpc", "http", "kube"]);
     let address = |of: &str| -> std::net::SocketAddr { addresses[of].as_str().unwrap().parse().unwrap() };
     assert!(address("grpc").port() != 0 && address("grpc") != address("http"));
     assert_eq!(get(address("http"), "/livez").await, Some((200, "ok\n".to_owned())));

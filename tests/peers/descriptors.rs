@@ -13,7 +13,10 @@ use crate::support::{Program, Signal, Site, get, headcount, retry};
 async fn a_server_without_room_refuses_and_recovers() {
     let site = Site::new();
     let (any, addresses) = (site.any_port(), site.path("addresses.json"));
-    let serve = format!("--grpc-addr {any} --http-addr {any} --addresses-file {}", addresses.display());
+    let serve = format!(
+        "--grpc-addr {any} --http-addr {any} --kube-api-addr {any} --addresses-file {}",
+        addresses.display()
+    );
     let shell = format!("ulimit -n 64; exec {} serve {serve}", env!("CARGO_BIN_EXE_headcount"));
     let server = Program::start(Command::new("sh").args(["-c", &shell]));
     server.says("lowered").await;

@@ -3,7 +3,8 @@
 //! ```text
 //!   test ──> support ──> headcount serve ◄── headcount agent ──> application (a thread of the test)
 //!     │         │               ▲    ▲
-//!     │         └── grpcurl ────┘    └── prometheus ◄── its HTTP API ── test
+//!     │         ├── grpcurl ────┤    └── prometheus ◄── its HTTP API ── test
+//!     │         └── kubectl ────┤
 //!     └── generated client ─────┘
 //! ```
 //!
@@ -30,6 +31,10 @@ mod document;
 mod drain;
 mod follow;
 mod http;
+mod informers;
+mod kubectl_follows;
+mod kubectl_reads;
+mod kubectl_writes;
 mod loss;
 mod meshes;
 mod prometheus;

@@ -72,6 +72,7 @@ impl Lens {
                 .map(|namespace| Namespace::parse("namespace", namespace).expect("valid")),
             name: self.name.map(|name| WorkloadName::parse_universal("name", name).expect("valid")),
             selector: SELECTORS[self.selector].0.parse().expect("valid"),
+            ..Filter::default()
         }
     }
 

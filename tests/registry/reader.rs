@@ -87,10 +87,10 @@ impl Reader {
             self.known.clear();
         }
         self.check(&step);
-        for workload in &step.upserted {
+        for workload in step.upserted() {
             self.known.insert(workload.key().clone(), Arc::clone(workload));
         }
-        for (key, mesh) in &step.removed {
+        for (key, mesh) in step.removed() {
             let gone = self.known.remove(key);
             let gone = gone.unwrap_or_else(|| panic!("removed {key}, which was not known"));
             assert_eq!(gone.identity.mesh, *mesh, "removed by the mesh that was known");
@@ -103,7 +103,7 @@ impl Reader {
 
     fn check(&self, step: &Step) {
         let mut mentioned = BTreeSet::new();
-        for workload in &step.upserted {
+        for workload in step.upserted() {
             assert_bounds(workload.counts);
             assert!(self.lens.matches(&**workload), "{workload:?} does not match {:?}", self.lens);
             assert!(step.reset || self.synced < Some(workload.revision), "known already: {workload:?}");
@@ -113,7 +113,7 @@ impl Reader {
             );
             assert!(mentioned.insert(workload.key()), "{} twice", workload.key());
         }
-        for (key, _) in &step.removed {
+        for (key, _) in step.removed() {
             assert!(mentioned.insert(key), "{key} twice");
         }
     }

@@ -27,7 +27,8 @@ async fn a_watcher_that_comes_back_hears_just_what_it_missed() {
     back.state = state;
     let missed = back.next().await;
     assert!(!missed.reset && missed.synced);
-    let upserted: Vec<_> = missed.upserted.iter().map(|w| w.name.as_str()).collect();
+    let mut upserted: Vec<_> = missed.upserted.iter().map(|w| w.name.as_str()).collect();
+    upserted.sort_unstable();
     assert_eq!(upserted, ["new", "web"], "each once, in its newest state");
     assert_eq!((missed.removed.len(), &*missed.removed[0].name), (1, "api"));
     assert_eq!(back.workloads(), server.list().await.workloads);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::IntoFuture, net::SocketAddr, time::Dura
 
 use headcount::{
     app::App,
-    config::Config,
+    config::{Config, KubeSettings},
     proto::{
         Dataplane, GetWorkloadRequest, Inbound, ListWorkloadsRequest, ListWorkloadsResponse, Workload,
         WorkloadFilter, dataplane_service_client::DataplaneServiceClient,
@@ -50,7 +50,8 @@ impl Server {
     /// With some settings of the test's own.
     pub async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config { grpc_addr: any, http_addr: any, ..Config::default() };
+        let kube = KubeSettings { addr: None, ..KubeSettings::default() };
+        let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
         set(&mut config);
         let app = soon("start", App::start(config)).await.expect("it starts");
         let channel = endpoint(app.addresses().grpc).connect_lazy();

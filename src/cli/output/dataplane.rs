@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::Serialize;
 
-use super::{age::age, show::Show};
+use super::{show::Show, since::age};
 use crate::proto::{DataplaneOverview, HealthReport, HealthState, Inbound, InboundHealth};
 
 impl Show for DataplaneOverview {

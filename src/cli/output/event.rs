@@ -4,8 +4,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{age::age, show::Show};
-use crate::proto::{Event, EventType};
+use super::{show::Show, since::age};
+use crate::{
+    proto::{Event, EventType},
+    resource::{
+        DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, KUMA_API, Metadata, WARNING,
+        WorkloadResource,
+    },
+};
 
 impl Show for Event {
     const PLURAL: &'static str = "events";
@@ -14,7 +20,7 @@ impl Show for Event {
     const NARROW: usize = Self::HEADER.len();
 
     fn row(&self, now: SystemTime) -> Vec<String> {
-        let InvolvedObject { kind, name, namespace, .. } = InvolvedObject::of(self);
+        let InvolvedObject { kind, name, namespace, .. } = involved(self);
         vec![
             namespace.to_owned(),
             age(self.last_time.as_ref(), now),
@@ -27,75 +33,34 @@ impl Show for Event {
     }
 
     fn resource(&self) -> impl Serialize {
-        EventResource::new(self)
+        let involved = involved(self);
+        let facts = EventFacts {
+            r#type: word(self.r#type()),
+            reason: &self.reason,
+            message: &self.message,
+            count: self.count,
+            first: self.first_time.as_ref().map(ToString::to_string),
+            last: self.last_time.as_ref().map(ToString::to_string),
+        };
+        let metadata = Metadata { name: &self.uid, namespace: involved.namespace, ..Metadata::default() };
+        EventResource::new(metadata, involved, facts)
     }
+}
+
+fn involved(event: &Event) -> InvolvedObject<'_> {
+    let (workload, namespace) =
+        event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
+    let (kind, name) = match event.dataplane.as_str() {
+        "" => (WorkloadResource::KIND, workload),
+        dataplane => (DATAPLANE_KIND, dataplane),
+    };
+    InvolvedObject { api_version: KUMA_API, kind, name, namespace, uid: None }
 }
 
 fn word(event_type: EventType) -> &'static str {
     match event_type {
-        EventType::Warning => "Warning",
+        EventType::Warning => WARNING,
         EventType::Normal => "Normal",
         EventType::Unspecified => "Unknown",
-    }
-}
-
-/// The resource.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EventResource<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Metadata<'a>,
-    involved_object: InvolvedObject<'a>,
-    r#type: &'static str,
-    reason: &'a str,
-    message: &'a str,
-    count: u64,
-    first_timestamp: Option<String>,
-    last_timestamp: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Metadata<'a> {
-    name: &'a str,
-    namespace: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InvolvedObject<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    name: &'a str,
-    namespace: &'a str,
-}
-
-impl<'a> InvolvedObject<'a> {
-    fn of(event: &'a Event) -> Self {
-        let (workload, namespace) =
-            event.regarding.as_ref().map_or(("", ""), |workload| (&workload.name, &workload.namespace));
-        let (kind, name) = match event.dataplane.as_str() {
-            "" => ("Workload", workload),
-            dataplane => ("Dataplane", dataplane),
-        };
-        Self { api_version: "kuma.io/v1alpha1", kind, name, namespace }
-    }
-}
-
-impl<'a> EventResource<'a> {
-    fn new(event: &'a Event) -> Self {
-        let involved_object = InvolvedObject::of(event);
-        Self {
-            api_version: "v1",
-            kind: "Event",
-            metadata: Metadata { name: &event.uid, namespace: involved_object.namespace },
-            involved_object,
-            r#type: word(event.r#type()),
-            reason: &event.reason,
-            message: &event.message,
-            count: event.count,
-            first_timestamp: event.first_time.as_ref().map(ToString::to_string),
-            last_timestamp: event.last_time.as_ref().map(ToString::to_string),
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! How answers look: as rows of a table, or as documents.
 
-mod age;
 mod dataplane;
 mod document;
 mod event;
 mod show;
+mod since;
 mod table;
 mod workload;
 

@@ -1,13 +1,14 @@
 //! Workloads, as rows and as the resource Kuma's documentation shows.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{age::age, show::Show};
+use super::{show::Show, since::age};
 use crate::{
-    model::{MESH_LABEL, ZONE_LABEL},
+    model::{Counts, ZONE_LABEL},
     proto,
+    resource::{KUMA_API, Metadata, WorkloadResource},
 };
 
 impl Show for proto::Workload {
@@ -56,72 +57,17 @@ impl Show for proto::Workload {
     }
 
     fn resource(&self) -> impl Serialize {
-        WorkloadResource::new(self)
+        let proto::DataplaneProxies { connected, healthy, total } = counts(self);
+        let labels = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let metadata = Metadata { name: &self.name, namespace: &self.namespace, ..Metadata::default() }
+            .with_labels(labels);
+        WorkloadResource::new(KUMA_API, metadata, Counts { connected, healthy, total })
     }
 }
 
 /// The numbers; all 0 where none are given.
 pub(crate) fn counts(workload: &proto::Workload) -> proto::DataplaneProxies {
     workload.status.as_ref().and_then(|status| status.dataplane_proxies).unwrap_or_default()
-}
-
-/// The resource, word for word in the shape of Kuma's documentation.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WorkloadResource<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Metadata<'a>,
-    spec: Spec,
-    status: Status,
-}
-
-#[derive(Debug, Serialize)]
-struct Metadata<'a> {
-    name: &'a str,
-    namespace: &'a str,
-    #[serde(serialize_with = "mesh_first")]
-    labels: &'a BTreeMap<String, String>,
-}
-
-/// A Workload has nothing to specify: all of it is observed.
-#[derive(Debug, Serialize)]
-struct Spec {}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    dataplane_proxies: DataplaneProxies,
-}
-
-#[derive(Debug, Serialize)]
-struct DataplaneProxies {
-    connected: u32,
-    healthy: u32,
-    total: u32,
-}
-
-impl<'a> WorkloadResource<'a> {
-    fn new(workload: &'a proto::Workload) -> Self {
-        let proto::DataplaneProxies { connected, healthy, total } = counts(workload);
-        Self {
-            api_version: "kuma.io/v1alpha1",
-            kind: "Workload",
-            metadata: Metadata {
-                name: &workload.name,
-                namespace: &workload.namespace,
-                labels: &workload.labels,
-            },
-            spec: Spec {},
-            status: Status { dataplane_proxies: DataplaneProxies { connected, healthy, total } },
-        }
-    }
-}
-
-/// The mesh, which the documentation has first, then the others by name.
-fn mesh_first<S: Serializer>(labels: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let others = labels.iter().filter(|(key, _)| *key != MESH_LABEL);
-    serializer.collect_map(labels.get_key_value(MESH_LABEL).into_iter().chain(others))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub(crate) struct Server {
     pub(crate) program: Program,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) kube: SocketAddr,
     pub(crate) site: Site,
     flags: String,
 }
@@ -20,12 +21,12 @@ impl Server {
     /// Starts one with flags besides its addresses, which are free ports.
     pub(crate) async fn start(flags: &str) -> Self {
         let site = Site::new();
-        let (grpc, http) = (site.any_port(), site.any_port());
-        let program = serve(&site, grpc, http, flags).await;
+        let program = serve(&site, [site.any_port(); 3], flags).await;
         let addresses = fs::read(site.path("addresses.json")).unwrap();
         let addresses: Value = serde_json::from_slice(&addresses).unwrap();
         let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
-        Self { program, grpc: address("grpc"), http: address("http"), site, flags: flags.to_owned() }
+        let (grpc, http, kube) = (address("grpc"), address("http"), address("kube"));
+        Self { program, grpc, http, kube, site, flags: flags.to_owned() }
     }
 
     /// Ends it by a signal, and starts it again where it was.
@@ -33,7 +34,7 @@ impl Server {
         self.program.signal(signal);
         let next = Program::start(tokio::process::Command::new("true").arg("for as long as none serves"));
         let ended = std::mem::replace(&mut self.program, next).end().await;
-        self.program = serve(&self.site, self.grpc, self.http, &self.flags).await;
+        self.program = serve(&self.site, [self.grpc, self.http, self.kube], &self.flags).await;
         ended
     }
 
@@ -85,10 +86,10 @@ impl Server {
     }
 }
 
-async fn serve(site: &Site, grpc: SocketAddr, http: SocketAddr, flags: &str) -> Program {
+async fn serve(site: &Site, [grpc, http, kube]: [SocketAddr; 3], flags: &str) -> Program {
     let addresses = site.path("addresses.json");
     let program = Program::start(&mut headcount(&format!(
-        "serve --grpc-addr {grpc} --http-addr {http} --addresses-file {} {flags}",
+        "serve --grpc-addr {grpc} --http-addr {http} --kube-api-addr {kube} --addresses-file {} {flags}",
         addresses.display()
     )));
     program.says("serving").await;

@@ -1,23 +1,24 @@
 //! Ages as kubectl writes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use prost_types::Timestamp;
+use std::time::{Duration, SystemTime};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
+/// The age of what began then.
+pub fn age_of(began: SystemTime, now: SystemTime) -> String {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    age(match now.duration_since(began) {
+        Ok(ago) => seconds(ago),
+        Err(ahead) => seconds(ahead.duration()).saturating_neg(),
+    })
+}
+
 /// How long ago something was: `45s`, `5m`, `2d3h`; two units only where the
 /// first is small. By the rules of `HumanDuration` in Kubernetes' apimachinery.
-pub(super) fn age(since: Option<&Timestamp>, now: SystemTime) -> String {
-    let Some(since) = since else {
-        return "<unknown>".to_owned();
-    };
-    let now =
-        now.duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    let seconds = now.saturating_sub(since.seconds);
+pub fn age(seconds: i64) -> String {
     if seconds < -1 {
         // The server's clock may be a little ahead of ours; this is an error.
         return "<invalid>".to_owned();
@@ -45,13 +46,18 @@ fn two(seconds: i64, unit: i64, name: &str, small_unit: i64, small_name: &str) -
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
+    fn what_begins_in_a_moment_is_new_and_what_begins_later_is_wrong() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        for (began, expected) in [(700, "5m"), (1_001, "0s"), (1_009, "<invalid>")] {
+            assert_eq!(age_of(SystemTime::UNIX_EPOCH + Duration::from_secs(began), now), expected);
+        }
+    }
+
+    #[test]
     fn ages_read_as_those_of_kubectl() {
-        let now = UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         for (seconds, expected) in [
             (-2, "<invalid>"),
             (-1, "0s"),
@@ -76,9 +82,7 @@ mod tests {
             (2 * YEAR + 4 * DAY, "2y4d"),
             (9 * YEAR + 4 * DAY, "9y"),
         ] {
-            let since = Timestamp { seconds: 2_000_000_000 - seconds, nanos: 0 };
-            assert_eq!(age(Some(&since), now), expected, "{seconds}");
+            assert_eq!(age(seconds), expected, "{seconds}");
         }
-        assert_eq!(age(None, now), "<unknown>");
     }
 }

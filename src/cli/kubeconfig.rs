@@ -1,0 +1,106 @@
+//! `headcount kubeconfig`: how kubectl finds the server.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Failure, Outcome, Parsed, Problems, Terminal,
+    output::{Format, document},
+    server_url::{KUBE, ServerUrl},
+};
+use crate::model::{DEFAULT_NAMESPACE, Namespace};
+
+/// What cluster, user and context are called.
+const NAME: &str = "headcount";
+
+/// Print a kubeconfig for the Kubernetes API of a server
+///
+/// The server is not asked; `--kube-server` is where it listens by its
+/// `--kube-api-addr`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  headcount kubeconfig > headcount.kubeconfig
+  KUBECONFIG=headcount.kubeconfig kubectl get workloads
+  KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w")]
+pub(super) struct KubeconfigArgs {
+    /// Where the Kubernetes API of the server is
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7102")]
+    kube_server: Parsed<ServerUrl<KUBE>>,
+    /// The namespace that kubectl looks into unless it is told otherwise
+    #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Kubeconfig {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    clusters: [Named<Cluster>; 1],
+    users: [Named<User>; 1],
+    contexts: [Named<Context>; 1],
+    current_context: &'static str,
+}
+
+#[derive(Serialize)]
+struct Named<T> {
+    name: &'static str,
+    #[serde(flatten)]
+    of: T,
+}
+
+#[derive(Serialize)]
+struct Cluster {
+    cluster: Server,
+}
+
+#[derive(Serialize)]
+struct Server {
+    server: String,
+}
+
+/// Nobody: nothing is authenticated.
+#[derive(Serialize)]
+struct User {
+    user: Nobody,
+}
+
+#[derive(Serialize)]
+struct Nobody {}
+
+#[derive(Serialize)]
+struct Context {
+    context: Place,
+}
+
+#[derive(Serialize)]
+struct Place {
+    cluster: &'static str,
+    user: &'static str,
+    namespace: String,
+}
+
+impl KubeconfigArgs {
+    /// Prints it.
+    pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+        let server = problems.take("kube-server", self.kube_server);
+        let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
+        let (Some(server), Some(namespace)) = (server, namespace) else {
+            return Err(problems.into());
+        };
+        problems.finish()?;
+        let place = Place { cluster: NAME, user: NAME, namespace: namespace.to_string() };
+        let kubeconfig = Kubeconfig {
+            api_version: "v1",
+            kind: "Config",
+            clusters: [Named { name: NAME, of: Cluster { cluster: Server { server: server.to_string() } } }],
+            users: [Named { name: NAME, of: User { user: Nobody {} } }],
+            contexts: [Named { name: NAME, of: Context { context: place } }],
+            current_context: NAME,
+        };
+        terminal.print(&document(Format::Yaml, &kubeconfig))?;
+        Ok(Outcome::Success)
+    }
+}

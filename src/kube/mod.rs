@@ -1,0 +1,86 @@
+//! The Kubernetes desk: Workloads and events for kubectl and for whatever else
+//! speaks Kubernetes' API. Read only, from memory; nothing is kept here.
+//!
+//! ```text
+//! request ─► gate (whose name, whose body) ─► routes ─► options, accept   parsed once
+//!                                                ▼
+//!            discovery  openapi  version     workloads  events ─► list, watch ─► shown (all forms)
+//!                                                ▼
+//!                                             registry
+//! ```
+
+mod accept;
+mod answer;
+mod discovery;
+mod events;
+mod gate;
+mod list;
+mod observe;
+mod openapi;
+mod options;
+mod routes;
+mod server;
+mod shown;
+mod status;
+mod version;
+mod watch;
+mod workloads;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
+use crate::{
+    config::KubeSettings,
+    http::Ready,
+    metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
+    registry::{Full, Registry},
+};
+
+pub use self::server::Kube;
+
+/// What all handlers share.
+#[derive(Debug)]
+struct Desk {
+    registry: Registry,
+    workloads: Arc<Kind>,
+    events: Arc<Kind>,
+    documents: Documents,
+    openapi: OpenApi,
+    delivery: DeliveryMetrics,
+    shed: ShedMetrics,
+    requests: KubeMetrics,
+    ready: Ready,
+    shutdown: CancellationToken,
+}
+
+impl Desk {
+    fn new(
+        registry: &Registry,
+        settings: &KubeSettings,
+        metrics: &Metrics,
+        ready: Ready,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (workloads, events) = (workloads::kind(&settings.group), events::kind());
+        Self {
+            registry: registry.clone(),
+            documents: Documents::new(&workloads, &events),
+            openapi: OpenApi::new(&workloads, &events),
+            workloads: Arc::new(workloads),
+            events: Arc::new(events),
+            delivery: metrics.delivery.clone(),
+            shed: metrics.shed.clone(),
+            requests: metrics.kube.clone(),
+            ready,
+            shutdown,
+        }
+    }
+
+    /// Sends somebody away because a limit is reached, and counts it.
+    fn refuse(&self, full: &Full) -> Status {
+        self.shed.shed(full.setting());
+        Status::too_many(full)
+    }
+}

@@ -1,0 +1,30 @@
+//! The end of the server.
+
+use tokio::net::TcpStream;
+
+use crate::support::{EVENTS, Server, WORKLOADS, soon};
+
+/// In good order, as a watch whose time is over: clients come again by themselves.
+#[tokio::test]
+async fn watches_end_when_the_server_does() {
+    let server = Server::start().await;
+    let _proxy = server.join("web", 1);
+    let mut workloads = server.watch(&format!("{WORKLOADS}?watch=true")).await;
+    assert_eq!(workloads.event().await.r#type, "ADDED");
+    let mut events = server.watch(&format!("{EVENTS}?watch=true")).await;
+    let addr = server.addr();
+    let drained = tokio::spawn(server.app.drain());
+    workloads.ends().await;
+    events.ends().await;
+    assert!(soon("the drain", drained).await.unwrap(), "nothing had to be cut");
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_may_have_no_kubernetes_api() {
+    let server = Server::with(|config| config.kube.addr = None).await;
+    assert_eq!(server.app.addresses().kube, None);
+    let json = serde_json::to_value(server.app.addresses()).unwrap();
+    assert!(json.get("kube").is_none(), "{json}");
+    assert!(soon("the drain", server.app.drain()).await);
+}

@@ -1,0 +1,82 @@
+//! Limits, and what whoever reaches them hears.
+
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
+
+use crate::support::{EVENTS, IN_DEFAULT, Server, WORKLOADS, soon};
+
+#[tokio::test]
+async fn watches_are_counted_with_all_others_and_given_back() {
+    let server = Server::with(|config| config.registry.max_watchers = 2).await;
+    let first = server.watch(&format!("{WORKLOADS}?watch=true")).await;
+    let _second = server.watch(&format!("{EVENTS}?watch=true")).await;
+    assert_eq!(server.registry().watchers(), 2);
+    for path in [WORKLOADS, EVENTS] {
+        let refused = server.get(&format!("{path}?watch=true")).await;
+        refused.refuses(429, "TooManyRequests", &["max-watchers"]);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(server.get(WORKLOADS).await.code, 200, "who only lists is no watcher");
+    drop(first);
+    soon("the place", async {
+        while server.registry().watchers() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let _third = server.watch(&format!("{WORKLOADS}?watch=true")).await;
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_refusals_counted() {
+    let server = Server::with(|config| config.kube.max_connections = 2).await;
+    let watches = [
+        server.watch(&format!("{WORKLOADS}?watch=true")).await,
+        server.watch(&format!("{WORKLOADS}?watch=true")).await,
+    ];
+    let mut refused = TcpStream::connect(server.addr()).await.unwrap();
+    assert_eq!(soon("its end", refused.read(&mut [0])).await.unwrap_or(0), 0);
+    let metrics = soon("metrics", scrape(&server)).await;
+    assert!(metrics.contains(r#"headcount_shed_total{limit="max-kube-connections"} 1"#), "{metrics}");
+    drop(watches);
+    soon("a place", async {
+        while server.registry().watchers() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(server.get("/livez").await.code, 200);
+}
+
+#[tokio::test]
+async fn requests_are_counted_as_kubernetes_counts_them() {
+    let server = Server::start().await;
+    server.get(WORKLOADS).await.ok();
+    server.get(&format!("{IN_DEFAULT}/nope")).await.refuses(404, "NotFound", &[]);
+    server.ask(http::Method::DELETE, &format!("{IN_DEFAULT}/nope"), &[], "").await.refuses(
+        405,
+        "MethodNotAllowed",
+        &[],
+    );
+    let _watch = server.watch(&format!("{EVENTS}?watch=true")).await;
+    let metrics = soon("metrics", scrape(&server)).await;
+    for (code, resource, verb) in [
+        (200, "workloads", "list"),
+        (404, "workloads", "get"),
+        (405, "workloads", "delete"),
+        (200, "events", "watch"),
+    ] {
+        let series = format!(
+            r#"headcount_kube_requests_total{{code="{code}",resource="{resource}",verb="{verb}"}} 1"#
+        );
+        assert!(metrics.contains(&series), "{series} is not in {metrics}");
+    }
+}
+
+async fn scrape(server: &Server) -> String {
+    use tokio::io::AsyncWriteExt as _;
+    let mut io = TcpStream::connect(server.app.addresses().http).await.unwrap();
+    io.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    io.read_to_string(&mut text).await.unwrap();
+    text
+}

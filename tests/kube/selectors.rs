@@ -1,0 +1,76 @@
+//! Selectors on labels and fields.
+
+use crate::support::{IN_DEFAULT, Server, WORKLOADS, names, told};
+
+#[tokio::test]
+async fn selectors_select() {
+    let server = Server::start().await;
+    let _proxies = [server.join("web", 1), server.join("api", 1), server.join_in("other", "shop", "web", 1)];
+    for (query, found) in [
+        ("fieldSelector=metadata.name%3Dweb", vec!["default/web", "shop/web"]),
+        ("fieldSelector=metadata.name%3D%3Dweb%2Cmetadata.namespace%3Dshop", vec!["shop/web"]),
+        ("fieldSelector=metadata.namespace!=shop", vec!["default/api", "default/web"]),
+        ("fieldSelector=metadata.name=No_Name", vec![]),
+        ("fieldSelector=metadata.name=web,metadata.name=api", vec![]),
+        ("labelSelector=kuma.io/mesh%3Dother", vec!["shop/web"]),
+        ("labelSelector=kuma.io/mesh+in+(other,third)", vec!["shop/web"]),
+        ("labelSelector=kuma.io/mesh!=other", vec!["default/api", "default/web"]),
+        ("labelSelector=kuma.io/mesh notin (default)".replace(' ', "%20").leak(), vec!["shop/web"]),
+        ("labelSelector=!kuma.io/zone,kuma.io/mesh", vec!["default/api", "default/web", "shop/web"]),
+        ("labelSelector=absent!=x&fieldSelector=metadata.name=api", vec!["default/api"]),
+        ("labelSelector=absent", vec![]),
+        ("labelSelector=&fieldSelector=", vec!["default/api", "default/web", "shop/web"]),
+    ] {
+        let list = server.get(&format!("{WORKLOADS}?{query}")).await.ok();
+        let items = list["items"].as_array().unwrap().iter();
+        let keys: Vec<_> = items
+            .map(|item| {
+                let of = |name: &str| item["metadata"][name].as_str().unwrap().to_owned();
+                format!("{}/{}", of("namespace"), of("name"))
+            })
+            .collect();
+        assert_eq!(keys, found, "{query}");
+    }
+    let within = server.get(&format!("{IN_DEFAULT}?fieldSelector=metadata.namespace=shop")).await.ok();
+    assert!(names(&within).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_selector_is_refused_in_kubernetes_words() {
+    let server = Server::start().await;
+    let long = format!("labelSelector=a%3D{}", "b".repeat(5_000));
+    for (query, words) in [
+        ("fieldSelector=status.x%3D1", &["field label not supported: status.x"][..]),
+        ("fieldSelector=metadata.name", &["fieldSelector", "expected field=value"]),
+        ("labelSelector=a%3Db%3Dc", &["labelSelector", "may not contain '='"]),
+        ("labelSelector=a+within+(b)", &["labelSelector", "expected `key in (a,b)`"]),
+        ("labelSelector=%1b%5b2J", &["labelSelector"]),
+        (&long, &["labelSelector", "at most"]),
+    ] {
+        for watch in ["", "&watch=true"] {
+            let answer = server.get(&format!("{WORKLOADS}?{query}{watch}")).await;
+            answer.refuses(400, "BadRequest", words);
+            assert!(answer.body.len() < 2_000 && !answer.body.contains(&0x1b), "{query}");
+        }
+    }
+}
+
+/// What another watch would be told comes to this one only if it matches.
+#[tokio::test]
+async fn a_watch_is_told_of_what_matches() {
+    let server = Server::start().await;
+    let from = server.head();
+    let path = format!("{WORKLOADS}?watch=1&resourceVersion={from}&fieldSelector=metadata.name%3Dweb");
+    let mut watch = server.watch(&path).await;
+    let labels = format!("{WORKLOADS}?watch=1&resourceVersion={from}&labelSelector=kuma.io/mesh%3Dother");
+    let mut others = server.watch(&labels).await;
+    let web = server.join("web", 1);
+    let _api = server.join("api", 1);
+    let _other = server.join_in("other", "default", "web", 2);
+    assert_eq!(watch.event().await, told("ADDED", "web", from + 1, [1, 0, 1]));
+    // The name passes to the other mesh: a new life, to which other labels belong.
+    web.goodbye();
+    assert_eq!(watch.event().await, told("DELETED", "web", from + 2, [1, 0, 1]));
+    assert_eq!(watch.event().await, told("ADDED", "web", from + 3, [1, 0, 1]));
+    assert_eq!(others.event().await, told("ADDED", "web", from + 3, [1, 0, 1]));
+}

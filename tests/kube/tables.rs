@@ -1,0 +1,131 @@
+//! Tables, which kubectl prints.
+
+use serde_json::{Value, json};
+
+use crate::support::{IN_DEFAULT, Server, TABLE, WORKLOADS};
+
+fn columns(table: &Value, priority: u64) -> Vec<&str> {
+    let columns = table["columnDefinitions"].as_array().expect("columns");
+    let wanted = columns.iter().filter(|column| column["priority"] == priority);
+    wanted.map(|column| column["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_table_has_a_cell_for_each_column_and_the_metadata_of_each_row() {
+    let server = Server::start().await;
+    let _proxies = [server.join("api", 1), server.join("web", 1), server.join("web", 2)];
+    let answer = server.get_as(&format!("{IN_DEFAULT}?limit=500"), TABLE).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let table = answer.ok();
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    assert_eq!(table["metadata"]["resourceVersion"], server.head().to_string());
+    assert_eq!(columns(&table, 0), ["Name", "Mesh", "Connected", "Healthy", "Total", "Age"]);
+    assert_eq!(columns(&table, 1), ["Zone", "Revision", "Last-Change", "UID"]);
+    let rows = table["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        rows[1]["cells"].as_array().unwrap()[..5],
+        [json!("web"), json!("default"), json!(2), json!(0), json!(2)]
+    );
+    assert_eq!(rows[1]["cells"].as_array().unwrap().len(), 10);
+    let age = rows[1]["cells"][5].as_str().unwrap();
+    assert!(age.ends_with('s'), "{age}");
+    let object = &rows[1]["object"];
+    assert_eq!(
+        (&object["kind"], &object["apiVersion"]),
+        (&json!("PartialObjectMetadata"), &json!("meta.k8s.io/v1"))
+    );
+    assert_eq!(object["metadata"]["namespace"], "default", "for -A");
+    assert_eq!(object["metadata"]["labels"]["kuma.io/mesh"], "default", "for --show-labels");
+    assert!(object["status"].is_null());
+}
+
+#[tokio::test]
+async fn one_object_is_a_table_of_one_row() {
+    let server = Server::start().await;
+    let _proxy = server.join("web", 1);
+    let table = server.get_as(&format!("{IN_DEFAULT}/web"), TABLE).await.ok();
+    assert_eq!(table["rows"].as_array().unwrap().len(), 1);
+    assert_eq!(table["rows"][0]["cells"][0], "web");
+    assert_eq!(table["metadata"]["resourceVersion"], server.head().to_string());
+}
+
+#[tokio::test]
+async fn rows_have_as_much_of_their_objects_as_was_asked_for() {
+    let server = Server::start().await;
+    let _proxy = server.join("web", 1);
+    for (include, has) in [
+        ("None", json!(null)),
+        ("Metadata", json!("PartialObjectMetadata")),
+        ("", json!("PartialObjectMetadata")),
+        ("Object", json!("Workload")),
+    ] {
+        for path in [WORKLOADS.to_owned(), format!("{IN_DEFAULT}/web")] {
+            let table = server.get_as(&format!("{path}?includeObject={include}"), TABLE).await.ok();
+            assert_eq!(table["rows"][0]["object"]["kind"], has, "{path} {include}");
+        }
+    }
+    let whole = server.get_as(&format!("{WORKLOADS}?includeObject=Object"), TABLE).await.ok();
+    assert_eq!(whole["rows"][0]["object"]["status"]["dataplaneProxies"]["total"], 1, "for --sort-by");
+    let bad = server.get_as(&format!("{WORKLOADS}?includeObject=All"), TABLE).await;
+    bad.refuses(400, "BadRequest", &["includeObject", "None, Metadata or Object"]);
+}
+
+#[tokio::test]
+async fn the_first_form_that_can_be_had_is_given() {
+    let server = Server::start().await;
+    let _proxy = server.join("web", 1);
+    for (accept, kind, api_version) in [
+        (
+            "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+            "Table",
+            "meta.k8s.io/v1beta1",
+        ),
+        ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", "WorkloadList", "kuma.io/v1alpha1"),
+        ("application/json", "WorkloadList", "kuma.io/v1alpha1"),
+        ("application/vnd.kubernetes.protobuf,application/json", "WorkloadList", "kuma.io/v1alpha1"),
+        ("*/*", "WorkloadList", "kuma.io/v1alpha1"),
+        (
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            "PartialObjectMetadataList",
+            "meta.k8s.io/v1",
+        ),
+    ] {
+        let list = server.get_as(WORKLOADS, accept).await.ok();
+        assert_eq!((&list["kind"], &list["apiVersion"]), (&json!(kind), &json!(api_version)), "{accept}");
+    }
+    for nothing in [
+        "application/json;as=Table;v=v9;g=meta.k8s.io",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+    ] {
+        for path in [WORKLOADS.to_owned(), format!("{IN_DEFAULT}/web"), format!("{WORKLOADS}?watch=true")] {
+            server.get_as(&path, nothing).await.refuses(406, "NotAcceptable", &["application/json"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_columns_of_a_watch_come_with_its_first_row() {
+    let server = Server::start().await;
+    let _first = server.join("web", 1);
+    let mut watch = server.watch_as(&format!("{IN_DEFAULT}?watch=true"), TABLE).await;
+    let first = watch.next().await.unwrap();
+    assert_eq!((&first["type"], &first["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert_eq!(columns(&first["object"], 0).len(), 6);
+    let _second = server.join("web", 2);
+    let second = watch.next().await.unwrap();
+    assert_eq!(second["object"]["columnDefinitions"], json!(null));
+    assert_eq!(second["object"]["rows"][0]["cells"][4], 2);
+    assert_eq!(second["object"]["metadata"]["resourceVersion"], server.head().to_string());
+}
+
+/// Failures are never rows.
+#[tokio::test]
+async fn an_error_is_no_table() {
+    let server = Server::start().await;
+    server.get_as(&format!("{IN_DEFAULT}/nope"), TABLE).await.refuses(404, "NotFound", &["nope"]);
+    let mut watch = server.watch_as(&format!("{WORKLOADS}?watch=true&resourceVersion=1"), TABLE).await;
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["kind"]), (&json!("ERROR"), &json!("Status")));
+}

@@ -1,0 +1,186 @@
+//! Watches.
+
+use serde_json::json;
+
+use crate::support::{IN_DEFAULT, Server, Told, WORKLOADS, report, told};
+
+#[tokio::test]
+async fn changes_come_as_they_happen_one_to_a_line() {
+    let server = Server::start().await;
+    let from = server.head();
+    let response =
+        server.get(&format!("{WORKLOADS}?watch=true&resourceVersion={from}&timeoutSeconds=1")).await;
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!((response.code, response.body.len()), (200, 0), "nothing happens, and it ends in time");
+
+    let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={from}")).await;
+    let first = server.join("web", 1);
+    assert_eq!(watch.event().await, told("ADDED", "web", from + 1, [1, 0, 1]));
+    report(&first, 1, true);
+    assert_eq!(watch.event().await, told("MODIFIED", "web", from + 2, [1, 1, 1]));
+    drop(first);
+    assert_eq!(
+        watch.event().await,
+        told("MODIFIED", "web", from + 3, [0, 0, 1]),
+        "lost, and still registered"
+    );
+    server.join("web", 1).goodbye();
+    // It came back and went: the state that nobody may have seen is left out, or not.
+    let mut last = watch.event().await;
+    if last.r#type == "MODIFIED" {
+        last = watch.event().await;
+    }
+    assert_eq!((last.r#type.as_str(), last.revision), ("DELETED", from + 5), "with its own revision");
+}
+
+#[tokio::test]
+async fn a_watch_begins_where_it_is_told() {
+    let server = Server::start().await;
+    let _a = server.join("a", 1);
+    let early = server.head();
+    let _b = server.join("b", 1);
+    let _again = server.join("a", 2);
+    let head = server.head();
+    let (a, a_now) = (told("ADDED", "a", early + 2, [2, 0, 2]), told("MODIFIED", "a", early + 2, [2, 0, 2]));
+    let b_new = told("ADDED", "b", early + 1, [1, 0, 1]);
+    let mut watches = Vec::new();
+    for (query, expected) in [
+        (String::new(), vec![b_new.clone(), a.clone()]),
+        ("&resourceVersion=".into(), vec![b_new.clone(), a.clone()]),
+        ("&resourceVersion=0".into(), vec![b_new.clone(), a.clone()]),
+        (format!("&resourceVersion={early}"), vec![b_new.clone(), a_now.clone()]),
+        (format!("&resourceVersion={}", early + 1), vec![a_now.clone()]),
+        (format!("&resourceVersion={head}"), vec![]),
+        ("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan".into(), vec![]),
+        (
+            format!("&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&resourceVersion={early}"),
+            vec![b_new, a_now],
+        ),
+    ] {
+        let mut watch = server.watch(&format!("{WORKLOADS}?watch=true{query}")).await;
+        for event in expected {
+            assert_eq!(watch.event().await, event, "{query}");
+        }
+        watches.push(watch);
+    }
+    // Nothing else was told before this.
+    let _last = server.join("z", 1);
+    for mut watch in watches {
+        assert_eq!(watch.event().await, told("ADDED", "z", head + 1, [1, 0, 1]));
+    }
+}
+
+#[tokio::test]
+async fn a_streaming_list_says_when_all_there_was_is_told() {
+    let server = Server::start().await;
+    let _proxies = [server.join("a", 1), server.join("b", 1)];
+    let head = server.head();
+    let path = format!(
+        "{IN_DEFAULT}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut watches = Vec::new();
+    for from in ["", "&resourceVersion=0", &format!("&resourceVersion={head}")] {
+        let mut watch = server.watch(&format!("{path}{from}")).await;
+        assert_eq!(watch.event().await.name, "a");
+        assert_eq!(watch.event().await.name, "b");
+        let end = watch.next().await.unwrap();
+        let metadata = json!({
+            "resourceVersion": head.to_string(),
+            "annotations": {"k8s.io/initial-events-end": "true"},
+        });
+        let object = json!({"kind": "Workload", "apiVersion": "kuma.io/v1alpha1", "metadata": metadata});
+        assert_eq!(end, json!({"type": "BOOKMARK", "object": object}));
+        watches.push(watch);
+    }
+    let _c = server.join("c", 1);
+    for mut watch in watches {
+        assert_eq!(watch.event().await, told("ADDED", "c", head + 1, [1, 0, 1]), "and then what happens");
+    }
+    let future = format!("{path}&resourceVersion={}", server.head() + 1);
+    server.get(&future).await.refuses(504, "Timeout", &["Too large"]);
+}
+
+#[tokio::test]
+async fn an_empty_streaming_list_ends_at_once() {
+    let server = Server::start().await;
+    let path = format!(
+        "{WORKLOADS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let end = server.watch(&path).await.next().await.unwrap();
+    assert_eq!(
+        (&end["type"], &end["object"]["metadata"]["resourceVersion"]),
+        (&json!("BOOKMARK"), &json!("1000"))
+    );
+}
+
+#[tokio::test]
+async fn bookmarks_come_to_those_who_ask_for_them() {
+    let server =
+        Server::with(|config| config.registry.bookmark_interval = std::time::Duration::from_millis(50)).await;
+    let from = server.head();
+    let mut asked = server
+        .watch(&format!("{WORKLOADS}?watch=true&resourceVersion={from}&allowWatchBookmarks=true"))
+        .await;
+    let mut other = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={from}")).await;
+    assert_eq!(asked.event().await, told("BOOKMARK", "", from, [0; 3]));
+    let _proxy = server.join("web", 1);
+    assert_eq!(other.event().await.r#type, "ADDED");
+    let mut event = asked.event().await;
+    while event.r#type == "BOOKMARK" {
+        event = asked.event().await;
+    }
+    assert_eq!(event.r#type, "ADDED");
+    assert_eq!(asked.event().await, told("BOOKMARK", "", from + 1, [0; 3]));
+}
+
+/// As the real server says it, so that informers list again: 200, and a line.
+#[tokio::test]
+async fn a_position_out_of_reach_has_expired() {
+    let server = Server::with(|config| config.registry.log_capacity = 2).await;
+    let from = server.head();
+    let _proxies: Vec<_> = (0..4).map(|number| server.join("web", number)).collect();
+    let head = server.head();
+    for (asked, words) in [
+        (from, format!("too old resource version: {from} ({head})")),
+        (1, format!("too old resource version: 1 ({head})")),
+        (head + 1, format!("not of this life of the server, which is at {head}")),
+        (u64::MAX, "not of this life".into()),
+    ] {
+        let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={asked}")).await;
+        let error = watch.next().await.unwrap();
+        assert_eq!(error["type"], "ERROR", "{asked}");
+        let status = &error["object"];
+        assert_eq!(
+            (&status["code"], &status["reason"], &status["kind"]),
+            (&json!(410), &json!("Expired"), &json!("Status"))
+        );
+        assert!(status["message"].as_str().unwrap().contains(&words), "{status}");
+        watch.ends().await;
+    }
+}
+
+/// Which one a reader may be who was cut off in the middle: what it has seen last
+/// is all that it knows, and nothing is missing after it.
+#[tokio::test]
+async fn whoever_is_cut_off_anywhere_goes_on_without_a_gap() {
+    let server = Server::start().await;
+    let from = server.head();
+    let mut sessions = Vec::new();
+    for (name, number) in [("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 2), ("a", 3)] {
+        sessions.push(server.join(name, number));
+    }
+    let mut all = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={from}")).await;
+    let told: Vec<Told> = [all.event().await, all.event().await, all.event().await].into();
+    assert!(told.is_sorted_by_key(|told| told.revision), "{told:?}");
+    for cut in 0..3 {
+        let resumed = format!("{WORKLOADS}?watch=true&resourceVersion={}", told[cut].revision);
+        let mut resumed = server.watch(&resumed).await;
+        for expected in &told[cut + 1..] {
+            let seen = resumed.event().await;
+            assert_eq!(
+                (&seen.name, seen.revision, seen.counts),
+                (&expected.name, expected.revision, expected.counts)
+            );
+        }
+    }
+}
