@@ -92,7 +92,7 @@ impl App {
         let mut servers = JoinSet::new();
         servers.spawn(grpc.serve(arrivals(grpc_listener, patience)));
         if let Some(listener) = kube_listener {
-            let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone());
+            let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone())?;
             servers.spawn(kube.serve(quiet_arrivals(listener, Kube::PATIENCE)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     envoy::checks::CheckSettings,
-    model::{ApiGroup, DataplaneLimits},
+    model::{ApiGroup, DataplaneLimits, LabelKey},
     registry::RegistrySettings,
 };
 
@@ -52,20 +52,69 @@ pub struct KubeSettings {
     /// that kubectl works as `headcount get` does: it is read only, it says what
     /// gRPC says without authentication too, and to this machine alone.
     pub addr: Option<SocketAddr>,
+    /// Encrypts it, and lets other machines in.
+    pub tls: Option<KubeTls>,
     /// The group of its resources. Kuma's own, as Kuma's documentation has it;
     /// beside Kuma's own resources in one cluster it must be another, because a
     /// group belongs to one server there.
     pub group: ApiGroup,
     /// Open connections: a watch each, and what a controller may ask beside.
     pub max_connections: usize,
+    /// What admission webhooks go by.
+    pub admission: AdmissionSettings,
+}
+
+/// TLS of the Kubernetes API. Files are read again when they change.
+#[derive(Debug, Clone)]
+pub struct KubeTls {
+    /// The server's certificate and its issuers', in PEM.
+    pub cert_file: PathBuf,
+    /// The certificate's private key, in PEM.
+    pub key_file: PathBuf,
+    /// Who may ask; anybody, unless it says somebody.
+    pub front_proxy: Option<FrontProxySettings>,
+    /// From one look at the files to the next; see [`KubeTls::RELOAD_INTERVAL`].
+    pub reload_interval: Duration,
+}
+
+impl KubeTls {
+    /// Certificates are replaced days before their end, and Kubernetes takes a
+    /// minute to bring a changed Secret to a Pod.
+    pub const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+}
+
+/// The one client of an API that is aggregated: kube-apiserver, which has
+/// authenticated its own clients and authorized what they ask.
+#[derive(Debug, Clone)]
+pub struct FrontProxySettings {
+    /// Who issues its client certificate, in PEM: Kubernetes'
+    /// `requestheader-client-ca-file`.
+    pub ca_file: PathBuf,
+    /// Common names that its certificate may have, any if there are none:
+    /// Kubernetes' `requestheader-allowed-names`.
+    pub allowed_names: Vec<String>,
+}
+
+/// Of the admission webhooks for Pods.
+#[derive(Debug, Clone, Default)]
+pub struct AdmissionSettings {
+    /// Labels of a Pod that name its workload; the first one that is not empty
+    /// does. Kuma's `runtime.kubernetes.workloadLabels`, and none by default,
+    /// which leaves it to the `ServiceAccount`.
+    pub workload_labels: Vec<LabelKey>,
+    /// Refuses a Pod in a namespace that has dataplanes of another mesh: Kuma's
+    /// `runtime.kubernetes.disallowMultipleMeshesPerNamespace`.
+    pub one_mesh_per_namespace: bool,
 }
 
 impl Default for KubeSettings {
     fn default() -> Self {
         Self {
             addr: Some(SocketAddr::from(([127, 0, 0, 1], 7102))),
+            tls: None,
             group: ApiGroup::default(),
             max_connections: 1_024,
+            admission: AdmissionSettings::default(),
         }
     }
 }

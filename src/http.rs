@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::{
     accept::quiet_arrivals,
-    http1::{self, Bounds},
+    http1::{self, Bounds, nothing_before},
     metrics::Metrics,
 };
 
@@ -32,6 +32,7 @@ const BOUNDS: Bounds = Bounds {
     // Scrapers and probes come one by one; this is room for many, and for some
     // that only take up room.
     connections: 256,
+    greeting: Duration::ZERO,
     // Longer than a quick scraper's interval of 5 s, so that it needs no new
     // connection.
     header_time: Duration::from_secs(10),
@@ -93,5 +94,5 @@ async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
 /// Serves until shutdown is cancelled, then lets requests under way finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", BOUNDS.connections);
-    http1::serve(quiet_arrivals(listener, PATIENCE), router, BOUNDS, refused, shutdown).await;
+    http1::serve(quiet_arrivals(listener, PATIENCE), nothing_before, router, BOUNDS, refused, shutdown).await;
 }

@@ -95,7 +95,7 @@ mod tests {
             (0..1000).map(|seed| Backoff::new(fastrand::Rng::with_seed(seed)).next(Duration::ZERO)).collect();
         for tenth in 0..10_u32 {
             let range = FIRST_CEILING * tenth / 10..FIRST_CEILING * (tenth + 1) / 10;
-            let hits = waits.iter().filter(|wait| range.contains(wait)).count();
+            let hits = waits.iter().filter(|wait| range.contains(*wait)).count();
             assert!((60..=140).contains(&hits), "{hits} of 1000 in {range:?}");
         }
     }

@@ -16,7 +16,10 @@ use clap::{Arg, ArgMatches, Command, Parser, parser::ValueSource};
 use super::{Failure, Problems, config_file::ConfigFile, problems::Origin};
 
 /// Flags whose key is documented under a path of its own.
-const PATHS: [(&str, &str); 1] = [("workload-labels", "runtime.kubernetes.workloadLabels")];
+const PATHS: [(&str, &str); 2] = [
+    ("workload-labels", "runtime.kubernetes.workloadLabels"),
+    ("disallow-multiple-meshes-per-namespace", "runtime.kubernetes.disallowMultipleMeshesPerNamespace"),
+];
 
 /// The flag, known before all others, that names the file.
 const CONFIG: &str = "config";

@@ -1,6 +1,7 @@
 //! `headcount serve`: the control plane.
 
 mod envoy;
+mod kube;
 
 use std::{
     net::SocketAddr,
@@ -12,20 +13,19 @@ use std::{
 use clap::Args;
 use tracing::{info, warn};
 
-use self::envoy::EnvoyArgs;
+use self::{envoy::EnvoyArgs, kube::KubeArgs};
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     demo::Demo,
-    kube_api_addr::KubeApiAddr,
     log::{LogArgs, Logs},
     period::{NonZeroPeriod, Period},
 };
 use crate::{
     agent::STATEMENT_EVERY,
     app::App,
-    config::{Config, Http2Limits, KubeSettings, Limits},
+    config::{Config, Http2Limits, Limits},
     descriptors::room_for_connections,
-    model::{ApiGroup, DataplaneLimits, Health},
+    model::{DataplaneLimits, Health},
     registry::RegistrySettings,
     signals::EndSignals,
 };
@@ -67,12 +67,6 @@ pub(super) struct ServeArgs {
     /// Where HTTP (metrics, health) listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7101")]
     http_addr: Parsed<SocketAddr>,
-    /// Where the Kubernetes API listens, for kubectl; on loopback only, or `off`
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7102")]
-    kube_api_addr: Parsed<KubeApiAddr>,
-    /// The group of the Kubernetes API's resources
-    #[arg(long, value_name = "GROUP", default_value = "kuma.io")]
-    kube_api_group: Parsed<ApiGroup>,
     /// Write the addresses really bound to this file, as JSON, once ready
     #[arg(long, value_name = "FILE")]
     addresses_file: Option<PathBuf>,
@@ -94,6 +88,8 @@ pub(super) struct ServeArgs {
     /// Least time between visible changes of one dataplane's health; 0s shows each at once
     #[arg(long, value_name = "DURATION", default_value = "100ms")]
     flap_interval: Parsed<Period>,
+    #[command(flatten)]
+    kube: KubeArgs,
     #[command(flatten)]
     envoy: EnvoyArgs,
     #[command(flatten)]
@@ -123,9 +119,6 @@ struct LimitArgs {
     /// Open gRPC connections
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_connections: Parsed<NonZeroUsize>,
-    /// Open connections to the Kubernetes API
-    #[arg(long, value_name = "COUNT", default_value = "1024")]
-    max_kube_connections: Parsed<NonZeroUsize>,
     /// Open streams of one connection
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_streams_per_connection: Parsed<NonZeroU32>,
@@ -219,11 +212,7 @@ impl ServeArgs {
         let config = Config {
             grpc_addr: of.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
             http_addr: of.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
-            kube: KubeSettings {
-                addr: of.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0,
-                group: of.take("kube-api-group", self.kube_api_group).unwrap_or_default(),
-                max_connections: count(of, "max-kube-connections", self.limits.max_kube_connections),
-            },
+            kube: self.kube.check(of),
             addresses_file: self.addresses_file,
             drain_timeout: period(of, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {

@@ -2,14 +2,16 @@
 //! speaks Kubernetes' API. Read only, from memory; nothing is kept here.
 //!
 //! ```text
-//! request ─► gate (whose name, whose body) ─► routes ─► options, accept   parsed once
-//!                                                ▼
+//! request ─► gate (who asks: access) ─► routes ─► options, accept   parsed once
+//!                                         │      ▼
 //!            discovery  openapi  version     workloads  events ─► list, watch ─► shown (all forms)
 //!                                                ▼
 //!                                             registry
 //! ```
 
 mod accept;
+mod access;
+mod admission;
 mod answer;
 mod discovery;
 mod events;
@@ -28,6 +30,7 @@ mod workloads;
 
 use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
@@ -52,8 +55,13 @@ struct Desk {
     shed: ShedMetrics,
     requests: KubeMetrics,
     ready: Ready,
+    watch_places: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
+
+/// Of so many connections a watch may not have the last one: while all kubectls
+/// watch, kube-apiserver still has to ask about Pods, and whether we are well.
+const SPARED: usize = 8;
 
 impl Desk {
     fn new(
@@ -64,6 +72,7 @@ impl Desk {
         shutdown: CancellationToken,
     ) -> Self {
         let (workloads, events) = (workloads::kind(&settings.group), events::kind());
+        let most = settings.max_connections;
         Self {
             registry: registry.clone(),
             documents: Documents::new(&workloads, &events),
@@ -74,6 +83,7 @@ impl Desk {
             shed: metrics.shed.clone(),
             requests: metrics.kube.clone(),
             ready,
+            watch_places: Arc::new(Semaphore::new(most - most / SPARED)),
             shutdown,
         }
     }
@@ -81,6 +91,14 @@ impl Desk {
     /// Sends somebody away because a limit is reached, and counts it.
     fn refuse(&self, full: &Full) -> Status {
         self.shed.shed(full.setting());
-        Status::too_many(full)
+        Status::too_many(full.to_string())
+    }
+
+    /// A watch has a connection to itself for as long as it lasts.
+    fn watch_place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.watch_places).try_acquire_owned().map_err(|_full| {
+            self.shed.shed(ShedMetrics::KUBE_CONNECTIONS);
+            Status::too_many("as many watches are open as there are connections for (max-kube-connections)")
+        })
     }
 }

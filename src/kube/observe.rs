@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Desk, options::Query};
+use super::{Desk, admission, options::Query};
 
 /// Counts a request when it is answered.
 pub(super) async fn observe(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
@@ -22,6 +22,8 @@ pub(super) async fn observe(State(desk): State<Arc<Desk>>, request: Request, nex
 /// In Kubernetes' words. Whatever else a stranger says is one word.
 fn verb(method: &Method, uri: &Uri) -> &'static str {
     match *method {
+        Method::POST if uri.path() == admission::VALIDATE => "validate",
+        Method::POST if uri.path() == admission::MUTATE => "mutate",
         Method::GET if Query::new(uri.query()).flag("watch") == Some(true) => "watch",
         Method::GET => match resource(uri) {
             "" => "get",
@@ -39,6 +41,9 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
 
 /// What a path is about; empty if it is about no resource.
 fn resource(uri: &Uri) -> &'static str {
+    if [admission::VALIDATE, admission::MUTATE].contains(&uri.path()) {
+        return "pods";
+    }
     let has = |name: &str| uri.path().split('/').any(|part| part == name);
     if has("workloads") {
         "workloads"
@@ -67,6 +72,9 @@ mod tests {
             ("GET", "/api/v1/events", ("list", "events")),
             ("GET", "/apis", ("get", "")),
             ("DELETE", "/apis/kuma.io/v1alpha1/namespaces/default/workloads/web", ("delete", "workloads")),
+            ("POST", "/validate-v1-pod?timeout=5s", ("validate", "pods")),
+            ("POST", "/mutate-v1-pod", ("mutate", "pods")),
+            ("GET", "/mutate-v1-pod", ("get", "pods")),
             ("BREW", "/coffee", ("other", "")),
         ] {
             let (method, uri) = (method.parse().unwrap(), uri.parse().unwrap());

@@ -6,10 +6,7 @@ use axum::{
     Router,
     extract::State,
     handler::Handler,
-    http::{
-        HeaderValue, Method, StatusCode,
-        header::{ALLOW, CONTENT_TYPE},
-    },
+    http::{Method, StatusCode, header::CONTENT_TYPE},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
@@ -17,16 +14,31 @@ use axum::{
 use tower::Layer as _;
 
 use super::{
-    Desk, discovery, events, gate::gate, observe::observe, openapi, shown::Kind, status::Status, version,
-    workloads,
+    Desk,
+    access::Access,
+    admission, discovery, events,
+    gate::{gate, without_body},
+    observe::observe,
+    openapi,
+    shown::Kind,
+    status::Status,
+    version, workloads,
 };
-use crate::model::MANAGED;
+use crate::{config::AdmissionSettings, model::MANAGED};
 
-/// All that the desk answers to.
-pub(super) fn routes(desk: Arc<Desk>) -> Router {
+/// All that the desk answers to, for those to whom it does.
+pub(super) fn routes(desk: Arc<Desk>, admission: &AdmissionSettings, access: Access) -> Router {
+    let webhooks = admission::routes(&desk.registry, admission);
+    let routes = webhooks.fallback_service(from_fn(without_body).layer(api(Arc::clone(&desk))));
+    // The gate comes before a route is chosen: it may change the path.
+    let gated = from_fn_with_state(Arc::new(access), gate).layer(routes);
+    Router::new().fallback_service(from_fn_with_state(desk, observe).layer(gated))
+}
+
+fn api(desk: Arc<Desk>) -> Router {
     let group = format!("/apis/{}", desk.workloads.group);
     let at = |path: &str| format!("/apis/{}{path}", desk.workloads.api_version);
-    let routes = Router::new()
+    Router::new()
         .route("/", page(discovery::root))
         .route("/version", page(version::version))
         .route("/livez", page(version::live))
@@ -48,10 +60,7 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/api/v1/namespaces/{namespace}/events", read_only_events(events::within))
         .route("/api/v1/namespaces/{namespace}/events/{name}", read_only_events(events::one))
         .fallback(unknown)
-        .with_state(Arc::clone(&desk));
-    // The gate comes before a route is chosen: it may change the path.
-    let observed = from_fn_with_state(desk, observe).layer(from_fn(gate).layer(routes));
-    Router::new().fallback_service(observed)
+        .with_state(desk)
 }
 
 type Routes = MethodRouter<Arc<Desk>>;
@@ -90,9 +99,7 @@ fn read_only(kind: &Kind, method: &Method, instead: &str) -> Status {
 }
 
 fn refused(status: Status) -> Response {
-    let mut response = status.into_response();
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
+    status.allowing("GET, HEAD")
 }
 
 /// In Kubernetes' words, by which kubectl knows that there is no such resource.

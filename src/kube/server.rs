@@ -1,21 +1,33 @@
 //! The server of the desk: its connections, and how they end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::Stream;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::sign::CertifiedKey;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Desk, routes::routes};
+use super::{
+    Desk,
+    access::{Access, FrontProxy},
+    routes::routes,
+};
 use crate::{
-    config::KubeSettings,
+    config::{KubeSettings, KubeTls},
     http::Ready,
-    http1::{self, Bounds},
+    http1::{self, Bounds, nothing_before},
     metrics::{Metrics, ShedMetrics},
     registry::Registry,
+    tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
 };
+
+/// For TLS to agree on everything: many round trips on any network.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// Longer than the 90 s for which Go's clients keep a quiet connection, so that
 /// none is closed just when it is used again.
@@ -31,8 +43,36 @@ const LIFE: Duration = Duration::from_hours(1);
 pub struct Kube {
     router: Router,
     bounds: Bounds,
+    secured: Option<Secured>,
     shed: ShedMetrics,
     shutdown: CancellationToken,
+}
+
+/// TLS, and its files.
+struct Secured {
+    tls: Tls,
+    own: Reloading<CertifiedKey, 2>,
+    authority: Option<Reloading<Authority, 1>>,
+    reload_interval: Duration,
+}
+
+impl Secured {
+    fn load(settings: &KubeTls) -> anyhow::Result<Self> {
+        let cert = PemFile::new("kube-tls-cert-file", &settings.cert_file);
+        let key = PemFile::new("kube-tls-key-file", &settings.key_file);
+        let own = Reloading::load([cert, key], certified_key)?;
+        let ca =
+            settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
+        let authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
+        let tls = Tls::new(own.current(), authority.is_some())?;
+        Ok(Self { tls, own, authority, reload_interval: settings.reload_interval })
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secured").finish_non_exhaustive()
+    }
 }
 
 impl Kube {
@@ -40,36 +80,62 @@ impl Kube {
     /// terminal that a watch writes to.
     pub const PATIENCE: Duration = Duration::from_mins(1);
 
-    /// Sets up the desk. Watches end when `shutdown` is cancelled.
+    /// Sets up the desk, and reads the files of its TLS. Watches end when `shutdown`
+    /// is cancelled.
     pub fn new(
         registry: &Registry,
         settings: &KubeSettings,
         metrics: &Metrics,
         ready: Ready,
         shutdown: CancellationToken,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let secured = settings.tls.as_ref().map(Secured::load).transpose()?;
+        let front_proxy = settings.tls.as_ref().and_then(|tls| tls.front_proxy.as_ref());
+        let authority = secured.as_ref().and_then(|secured| secured.authority.as_ref());
+        let access = match front_proxy.zip(authority) {
+            None => Access::ThisMachine,
+            Some((settings, authority)) => Access::FrontProxy(FrontProxy {
+                authority: authority.current(),
+                allowed_names: settings.allowed_names.clone(),
+            }),
+        };
         let desk = Desk::new(registry, settings, metrics, ready, shutdown.clone());
         let bounds = Bounds {
             connections: settings.max_connections,
+            greeting: HANDSHAKE_TIME,
             header_time: HEADER_TIME,
             life: LIFE,
             last_request: LIFE,
             buffer: BUFFER,
         };
-        Self { router: routes(Arc::new(desk)), bounds, shed: metrics.shed.clone(), shutdown }
+        let router = routes(Arc::new(desk), &settings.admission, access);
+        Ok(Self { router, bounds, secured, shed: metrics.shed.clone(), shutdown })
     }
 
     /// Serves what arrives, until shutdown is cancelled and every answer has
     /// ended. Where the connections come from is the caller's affair: they need
-    /// be no sockets, and may be encrypted.
+    /// be no sockets.
     pub async fn serve<Io>(self, arrivals: impl Stream<Item = (Io, SocketAddr)>)
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let Self { router, bounds, secured, shed, shutdown } = self;
         let refused = |peer| {
-            self.shed.shed(ShedMetrics::KUBE_CONNECTIONS);
+            shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, "refused a connection to the Kubernetes API: max-kube-connections is reached");
         };
-        http1::serve(arrivals, self.router, self.bounds, refused, self.shutdown).await;
+        let Some(Secured { tls, own, authority, reload_interval }) = secured else {
+            return http1::serve(arrivals, nothing_before, router, bounds, refused, shutdown).await;
+        };
+        let mut reloading = JoinSet::new();
+        reloading.spawn(own.run(reload_interval));
+        if let Some(authority) = authority {
+            reloading.spawn(authority.run(reload_interval));
+        }
+        let greet = move |io| {
+            let tls = tls.clone();
+            async move { tls.greet(io).await }
+        };
+        http1::serve(arrivals, greet, router, bounds, refused, shutdown).await;
     }
 }

@@ -2,13 +2,16 @@
 //! word for word, so it says what to do.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderValue, StatusCode,
+        header::{ALLOW, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::answer::json;
-use crate::{model::Quoted, registry::Full};
+use crate::model::Quoted;
 
 /// When to try again what the server could not do just now.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -145,10 +148,43 @@ impl Status {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
+    /// Whoever asks is not somebody who may.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+    }
+
+    /// More was sent than anybody has a reason to.
+    pub(super) fn too_large_a_body(most: usize) -> Self {
+        let message = format!("the body has more than the {most} bytes that it may have");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+    }
+
+    /// What was sent is not of a type that is read here.
+    pub(super) fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    }
+
+    /// The client took too long.
+    pub(super) fn too_slow(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
+    /// The answer to a method that is none of `methods`.
+    pub(super) fn allowing(self, methods: &'static str) -> Response {
+        let mut response = self.into_response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        response
+    }
+
+    /// What went wrong.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A limit is reached. Clients come again by themselves.
-    pub(super) fn too_many(full: &Full) -> Self {
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
         let details = Details { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..Details::default() };
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", full.to_string()).with(details)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).with(details)
     }
 }
 

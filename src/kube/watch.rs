@@ -37,13 +37,14 @@ pub(super) trait Telling: Send + 'static {
 }
 
 /// A watch that ends when its time is over, or the server drains.
-pub(super) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -> Response {
-    let lines = stream::unfold(telling, |mut telling| async {
+pub(super) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -> Result<Response, Status> {
+    let place = desk.watch_place()?;
+    let lines = stream::unfold((telling, place), |(mut telling, place)| async {
         let lines = telling.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(lines)), telling))
+        Some((Ok::<_, Infallible>(Bytes::from(lines)), (telling, place)))
     });
     let lines = lines.take_until(sleep(timeout)).take_until(desk.shutdown.clone().cancelled_owned());
-    answer(JSON, Body::from_stream(lines))
+    Ok(answer(JSON, Body::from_stream(lines)))
 }
 
 /// Writes lines.
@@ -129,7 +130,7 @@ pub(super) fn workloads(
         asked: after,
         state,
     };
-    Ok(stream_of(desk, options.timeout, watch))
+    stream_of(desk, options.timeout, watch)
 }
 
 struct WorkloadWatch {

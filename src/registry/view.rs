@@ -5,7 +5,9 @@ use std::{sync::Arc, time::SystemTime};
 use super::{Registry, entries::Entry, members::Place, recent::Recent, session::SessionId, shared::Presence};
 use crate::{
     changelog::Look,
-    model::{Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Workload, WorkloadKey},
+    model::{
+        Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Namespace, Workload, WorkloadKey,
+    },
 };
 
 /// All Workloads at one revision.
@@ -148,6 +150,18 @@ impl Registry {
             });
         }
         views
+    }
+
+    /// Another mesh than this one that has registered dataplanes in a namespace: the
+    /// first by name, if there are several.
+    pub fn other_mesh(&self, namespace: &Namespace, mesh: &MeshName) -> Option<MeshName> {
+        let entries = self.shared.entries.all().into_iter();
+        let others = entries.filter(|entry| entry.place().namespace == *namespace).filter_map(|entry| {
+            entry.read(|members| {
+                members.groups().iter().map(|group| &group.mesh).filter(|other| *other != mesh).min().cloned()
+            })
+        });
+        others.min()
     }
 
     /// Registered dataplanes that `wanted` says yes to, after a key and in the

@@ -47,6 +47,29 @@ async fn connections_are_bounded_and_refusals_counted() {
     assert_eq!(server.get("/livez").await.code, 200);
 }
 
+/// Of eight connections one is not for watches: the webhooks need it.
+#[tokio::test]
+async fn watches_leave_room_for_questions() {
+    let server = Server::with(|config| config.kube.max_connections = 8).await;
+    let mut watches = Vec::new();
+    for _ in 0..7 {
+        watches.push(server.watch(&format!("{WORKLOADS}?watch=true")).await);
+    }
+    for path in [WORKLOADS, EVENTS] {
+        let refused = server.get(&format!("{path}?watch=true")).await;
+        refused.refuses(429, "TooManyRequests", &["max-kube-connections"]);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(server.get(WORKLOADS).await.code, 200);
+    let metrics = soon("metrics", scrape(&server)).await;
+    assert!(metrics.contains(r#"headcount_shed_total{limit="max-kube-connections"} 2"#), "{metrics}");
+    watches.pop();
+    soon("a place", async {
+        while server.get(&format!("{EVENTS}?watch=true&timeoutSeconds=1")).await.code != 200 {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn requests_are_counted_as_kubernetes_counts_them() {
     let server = Server::start().await;

@@ -1,0 +1,183 @@
+//! The flags of the Kubernetes API and of what kube-apiserver asks of it.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::Args;
+
+use crate::{
+    cli::{Parsed, Problems, kube_api_addr::KubeApiAddr},
+    config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
+    model::{ApiGroup, LabelKey},
+};
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Kubernetes")]
+pub(super) struct KubeArgs {
+    /// Where the Kubernetes API listens, for kubectl; on loopback only unless `--kube-client-ca-file` says who may ask, or `off`
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7102")]
+    kube_api_addr: Parsed<KubeApiAddr>,
+    /// The group of the Kubernetes API's resources
+    #[arg(long, value_name = "GROUP", default_value = "kuma.io")]
+    kube_api_group: Parsed<ApiGroup>,
+    /// Certificate of the Kubernetes API and its issuers', in PEM; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    kube_tls_cert_file: Option<PathBuf>,
+    /// The private key of `--kube-tls-cert-file`, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    kube_tls_key_file: Option<PathBuf>,
+    /// Serve kube-apiserver alone, whose client certificate is of this CA (its requestheader-client-ca-file), in PEM; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    kube_client_ca_file: Option<PathBuf>,
+    /// Common names that the certificate of `--kube-client-ca-file` may have; any if none is given
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    kube_allowed_names: Vec<String>,
+    /// Labels of a Pod that may name its workload, the most important first; without any that says something, its `ServiceAccount` does
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    workload_labels: Vec<Parsed<LabelKey>>,
+    /// Refuse Pods in namespaces that have dataplanes of another mesh
+    #[arg(long, action = clap::ArgAction::SetTrue)]
+    disallow_multiple_meshes_per_namespace: Parsed<bool>,
+    /// Open connections to the Kubernetes API
+    #[arg(long, value_name = "COUNT", default_value = "1024")]
+    max_kube_connections: Parsed<NonZeroUsize>,
+}
+
+impl KubeArgs {
+    pub(super) fn check(self, problems: &mut Problems) -> KubeSettings {
+        let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
+        let front_proxy = self
+            .kube_client_ca_file
+            .map(|ca_file| FrontProxySettings { ca_file, allowed_names: self.kube_allowed_names.clone() });
+        if self.kube_allowed_names.iter().any(String::is_empty) {
+            problems.note("kube-allowed-names", "\"\" is nobody's name: leave the setting out to allow any");
+        }
+        if front_proxy.is_none() && !self.kube_allowed_names.is_empty() {
+            problems.note("kube-allowed-names", "names nobody without --kube-client-ca-file: give it too");
+        }
+        let tls = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
+            (Some(cert_file), Some(key_file)) => {
+                Some(KubeTls { cert_file, key_file, front_proxy, reload_interval: KubeTls::RELOAD_INTERVAL })
+            }
+            (None, None) => {
+                if front_proxy.is_some() {
+                    let problem = "without TLS nobody can show a certificate: give --kube-tls-cert-file and \
+                                   --kube-tls-key-file too";
+                    problems.note("kube-client-ca-file", problem);
+                }
+                None
+            }
+            (Some(_), None) => {
+                problems.note("kube-tls-cert-file", "has no key: give --kube-tls-key-file too");
+                None
+            }
+            (None, Some(_)) => {
+                problems.note("kube-tls-key-file", "has no certificate: give --kube-tls-cert-file too");
+                None
+            }
+        };
+        let authenticates = tls.as_ref().is_some_and(|tls| tls.front_proxy.is_some());
+        if let Some(addr) = addr.filter(|addr| !addr.ip().is_loopback() && !authenticates) {
+            let encrypts = if tls.is_some() {
+                "it has no authentication"
+            } else {
+                "it has neither TLS nor authentication"
+            };
+            problems.note(
+                "kube-api-addr",
+                &format!(
+                    "\"{addr}\": other machines could reach it, and {encrypts}: in a cluster, have kube-apiserver \
+                     stand in front (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, \
+                     listen on 127.0.0.1:{0}, and let others come through `ssh -L {0}:127.0.0.1:{0}` or \
+                     `kubectl port-forward`",
+                    addr.port()
+                ),
+            );
+        }
+        let labels = self.workload_labels.into_iter();
+        KubeSettings {
+            addr,
+            tls,
+            group: problems.take("kube-api-group", self.kube_api_group).unwrap_or_default(),
+            max_connections: super::count(problems, "max-kube-connections", self.max_kube_connections),
+            admission: AdmissionSettings {
+                workload_labels: labels.filter_map(|key| problems.take("workload-labels", key)).collect(),
+                one_mesh_per_namespace: problems
+                    .take(ONE_MESH, self.disallow_multiple_meshes_per_namespace)
+                    .unwrap_or_default(),
+            },
+        }
+    }
+}
+
+const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Failure;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        kube: KubeArgs,
+    }
+
+    fn check(args: &str) -> Result<KubeSettings, String> {
+        let args = std::iter::once("headcount").chain(args.split_whitespace());
+        let mut problems = Problems::default();
+        let settings = Command::parse_from(args).kube.check(&mut problems);
+        problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
+    }
+
+    const TLS: &str = "--kube-tls-cert-file c --kube-tls-key-file k";
+
+    #[test]
+    fn other_machines_are_served_only_through_kube_apiserver() {
+        for own in ["127.0.0.1:7102", "127.9.9.9:0", "[::1]:7102", "off"] {
+            assert!(check(&format!("--kube-api-addr {own}")).is_ok(), "{own}");
+        }
+        for open in ["0.0.0.0:7102", "[::]:7102", "192.168.1.1:7102", "[::ffff:127.0.0.1]:7102"] {
+            let plain = check(&format!("--kube-api-addr {open}")).unwrap_err();
+            for part in
+                ["neither TLS nor authentication", "--kube-client-ca-file", "ssh -L 7102:127.0.0.1:7102"]
+            {
+                assert!(plain.contains(part), "{part:?} is not in {plain}");
+            }
+            let encrypted = check(&format!("--kube-api-addr {open} {TLS}")).unwrap_err();
+            assert!(encrypted.contains("it has no authentication"), "{encrypted}");
+            let settings = check(&format!(
+                "--kube-api-addr {open} {TLS} --kube-client-ca-file ca --kube-allowed-names a,b"
+            ));
+            let proxy = settings.unwrap().tls.unwrap().front_proxy.unwrap();
+            assert_eq!(proxy.allowed_names, ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_alone_is_refused_with_what_it_needs() {
+        for (args, problem) in [
+            ("--kube-tls-cert-file c", "--kube-tls-cert-file: has no key: give --kube-tls-key-file"),
+            ("--kube-tls-key-file k", "--kube-tls-key-file: has no certificate: give --kube-tls-cert-file"),
+            ("--kube-client-ca-file ca", "--kube-client-ca-file: without TLS"),
+            ("--kube-allowed-names a", "--kube-allowed-names: names nobody without --kube-client-ca-file"),
+            ("--kube-allowed-names a,", "--kube-allowed-names: \"\" is nobody's name"),
+            ("--workload-labels app,-x", "--workload-labels: \"-x\""),
+        ] {
+            let report = check(args).unwrap_err();
+            assert!(report.contains(problem), "{problem:?} is not in {report}");
+        }
+    }
+
+    #[test]
+    fn the_labels_keep_their_order() {
+        let admission = check("--workload-labels b/app,app --workload-labels a").unwrap().admission;
+        assert_eq!(
+            admission.workload_labels.iter().map(LabelKey::as_str).collect::<Vec<_>>(),
+            ["b/app", "app", "a"]
+        );
+        assert!(!admission.one_mesh_per_namespace);
+        assert!(check("--disallow-multiple-meshes-per-namespace").unwrap().admission.one_mesh_per_namespace);
+    }
+}

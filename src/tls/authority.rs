@@ -1,0 +1,169 @@
+//! Whom an authority vouches for.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustls::{
+    RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, UnixTime},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use x509_cert::{
+    Certificate,
+    der::{Decode as _, asn1::ObjectIdentifier},
+    ext::pkix::name::DirectoryString,
+};
+
+use super::{
+    pem::{PemFile, Text},
+    serve::Shown,
+};
+
+/// X.520's `commonName`.
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+
+/// Certificates that others are issued by.
+#[derive(Debug)]
+pub(crate) struct Authority(Arc<dyn ClientCertVerifier>);
+
+/// Why a client is not who it may want to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unverified {
+    #[error("it has shown no client certificate")]
+    NoCertificate,
+    #[error("its client certificate is not one of the authority's ({0})")]
+    NotIssued(String),
+    #[error("its client certificate must have exactly one common name, and has {0}")]
+    CommonNames(usize),
+}
+
+/// An authority, from its file.
+pub(crate) fn authority([(file, text)]: [(&PemFile, &Text); 1]) -> anyhow::Result<Authority> {
+    let mut roots = RootCertStore::empty();
+    for certificate in file.certificates(text)? {
+        roots.add(certificate).with_context(|| {
+            format!("{}: one of its certificates can't be an authority: give those of a CA", file.place())
+        })?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?;
+    Ok(Authority(verifier))
+}
+
+impl Authority {
+    /// The common name of a client whose certificate, at this time, is one that
+    /// the authority has issued, for clients.
+    pub(crate) fn verify(&self, shown: &Shown, now: UnixTime) -> Result<String, Unverified> {
+        let [leaf, issuers @ ..] = shown.certificates() else {
+            return Err(Unverified::NoCertificate);
+        };
+        let verified = self.0.verify_client_cert(leaf, issuers, now);
+        verified.map_err(|error| Unverified::NotIssued(error.to_string()))?;
+        common_name(leaf)
+    }
+}
+
+/// The only one that there is: of several, another reader could take another.
+fn common_name(leaf: &CertificateDer<'_>) -> Result<String, Unverified> {
+    let unreadable = |error: x509_cert::der::Error| Unverified::NotIssued(error.to_string());
+    let certificate = Certificate::from_der(leaf).map_err(unreadable)?;
+    let subject = certificate.tbs_certificate().subject();
+    let mut names = subject.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    let Some(name) = names.next() else {
+        return Err(Unverified::CommonNames(0));
+    };
+    let more = names.count();
+    if more > 0 {
+        return Err(Unverified::CommonNames(1 + more));
+    }
+    let name = DirectoryString::try_from(&name.value).map_err(unreadable)?;
+    Ok(name.value().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
+
+    use super::*;
+    use crate::tls::pki;
+
+    fn from_pem(pem: &str) -> anyhow::Result<Authority> {
+        authority([(&PemFile::new("kube-client-ca-file", "ca.crt"), &pem.into())])
+    }
+
+    fn shown(pem: &str) -> Shown {
+        let file = PemFile::new("", "");
+        Shown::new(Some(&file.certificates(pem.as_bytes()).unwrap()))
+    }
+
+    fn now() -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000))
+    }
+
+    #[test]
+    fn whom_the_authority_vouches_for_has_a_name() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        let client = ca.client("front-proxy-client");
+        assert_eq!(authority.verify(&shown(&client.cert), now()), Ok("front-proxy-client".to_owned()));
+        let both = from_pem(&(pki::Authority::new().pem + &ca.pem)).unwrap();
+        assert!(both.verify(&shown(&client.cert), now()).is_ok(), "one of two, while they are exchanged");
+    }
+
+    #[test]
+    fn whom_it_does_not_vouch_for_has_none() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        assert_eq!(authority.verify(&Shown::default(), now()), Err(Unverified::NoCertificate));
+        let until = |year| move |params: &mut CertificateParams| params.not_after = date_time_ymd(year, 1, 1);
+        let from = |params: &mut CertificateParams| params.not_before = date_time_ymd(2040, 1, 1);
+        let for_servers = |params: &mut CertificateParams| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        };
+        for (pair, why) in [
+            (pki::Authority::new().client("front-proxy-client"), "another authority of the same name"),
+            (ca.client_with("front-proxy-client", until(2020)), "expired"),
+            (ca.client_with("front-proxy-client", from), "not valid yet"),
+            (ca.client_with("front-proxy-client", for_servers), "a server's"),
+        ] {
+            let verified = authority.verify(&shown(&pair.cert), now());
+            assert!(matches!(verified, Err(Unverified::NotIssued(_))), "{why}: {verified:?}");
+        }
+        assert!(authority.verify(&shown(&ca.client_with("x", until(2030)).cert), now()).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_has_one_name_or_none_that_counts() {
+        let ca = pki::Authority::new();
+        let authority = from_pem(&ca.pem).unwrap();
+        let second = |params: &mut CertificateParams| {
+            params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "front-proxy-client");
+        };
+        let none = |params: &mut CertificateParams| {
+            params.distinguished_name.remove(DnType::CommonName);
+            params.distinguished_name.push(DnType::OrganizationName, "front-proxy-client");
+        };
+        for (pair, names) in [(ca.client_with("stranger", second), 2), (ca.client_with("", none), 0)] {
+            let verified = authority.verify(&shown(&pair.cert), now());
+            assert_eq!(verified, Err(Unverified::CommonNames(names)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused_by_setting_and_file() {
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, problem) in [
+            ("", "has no certificate"),
+            ("hello", "has no certificate"),
+            (garbage, "can't be an authority"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA", "is no PEM"),
+        ] {
+            let error = format!("{:#}", from_pem(text).unwrap_err());
+            assert!(error.starts_with("--kube-client-ca-file ca.crt: "), "{error}");
+            assert!(error.contains(problem), "{problem:?} is not in {error:?}");
+        }
+    }
+}

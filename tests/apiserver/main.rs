@@ -1,0 +1,11 @@
+//! The address of the Kubernetes API as kube-apiserver uses it: TLS whose
+//! certificates change, itself in front of its users, webhooks for Pods; and what
+//! others try there.
+
+mod access;
+mod admission;
+mod hostile;
+#[path = "../pki/mod.rs"]
+mod pki;
+mod support;
+mod tls;

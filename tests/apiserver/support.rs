@@ -1,0 +1,276 @@
+//! A server with TLS, and its clients.
+
+use std::{
+    fs,
+    future::IntoFuture,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use headcount::{
+    app::App,
+    config::{Config, FrontProxySettings, KubeSettings, KubeTls},
+};
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ALL_VERSIONS, ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::ResolvesClientCert,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::pki::{Authority, Pair};
+
+/// For everything that a test waits for.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// By which kube-apiserver knows a Service.
+pub(crate) const NAME: &str = "headcount.headcount-system.svc";
+
+pub(crate) const RESOURCES: &str = "/apis/kuma.io/v1alpha1";
+pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
+pub(crate) const VALIDATE: &str = "/validate-v1-pod?timeout=5s";
+pub(crate) const MUTATE: &str = "/mutate-v1-pod?timeout=5s";
+
+/// Waits for `what`, which must come within the deadline.
+pub(crate) async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
+    let in_time = timeout(DEADLINE, future).await;
+    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
+}
+
+/// Files that a server is given.
+pub(crate) struct Files(TempDir);
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("it can be written");
+    }
+
+    pub(crate) fn write_pair(&self, pair: &Pair) {
+        self.write("tls.crt", &pair.cert);
+        self.write("tls.key", &pair.key);
+    }
+
+    pub(crate) fn tls(&self) -> KubeTls {
+        KubeTls {
+            cert_file: self.path("tls.crt"),
+            key_file: self.path("tls.key"),
+            front_proxy: None,
+            reload_interval: Duration::from_millis(10),
+        }
+    }
+}
+
+/// Starts a server on loopback.
+pub(crate) async fn start(tls: Option<KubeTls>, set: impl FnOnce(&mut KubeSettings)) -> anyhow::Result<App> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut kube = KubeSettings { addr: Some(any), tls, ..KubeSettings::default() };
+    set(&mut kube);
+    let config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
+    soon("start", App::start(config)).await
+}
+
+/// A server behind kube-apiserver, and the authorities that both go by.
+pub(crate) struct Site {
+    pub(crate) app: App,
+    pub(crate) files: Files,
+    /// Of the server's certificate.
+    pub(crate) serving: Authority,
+    /// Of kube-apiserver's.
+    pub(crate) front_proxy: Authority,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub(crate) async fn with(set: impl FnOnce(&mut KubeSettings)) -> Self {
+        let (files, serving, front_proxy) = (Files::new(), Authority::new(), Authority::new());
+        files.write_pair(&serving.server(&[NAME]));
+        files.write("ca.crt", &front_proxy.pem);
+        let proxy = FrontProxySettings {
+            ca_file: files.path("ca.crt"),
+            allowed_names: vec!["front-proxy-client".into(), "aggregator".into()],
+        };
+        let tls = KubeTls { front_proxy: Some(proxy), ..files.tls() };
+        let app = start(Some(tls), set).await.expect("it starts");
+        Self { app, files, serving, front_proxy }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.app.addresses().kube.expect("it is served")
+    }
+
+    /// Somebody who shows this certificate, if one.
+    pub(crate) fn client(&self, own: Option<&Pair>) -> Client {
+        Client::new(self.addr(), &self.serving, own)
+    }
+
+    /// kube-apiserver, in front of its users.
+    pub(crate) fn aggregator(&self) -> Client {
+        self.client(Some(&self.front_proxy.client("front-proxy-client")))
+    }
+}
+
+/// Whoever connects.
+pub(crate) struct Client {
+    addr: SocketAddr,
+    config: ClientConfig,
+}
+
+impl Client {
+    pub(crate) fn new(addr: SocketAddr, serving: &Authority, own: Option<&Pair>) -> Self {
+        Self::of_versions(ALL_VERSIONS, addr, serving, own)
+    }
+
+    /// One that speaks these versions of TLS.
+    pub(crate) fn of_versions(
+        versions: &[&'static SupportedProtocolVersion],
+        addr: SocketAddr,
+        serving: &Authority,
+        own: Option<&Pair>,
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&serving.pem)).expect("an authority");
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match own {
+            None => config.with_no_client_auth(),
+            Some(Pair { cert, key }) => {
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                let key = ring::default_provider().key_provider.load_private_key(key).expect("a key");
+                let own = CertifiedKey::new(vec![certificate(cert)], key);
+                config.with_client_cert_resolver(Arc::new(Borrowed(Arc::new(own))))
+            }
+        };
+        // As Go's clients offer them.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { addr, config }
+    }
+
+    pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+        let io = TcpStream::connect(self.addr).await?;
+        let name = ServerName::try_from(NAME).expect("a name");
+        soon("the handshake", TlsConnector::from(Arc::new(self.config.clone())).connect(name, io)).await
+    }
+
+    /// Opens a connection, to ask on it more than once.
+    pub(crate) async fn open(&self) -> Line {
+        let io = self.connect().await.expect("TLS");
+        let (line, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
+        tokio::spawn(connection);
+        Line(line)
+    }
+
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.open().await.ask(Method::GET, path, headers, "").await
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.open().await.ask(method, path, headers, body).await
+    }
+
+    /// Calls a webhook as kube-apiserver does.
+    pub(crate) async fn review(&self, path: &str, review: &str) -> Answer {
+        self.ask(Method::POST, path, &[("content-type", "application/json")], review).await
+    }
+}
+
+/// An open connection.
+pub(crate) struct Line(http1::SendRequest<Full<Bytes>>);
+
+impl Line {
+    pub(crate) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", NAME);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+        let (head, body) = soon(path, self.0.send_request(request)).await.expect("an answer").into_parts();
+        let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
+        Answer { code: head.status.as_u16(), headers: head.headers, body }
+    }
+}
+
+/// Shows a certificate whatever key it has.
+#[derive(Debug)]
+struct Borrowed(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Borrowed {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn certificate(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
+}
+
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// It is a Status of this kind, and its message has all of these words.
+    #[track_caller]
+    pub(crate) fn refuses(&self, code: u16, reason: &str, words: &[&str]) {
+        let status = self.json();
+        assert_eq!(self.code, code, "{status}");
+        assert_eq!((&status["kind"], &status["apiVersion"]), (&"Status".into(), &"v1".into()), "{status}");
+        assert_eq!((&status["code"], &status["reason"]), (&code.into(), &reason.into()), "{status}");
+        let message = status["message"].as_str().expect("a message");
+        assert!(message.len() < 800 && !message.contains(char::is_control), "{message}");
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in {message:?}");
+        }
+    }
+}
