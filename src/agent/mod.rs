@@ -2,7 +2,7 @@
 //! it, reports its health, and comes back when the server was lost.
 //!
 //! ```text
-//!  Dataplane file --> DataplaneFile
+//!  Dataplane file --> DataplaneFile    or    Pod <-- downward API
 //!                      |         |
 //!                  dataplane   probes --> Monitor (one task per probe)
 //!                      |                     | watch: the newest health
@@ -21,7 +21,9 @@ mod end;
 mod endpoint;
 #[cfg(test)]
 mod fake;
+mod file;
 mod monitor;
+mod pod;
 mod probe;
 mod reports;
 mod run;
@@ -33,7 +35,11 @@ pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;
 pub use monitor::{Monitor, Probes};
+pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
 pub use probe::{Check, ProbeSpec};
 pub use run::{AgentConfig, AgentError, keep_session, run};
 pub use session::{STATEMENT_EVERY, Session, SessionEvent};
 pub use threshold::Thresholds;
+
+/// What the agent says of itself in its hello.
+const AGENT_VERSION: &str = concat!("headcount/", env!("CARGO_PKG_VERSION"));

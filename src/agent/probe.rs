@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time};
 
 use super::threshold::Thresholds;
-use crate::model::Invalid;
+use crate::model::{Invalid, Quoted};
 
 /// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,16 @@ pub enum Check {
     Tcp,
     /// Does a GET of this path get a 2xx or 3xx? An extension to Kuma's format.
     Http(PathAndQuery),
+}
+
+impl Check {
+    /// A GET of `path`.
+    pub(super) fn http(path: &str) -> Result<Self, String> {
+        let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
+        parsed
+            .map(Self::Http)
+            .ok_or_else(|| format!("{}: must be the path of a URL and begin with '/'", Quoted(path)))
+    }
 }
 
 /// A probe of one port.

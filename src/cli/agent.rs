@@ -1,9 +1,14 @@
 //! `headcount agent`: the sidecar.
 
+mod pod;
+
+use std::path::PathBuf;
+
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::pod::PodArgs;
 use super::{
     Failure, Outcome, Parsed, Problems,
     dataplane_file::DataplaneFileArg,
@@ -12,6 +17,7 @@ use super::{
 };
 use crate::{
     agent::{self, AgentConfig, ProbeSpec, Probes, endpoint},
+    model::Dataplane,
     signals::EndSignals,
 };
 
@@ -21,6 +27,10 @@ use crate::{
 /// serviceProbe, reports each change at once and everything every 30s, comes
 /// back when the server was lost, and says goodbye on SIGTERM or Ctrl-C.
 ///
+/// In a Kubernetes Pod it needs no file: the manifest gives it the Pod's name and
+/// namespace as environment variables, the Pod's labels and annotations by the
+/// downward API, and the ports of the application.
+///
 /// Ends with code 2 if another attempt could do no good: the server refuses the
 /// dataplane, or a newer agent speaks for it.
 #[derive(Args, Debug)]
@@ -28,10 +38,12 @@ use crate::{
 Examples:
   headcount agent --dataplane-file examples/dataplanes/demo-workload.yaml
   headcount agent --dataplane-file dp.yaml --proxy-ready-url http://127.0.0.1:9901/ready
-  headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100")]
+  headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100
+  POD_NAME=web-0 POD_NAMESPACE=shop headcount agent --workload web --inbound 8080=/healthz")]
 pub(super) struct AgentArgs {
-    #[command(flatten)]
-    dataplane_file: DataplaneFileArg,
+    /// Kuma's Dataplane resource, as YAML
+    #[arg(long, value_name = "FILE")]
+    dataplane_file: Option<PathBuf>,
     /// Where the server listens for gRPC; `host:port` will do
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
@@ -39,6 +51,8 @@ pub(super) struct AgentArgs {
     /// Envoy's <http://127.0.0.1:9901/ready>; without it the proxy counts as ready
     #[arg(long, value_name = "URL")]
     proxy_ready_url: Option<String>,
+    #[command(flatten)]
+    pod: PodArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -73,14 +87,29 @@ impl AgentArgs {
         let ready_url = self.proxy_ready_url.as_deref();
         let ready =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
-        let file = self.dataplane_file.read(&mut problems);
-        let dataplane =
-            file.as_ref().and_then(|file| self.dataplane_file.take(file.dataplane(), &mut problems));
-        let (Some(logs), Some(server), Some(file), Some(dataplane)) = (logs, server, file, dataplane) else {
+        let statement = match self.dataplane_file {
+            Some(path) => read_file(&path.into(), &mut problems),
+            None => self.pod.read(&mut problems),
+        };
+        let (Some(logs), Some(server), Some(statement)) = (logs, server, statement) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        let probes = Probes { proxy: ready.flatten(), inbounds: file.probes };
+        let Statement { dataplane, probes } = statement;
+        let probes = Probes { proxy: ready.flatten(), inbounds: probes };
         Ok((AgentConfig { server, dataplane, probes }, logs))
     }
+}
+
+/// Who the agent speaks for, and how to find out how it is.
+struct Statement {
+    dataplane: Dataplane,
+    /// One for each inbound, in their order.
+    probes: Vec<Option<ProbeSpec>>,
+}
+
+fn read_file(file_arg: &DataplaneFileArg, problems: &mut Problems) -> Option<Statement> {
+    let file = file_arg.read(problems)?;
+    let dataplane = file_arg.take(file.dataplane(), problems)?;
+    Some(Statement { dataplane, probes: file.probes })
 }

@@ -15,6 +15,13 @@ pub(super) struct DataplaneFileArg {
     dataplane_file: PathBuf,
 }
 
+impl From<PathBuf> for DataplaneFileArg {
+    /// For a command that can do without it.
+    fn from(dataplane_file: PathBuf) -> Self {
+        Self { dataplane_file }
+    }
+}
+
 impl DataplaneFileArg {
     /// Reads the file, or notes why it is of no use.
     pub(super) fn read(&self, problems: &mut Problems) -> Option<DataplaneFile> {

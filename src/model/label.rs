@@ -20,6 +20,8 @@ pub const ZONE_LABEL: &str = "kuma.io/zone";
 pub const ENVIRONMENT_LABEL: &str = "kuma.io/env";
 /// Where Kuma keeps the namespace of a dataplane.
 pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
+/// Where Kuma keeps the `ServiceAccount` of a dataplane's Pod.
+pub const SERVICE_ACCOUNT_LABEL: &str = "k8s.kuma.io/service-account";
 
 /// Longest name part of a key, and longest value (Kubernetes).
 const MAX_PART: usize = 63;
@@ -121,8 +123,11 @@ pub(crate) fn entry(field: &str, key: &str) -> String {
 
 fn check_label(key: &str, value: &str) -> Result<(), String> {
     check_key(key)?;
-    if key == WORKLOAD_LABEL {
-        return within("value", value, MAX_LONG);
+    match key {
+        WORKLOAD_LABEL => return within("value", value, MAX_LONG),
+        // The name of a ServiceAccount may be longer than a value.
+        SERVICE_ACCOUNT_LABEL if is_dns_1123_subdomain(value) => return Ok(()),
+        _ => {}
     }
     within("value", value, MAX_PART)?;
     if value.is_empty() || is_part(value) {
@@ -219,6 +224,14 @@ mod tests {
             let error = parse(key, value).unwrap_err();
             assert_eq!(error.field, format!("labels[{key:?}]"));
         }
+    }
+
+    #[test]
+    fn a_service_account_may_have_a_longer_name_than_a_value() {
+        let name = format!("{}.{}", "a".repeat(63), "b".repeat(63));
+        assert!(parse(SERVICE_ACCOUNT_LABEL, &name).is_ok());
+        assert!(parse(SERVICE_ACCOUNT_LABEL, &name.to_uppercase()).is_err());
+        assert!(parse("app", &name).is_err());
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
 pub(crate) use label::entry;
 pub use label::{
-    ENVIRONMENT_LABEL, LabelKey, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL, WORKLOAD_LABEL,
-    ZONE_LABEL,
+    ENVIRONMENT_LABEL, LabelKey, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL,
+    SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
 };
 pub(crate) use name::Quoted;
 pub use name::{ApiGroup, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};

@@ -5,7 +5,7 @@ use headcount::proto::{Dataplane, Environment};
 use crate::support::{Application, Proxy, Server, dataplane, hello, ready, service, swap};
 
 /// As the documentation has it, of a cluster of Kubernetes.
-const DOCUMENTED: &str = "\
+pub(crate) const DOCUMENTED: &str = "\
 apiVersion: kuma.io/v1alpha1
 kind: Workload
 metadata:

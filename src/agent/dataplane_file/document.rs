@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::uri::PathAndQuery;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{Application, duration};
@@ -150,7 +149,8 @@ impl ServiceProbe {
     fn spec(&self, application: &Application) -> Result<ProbeSpec, Invalid> {
         let check = match (&self.tcp, &self.http) {
             (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
-            (None, Some(http)) => Check::Http(http.path()?),
+            (None, Some(http)) => Check::http(http.path.as_deref().unwrap_or("/"))
+                .map_err(|problem| Invalid::new("http.path", problem))?,
             // Kuma knows no other check, so it needs not be named.
             (_, None) => Check::Tcp,
         };
@@ -164,16 +164,6 @@ impl ServiceProbe {
                 healthy: threshold("healthyThreshold", self.healthy_threshold)?,
                 unhealthy: threshold("unhealthyThreshold", self.unhealthy_threshold)?,
             },
-        })
-    }
-}
-
-impl Http {
-    fn path(&self) -> Result<PathAndQuery, Invalid> {
-        let path = self.path.as_deref().unwrap_or("/");
-        path.parse().ok().filter(|_| path.starts_with('/')).ok_or_else(|| {
-            let problem = format!("{}: must be the path of a URL and begin with '/'", Quoted(path));
-            Invalid::new("http.path", problem)
         })
     }
 }

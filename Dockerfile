@@ -1,0 +1,20 @@
+# docker build -t headcount:0.1.0 .
+#
+# The program needs glibc and nothing else: with musl's allocator it could be one
+# static file, and would be slower than what BENCHMARKS.md says.
+FROM rust:1.95.0-bookworm AS build
+# Not what rust-toolchain.toml names beside the compiler.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin headcount \
+    && install -s target/release/headcount /headcount
+
+# The same Debian as above, without a shell; its user is 65532.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /headcount /usr/local/bin/headcount
+# gRPC, metrics and health, the Kubernetes API.
+EXPOSE 7100 7101 7102
+ENTRYPOINT ["/usr/local/bin/headcount"]

@@ -1,0 +1,64 @@
+//! A port of the application in a Pod, and how it is probed.
+
+use std::str::FromStr;
+
+use crate::{agent::probe::Check, model::Quoted};
+
+/// A port of the Pod's application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInbound {
+    /// Never 0.
+    pub port: u16,
+    /// None for a port that is as ready as its proxy.
+    pub check: Option<Check>,
+}
+
+impl FromStr for PodInbound {
+    type Err = String;
+
+    /// Reads `PORT` or `PORT=PROBE`, where the probe is `tcp` (so it is if none
+    /// is named), `none`, or the path of a GET.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (port, probe) = text.split_once('=').unwrap_or((text, "tcp"));
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            "must be a port (1 to 65535), perhaps with its probe: 8080, 8080=/healthz or 8080=none".to_owned()
+        })?;
+        let check = match probe {
+            "tcp" => Some(Check::Tcp),
+            "none" => None,
+            path if path.starts_with('/') => Some(Check::http(path)?),
+            other => {
+                let other = Quoted(other);
+                return Err(format!("{other}: a probe is tcp, none, or the path of a GET such as /healthz"));
+            }
+        };
+        Ok(Self { port, check })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_says_how_it_is_probed() {
+        let parse = |text: &str| text.parse::<PodInbound>().unwrap();
+        assert_eq!(parse("8080"), PodInbound { port: 8080, check: Some(Check::Tcp) });
+        assert_eq!(parse("8080=tcp"), parse("8080"));
+        assert_eq!(parse("1=none"), PodInbound { port: 1, check: None });
+        for path in ["/", "/healthz", "/a/b?full=1&x=none"] {
+            let Some(Check::Http(parsed)) = parse(&format!("65535={path}")).check else { panic!("{path}") };
+            assert_eq!(parsed.as_str(), path);
+        }
+    }
+
+    #[test]
+    fn what_is_no_port_is_refused_with_the_ways_to_write_one() {
+        for bad in ["", "0", "65536", "-1", "http", "/healthz", "8080/tcp", "8080:80", "0=none", "=none"] {
+            let problem = bad.parse::<PodInbound>().unwrap_err();
+            assert!(problem.contains("8080=/healthz or 8080=none"), "{bad}: {problem}");
+        }
+        assert!("80=udp".parse::<PodInbound>().unwrap_err().starts_with("\"udp\": a probe is tcp, none, or"));
+        assert!("80=/a b".parse::<PodInbound>().unwrap_err().contains("path of a URL"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Pods, good and bad.
+
+use super::*;
+
+fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// As the manifest of the demo tells it.
+fn demo() -> Pod {
+    Pod {
+        name: "demo-7d4b9c-x2x1z".into(),
+        namespace: "shop".into(),
+        ip: "10.1.2.3".into(),
+        service_account: "demo".into(),
+        info: PodInfo {
+            labels: Some(map([("app", "demo"), ("pod-template-hash", "7d4b9c")])),
+            annotations: Some(map([("kuma.io/workload", "demo-workload"), ("note", "anything\nat all")])),
+        },
+        inbounds: vec![8080, 9090],
+        ..Pod::default()
+    }
+}
+
+fn refusals(pod: &Pod) -> Vec<String> {
+    pod.dataplane().unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_pod_is_a_dataplane() {
+    let dataplane = demo().dataplane().unwrap();
+    assert_eq!(dataplane.key.to_string(), "default/shop/demo-7d4b9c-x2x1z");
+    assert_eq!(dataplane.environment, Environment::Kubernetes);
+    assert_eq!(dataplane.workload_key().unwrap().to_string(), "shop/demo-workload");
+    assert_eq!(&*dataplane.address, "10.1.2.3");
+    assert_eq!(dataplane.inbounds.iter().map(|inbound| inbound.port).collect::<Vec<_>>(), [8080, 9090]);
+    assert!(dataplane.agent_version.starts_with("headcount/"));
+    assert_eq!(
+        dataplane.labels.iter().collect::<Vec<_>>(),
+        [
+            ("app", "demo"),
+            ("k8s.kuma.io/namespace", "shop"),
+            ("k8s.kuma.io/service-account", "demo"),
+            ("kuma.io/workload", "demo-workload"),
+            ("pod-template-hash", "7d4b9c"),
+        ]
+    );
+}
+
+#[test]
+fn variables_alone_will_do() {
+    let pod = Pod {
+        info: PodInfo::default(),
+        ip: String::new(),
+        service_account: String::new(),
+        workload: "web".into(),
+        mesh: "m".into(),
+        ..demo()
+    };
+    let dataplane = pod.dataplane().unwrap();
+    assert_eq!(dataplane.key.mesh.as_str(), "m");
+    assert_eq!(dataplane.workload.unwrap().as_str(), "web");
+    assert_eq!(dataplane.labels.iter().count(), 2);
+}
+
+#[test]
+fn the_mesh_is_that_of_the_variable_the_label_the_annotation_or_the_default() {
+    let mut pod = demo();
+    let mesh = |pod: &Pod| pod.dataplane().unwrap().key.mesh.to_string();
+    assert_eq!(mesh(&pod), "default");
+    pod.info.annotations = Some(map([("kuma.io/workload", "web"), ("kuma.io/mesh", "annotated")]));
+    assert_eq!(mesh(&pod), "annotated");
+    pod.info.labels = Some(map([("kuma.io/mesh", "")]));
+    assert_eq!(mesh(&pod), "annotated");
+    pod.info.labels = Some(map([("kuma.io/mesh", "labelled")]));
+    assert_eq!(mesh(&pod), "labelled");
+    pod.mesh = "told".into();
+    assert_eq!(mesh(&pod), "told");
+}
+
+#[test]
+fn the_zone_is_that_of_the_variable_or_the_label() {
+    let mut pod = demo();
+    assert_eq!(pod.dataplane().unwrap().zone, None);
+    pod.info.labels = Some(map([("kuma.io/zone", "east")]));
+    assert_eq!(pod.dataplane().unwrap().zone.unwrap().as_str(), "east");
+    pod.zone = "west".into();
+    assert_eq!(pod.dataplane().unwrap().zone.unwrap().as_str(), "west");
+}
+
+#[test]
+fn a_workload_may_be_called_as_a_service_account_may() {
+    let workload = format!("1.{}", "a.".repeat(100)) + "z";
+    let pod = Pod { workload: workload.clone(), ..demo() };
+    assert_eq!(pod.dataplane().unwrap().workload.unwrap().as_str(), workload);
+}
+
+#[test]
+fn all_that_is_missing_is_said_at_once_with_the_lines_that_give_it() {
+    let refused = refusals(&Pod::default());
+    assert_eq!(refused.len(), 3, "{refused:#?}");
+    assert!(refused[0].starts_with("POD_NAME: is missing:"), "{refused:#?}");
+    assert!(refused[0].contains("fieldPath: metadata.name}"), "{refused:#?}");
+    assert!(refused[1].starts_with("POD_NAMESPACE: is missing:"), "{refused:#?}");
+    assert!(refused[1].contains("fieldPath: metadata.namespace}"), "{refused:#?}");
+    assert!(refused[2].starts_with("the annotation kuma.io/workload: is not known: mount"), "{refused:#?}");
+    assert!(refused[2].contains("fieldPath: metadata.annotations}"), "{refused:#?}");
+    assert!(refused[2].contains("metadata.annotations['kuma.io/workload']"), "{refused:#?}");
+}
+
+#[test]
+fn a_pod_without_the_annotation_is_told_how_it_comes_to_be() {
+    for annotations in [Some(map([])), Some(map([("kuma.io/workload", "")]))] {
+        let pod = Pod { info: PodInfo { annotations, ..PodInfo::default() }, ..demo() };
+        let refused = refusals(&pod);
+        assert!(refused[0].starts_with("the annotation kuma.io/workload: is not on the Pod:"), "{refused:?}");
+        assert!(refused[0].contains("admission webhook"), "{refused:?}");
+    }
+}
+
+#[test]
+fn the_label_may_not_be_set_by_hand() {
+    let mut pod = demo();
+    pod.info.labels = Some(map([("kuma.io/workload", "demo-workload")]));
+    let refused = refusals(&pod);
+    assert!(refused[0].starts_with("the label kuma.io/workload: is managed automatically"), "{refused:?}");
+    assert!(refused[0].contains("set the annotation"), "{refused:?}");
+}
+
+#[test]
+fn what_is_wrong_is_called_by_its_place() {
+    let change = |change: fn(&mut Pod)| {
+        let mut pod = demo();
+        change(&mut pod);
+        let refused = refusals(&pod);
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        refused[0].clone()
+    };
+    for (refused, expected) in [
+        (change(|pod| pod.name = "Demo".into()), "POD_NAME: \"Demo\": must be"),
+        (change(|pod| pod.namespace = "a.b".into()), "POD_NAMESPACE: \"a.b\": must be"),
+        (change(|pod| pod.ip = "a\tb".into()), "POD_IP: "),
+        (change(|pod| pod.service_account = "a b".into()), "SERVICE_ACCOUNT: "),
+        (change(|pod| pod.mesh = "M".into()), "HEADCOUNT_MESH: \"M\": must be"),
+        (change(|pod| pod.zone = "Z".into()), "HEADCOUNT_ZONE: \"Z\": must be"),
+        (change(|pod| pod.workload = "W".into()), "HEADCOUNT_WORKLOAD: \"W\": must be"),
+        (
+            change(|pod| pod.info.labels = Some(map([("kuma.io/mesh", "M")]))),
+            "the label kuma.io/mesh: \"M\": must be",
+        ),
+        (
+            change(|pod| pod.info.labels = Some(map([("kuma.io/zone", "Z")]))),
+            "the label kuma.io/zone: \"Z\": must be",
+        ),
+        (
+            change(|pod| pod.info.annotations = Some(map([("kuma.io/workload", "Demo_Workload")]))),
+            "the annotation kuma.io/workload: \"Demo_Workload\": must be",
+        ),
+        (change(|pod| pod.info.labels = Some(map([("a b", "c")]))), "labels[\"a b\"]: "),
+        (change(|pod| pod.inbounds = vec![80, 80]), "inbounds[1].port: 80 is declared by inbounds[0]"),
+    ] {
+        assert!(refused.starts_with(expected), "{refused}");
+    }
+}

@@ -1,0 +1,132 @@
+//! What two manifests say, or a manifest and the program, is the same.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{OVERLAYS, built, find, items};
+
+fn pod_templates(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects.iter().map(|object| &object["spec"]["template"]["spec"]).filter(|spec| !spec.is_null())
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    let init = pod["initContainers"].as_array();
+    init.into_iter().flatten().chain(items(&pod["containers"]))
+}
+
+#[tokio::test]
+async fn every_pod_is_as_the_restricted_standard_wants_it() {
+    let mut seen = 0;
+    for overlay in OVERLAYS {
+        let Some(objects) = built(overlay).await else { return };
+        for pod in pod_templates(&objects) {
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{pod}");
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{pod}");
+            assert_eq!(pod["automountServiceAccountToken"], false, "nobody asks the API: {pod}");
+            for container in containers(pod) {
+                let context = &container["securityContext"];
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{container}");
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{container}");
+                assert_eq!(context["capabilities"]["drop"][0], "ALL", "{container}");
+                assert!(container["resources"]["requests"]["memory"].is_string(), "{container}");
+                assert!(container["resources"]["limits"]["memory"].is_string(), "{container}");
+                let (_, tag) = container["image"].as_str().unwrap().rsplit_once(':').expect("a tag");
+                assert_ne!(tag, "latest");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 3 + 4, "the server three times, and two Pods with an agent");
+}
+
+#[tokio::test]
+async fn the_image_has_the_version_of_the_program() {
+    for overlay in ["base", "demo"] {
+        let Some(objects) = built(overlay).await else { return };
+        let images = pod_templates(&objects).flat_map(containers).map(|container| &container["image"]);
+        let ours: Vec<_> = images.filter(|image| image.as_str().unwrap().starts_with("headcount:")).collect();
+        assert!(!ours.is_empty());
+        for image in ours {
+            assert_eq!(image, concat!("headcount:", env!("CARGO_PKG_VERSION")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn kube_apiserver_finds_the_server_where_it_is() {
+    let Some(objects) = built("openssl").await else { return };
+    let service = find(&objects, "Service", "headcount");
+    let port = |name: &str| {
+        let ports = items(&service["spec"]["ports"]);
+        ports.iter().find(|port| port["name"] == name).unwrap()
+    };
+    let mut clients = vec![&find(&objects, "APIService", "v1alpha1.kuma.io")["spec"]];
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        clients.push(&find(&objects, kind, "headcount")["webhooks"][0]["clientConfig"]);
+    }
+    for client in clients {
+        assert_eq!(client["service"]["name"], service["metadata"]["name"]);
+        assert_eq!(client["service"]["namespace"], service["metadata"]["namespace"]);
+        assert_eq!(client["service"]["port"], port("https")["port"]);
+        assert_eq!(client["caBundle"], "YSBDQQ==");
+    }
+    let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"];
+    let ports = items(&pod["spec"]["containers"][0]["ports"]);
+    for name in ["grpc", "http", "https"] {
+        assert!(ports.iter().any(|port| port["name"] == name));
+        assert_eq!(port(name)["targetPort"], name);
+    }
+    assert_eq!(
+        pod["metadata"]["labels"]["app.kubernetes.io/name"],
+        service["spec"]["selector"]["app.kubernetes.io/name"]
+    );
+}
+
+#[tokio::test]
+async fn cert_manager_is_asked_for_what_is_mounted_and_believed() {
+    let Some(objects) = built("cert-manager").await else { return };
+    let certificate = find(&objects, "Certificate", "headcount-tls");
+    let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"]["spec"];
+    let volumes = items(&pod["volumes"]);
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == certificate["spec"]["secretName"]));
+    let names = items(&certificate["spec"]["dnsNames"]);
+    assert!(names.contains(&Value::from("headcount.headcount-system.svc")), "what kube-apiserver checks");
+    for (kind, name) in [
+        ("APIService", "v1alpha1.kuma.io"),
+        ("MutatingWebhookConfiguration", "headcount"),
+        ("ValidatingWebhookConfiguration", "headcount"),
+    ] {
+        let annotations = &find(&objects, kind, name)["metadata"]["annotations"];
+        assert_eq!(annotations["cert-manager.io/inject-ca-from"], "headcount-system/headcount-tls", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn prometheus_is_given_the_alerts_of_the_examples_and_a_port_that_there_is() {
+    let (Some(objects), Some(base)) = (built("monitoring").await, built("base").await) else { return };
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prometheus/alerts.yml");
+    let alerts: Value = serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(find(&objects, "PrometheusRule", "headcount")["spec"], alerts);
+
+    let monitor = &find(&objects, "PodMonitor", "headcount")["spec"];
+    let template = &find(&base, "Deployment", "headcount")["spec"]["template"];
+    let (key, value) = monitor["selector"]["matchLabels"].as_object().unwrap().iter().next().unwrap();
+    assert_eq!(template["metadata"]["labels"][key], *value);
+    let ports = items(&template["spec"]["containers"][0]["ports"]);
+    assert!(ports.iter().any(|port| port["name"] == monitor["podMetricsEndpoints"][0]["port"]));
+}
+
+#[tokio::test]
+async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_server() {
+    let (Some(base), Some(demo)) = (built("base").await, built("demo").await) else { return };
+    let labels =
+        |objects: &[Value], name: &str| find(objects, "Namespace", name)["metadata"]["labels"].clone();
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let webhook = &find(&base, kind, "headcount")["webhooks"][0];
+        let selected = webhook["namespaceSelector"]["matchLabels"].as_object().unwrap();
+        let (key, value) = selected.iter().next().unwrap();
+        assert_eq!(labels(&demo, "headcount-demo")[key], *value, "{kind}");
+        assert_eq!(labels(&base, "headcount-system")[key], Value::Null, "{kind}");
+    }
+}

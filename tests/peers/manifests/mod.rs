@@ -1,0 +1,65 @@
+//! The manifests of `deploy/kubernetes`, as kubectl builds them.
+
+mod alike;
+mod demo;
+mod schema;
+
+use std::fs;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::{Program, Site, copy_manifests, peer};
+
+/// Everything that can be applied.
+const OVERLAYS: [&str; 5] = ["base", "openssl", "cert-manager", "monitoring", "demo"];
+
+/// What the scripts beside the manifests make, in which nothing is looked at here.
+const GENERATED: [(&str, &str); 6] = [
+    ("front-proxy/generated/ca.crt", "a CA"),
+    ("front-proxy/generated/names.env", "allowed-names=front-proxy-client\n"),
+    ("openssl/generated/tls.crt", "a certificate"),
+    ("openssl/generated/tls.key", "a key"),
+    ("openssl/generated/ca-bundle-apiservice.yaml", "- op: add\n  path: /spec/caBundle\n  value: YSBDQQ==\n"),
+    (
+        "openssl/generated/ca-bundle-webhook.yaml",
+        "- op: add\n  path: /webhooks/0/clientConfig/caBundle\n  value: YSBDQQ==\n",
+    ),
+];
+
+/// The objects of an overlay; none if there is no kubectl.
+async fn built(overlay: &str) -> Option<Vec<Value>> {
+    let kubectl = peer("kubectl")?;
+    let site = Site::new();
+    let here = site.path("kubernetes");
+    copy_manifests(&here);
+    for (path, text) in GENERATED {
+        let path = here.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let mut kustomize = Command::new(kubectl);
+    let ended = Program::start(kustomize.arg("kustomize").arg(here.join(overlay))).end().await.with(0);
+    // Warnings of what is out of date.
+    assert_eq!(ended.err, "", "{overlay}");
+    Some(serde_saphyr::from_multiple(&ended.out).unwrap())
+}
+
+/// The one object of this kind and name.
+#[track_caller]
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found: Vec<_> = objects
+        .iter()
+        .filter(|object| {
+            object["kind"] == kind && object["metadata"]["name"].as_str().unwrap().starts_with(name)
+        })
+        .collect();
+    let [object] = found[..] else { panic!("{} objects {kind} {name}", found.len()) };
+    object
+}
+
+/// The items of a list, which must be there.
+#[track_caller]
+fn items(list: &Value) -> &Vec<Value> {
+    list.as_array().unwrap_or_else(|| panic!("no list: {list}"))
+}
