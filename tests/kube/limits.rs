@@ -56,13 +56,16 @@ async fn watches_leave_room_for_questions() {
         watches.push(server.watch(&format!("{WORKLOADS}?watch=true")).await);
     }
     for path in [WORKLOADS, EVENTS] {
-        let refused = server.get(&format!("{path}?watch=true")).await;
+        let refused = server.get_when_there_is_room(&format!("{path}?watch=true")).await;
         refused.refuses(429, "TooManyRequests", &["max-kube-connections"]);
         assert_eq!(refused.header("retry-after"), "1");
     }
-    assert_eq!(server.get(WORKLOADS).await.code, 200);
+    assert_eq!(server.get_when_there_is_room(WORKLOADS).await.code, 200);
     let metrics = soon("metrics", scrape(&server)).await;
-    assert!(metrics.contains(r#"headcount_shed_total{limit="max-kube-connections"} 2"#), "{metrics}");
+    let shed = metrics.lines().find_map(|line| {
+        line.strip_prefix(r#"headcount_shed_total{limit="max-kube-connections"} "#)?.parse::<u32>().ok()
+    });
+    assert!(shed.is_some_and(|shed| shed >= 2), "{metrics}");
     watches.pop();
     soon("the place", async {
         while server.registry().watchers() > 27 {
