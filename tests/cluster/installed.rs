@@ -27,7 +27,6 @@ pub(crate) struct Installed {
     server: Option<Program>,
 }
 
-
 impl Installed {
     /// Installs it; none if a program is missing.
     pub(crate) async fn start() -> Option<Self> {
