@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn map<const N: usize>(entries: [(&str, &str); N]) -> Option<BTreeMap<String, String>> {
-    Some(entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// As the manifest of the demo tells it.
@@ -14,8 +14,8 @@ fn demo() -> Pod {
         ip: "10.1.2.3".into(),
         service_account: "demo".into(),
         info: PodInfo {
-            labels: map([("app", "demo"), ("pod-template-hash", "7d4b9c")]),
-            annotations: map([("kuma.io/workload", "demo-workload"), ("note", "anything\nat all")]),
+            labels: Some(map([("app", "demo"), ("pod-template-hash", "7d4b9c")])),
+            annotations: Some(map([("kuma.io/workload", "demo-workload"), ("note", "anything\nat all")])),
         },
         inbounds: vec![8080, 9090],
         ..Pod::default()
@@ -68,11 +68,11 @@ fn the_mesh_is_that_of_the_variable_the_label_the_annotation_or_the_default() {
     let mut pod = demo();
     let mesh = |pod: &Pod| pod.dataplane().unwrap().key.mesh.to_string();
     assert_eq!(mesh(&pod), "default");
-    pod.info.annotations = map([("kuma.io/workload", "web"), ("kuma.io/mesh", "annotated")]);
+    pod.info.annotations = Some(map([("kuma.io/workload", "web"), ("kuma.io/mesh", "annotated")]));
     assert_eq!(mesh(&pod), "annotated");
-    pod.info.labels = map([("kuma.io/mesh", "")]);
+    pod.info.labels = Some(map([("kuma.io/mesh", "")]));
     assert_eq!(mesh(&pod), "annotated");
-    pod.info.labels = map([("kuma.io/mesh", "labelled")]);
+    pod.info.labels = Some(map([("kuma.io/mesh", "labelled")]));
     assert_eq!(mesh(&pod), "labelled");
     pod.mesh = "told".into();
     assert_eq!(mesh(&pod), "told");
@@ -82,7 +82,7 @@ fn the_mesh_is_that_of_the_variable_the_label_the_annotation_or_the_default() {
 fn the_zone_is_that_of_the_variable_or_the_label() {
     let mut pod = demo();
     assert_eq!(pod.dataplane().unwrap().zone, None);
-    pod.info.labels = map([("kuma.io/zone", "east")]);
+    pod.info.labels = Some(map([("kuma.io/zone", "east")]));
     assert_eq!(pod.dataplane().unwrap().zone.unwrap().as_str(), "east");
     pod.zone = "west".into();
     assert_eq!(pod.dataplane().unwrap().zone.unwrap().as_str(), "west");
@@ -111,7 +111,7 @@ fn all_that_is_missing_is_said_at_once_with_the_lines_that_give_it() {
 #[test]
 fn a_pod_without_the_annotation_is_told_how_it_comes_to_be() {
     for annotations in [map([]), map([("kuma.io/workload", "")])] {
-        let pod = Pod { info: PodInfo { annotations, ..PodInfo::default() }, ..demo() };
+        let pod = Pod { info: PodInfo { annotations: Some(annotations), ..PodInfo::default() }, ..demo() };
         let refused = refusals(&pod);
         assert!(refused[0].starts_with("the annotation kuma.io/workload: is not on the Pod:"), "{refused:?}");
         assert!(refused[0].contains("admission webhook"), "{refused:?}");
@@ -121,7 +121,7 @@ fn a_pod_without_the_annotation_is_told_how_it_comes_to_be() {
 #[test]
 fn the_label_may_not_be_set_by_hand() {
     let mut pod = demo();
-    pod.info.labels = map([("kuma.io/workload", "demo-workload")]);
+    pod.info.labels = Some(map([("kuma.io/workload", "demo-workload")]));
     let refused = refusals(&pod);
     assert!(refused[0].starts_with("the label kuma.io/workload: is managed automatically"), "{refused:?}");
     assert!(refused[0].contains("set the annotation"), "{refused:?}");
@@ -145,18 +145,18 @@ fn what_is_wrong_is_called_by_its_place() {
         (change(|pod| pod.zone = "Z".into()), "HEADCOUNT_ZONE: \"Z\": must be"),
         (change(|pod| pod.workload = "W".into()), "HEADCOUNT_WORKLOAD: \"W\": must be"),
         (
-            change(|pod| pod.info.labels = map([("kuma.io/mesh", "M")])),
+            change(|pod| pod.info.labels = Some(map([("kuma.io/mesh", "M")]))),
             "the label kuma.io/mesh: \"M\": must be",
         ),
         (
-            change(|pod| pod.info.labels = map([("kuma.io/zone", "Z")])),
+            change(|pod| pod.info.labels = Some(map([("kuma.io/zone", "Z")]))),
             "the label kuma.io/zone: \"Z\": must be",
         ),
         (
-            change(|pod| pod.info.annotations = map([("kuma.io/workload", "Demo_Workload")])),
+            change(|pod| pod.info.annotations = Some(map([("kuma.io/workload", "Demo_Workload")]))),
             "the annotation kuma.io/workload: \"Demo_Workload\": must be",
         ),
-        (change(|pod| pod.info.labels = map([("a b", "c")])), "labels[\"a b\"]: "),
+        (change(|pod| pod.info.labels = Some(map([("a b", "c")]))), "labels[\"a b\"]: "),
         (change(|pod| pod.inbounds = vec![80, 80]), "inbounds[1].port: 80 is declared by inbounds[0]"),
     ] {
         assert!(refused.starts_with(expected), "{refused}");
