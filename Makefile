@@ -39,6 +39,7 @@ lint: fmt buf clippy doc deny ## Run all checks that are not tests
 fmt: ## Check the formatting (`cargo fmt` mends it)
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path peers/informer/Cargo.toml --check
 
 .PHONY: buf
 buf: ## Lint the protos

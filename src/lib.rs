@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
-//! desks       grpc (dataplane, workload, event)     envoy     http (metrics, health)
+//! desks       grpc (dataplane, workload, event)     envoy     kube (for kubectl)     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   resource   wire  proto   config  metrics  telemetry  signals  descriptors  accept  alarm
+//! foundation  model   wire   resource   token   proto   config  metrics  telemetry  signals  descriptors  accept  http1
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```

@@ -83,9 +83,10 @@ fn main() -> anyhow::Result<()> {
 fn first(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     compare("first", scale.rounds, SIDES, |side| {
         let nanos = match side {
-            Side::Headcount => {
-                nanos(scale.first_messages, || Ok(drop(node::read(black_box(messages::FIRST))?)))?
-            }
+            Side::Headcount => nanos(scale.first_messages, || {
+                black_box(node::read(black_box(messages::FIRST))?);
+                Ok(())
+            })?,
             Side::EnvoyTypes => nanos(scale.first_messages, || decode(messages::FIRST))?,
         };
         Ok(vec![
@@ -103,7 +104,8 @@ fn admitted(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
             let node = node::read(black_box(messages::FIRST))?;
             let proxy = Proxy::parse(&node, DataplaneLimits::default())?;
             let specifier = proxy.checks.specifier(&CheckSettings::default());
-            Ok(drop(black_box(specifier.encode_to_vec())))
+            black_box(specifier.encode_to_vec());
+            Ok(())
         })?;
         Ok(vec![Measure::new("checked and answered with a specifier", "µs", nanos / 1_000.0)])
     })
@@ -124,7 +126,7 @@ fn changed(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let other = with_an_unhealthy_inbound()?;
     compare("changed", scale.rounds, SIDES, |side| {
         let nanos = fold(scale, side, [messages::REPORT, &other])?;
-        Ok(vec![Measure::new("a report that says something new", "ns", nanos).reach(Reach::RatioAtMost(1.0))])
+        Ok(vec![Measure::new("a report that says something new", "ns", nanos).reach(Reach::RatioAtMost(0.5))])
     })
 }
 
@@ -147,7 +149,7 @@ fn fold(scale: &Scale, side: Side, reports: [&[u8]; 2]) -> anyhow::Result<f64> {
 }
 
 fn decode(message: &[u8]) -> anyhow::Result<()> {
-    drop(black_box(Message::decode(black_box(message))?));
+    black_box(Message::decode(black_box(message))?);
     Ok(())
 }
 

@@ -320,6 +320,23 @@ async fn a_refusal_of_the_server_is_the_users_to_mend() {
 }
 
 #[tokio::test]
+async fn a_kubeconfig_leads_to_the_server_and_the_namespace() {
+    let ended = run("kubeconfig --kube-server 127.0.0.1:9 -n shop").await;
+    let config: serde_json::Value = serde_saphyr::from_str(&ended.out).unwrap();
+    assert_eq!(config["clusters"][0]["cluster"]["server"], "http://127.0.0.1:9");
+    let context = serde_json::json!({ "cluster": "headcount", "user": "headcount", "namespace": "shop" });
+    assert_eq!(config["contexts"][0]["context"], context);
+    assert_eq!(config["current-context"], config["contexts"][0]["name"]);
+    let usual = run("kubeconfig").await;
+    assert!(usual.out.contains("server: http://127.0.0.1:7102\n"), "{}", usual.out);
+    let wrong = run("kubeconfig --kube-server https://a/b -n No_Namespace").await.failure();
+    assert!(
+        wrong.contains("2 problems") && wrong.contains("--kube-server") && wrong.contains("namespace"),
+        "{wrong}"
+    );
+}
+
+#[tokio::test]
 async fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ended = run(&format!("completions {shell}")).await;

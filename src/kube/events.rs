@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// By which events can be selected; kubectl asks by `involvedObject`.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 13] = [
     "metadata.name",
     "metadata.namespace",
     "involvedObject.kind",
@@ -46,7 +46,9 @@ const FIELDS: [&str; 11] = [
     "involvedObject.uid",
     "involvedObject.apiVersion",
     "involvedObject.fieldPath",
+    "involvedObject.resourceVersion",
     "reason",
+    "reportingComponent",
     "source",
     "type",
 ];
@@ -110,7 +112,7 @@ impl Seen {
                 "involvedObject.uid" => &life,
                 "involvedObject.apiVersion" => involved.api_version,
                 "reason" => self.event.reason.as_str(),
-                "source" => EventResource::COMPONENT,
+                "source" | "reportingComponent" => EventResource::COMPONENT,
                 "type" => WARNING,
                 _ => "",
             })

@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn now() -> UnixTime {
-        UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000))
+        UnixTime::since_unix_epoch(Duration::from_hours(500_000))
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-/// As much as a Secret or a ConfigMap of Kubernetes can hold. A path may lead to
+/// As much as a Secret or a `ConfigMap` of Kubernetes can hold. A path may lead to
 /// something without end.
 const MOST_BYTES: u64 = 1024 * 1024;
 

@@ -15,6 +15,9 @@ fn review(change: impl FnOnce(&mut Value)) -> String {
     review.to_string()
 }
 
+/// What makes a good question a bad one.
+type Change = fn(&mut Value);
+
 async fn both(client: &Client, body: &str, check: impl Fn(crate::support::Answer)) {
     for path in [VALIDATE, MUTATE] {
         check(client.review(path, body).await);
@@ -25,7 +28,6 @@ async fn both(client: &Client, body: &str, check: impl Fn(crate::support::Answer
 async fn what_is_no_question_is_refused_with_a_reason() {
     let site = Site::start().await;
     let client = site.client(None);
-    type Change = fn(&mut Value);
     let cases: [(Change, &str); 8] = [
         (|r| drop(r["request"].as_object_mut().unwrap().remove("uid")), "request.uid: is required"),
         (|r| r["request"]["uid"] = json!(""), "request.uid: is required"),
@@ -48,7 +50,6 @@ async fn what_is_no_question_is_refused_with_a_reason() {
 async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
     let site = Site::start().await;
     let client = site.client(None);
-    type Change = fn(&mut Value);
     let cases: [(Change, &str); 7] = [
         (|r| r["request"]["object"] = Value::Null, "request.object: is required"),
         (|r| drop(r["request"].as_object_mut().unwrap().remove("object")), "request.object: is required"),
@@ -105,7 +106,7 @@ async fn a_huge_body_is_refused_before_it_has_come() {
         let (mut read, mut write) = tokio::io::split(io);
         let flood = tokio::spawn(async move {
             let mut sent = 0_usize;
-            let chunk = [b"10000\r\n".as_slice(), &[b' '; 65_536], b"\r\n"].concat();
+            let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 65_536], b"\r\n"].concat();
             while sent < 100_000_000 && write.write_all(&chunk).await.is_ok() {
                 sent += chunk.len();
             }

@@ -86,9 +86,8 @@ async fn a_broken_pair_keeps_the_old_one() {
 #[tokio::test]
 async fn a_server_without_its_files_does_not_start_and_says_which() {
     let (files, ca) = (Files::new(), Authority::new());
-    let why = async |tls: KubeTls| {
-        format!("{:#}", start(Some(tls), |_| ()).await.err().expect("it does not start"))
-    };
+    let why =
+        async |tls: KubeTls| format!("{:#}", start(Some(tls), |_| ()).await.expect_err("it does not start"));
     let missing = why(files.tls()).await;
     let place =
         format!("--kube-tls-cert-file {}: can't read it: check that", files.path("tls.crt").display());

@@ -81,13 +81,16 @@ async fn bodies_are_taken_in_and_not_looked_at() {
         assert_eq!(server.ask(Method::GET, &path, &[], body).await.code, 200);
         server.ask(Method::POST, IN_DEFAULT, &[], body).await.refuses(405, "MethodNotAllowed", &["create"]);
     }
-    let mut io = TcpStream::connect(server.addr()).await.unwrap();
-    let host = server.addr();
-    let write = format!("POST {IN_DEFAULT} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n\r\n{{}}");
-    let both = format!("{write}GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    io.write_all(both.as_bytes()).await.unwrap();
+    let io = TcpStream::connect(server.addr()).await.unwrap();
+    let (mut read, mut write) = io.into_split();
+    let (host, body) = (server.addr(), "x".repeat(1_000_000));
+    let first =
+        format!("POST {IN_DEFAULT} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let both = format!("{first}GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let written = tokio::spawn(async move { write.write_all(both.as_bytes()).await.map(|()| write) });
     let mut heard = String::new();
-    soon("both answers", io.read_to_string(&mut heard)).await.unwrap();
+    soon("both answers", read.read_to_string(&mut heard)).await.unwrap();
+    soon("all is written", written).await.unwrap().unwrap();
     assert!(heard.starts_with("HTTP/1.1 405 ") && heard.contains("HTTP/1.1 200 OK"), "{heard}");
 }
 

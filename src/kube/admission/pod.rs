@@ -135,6 +135,10 @@ fn denied(invalid: &Invalid) -> Denial {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods of one lifetime are not those of all"
+)]
 mod tests {
     use serde_json::{Value, json};
 
