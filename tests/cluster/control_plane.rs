@@ -121,7 +121,7 @@ fn start_kube_apiserver(
 ) -> Program {
     let file = |name: &str, text: &str| site.file(name, text).display().to_string();
     let proxy = front_proxy.client(FRONT_PROXY);
-    let service_accounts = file("service-accounts.key", &users.client("service accounts").key);
+    let service_accounts = users.client("service accounts");
     let mut command = Command::new(program);
     for (flag, value) in [
         ("etcd-servers", etcd.to_owned()),
@@ -135,8 +135,8 @@ fn start_kube_apiserver(
         ("authorization-mode", "RBAC".to_owned()),
         ("client-ca-file", file("users.crt", &users.pem)),
         ("service-account-issuer", "https://kubernetes.default.svc".to_owned()),
-        ("service-account-key-file", service_accounts.clone()),
-        ("service-account-signing-key-file", service_accounts),
+        ("service-account-key-file", file("service-accounts.crt", &service_accounts.cert)),
+        ("service-account-signing-key-file", file("service-accounts.key", &service_accounts.key)),
         ("requestheader-client-ca-file", file("front-proxy-ca.crt", &front_proxy.pem)),
         ("requestheader-allowed-names", FRONT_PROXY.to_owned()),
         ("requestheader-username-headers", "X-Remote-User".to_owned()),

@@ -40,15 +40,13 @@ pub(crate) async fn nobody_writes(installed: &Installed) {
     assert!(refused.err.contains("(Forbidden)"), "kube-apiserver has refused her: {refused}");
 }
 
-/// With the header by which kube-apiserver says who asks, and without its
-/// certificate.
+/// Neither with the administrator's own certificate nor with a token.
 pub(crate) async fn nobody_gets_in_beside_kube_apiserver(installed: &Installed) {
     let cluster = &installed.cluster;
-    let beside = format!(
-        "--kubeconfig /dev/null --server https://localhost:{} --insecure-skip-tls-verify --as admin \
-         --request-timeout 20s get --raw /apis/kuma.io/v1alpha1/workloads",
-        installed.https.port()
-    );
-    let refused = cluster.kubectl("admin", &beside).end().await.with(1);
-    assert!(refused.err.contains("(Unauthorized)") || refused.err.contains("logged in"), "{refused}");
+    let server = format!("--server https://localhost:{} --insecure-skip-tls-verify", installed.https.port());
+    let get = "get --raw /apis/kuma.io/v1alpha1/workloads --request-timeout 20s";
+    for who in ["", "--kubeconfig /dev/null --token forged"] {
+        let refused = cluster.kubectl("admin", &format!("{get} {server} {who}")).end().await.with(1);
+        assert!(refused.err.contains("(Unauthorized)") || refused.err.contains("logged in"), "{refused}");
+    }
 }

@@ -110,8 +110,8 @@ fn all_that_is_missing_is_said_at_once_with_the_lines_that_give_it() {
 
 #[test]
 fn a_pod_without_the_annotation_is_told_how_it_comes_to_be() {
-    for annotations in [Some(map([])), Some(map([("kuma.io/workload", "")]))] {
-        let pod = Pod { info: PodInfo { annotations, ..PodInfo::default() }, ..demo() };
+    for annotations in [map([]), map([("kuma.io/workload", "")])] {
+        let pod = Pod { info: PodInfo { annotations: Some(annotations), ..PodInfo::default() }, ..demo() };
         let refused = refusals(&pod);
         assert!(refused[0].starts_with("the annotation kuma.io/workload: is not on the Pod:"), "{refused:?}");
         assert!(refused[0].contains("admission webhook"), "{refused:?}");

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{OVERLAYS, built, find, items};
+use crate::support::{Program, Server, Site, get, headcount, swap};
 
 fn pod_templates(objects: &[Value]) -> impl Iterator<Item = &Value> {
     objects.iter().map(|object| &object["spec"]["template"]["spec"]).filter(|spec| !spec.is_null())
@@ -129,4 +130,44 @@ async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_s
         assert_eq!(labels(&demo, "headcount-demo")[key], *value, "{kind}");
         assert_eq!(labels(&base, "headcount-system")[key], Value::Null, "{kind}");
     }
+}
+
+#[tokio::test]
+async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are_mounted() {
+    let Some(objects) = built("openssl").await else { return };
+    let site = Site::new();
+    let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"]["spec"];
+    let config = items(&pod["volumes"]).iter().find(|volume| volume["name"] == "config").unwrap();
+    let config = find(&objects, "ConfigMap", config["configMap"]["name"].as_str().unwrap());
+    let settings = config["data"]["headcount.yaml"].as_str().unwrap();
+    let settings = site.file("headcount.yaml", &swap(settings, "0.0.0.0", "127.0.0.1"));
+    let any = site.any_port();
+    let serve = format!("serve --config {} --grpc-addr {any} --http-addr {any}", settings.display());
+    let server = Program::start(&mut headcount(&format!("{serve} --kube-api-addr off")));
+    server.says("serving").await;
+
+    let ended = Program::start(&mut headcount(&format!("{serve} --kube-api-addr {any}"))).end().await;
+    assert!(ended.err.contains("/etc/headcount/tls/tls.crt"), "{ended}");
+    let container = &pod["containers"][0];
+    let mounts = items(&container["volumeMounts"]);
+    for place in ["/etc/headcount/config", "/etc/headcount/tls", "/etc/headcount/front-proxy"] {
+        assert!(mounts.iter().any(|mount| mount["mountPath"] == place), "{place}");
+    }
+    assert_eq!(
+        container["args"],
+        serde_json::json!(["serve", "--config=/etc/headcount/config/headcount.yaml"])
+    );
+}
+
+#[tokio::test]
+async fn the_webhooks_call_paths_that_the_server_has() {
+    let Some(objects) = built("base").await else { return };
+    let server = Server::start("").await;
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let webhook = &find(&objects, kind, "headcount")["webhooks"][0];
+        let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
+        let (status, body) = get(server.kube, path).await.unwrap();
+        assert_eq!(status, 405, "{path} is there, and not to be read: {body}");
+    }
+    assert_eq!(get(server.kube, "/mutate-anything").await.unwrap().0, 404);
 }

@@ -50,9 +50,7 @@ async fn built(overlay: &str) -> Option<Vec<Value>> {
 fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found: Vec<_> = objects
         .iter()
-        .filter(|object| {
-            object["kind"] == kind && object["metadata"]["name"].as_str().unwrap().starts_with(name)
-        })
+        .filter(|object| object["kind"] == kind && object["metadata"]["name"] == name)
         .collect();
     let [object] = found[..] else { panic!("{} objects {kind} {name}", found.len()) };
     object
