@@ -283,11 +283,17 @@ impl Shared {
     /// Tells all sessions to go, and all that come later.
     pub(super) fn drain(&self) {
         self.draining.store(true, Relaxed);
+        let mut cells = Vec::new();
         self.dataplanes.for_each(|registration| {
             if let Presence::Connected(cell) = &registration.presence {
-                cell.tell(Notice::Draining);
+                cells.push(Arc::clone(cell));
             }
         });
+        // In the order in which they came: the shards' own is another each time.
+        cells.sort_unstable_by_key(|cell| cell.id);
+        for cell in cells {
+            cell.tell(Notice::Draining);
+        }
     }
 
     /// Takes a registered dataplane off its locked shard and its entry.
