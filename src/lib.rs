@@ -8,7 +8,7 @@
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
 //! desks       grpc (dataplane, workload, event)     envoy     kube (for kubectl)     http (metrics, health)
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire   resource   token   proto   config  metrics  telemetry  signals  descriptors  accept  http1
+//! foundation  model   wire   resource   token   proto   config  metrics  telemetry  signals  descriptors  accept  tls  http1
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```

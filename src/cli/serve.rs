@@ -41,8 +41,8 @@ const LEAST_HEADER_BYTES: u32 = 1_024;
 ///
 /// Agents and Envoys connect to the gRPC address, and watchers, `headcount get` and
 /// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz, and
-/// kubectl reads from the address of the Kubernetes API. Nothing is authenticated
-/// yet, so all are on loopback by default.
+/// kubectl reads from the address of the Kubernetes API. All are on loopback by
+/// default; only the last one can tell who asks, and only behind kube-apiserver.
 ///
 /// SIGTERM or Ctrl-C drains: health says `NOT_SERVING`, proxies are asked to come
 /// back later, and every stream ends with a status that says why. The second

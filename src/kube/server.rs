@@ -28,7 +28,6 @@ use crate::{
 
 /// For TLS to agree on everything: many round trips on any network.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-
 /// Longer than the 90 s for which Go's clients keep a quiet connection, so that
 /// none is closed just when it is used again.
 const HEADER_TIME: Duration = Duration::from_mins(2);

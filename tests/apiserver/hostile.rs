@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Client, MUTATE, NAME, Site, VALIDATE, soon};
 
+type Change = fn(&mut Value);
+
 fn review(change: impl FnOnce(&mut Value)) -> String {
     let mut review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
         "uid": "u", "kind": {"group": "", "version": "v1", "kind": "Pod"}, "operation": "CREATE",
@@ -14,9 +16,6 @@ fn review(change: impl FnOnce(&mut Value)) -> String {
     change(&mut review);
     review.to_string()
 }
-
-/// What makes a good question a bad one.
-type Change = fn(&mut Value);
 
 async fn both(client: &Client, body: &str, check: impl Fn(crate::support::Answer)) {
     for path in [VALIDATE, MUTATE] {
@@ -106,7 +105,7 @@ async fn a_huge_body_is_refused_before_it_has_come() {
         let (mut read, mut write) = tokio::io::split(io);
         let flood = tokio::spawn(async move {
             let mut sent = 0_usize;
-            let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 65_536], b"\r\n"].concat();
+            let chunk = format!("8000\r\n{:32768}\r\n", "").into_bytes();
             while sent < 100_000_000 && write.write_all(&chunk).await.is_ok() {
                 sent += chunk.len();
             }

@@ -108,6 +108,27 @@ impl Server {
         Answer { path: path.to_owned(), code: head.status.as_u16(), headers: head.headers, body }
     }
 
+    /// Asks again while there is no place for a connection: the place of one that has
+    /// just ended is free a moment later.
+    pub(crate) async fn get_when_there_is_room(&self, path: &str) -> Answer {
+        let headers = [("accept", "application/json")];
+        soon(path, async {
+            loop {
+                if let Ok(response) = self.try_send(Method::GET, path, &headers, "").await {
+                    let (head, body) = response.into_parts();
+                    let body = body.collect().await.expect("a whole body").to_bytes();
+                    return Answer {
+                        path: path.to_owned(),
+                        code: head.status.as_u16(),
+                        headers: head.headers,
+                        body,
+                    };
+                }
+            }
+        })
+        .await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -115,6 +136,16 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> http::Response<Incoming> {
+        soon(path, self.try_send(method, path, headers, body)).await.expect("an answer")
+    }
+
+    async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> hyper::Result<http::Response<Incoming>> {
         let io = soon("connect", TcpStream::connect(self.addr())).await.expect("it listens");
         let (mut client, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
         tokio::spawn(connection);
@@ -123,7 +154,7 @@ impl Server {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        soon(path, client.send_request(request)).await.expect("an answer")
+        client.send_request(request).await
     }
 
     /// Opens a watch; its headers have come.

@@ -1,6 +1,6 @@
 //! The flags of the Kubernetes API and of what kube-apiserver asks of it.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
 use clap::Args;
 
@@ -9,6 +9,8 @@ use crate::{
     config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
 };
+
+const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Kubernetes")]
@@ -45,55 +47,13 @@ pub(super) struct KubeArgs {
 impl KubeArgs {
     pub(super) fn check(self, problems: &mut Problems) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
-        let front_proxy = self
-            .kube_client_ca_file
-            .map(|ca_file| FrontProxySettings { ca_file, allowed_names: self.kube_allowed_names.clone() });
-        if self.kube_allowed_names.iter().any(String::is_empty) {
-            problems.note("kube-allowed-names", "\"\" is nobody's name: leave the setting out to allow any");
-        }
-        if front_proxy.is_none() && !self.kube_allowed_names.is_empty() {
-            problems.note("kube-allowed-names", "names nobody without --kube-client-ca-file: give it too");
-        }
-        let tls = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
-            (Some(cert_file), Some(key_file)) => {
-                Some(KubeTls { cert_file, key_file, front_proxy, reload_interval: KubeTls::RELOAD_INTERVAL })
-            }
-            (None, None) => {
-                if front_proxy.is_some() {
-                    let problem = "without TLS nobody can show a certificate: give --kube-tls-cert-file and \
-                                   --kube-tls-key-file too";
-                    problems.note("kube-client-ca-file", problem);
-                }
-                None
-            }
-            (Some(_), None) => {
-                problems.note("kube-tls-cert-file", "has no key: give --kube-tls-key-file too");
-                None
-            }
-            (None, Some(_)) => {
-                problems.note("kube-tls-key-file", "has no certificate: give --kube-tls-cert-file too");
-                None
-            }
-        };
-        let authenticates = tls.as_ref().is_some_and(|tls| tls.front_proxy.is_some());
-        if let Some(addr) = addr.filter(|addr| !addr.ip().is_loopback() && !authenticates) {
-            let encrypts = if tls.is_some() {
-                "it has no authentication"
-            } else {
-                "it has neither TLS nor authentication"
-            };
-            problems.note(
-                "kube-api-addr",
-                &format!(
-                    "\"{addr}\": other machines could reach it, and {encrypts}: in a cluster, have kube-apiserver \
-                     stand in front (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, \
-                     listen on 127.0.0.1:{0}, and let others come through `ssh -L {0}:127.0.0.1:{0}` or \
-                     `kubectl port-forward`",
-                    addr.port()
-                ),
-            );
+        let front_proxy = front_proxy(self.kube_client_ca_file, self.kube_allowed_names, problems);
+        let tls = tls(self.kube_tls_cert_file, self.kube_tls_key_file, front_proxy, problems);
+        if let Some(addr) = addr {
+            check_reach(addr, tls.as_ref(), problems);
         }
         let labels = self.workload_labels.into_iter();
+        let one_mesh = problems.take(ONE_MESH, self.disallow_multiple_meshes_per_namespace);
         KubeSettings {
             addr,
             tls,
@@ -101,15 +61,65 @@ impl KubeArgs {
             max_connections: super::count(problems, "max-kube-connections", self.max_kube_connections),
             admission: AdmissionSettings {
                 workload_labels: labels.filter_map(|key| problems.take("workload-labels", key)).collect(),
-                one_mesh_per_namespace: problems
-                    .take(ONE_MESH, self.disallow_multiple_meshes_per_namespace)
-                    .unwrap_or_default(),
+                one_mesh_per_namespace: one_mesh.unwrap_or_default(),
             },
         }
     }
 }
 
-const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
+fn front_proxy(
+    ca_file: Option<PathBuf>,
+    allowed_names: Vec<String>,
+    problems: &mut Problems,
+) -> Option<FrontProxySettings> {
+    if allowed_names.iter().any(String::is_empty) {
+        problems.note("kube-allowed-names", "\"\" is nobody's name: leave the setting out to allow any");
+    }
+    if ca_file.is_none() && !allowed_names.is_empty() {
+        problems.note("kube-allowed-names", "names nobody without --kube-client-ca-file: give it too");
+    }
+    ca_file.map(|ca_file| FrontProxySettings { ca_file, allowed_names })
+}
+
+fn tls(
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    front_proxy: Option<FrontProxySettings>,
+    problems: &mut Problems,
+) -> Option<KubeTls> {
+    let (flag, problem) = match (cert_file, key_file) {
+        (Some(cert_file), Some(key_file)) => {
+            let reload_interval = KubeTls::RELOAD_INTERVAL;
+            return Some(KubeTls { cert_file, key_file, front_proxy, reload_interval });
+        }
+        (Some(_), None) => ("kube-tls-cert-file", "has no key: give --kube-tls-key-file too"),
+        (None, Some(_)) => ("kube-tls-key-file", "has no certificate: give --kube-tls-cert-file too"),
+        (None, None) if front_proxy.is_some() => (
+            "kube-client-ca-file",
+            "without TLS nobody can show a certificate: give --kube-tls-cert-file and --kube-tls-key-file too",
+        ),
+        (None, None) => return None,
+    };
+    problems.note(flag, problem);
+    None
+}
+
+/// Other machines may come only where somebody knows who asks.
+fn check_reach(addr: SocketAddr, tls: Option<&KubeTls>, problems: &mut Problems) {
+    let lacks = match tls {
+        _ if addr.ip().is_loopback() => return,
+        Some(KubeTls { front_proxy: Some(_), .. }) => return,
+        Some(_) => "it has no authentication",
+        None => "it has neither TLS nor authentication",
+    };
+    let port = addr.port();
+    let problem = format!(
+        "\"{addr}\": other machines could reach it, and {lacks}: in a cluster, have kube-apiserver stand in front \
+         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, listen on 127.0.0.1:{port}, \
+         and let others come through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
+    );
+    problems.note("kube-api-addr", &problem);
+}
 
 #[cfg(test)]
 mod tests {

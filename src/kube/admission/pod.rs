@@ -135,19 +135,15 @@ fn denied(invalid: &Invalid) -> Denial {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::redundant_closure_for_method_calls,
-    reason = "the methods of one lifetime are not those of all"
-)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// What `look` sees in a Pod of this metadata and spec.
-    fn of<T>(metadata: &Value, spec: &Value, look: impl FnOnce(&Pod<'_>) -> T) -> T {
+    /// A Pod of this metadata and spec.
+    fn pod(metadata: &Value, spec: &Value) -> Pod<'static> {
         let text = json!({"kind": "Pod", "metadata": metadata, "spec": spec}).to_string();
-        look(&serde_json::from_str(&text).unwrap())
+        serde_json::from_str(text.leak()).unwrap()
     }
 
     fn keys(keys: &[&str]) -> Vec<LabelKey> {
@@ -166,10 +162,9 @@ mod tests {
             (json!({"labels": {INJECTION_LABEL: "false"}}), false),
             (json!({"annotations": {INJECTION_LABEL: "disabled"}}), true),
         ] {
-            assert_eq!(of(&metadata, &json!({}), |pod| pod.joins()), Ok(joins), "{metadata}");
+            assert_eq!(pod(&metadata, &json!({})).joins(), Ok(joins), "{metadata}");
         }
-        let denial =
-            of(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({}), |pod| pod.joins()).unwrap_err();
+        let denial = pod(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({})).joins().unwrap_err();
         assert_eq!(
             denial.message,
             "metadata.labels[\"kuma.io/sidecar-injection\"]: \"maybe\": must be enabled or disabled"
@@ -184,9 +179,9 @@ mod tests {
             (json!({"annotations": {MESH_LABEL: "b"}}), "b"),
             (json!({"labels": {MESH_LABEL: "a"}, "annotations": {MESH_LABEL: "b"}}), "a"),
         ] {
-            assert_eq!(of(&metadata, &json!({}), |pod| pod.mesh()).unwrap().as_str(), mesh, "{metadata}");
+            assert_eq!(pod(&metadata, &json!({})).mesh().unwrap().as_str(), mesh, "{metadata}");
         }
-        let denial = of(&json!({"labels": {MESH_LABEL: "A b"}}), &json!({}), |pod| pod.mesh()).unwrap_err();
+        let denial = pod(&json!({"labels": {MESH_LABEL: "A b"}}), &json!({})).mesh().unwrap_err();
         assert!(denial.message.starts_with("metadata.labels[\"kuma.io/mesh\"]: \"A b\""), "{denial:?}");
     }
 
@@ -201,7 +196,7 @@ mod tests {
             (&["missing", "empty"], "web-sa"),
             (&[], "web-sa"),
         ] {
-            let derived = of(&labels, &spec, |pod| pod.derived_workload(&keys(order)));
+            let derived = pod(&labels, &spec).derived_workload(&keys(order));
             assert_eq!(derived.unwrap().as_str(), name, "{order:?}");
         }
     }
@@ -215,7 +210,7 @@ mod tests {
             (json!({"serviceAccountName": "new", "serviceAccount": "old"}), "new"),
             (json!({"serviceAccountName": "x.y-z"}), "x.y-z"),
         ] {
-            let derived = of(&json!({}), &spec, |pod| pod.derived_workload(&[]));
+            let derived = pod(&json!({}), &spec).derived_workload(&[]);
             assert_eq!(derived.unwrap().as_str(), name, "{spec}");
         }
     }
@@ -223,7 +218,7 @@ mod tests {
     #[test]
     fn a_label_that_is_no_name_is_refused_with_the_remedy() {
         let labels = json!({"labels": {"app": "My_App", "other": "fine"}});
-        let derived = of(&labels, &json!({}), |pod| pod.derived_workload(&keys(&["app", "other"])));
+        let derived = pod(&labels, &json!({})).derived_workload(&keys(&["app", "other"]));
         let message = derived.unwrap_err().message;
         assert!(message.starts_with("metadata.labels[\"app\"]: \"My_App\": must be"), "{message}");
         assert!(message.contains("unless the annotation kuma.io/workload"), "{message}");
@@ -231,9 +226,8 @@ mod tests {
 
     #[test]
     fn an_annotation_is_checked_and_an_empty_one_says_nothing() {
-        let named = |name: &str| {
-            of(&json!({"annotations": {WORKLOAD_LABEL: name}}), &json!({}), |pod| pod.named_workload())
-        };
+        let named =
+            |name: &str| pod(&json!({"annotations": {WORKLOAD_LABEL: name}}), &json!({})).named_workload();
         assert_eq!(named("demo-workload").unwrap().unwrap().as_str(), "demo-workload");
         assert_eq!(named(&["a".repeat(63), "b".repeat(63)].join(".")).unwrap().unwrap().as_str().len(), 127);
         assert_eq!(named(""), Ok(None));

@@ -333,4 +333,28 @@ mod tests {
         );
         assert_eq!(pointer(&["~1", "a~b/c"]), "/~01/a~0b~1c");
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(512))]
+
+        /// Bytes of a good question, some of them exchanged.
+        #[test]
+        fn whatever_is_sent_has_a_short_answer_without_control_characters(
+            changes in proptest::collection::vec(proptest::prelude::any::<(proptest::sample::Index, u8)>(), 0..4),
+            end in proptest::prelude::any::<proptest::sample::Index>(),
+        ) {
+            let mut text = request(|_| ()).into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            // Half of them whole.
+            text.truncate(text.len() / 2 + end.index(text.len()));
+            let said = match Review::parse(&text) {
+                Ok(Review { asked: Asked::Nonsense(why), .. }) | Err(why) => why,
+                Ok(_) => String::new(),
+            };
+            assert!(said.len() < 1_000 && !said.contains(char::is_control), "{said:?}");
+        }
+    }
 }
