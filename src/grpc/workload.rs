@@ -24,7 +24,7 @@ use crate::{
             workload_service_server::WorkloadService,
         },
     },
-    registry::{Position, Registry, Step, Watcher},
+    registry::{Encoding, Position, Registry, Step, Watcher},
     token::{self, PageToken},
     wire,
 };
@@ -144,7 +144,7 @@ impl Watch {
         if let Some(oldest) = step.oldest {
             self.desk.metrics.delivered(oldest.elapsed());
         }
-        Encoded(step.encoded(|step| self.write(step).encode_to_vec().into()))
+        Encoded(step.encoded(Encoding::Protobuf, |step| self.write(step).encode_to_vec().into()))
     }
 
     fn write(&self, step: &Step) -> WatchWorkloadsResponse {

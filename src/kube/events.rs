@@ -11,6 +11,7 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
@@ -299,7 +300,7 @@ struct EventWatch {
 }
 
 impl Telling for EventWatch {
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self) -> Option<Bytes> {
         if self.over {
             return None;
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{accept::Form, answer::encode, options::Include};
-use crate::resource::Metadata;
+use crate::{registry::Encoding, resource::Metadata};
 
 /// A type of objects.
 #[derive(Debug)]
@@ -88,6 +88,16 @@ impl Pen {
                 text.extend_from_slice(END);
                 text
             }
+        }
+    }
+
+    /// The encoding in which all who watch in this form are told the same.
+    pub(super) fn shared(&self) -> Option<Encoding> {
+        match (self.form, self.include) {
+            (Form::Plain, _) => Some(Encoding::Json),
+            // What kubectl asks for.
+            (Form::Table(META), Include::Metadata) => Some(Encoding::Table),
+            _ => None,
         }
     }
 

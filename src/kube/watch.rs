@@ -21,7 +21,7 @@ use super::{
 use crate::{
     apart::apart,
     model::{Filter, Workload},
-    registry::{Position, Step, Told, Watcher},
+    registry::{Encoding, Position, Step, Told, Watcher},
 };
 
 /// Bytes that are written at a time, or a little more.
@@ -33,7 +33,7 @@ pub(super) const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end"
 /// Where there is something to tell, sooner or later.
 pub(super) trait Telling: Send + 'static {
     /// The next lines; none after the last ones.
-    fn next(&mut self) -> impl Future<Output = Option<Vec<u8>>> + Send;
+    fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
 /// A watch that ends when its time is over, or the server drains.
@@ -41,7 +41,7 @@ pub(super) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -
     let place = desk.watch_place()?;
     let lines = stream::unfold((telling, place), |(mut telling, place)| async {
         let lines = telling.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(lines)), (telling, place)))
+        Some((Ok::<_, Infallible>(lines), (telling, place)))
     });
     let lines = lines.take_until(sleep(timeout)).take_until(desk.shutdown.clone().cancelled_owned());
     Ok(answer(JSON, Body::from_stream(lines)))
@@ -84,8 +84,14 @@ impl Lines {
     }
 
     /// What was written since the last time.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.text)
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.text).into()
+    }
+
+    /// The encoding in which whoever is as far as this reader is told the same; none
+    /// while this one still misses the columns.
+    fn shared(&self) -> Option<Encoding> {
+        self.pen.shared().filter(|encoding| *encoding != Encoding::Table || !self.columns)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -154,7 +160,7 @@ enum State {
 }
 
 impl Telling for WorkloadWatch {
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             if !self.lines.is_empty() {
                 return Some(self.lines.take());
@@ -177,7 +183,10 @@ impl Telling for WorkloadWatch {
                 State::Following { greets } => {
                     let greeting = std::mem::take(greets);
                     let step = self.watcher.next().await;
-                    self.write(&step, greeting);
+                    let lines = self.write(&step, greeting);
+                    if !lines.is_empty() {
+                        return Some(lines);
+                    }
                 }
                 State::Over => return None,
             }
@@ -186,21 +195,32 @@ impl Telling for WorkloadWatch {
 }
 
 impl WorkloadWatch {
-    fn write(&mut self, step: &Step, greeting: bool) {
+    fn write(&mut self, step: &Step, greeting: bool) -> Bytes {
         if step.reset {
             self.lines.error(&self.out_of_reach());
             self.state = State::Over;
-            return;
+            return self.lines.take();
         }
         if let Some(oldest) = step.oldest {
             self.desk.delivery.delivered(oldest.elapsed());
         }
+        if step.told.is_empty() {
+            if let Some(revision) = step.synced.filter(|_| self.bookmarks && !greeting) {
+                self.lines.bookmark(revision, false);
+            }
+            return self.lines.take();
+        }
+        match self.lines.shared() {
+            Some(encoding) => step.encoded(encoding, |step| self.tell_all(step)),
+            None => self.tell_all(step),
+        }
+    }
+
+    fn tell_all(&mut self, step: &Step) -> Bytes {
         for told in &step.told {
             self.tell(told);
         }
-        if let Some(revision) = step.synced.filter(|_| step.told.is_empty() && self.bookmarks && !greeting) {
-            self.lines.bookmark(revision, false);
-        }
+        self.lines.take()
     }
 
     fn tell(&mut self, Told { before, now, revision }: &Told) {

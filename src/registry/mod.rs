@@ -50,7 +50,7 @@ pub use self::{
     pace::{Paced, Taken},
     session::{Notice, Session, SessionId},
     silence::Endurance,
-    step::{Step, Told},
+    step::{Encoding, Step, Told},
     view::{DataplaneView, GroupView, Page, PageError, Snapshot},
     watcher::{Position, WatchPermit, Watcher},
 };

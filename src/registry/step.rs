@@ -39,8 +39,19 @@ pub struct Step {
     pub synced: Option<u64>,
     /// When the oldest change in it was stamped.
     pub oldest: Option<Instant>,
-    /// Made by the first reader who needs it.
-    encoded: OnceLock<Bytes>,
+    /// Each made by the first reader who needs it.
+    encoded: [OnceLock<Bytes>; 3],
+}
+
+/// In what a step is written that readers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// A message.
+    Protobuf,
+    /// Objects.
+    Json,
+    /// Rows.
+    Table,
 }
 
 /// What became of one Workload, to a reader's eyes: what the reader's filter
@@ -72,9 +83,9 @@ impl Step {
         gone.filter_map(|told| told.before.as_ref()).map(|gone| (gone.key(), &gone.identity.mesh))
     }
 
-    /// Its encoding, made by `encode` the first time and shared from then on.
-    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.encoded.get_or_init(|| encode(self)).clone()
+    /// One of its encodings, made by `encode` the first time and shared from then on.
+    pub fn encoded(&self, encoding: Encoding, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
+        self.encoded[encoding as usize].get_or_init(|| encode(self)).clone()
     }
 }
 
@@ -145,7 +156,7 @@ impl Telling {
         };
         let synced = (self.left() == 0).then_some(self.revision);
         let reset = std::mem::take(&mut self.reset);
-        Step { reset, told, synced, oldest: self.oldest, encoded: OnceLock::new() }
+        Step { reset, told, synced, oldest: self.oldest, encoded: <[OnceLock<Bytes>; 3]>::default() }
     }
 }
 

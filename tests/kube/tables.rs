@@ -120,6 +120,41 @@ async fn the_columns_of_a_watch_come_with_its_first_row() {
     assert_eq!(second["object"]["metadata"]["resourceVersion"], server.head().to_string());
 }
 
+/// What is written for one is shared with those alone who are told the same.
+#[tokio::test]
+async fn watches_at_the_same_place_are_each_told_in_their_own_form() {
+    let server = Server::start().await;
+    let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let path = format!("{IN_DEFAULT}?watch=true&resourceVersion={}", server.head());
+    let objects = format!("{path}&includeObject=Object");
+    let asked = [
+        (&path, "application/json", "Workload"),
+        (&path, TABLE, "Table"),
+        (&path, TABLE, "Table"),
+        (&objects, TABLE, "Table"),
+        (&path, metadata, "PartialObjectMetadata"),
+        (&path, "application/json", "Workload"),
+    ];
+    let mut watches = Vec::new();
+    for (path, accept, kind) in asked {
+        watches.push((server.watch_as(path, accept).await, kind));
+    }
+    let mut proxies = Vec::new();
+    for number in 1..4 {
+        proxies.push(server.join("web", number));
+        for (watch, kind) in &mut watches {
+            let told = watch.next().await.unwrap();
+            assert_eq!(told["object"]["kind"], *kind);
+            assert_eq!(told["object"]["metadata"]["resourceVersion"], server.head().to_string());
+            if *kind == "Table" {
+                assert_eq!(told["object"]["columnDefinitions"].is_null(), number > 1, "to each, and once");
+            }
+        }
+    }
+    let late = server.watch_as(&format!("{path}&includeObject=Object"), TABLE).await.next().await.unwrap();
+    assert_eq!(late["object"]["rows"][0]["object"]["kind"], "Workload");
+}
+
 /// Failures are never rows.
 #[tokio::test]
 async fn an_error_is_no_table() {
