@@ -260,7 +260,7 @@ mod tests {
             (format!("{} (b)", "é".repeat(2_000)), "expected `key in (a,b)`"),
         ] {
             let error = selector_from_proto("filter.label_selector", &selector).unwrap_err();
-            assert!(error.problem.len() < 1_100 && error.problem.contains("..."), "{error}");
+            assert!(error.problem.len() < 1_100 && error.problem.contains(" ... "), "{error}");
             assert!(error.problem.contains(reason), "{error}");
         }
         assert_eq!(abridged("short".into()), "short");

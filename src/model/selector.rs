@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use super::{Quoted, label::check_key};
+use super::label::check_key;
 
 /// Longest selector that is read: some hundred requirements.
 pub const MAX_SELECTOR_BYTES: usize = 4096;
@@ -83,14 +83,13 @@ impl Requirement {
             return Ok(Self::Absent(parse_key(key)?));
         }
         if let Some((head, values)) = text.split_once('(') {
-            let values = values
-                .strip_suffix(')')
-                .ok_or_else(|| format!("unexpected text after ')' in {}", Quoted(text)))?;
+            let values =
+                values.strip_suffix(')').ok_or_else(|| format!("unexpected text after ')' in {text:?}"))?;
             let mut words = head.split_whitespace();
             return match (words.next(), words.next(), words.next()) {
                 (Some(key), Some("in"), None) => Ok(Self::In(parse_key(key)?, parse_values(values)?)),
                 (Some(key), Some("notin"), None) => Ok(Self::NotIn(parse_key(key)?, parse_values(values)?)),
-                _ => Err(format!("{}: expected `key in (a,b)` or `key notin (a,b)`", Quoted(text))),
+                _ => Err(format!("{text:?}: expected `key in (a,b)` or `key notin (a,b)`")),
             };
         }
         let Some(at) = text.find(['=', '!', '<', '>']) else {
@@ -104,8 +103,7 @@ impl Requirement {
         } else if let Some(value) = rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')) {
             Ok(Self::In(key, one(value)?))
         } else {
-            let problem = "unknown operator; use =, !=, in, notin, or a bare or negated key";
-            Err(format!("{}: {problem}", Quoted(text)))
+            Err(format!("{text:?}: unknown operator; use =, !=, in, notin, or a bare or negated key"))
         }
     }
 }
