@@ -12,6 +12,9 @@ use serde::Serialize;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Bytes of a long body that are written at a time, or a little more.
+pub(super) const PART: usize = 16 * 1024;
+
 /// What holds for every answer: what is true now may be false a moment later,
 /// and who asks in another way is answered in another way.
 const ALWAYS: [(HeaderName, HeaderValue); 2] = [

@@ -184,44 +184,27 @@ pub(super) async fn one(
     Ok(answer(JSON, pen.object(&Seen::new(&desk, event), true)))
 }
 
-/// Answers for all events.
-pub(super) async fn all(
+/// Answers for all events, or for those of a namespace.
+pub(super) async fn many(
     State(desk): State<Arc<Desk>>,
+    namespace: Option<Path<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    some(&desk, None, query.as_deref(), &headers)
-}
-
-/// Answers for those of a namespace.
-pub(super) async fn within(
-    State(desk): State<Arc<Desk>>,
-    Path(namespace): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Status> {
-    some(&desk, Some(namespace), query.as_deref(), &headers)
-}
-
-fn some(
-    desk: &Arc<Desk>,
-    namespace: Option<String>,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Response, Status> {
-    let (form, asked) = (Form::of(headers)?, Query::new(query).options(&FIELDS)?);
+    let namespace = namespace.map(|Path(namespace)| namespace);
+    let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
     let pen = |include| Pen { kind: Arc::clone(&desk.events), form, include };
     match asked {
         Asked::List(options) => {
             let (events, head) = desk.registry.events().after(0);
-            reach(desk, &options.page, head)?;
-            let seen = events.into_iter().map(|event| Seen::new(desk, event));
+            reach(&desk, &options.page, head)?;
+            let seen = events.into_iter().map(|event| Seen::new(&desk, event));
             let wanted = seen.filter(|seen| seen.matches(&options.selection, namespace.as_deref())).collect();
             Ok(list_of(pen(options.selection.include), head, "", wanted, Pen::item))
         }
         Asked::Watch(options) => {
             let pen = pen(options.selection.include);
-            follow(desk, pen, namespace, options)
+            follow(&desk, pen, namespace, options)
         }
     }
 }

@@ -8,12 +8,9 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::{
-    answer::{JSON, answer},
+    answer::{JSON, PART, answer},
     shown::{COMMA, END, Pen},
 };
-
-/// Bytes that are written at a time, or a little more.
-const PART: usize = 16 * 1024;
 
 /// A list of objects at a revision; `next` is where it goes on, if it does.
 pub(super) fn list_of<T: Send + 'static>(

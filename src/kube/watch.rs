@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     Desk,
-    answer::{JSON, answer, encode},
+    answer::{JSON, PART, answer, encode},
     options::{Start, WatchOptions},
     shown::{Pen, Shown},
     status::Status,
@@ -23,9 +23,6 @@ use crate::{
     model::{Filter, Workload},
     registry::{Encoding, Position, Step, Told, Watcher},
 };
-
-/// Bytes that are written at a time, or a little more.
-const PART: usize = 16 * 1024;
 
 /// Says that all there was has been told.
 pub(super) const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");

@@ -128,41 +128,24 @@ pub(super) async fn one(
     Ok(answer(JSON, pen.object(&Seen::new(kind, &workload), true)))
 }
 
-/// Answers for all Workloads.
-pub(super) async fn all(
+/// Answers for all Workloads, or for those of a namespace.
+pub(super) async fn many(
     State(desk): State<Arc<Desk>>,
+    namespace: Option<Path<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    some(&desk, None, query.as_deref(), &headers)
-}
-
-/// Answers for those of a namespace.
-pub(super) async fn within(
-    State(desk): State<Arc<Desk>>,
-    Path(namespace): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, Status> {
-    some(&desk, Some(&namespace), query.as_deref(), &headers)
-}
-
-fn some(
-    desk: &Arc<Desk>,
-    namespace: Option<&str>,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Response, Status> {
-    let (form, asked) = (Form::of(headers)?, Query::new(query).options(&FIELDS)?);
+    let namespace = namespace.as_ref().map(|Path(namespace)| namespace.as_str());
+    let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
     let pen = |include| Pen { kind: Arc::clone(&desk.workloads), form, include };
     match asked {
         Asked::List(options) => {
             let pen = pen(options.selection.include);
-            list(desk, pen, namespace, options)
+            list(&desk, pen, namespace, options)
         }
         Asked::Watch(options) => {
             let (pen, filter) = (pen(options.selection.include), filter(namespace, &options.selection));
-            watch::workloads(desk, pen, filter, &options)
+            watch::workloads(&desk, pen, filter, &options)
         }
     }
 }
