@@ -1,5 +1,7 @@
 #![no_main]
 
+mod mutate;
+
 use headcount::proto::envoy::{
     config::core::v3::Node,
     service::health::v3::{
@@ -7,25 +9,16 @@ use headcount::proto::envoy::{
         health_check_request_or_endpoint_health_response::RequestType,
     },
 };
-use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
+use mutate::{changed, mutate};
+
 fuzz_target!(|input: &[u8]| headcount_fuzz::envoy_node::check(input));
 
-// A changed byte seldom leaves a message with right lengths. So every other
-// time something is changed within, and the lengths with it.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let seed = seed as usize;
-    let node = node(&data[..size]).filter(|_| !seed.is_multiple_of(2));
-    let changed = node.map(|node| message(change(node, seed / 2)));
-    match changed.filter(|changed| changed.len() <= max_size) {
-        Some(changed) => {
-            data[..changed.len()].copy_from_slice(&changed);
-            changed.len()
-        }
-        None => fuzzer_mutate(data, size, max_size),
-    }
+    mutate(data, size, max_size, seed, |said, seed| Some(message(change(node(said)?, seed))))
 });
 
 fn node(message: &[u8]) -> Option<Node> {
@@ -111,12 +104,4 @@ fn other_kind(seed: usize) -> Option<Kind> {
         5 => Some(Kind::ListValue(ListValue::default())),
         _ => Some(Kind::StructValue(Struct::default())),
     }
-}
-
-fn changed(text: &str) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.resize(text.len() + 16, 0);
-    let most = bytes.len();
-    let length = fuzzer_mutate(&mut bytes, text.len(), most);
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
 }

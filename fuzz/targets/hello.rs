@@ -1,26 +1,21 @@
 #![no_main]
 
+mod mutate;
+
 use std::collections::BTreeMap;
 
 use headcount::proto::Hello;
-use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use prost::Message as _;
+
+use mutate::{changed, mutate};
 
 fuzz_target!(|input: &[u8]| headcount_fuzz::hello::check(input));
 
-// A changed byte seldom leaves a message with right lengths. So every other
-// time one field is changed, and the lengths with it.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    let seed = seed as usize;
-    let hello = Hello::decode(&data[..size]).ok().filter(|_| !seed.is_multiple_of(2));
-    let changed = hello.map(|hello| change(hello, seed / 2).encode_to_vec());
-    match changed.filter(|changed| changed.len() <= max_size) {
-        Some(changed) => {
-            data[..changed.len()].copy_from_slice(&changed);
-            changed.len()
-        }
-        None => fuzzer_mutate(data, size, max_size),
-    }
+    mutate(data, size, max_size, seed, |said, seed| {
+        Some(change(Hello::decode(said).ok()?, seed).encode_to_vec())
+    })
 });
 
 fn change(mut hello: Hello, seed: usize) -> Hello {
@@ -56,12 +51,4 @@ fn change_entry(map: &mut BTreeMap<String, String>, seed: usize) {
     } else {
         map.insert(key, changed(&value));
     }
-}
-
-fn changed(text: &str) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    bytes.resize(text.len() + 16, 0);
-    let most = bytes.len();
-    let length = fuzzer_mutate(&mut bytes, text.len(), most);
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
 }
