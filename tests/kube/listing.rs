@@ -5,22 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{IN_DEFAULT, Server, TABLE, WORKLOADS, names, report};
 
 /// The document in Kuma's documentation.
-const DOCUMENTED: &str = "\
-apiVersion: kuma.io/v1alpha1
-kind: Workload
-metadata:
-  name: demo-workload
-  namespace: default
-  labels:
-    kuma.io/mesh: default
-    kuma.io/managed-by: k8s-controller
-spec: {}
-status:
-  dataplaneProxies:
-    connected: 3
-    healthy: 3
-    total: 3
-";
+const DOCUMENTED: &str = include_str!("../documented.yaml");
 
 #[tokio::test]
 async fn a_workload_is_the_documented_resource_field_for_field() {

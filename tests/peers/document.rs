@@ -5,22 +5,7 @@ use headcount::proto::{Dataplane, Environment};
 use crate::support::{Application, Proxy, Server, dataplane, hello, ready, service, swap};
 
 /// As the documentation has it, of a cluster of Kubernetes.
-pub(crate) const DOCUMENTED: &str = "\
-apiVersion: kuma.io/v1alpha1
-kind: Workload
-metadata:
-  name: demo-workload
-  namespace: default
-  labels:
-    kuma.io/mesh: default
-    kuma.io/managed-by: k8s-controller
-spec: {}
-status:
-  dataplaneProxies:
-    connected: 3
-    healthy: 3
-    total: 3
-";
+pub(crate) const DOCUMENTED: &str = include_str!("../documented.yaml");
 const ON_KUBERNETES: &str = "    kuma.io/managed-by: k8s-controller\n";
 const ON_UNIVERSAL: &str = "    kuma.io/env: universal\n    kuma.io/managed-by: workload-generator\n";
 

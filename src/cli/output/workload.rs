@@ -79,22 +79,7 @@ mod tests {
     };
 
     /// The example of the documentation, with the indentation kubectl prints.
-    const DOCUMENTED: &str = "\
-apiVersion: kuma.io/v1alpha1
-kind: Workload
-metadata:
-  name: demo-workload
-  namespace: default
-  labels:
-    kuma.io/mesh: default
-    kuma.io/managed-by: k8s-controller
-spec: {}
-status:
-  dataplaneProxies:
-    connected: 3
-    healthy: 3
-    total: 3
-";
+    const DOCUMENTED: &str = include_str!("../../../tests/documented.yaml");
 
     fn demo() -> proto::Workload {
         let labels = [("kuma.io/mesh", "default"), ("kuma.io/managed-by", "k8s-controller")];
