@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    future::IntoFuture,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,8 +13,8 @@ use headcount::{
     app::App,
     config::{Config, FrontProxySettings, KubeSettings, KubeTls},
 };
-use http::{HeaderMap, Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Request};
+use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -25,15 +24,12 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     sign::CertifiedKey,
 };
-use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+pub(crate) use crate::answer::{Answer, soon};
 use crate::pki::{Authority, Pair};
-
-/// For everything that a test waits for.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// By which kube-apiserver knows a Service.
 pub(crate) const NAME: &str = "headcount.headcount-system.svc";
@@ -42,12 +38,6 @@ pub(crate) const RESOURCES: &str = "/apis/kuma.io/v1alpha1";
 pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
 pub(crate) const VALIDATE: &str = "/validate-v1-pod?timeout=5s";
 pub(crate) const MUTATE: &str = "/mutate-v1-pod?timeout=5s";
-
-/// Waits for `what`, which must come within the deadline.
-pub(crate) async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    let in_time = timeout(DEADLINE, future).await;
-    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
-}
 
 /// Files that a server is given.
 pub(crate) struct Files(TempDir);
@@ -224,9 +214,7 @@ impl Line {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        let (head, body) = soon(path, self.0.send_request(request)).await.expect("an answer").into_parts();
-        let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
-        Answer { code: head.status.as_u16(), headers: head.headers, body }
+        Answer::read(path, soon(path, self.0.send_request(request)).await.expect("an answer")).await
     }
 }
 
@@ -246,31 +234,4 @@ impl ResolvesClientCert for Borrowed {
 
 fn certificate(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
-}
-
-pub(crate) struct Answer {
-    pub(crate) code: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
-    }
-
-    /// It is a Status of this kind, and its message has all of these words.
-    #[track_caller]
-    pub(crate) fn refuses(&self, code: u16, reason: &str, words: &[&str]) {
-        let status = self.json();
-        assert_eq!(self.code, code, "{status}");
-        assert_eq!((&status["kind"], &status["apiVersion"]), (&"Status".into(), &"v1".into()), "{status}");
-        assert_eq!((&status["code"], &status["reason"]), (&code.into(), &reason.into()), "{status}");
-        let message = status["message"].as_str().expect("a message");
-        assert!(message.len() < 800 && !message.contains(char::is_control), "{message}");
-        for word in words {
-            assert!(message.contains(word), "{word:?} is not in {message:?}");
-        }
-    }
 }

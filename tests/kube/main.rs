@@ -1,6 +1,8 @@
 //! The Kubernetes API over real sockets, as kubectl and informers use it: what
 //! they ask for, what they must not be answered, and what strangers try.
 
+#[path = "../answer/mod.rs"]
+mod answer;
 mod anything;
 mod discovery;
 mod drain;

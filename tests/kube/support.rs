@@ -1,6 +1,6 @@
 //! A server of one test, and whoever asks it.
 
-use std::{collections::BTreeMap, future::IntoFuture, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use headcount::{
@@ -12,15 +12,14 @@ use headcount::{
     },
     registry::{Registry, Session},
 };
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 
-/// For everything that a test waits for.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) use crate::answer::{Answer, soon};
 
 pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
 pub(crate) const IN_DEFAULT: &str = "/apis/kuma.io/v1alpha1/namespaces/default/workloads";
@@ -29,12 +28,6 @@ pub(crate) const EVENTS: &str = "/api/v1/namespaces/default/events";
 /// What kubectl accepts where it prints a table.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,\
                          application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-
-/// Waits for `what`, which must come within the deadline.
-pub(crate) async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    let in_time = timeout(DEADLINE, future).await;
-    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
-}
 
 /// A running server.
 pub(crate) struct Server {
@@ -103,9 +96,7 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let (head, body) = self.send(method, path, headers, body).await.into_parts();
-        let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
-        Answer { path: path.to_owned(), code: head.status.as_u16(), headers: head.headers, body }
+        Answer::read(path, self.send(method, path, headers, body).await).await
     }
 
     /// Asks again while there is no place for a connection: the place of one that has
@@ -115,14 +106,7 @@ impl Server {
         soon(path, async {
             loop {
                 if let Ok(response) = self.try_send(Method::GET, path, &headers, "").await {
-                    let (head, body) = response.into_parts();
-                    let body = body.collect().await.expect("a whole body").to_bytes();
-                    return Answer {
-                        path: path.to_owned(),
-                        code: head.status.as_u16(),
-                        headers: head.headers,
-                        body,
-                    };
+                    return Answer::read(path, response).await;
                 }
             }
         })
@@ -173,50 +157,6 @@ impl Server {
 pub(crate) fn report(session: &Session, sequence: u64, ready: bool) {
     let state = if ready { HealthState::Ready } else { HealthState::NotReady };
     session.report(HealthReport { sequence, health: Health::of_proxy(state) });
-}
-
-/// An answer, and to what.
-pub(crate) struct Answer {
-    path: String,
-    pub(crate) code: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        let json = serde_json::from_slice(&self.body);
-        json.unwrap_or_else(|error| panic!("{}: {error}: {:?}", self.path, self.body))
-    }
-
-    #[track_caller]
-    pub(crate) fn ok(self) -> Value {
-        assert_eq!(self.code, 200, "{}: {:?}", self.path, self.body);
-        self.json()
-    }
-
-    /// It is a failure of this kind, and its message has all of these words.
-    #[track_caller]
-    pub(crate) fn refuses(&self, code: u16, reason: &str, words: &[&str]) {
-        let status = self.json();
-        let about = format!("{}: {status}", self.path);
-        assert_eq!(self.code, code, "{about}");
-        assert_eq!(status["kind"], "Status", "{about}");
-        assert_eq!(status["apiVersion"], "v1", "{about}");
-        assert_eq!(status["status"], "Failure", "{about}");
-        assert_eq!(status["code"], code, "{about}");
-        assert_eq!(status["reason"], reason, "{about}");
-        let message = status["message"].as_str().expect("a message");
-        for word in words {
-            assert!(message.contains(word), "{word:?} is not in {message:?}");
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("{}: no {name}", self.path)).to_str().expect("text")
-    }
 }
 
 /// A watch.
