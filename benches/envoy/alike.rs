@@ -78,28 +78,27 @@ fn a_specifier_is_read_and_written_by_both_alike() {
     assert_eq!(theirs.encode_to_vec(), ours);
 }
 
+/// What a report says of each cluster, whichever library has read it.
+macro_rules! said {
+    ($report:expr) => {
+        $report
+            .cluster_endpoints_health
+            .iter()
+            .map(|cluster| {
+                let endpoint = &cluster.locality_endpoints_health[0].endpoints_health[0];
+                (cluster.cluster_name.clone(), endpoint.health_status, endpoint.health_metadata.is_some())
+            })
+            .collect::<Vec<_>>()
+    };
+}
+
 #[test]
 fn a_report_of_a_real_envoy_says_the_same_to_both() {
     let ours = HealthCheckRequestOrEndpointHealthResponse::decode(messages::REPORT).unwrap().request_type;
     let Some(RequestType::EndpointHealthResponse(ours)) = ours else { panic!("it is a report") };
     let theirs = TheirMessage::decode(messages::REPORT).unwrap().request_type;
     let Some(TheirRequest::EndpointHealthResponse(theirs)) = theirs else { panic!("it is a report") };
-    let ours: Vec<_> = ours
-        .cluster_endpoints_health
-        .iter()
-        .map(|cluster| {
-            let endpoint = &cluster.locality_endpoints_health[0].endpoints_health[0];
-            (cluster.cluster_name.clone(), endpoint.health_status, endpoint.health_metadata.is_some())
-        })
-        .collect();
-    let theirs: Vec<_> = theirs
-        .cluster_endpoints_health
-        .iter()
-        .map(|cluster| {
-            let endpoint = &cluster.locality_endpoints_health[0].endpoints_health[0];
-            (cluster.cluster_name.clone(), endpoint.health_status, endpoint.health_metadata.is_some())
-        })
-        .collect();
+    let (ours, theirs) = (said!(ours), said!(theirs));
     assert_eq!(ours, theirs);
     assert_eq!(ours.len(), 3);
 }
