@@ -25,7 +25,9 @@ pub use label::{
     SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
 };
 pub(crate) use name::Quoted;
-pub use name::{ApiGroup, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName};
+pub use name::{
+    ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
+};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey};
 

@@ -11,6 +11,9 @@ use std::{
 
 use super::{Invalid, shared::same};
 
+/// The mesh of a Pod that names none, as in Kuma: its webhook and its agent have to
+/// mean the same.
+pub const DEFAULT_MESH: &str = "default";
 /// Where a resource is that does not say.
 pub const DEFAULT_NAMESPACE: &str = "default";
 

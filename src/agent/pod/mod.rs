@@ -13,16 +13,13 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, Invalid, MESH_LABEL,
+    DEFAULT_MESH, Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, Invalid, MESH_LABEL,
     NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL, entry,
 };
 
 use super::AGENT_VERSION;
 pub use inbound::PodInbound;
 pub use info::{PodInfo, PodInfoError};
-
-/// The mesh of a Pod that names none, as in Kuma.
-const DEFAULT_MESH: &str = "default";
 
 /// What the manifest of a Pod tells its agent. An empty text tells nothing: so
 /// does the downward API say that a label is not there.

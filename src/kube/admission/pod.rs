@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Deserialize;
 
 use super::review::Denial;
-use crate::model::{Invalid, LabelKey, MESH_LABEL, MeshName, Quoted, WORKLOAD_LABEL, WorkloadName, entry};
+use crate::model::{
+    DEFAULT_MESH, Invalid, LabelKey, MESH_LABEL, MeshName, Quoted, WORKLOAD_LABEL, WorkloadName, entry,
+};
 
 /// Says whether a Pod joins the mesh. One that does not say is as its namespace
 /// says, and that the webhook's namespaceSelector has looked at: nobody asks about
@@ -13,8 +15,6 @@ use crate::model::{Invalid, LabelKey, MESH_LABEL, MeshName, Quoted, WORKLOAD_LAB
 const INJECTION_LABEL: &str = "kuma.io/sidecar-injection";
 /// Whom Kubernetes takes for a Pod that names none.
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
-/// In which mesh a Pod is that names none.
-const DEFAULT_MESH: &str = "default";
 
 /// Labels or annotations.
 type Texts = BTreeMap<String, String>;
