@@ -8,6 +8,8 @@ mod delivery;
 mod fanout;
 mod heard;
 mod idle;
+mod kube;
+mod kubectl;
 mod latency;
 mod load;
 mod memory;
@@ -20,6 +22,7 @@ mod storm;
 mod support;
 mod throughput;
 mod watch;
+mod writer;
 
 use std::time::Instant;
 
@@ -82,6 +85,9 @@ fn main() -> anyhow::Result<()> {
             report.add(["headcount", "bare tonic"], measure(args.quick)?);
             eprintln!("{name}: took {} s", start.elapsed().as_secs());
         }
+    }
+    if args.wants(kubectl::ROW) {
+        report.add(kubectl::SIDES, kubectl::measure(args.quick)?);
     }
     report.publish(&args, &CHARTS)
 }

@@ -12,17 +12,13 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use headcount::proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient};
-use tokio::{
-    runtime::Runtime,
-    sync::watch,
-    task::spawn_blocking,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{runtime::Runtime, task::spawn_blocking, time::Instant};
 use tonic::transport::Channel;
 
 use crate::{
     bare::Job,
-    load::{self, Proxy},
+    kube::{self, Form},
+    load,
     server::{Server, Setup, Side},
     support::{
         percentile::percentile,
@@ -30,10 +26,9 @@ use crate::{
         rounds::{Figure, Measure, alone},
         typical,
     },
+    writer::Writer,
 };
 
-/// Between flips.
-const PERIOD: Duration = Duration::from_millis(1);
 /// Workloads of one page: the most that the server gives.
 const PAGE: u32 = 1_000;
 
@@ -55,75 +50,48 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let runtime = Runtime::new()?;
     let numbers = (0..scale.workloads).map(|place| place * typical::PER_WORKLOAD);
     let _crowd = runtime.block_on(load::crowd(&server.uri(), numbers, scale.connections))?;
-    // In a workload that all others were before.
-    let mut writer = runtime.block_on(Proxy::connect(&server.uri(), 1))?;
-    let mut sequence = 0;
-    alone("scrape", scale.rounds, || runtime.block_on(round(&server, &scale, &mut writer, &mut sequence)))
+    let mut writer = runtime.block_on(Writer::connect(&server.uri()))?;
+    alone("scrape", scale.rounds, || runtime.block_on(round(&server, &scale, &mut writer)))
 }
 
-async fn round(
-    server: &Server,
-    scale: &Scale,
-    writer: &mut Proxy,
-    sequence: &mut u64,
-) -> anyhow::Result<Vec<Measure>> {
+async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::Result<Vec<Measure>> {
     let http = server.http().context("headcount has an HTTP port")?;
-    let (over, mut is_over) = watch::channel(());
+    let kube = server.kube()?;
     let channel = load::channel(&server.uri()).await?;
     let (reads, workloads) = (scale.reads, scale.workloads);
     let start = Instant::now();
     let reading = tokio::spawn(async move {
-        let _over = over;
-        let (mut scrapes, mut listings) = (Vec::new(), Vec::new());
+        let mut times = [const { Vec::new() }; 4];
         for _ in 0..reads {
+            let [scrapes, listings, tables, objects] = &mut times;
             scrapes.push(spawn_blocking(move || scrape(http, workloads)).await??);
             listings.push(list(channel.clone(), workloads).await?);
+            tables.push(list_kube(kube, Form::Table, workloads).await?);
+            objects.push(list_kube(kube, Form::Json, workloads).await?);
         }
-        anyhow::Ok([scrapes, listings])
+        anyhow::Ok(times)
     });
-    let waits = flip(writer, sequence, async { while is_over.changed().await.is_ok() {} }).await?;
+    let waits = writer.flip(|_| reading.is_finished()).await?;
     let times = reading.await??;
     let took = start.elapsed();
-    let calm = flip(writer, sequence, tokio::time::sleep(took)).await?;
+    let start = Instant::now();
+    let calm = writer.flip(|_| start.elapsed() >= took).await?;
 
-    let [scrape, list] = times.map(|mut times| {
+    let [scrape, list, table, json] = times.map(|mut times| {
         times.sort();
         percentile(&times, 50).as_secs_f64() * 1e3
     });
-    let millis = |waits: &[Duration], percent| percentile(waits, percent).as_secs_f64() * 1e3;
     let reach = Reach::AtMost(50.0);
     Ok(vec![
         Measure::new("a scrape of /metrics, 10,000 Workloads", "ms", scrape).reach(reach),
         Measure::new("ListWorkloads of the same, all pages", "ms", list).reach(reach),
-        Measure::new("wait for an ack meanwhile, p99", "ms", millis(&waits, 99)),
-        Measure::new("wait for an ack with nobody reading, p99", "ms", millis(&calm, 99)),
-        Measure::new("longest wait for an ack meanwhile", "ms", millis(&waits, 100)),
-        Measure::new("longest wait for an ack with nobody reading", "ms", millis(&calm, 100)),
+        Measure::new("what kubectl get asks for, a Table of the same", "ms", table).reach(reach),
+        Measure::new("the same as JSON by the Kubernetes API", "ms", json).reach(reach),
+        Measure::new("wait for an ack meanwhile, p99", "ms", waits.millis(99)),
+        Measure::new("wait for an ack with nobody reading, p99", "ms", calm.millis(99)),
+        Measure::new("longest wait for an ack meanwhile", "ms", waits.millis(100)),
+        Measure::new("longest wait for an ack with nobody reading", "ms", calm.millis(100)),
     ])
-}
-
-/// Flips until it is over; returns how long each ack took, the shortest first.
-async fn flip(
-    writer: &mut Proxy,
-    sequence: &mut u64,
-    over: impl Future<Output = ()>,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut waits = Vec::new();
-    let mut clock = interval(PERIOD);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut over = std::pin::pin!(over);
-    loop {
-        tokio::select! {
-            () = &mut over => break,
-            _ = clock.tick() => {}
-        }
-        *sequence += 1;
-        let start = Instant::now();
-        writer.report(*sequence).await?;
-        waits.push(start.elapsed());
-    }
-    waits.sort();
-    Ok(waits)
 }
 
 /// From connecting to the last byte.
@@ -155,5 +123,15 @@ async fn list(channel: Channel, workloads: usize) -> anyhow::Result<Duration> {
     }
     let took = start.elapsed();
     ensure!(told == workloads, "the listing tells of {told} Workloads, not {workloads}");
+    Ok(took)
+}
+
+/// From connecting to the last byte.
+async fn list_kube(addr: SocketAddr, form: Form, workloads: usize) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let answer = kube::list(addr, form).await?;
+    let took = start.elapsed();
+    let told = spawn_blocking(move || kube::count(&answer)).await??;
+    ensure!(told == workloads, "the {form:?} tells of {told} Workloads, not {workloads}");
     Ok(took)
 }

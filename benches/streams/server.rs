@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context as _;
 use headcount::{
     app::App,
     config::{Config, KubeSettings},
@@ -72,7 +73,7 @@ impl Setup {
 
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let kube = KubeSettings { addr: None, ..KubeSettings::default() };
+        let kube = KubeSettings { addr: Some(http_addr), ..KubeSettings::default() };
         let mut config = Config { grpc_addr: self.addr, http_addr, kube, ..Config::default() };
         if self.any_rate {
             config.registry.max_session_rate = ANY_RATE;
@@ -88,8 +89,9 @@ impl Setup {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Addresses {
     grpc: SocketAddr,
-    /// Only headcount has it.
+    /// Only headcount has these.
     http: Option<SocketAddr>,
+    kube: Option<SocketAddr>,
 }
 
 /// A server in a process of its own.
@@ -119,6 +121,11 @@ impl Server {
         self.addresses.http
     }
 
+    /// Of the Kubernetes API.
+    pub(crate) fn kube(&self) -> anyhow::Result<SocketAddr> {
+        self.addresses.kube.context("it has no Kubernetes address")
+    }
+
     pub(crate) fn uri(&self) -> String {
         format!("http://{}", self.addresses.grpc)
     }
@@ -131,12 +138,12 @@ pub(crate) fn serve(setup: Setup) -> anyhow::Result<()> {
         Side::Headcount => {
             let app = runtime.block_on(App::start(setup.config()))?;
             let bound = app.addresses();
-            child::announce(&Addresses { grpc: bound.grpc, http: Some(bound.http) })?;
+            child::announce(&Addresses { grpc: bound.grpc, http: Some(bound.http), kube: bound.kube })?;
             child::until_parent_goes();
         }
         Side::Bare => {
             let grpc = runtime.block_on(bare::start(setup.addr, setup.job, setup.keepalive))?;
-            child::announce(&Addresses { grpc, http: None })?;
+            child::announce(&Addresses { grpc, http: None, kube: None })?;
             child::until_parent_goes();
         }
     }

@@ -1,0 +1,126 @@
+//! Many watches by the Kubernetes API beside as many by `WatchWorkloads`: what
+//! telling a change costs the server's processor, and what the one whose change
+//! it is notices.
+//!
+//! Both sides are headcount. Each watcher must end with the last change.
+
+use anyhow::ensure;
+use futures_util::future::try_join_all;
+use headcount::proto::DataplaneProxies;
+use tokio::runtime::Runtime;
+
+use crate::{
+    bare::Job,
+    kube::KubeWatch,
+    server::{Server, Setup, Side},
+    support::{
+        process::processor_time,
+        rounds::{Figure, Measure, compare},
+    },
+    watch::Watch,
+    writer::Writer,
+};
+
+pub(crate) const ROW: &str = "kubectl";
+
+pub(crate) const SIDES: [&str; 2] = ["100 kubectl get --watch", "100 WatchWorkloads"];
+
+#[derive(Debug, Clone, Copy)]
+enum Desk {
+    Kubernetes,
+    Grpc,
+}
+
+struct Scale {
+    rounds: usize,
+    watchers: usize,
+    /// An even number: the writer ends not ready.
+    flips: usize,
+}
+
+const FULL: Scale = Scale { rounds: 5, watchers: 100, flips: 5_000 };
+
+const QUICK: Scale = Scale { rounds: 1, watchers: 10, flips: 100 };
+
+pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare(ROW, scale.rounds, [Desk::Kubernetes, Desk::Grpc], |desk| {
+        let server = Server::start(Setup::new(Side::Headcount, Job::Relay).at_any_pace())?;
+        Runtime::new()?.block_on(run(&server, desk, &scale))
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
+async fn run(server: &Server, desk: Desk, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
+    let mut writer = Writer::connect(&server.uri()).await?;
+    let begin = Watch::open(&server.uri()).await?.revision;
+    let last = begin + scale.flips as u64;
+    let watchers = match desk {
+        Desk::Kubernetes => {
+            Watchers::Kubernetes(KubeWatch::many(server.kube()?, scale.watchers, begin).await?)
+        }
+        Desk::Grpc => Watchers::Grpc(Watch::many(&server.uri(), scale.watchers).await?),
+    };
+
+    let before = processor_time(server.pid())?;
+    let told = tokio::spawn(watchers.follow(last));
+    let waits = writer.flip(|flips| flips == scale.flips).await?;
+    let told = told.await??;
+    let spent = processor_time(server.pid())?.saturating_sub(before);
+
+    let changes = scale.flips as f64;
+    Ok(vec![
+        Measure::new(
+            "processor time of a change told to all of them",
+            "µs",
+            spent.as_secs_f64() * 1e6 / changes,
+        ),
+        Measure::new(
+            "messages or lines to each for a change",
+            "",
+            told as f64 / scale.watchers as f64 / changes,
+        ),
+        Measure::new("wait for an ack meanwhile, p50", "ms", waits.millis(50)),
+        Measure::new("wait for an ack meanwhile, p99", "ms", waits.millis(99)),
+    ])
+}
+
+enum Watchers {
+    Kubernetes(Vec<KubeWatch>),
+    Grpc(Vec<Watch>),
+}
+
+impl Watchers {
+    /// Until all have the last change; returns what they were told, in messages.
+    async fn follow(self, last: u64) -> anyhow::Result<usize> {
+        match self {
+            Self::Kubernetes(watches) => each(watches, move |watch| kubernetes(watch, last)).await,
+            Self::Grpc(watches) => each(watches, move |watch| grpc(watch, last)).await,
+        }
+    }
+}
+
+/// Each in a task of its own; returns the sum.
+async fn each<W, F>(watches: Vec<W>, follow: impl Fn(W) -> F) -> anyhow::Result<usize>
+where
+    F: Future<Output = anyhow::Result<usize>> + Send + 'static,
+{
+    let tasks: Vec<_> = watches.into_iter().map(|watch| tokio::spawn(follow(watch))).collect();
+    try_join_all(tasks).await?.into_iter().sum()
+}
+
+async fn kubernetes(mut watch: KubeWatch, last: u64) -> anyhow::Result<usize> {
+    let event = watch.until(last).await?;
+    let cells = event["object"]["rows"][0]["cells"].as_array().into_iter().flatten();
+    let counts: Vec<_> = cells.filter(|cell| cell.is_number()).collect();
+    ensure!(event["type"] == "MODIFIED" && counts == [1, 0, 1], "a watcher ends with {event}");
+    Ok(watch.lines)
+}
+
+async fn grpc(mut watch: Watch, last: u64) -> anyhow::Result<usize> {
+    watch.until(|watch| watch.revision >= last).await?;
+    let counts = DataplaneProxies { connected: 1, healthy: 0, total: 1 };
+    ensure!(watch.revision == last, "not every report was a visible change");
+    ensure!(watch.picture.values().eq([&counts]), "a watcher ends with {:?}", watch.picture);
+    Ok(watch.messages)
+}
