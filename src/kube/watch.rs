@@ -179,7 +179,11 @@ impl Telling for WorkloadWatch {
                 }
                 State::Following { greets } => {
                     let greeting = std::mem::take(greets);
-                    let step = self.watcher.next().await;
+                    let Some(step) = self.watcher.follow().await else {
+                        self.state = State::Over;
+                        self.lines.error(&self.out_of_reach());
+                        continue;
+                    };
                     let lines = self.write(&step, greeting);
                     if !lines.is_empty() {
                         return Some(lines);
@@ -193,11 +197,6 @@ impl Telling for WorkloadWatch {
 
 impl WorkloadWatch {
     fn write(&mut self, step: &Step, greeting: bool) -> Bytes {
-        if step.reset {
-            self.lines.error(&self.out_of_reach());
-            self.state = State::Over;
-            return self.lines.take();
-        }
         if let Some(oldest) = step.oldest {
             self.desk.delivery.delivered(oldest.elapsed());
         }
