@@ -18,19 +18,22 @@ use crate::{
 };
 
 struct Scale {
+    rounds: usize,
     proxies: usize,
     /// After the last has connected.
     settle: Duration,
     time: Duration,
 }
 
-const FULL: Scale = Scale { proxies: 10_000, settle: Duration::from_secs(5), time: Duration::from_secs(30) };
+const FULL: Scale =
+    Scale { rounds: 3, proxies: 10_000, settle: Duration::from_secs(5), time: Duration::from_secs(30) };
 
-const QUICK: Scale = Scale { proxies: 200, settle: Duration::from_millis(100), time: Duration::from_secs(6) };
+const QUICK: Scale =
+    Scale { rounds: 1, proxies: 200, settle: Duration::from_millis(100), time: Duration::from_secs(6) };
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
-    compare("silence", 1, SIDES, |side| {
+    compare("silence", scale.rounds, SIDES, |side| {
         let server = Server::start(Setup::new(side, Job::Relay).at_any_rate().with_keepalive())?;
         let _idle = idle::connect(&server.uri(), scale.proxies)?;
         sleep(scale.settle);
