@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -22,6 +22,7 @@ use super::{
     accept::Form,
     answer::{JSON, answer},
     list::list_of,
+    names::Names,
     options::{Asked, At, Page, Query, Selection, Start, WatchOptions},
     shown::{Column, Kind, Pen, Shown},
     status::Status,
@@ -168,7 +169,7 @@ impl Shown for Seen {
 /// Answers for one event.
 pub(super) async fn one(
     State(desk): State<Arc<Desk>>,
-    Path((namespace, name)): Path<(String, String)>,
+    Names((namespace, name)): Names<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
@@ -187,11 +188,11 @@ pub(super) async fn one(
 /// Answers for all events, or for those of a namespace.
 pub(super) async fn many(
     State(desk): State<Arc<Desk>>,
-    namespace: Option<Path<String>>,
+    namespace: Option<Names<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let namespace = namespace.map(|Path(namespace)| namespace);
+    let namespace = namespace.map(|Names(namespace)| namespace);
     let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
     let pen = |include| Pen { kind: Arc::clone(&desk.events), form, include };
     match asked {

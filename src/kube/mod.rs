@@ -17,6 +17,7 @@ mod discovery;
 mod events;
 mod gate;
 mod list;
+mod names;
 mod observe;
 mod openapi;
 mod options;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
@@ -15,6 +15,7 @@ use super::{
     accept::Form,
     answer::{JSON, answer},
     list::list_of,
+    names::Names,
     options::{Asked, At, ListOptions, Page, Query, Selection},
     shown::{Column, Kind, Pen, Shown},
     status::Status,
@@ -113,7 +114,7 @@ impl Shown for Seen<'_> {
 /// Answers for one Workload.
 pub(super) async fn one(
     State(desk): State<Arc<Desk>>,
-    Path((namespace, name)): Path<(String, String)>,
+    Names((namespace, name)): Names<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
@@ -131,11 +132,11 @@ pub(super) async fn one(
 /// Answers for all Workloads, or for those of a namespace.
 pub(super) async fn many(
     State(desk): State<Arc<Desk>>,
-    namespace: Option<Path<String>>,
+    namespace: Option<Names<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let namespace = namespace.as_ref().map(|Path(namespace)| namespace.as_str());
+    let namespace = namespace.as_ref().map(|Names(namespace)| namespace.as_str());
     let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
     let pen = |include| Pen { kind: Arc::clone(&desk.workloads), form, include };
     match asked {

@@ -18,6 +18,15 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_no_text_is_refused_in_a_form_that_clients_read() {
+    let server = Server::start().await;
+    let other = "/apis/kuma.io/v1alpha1/namespaces/%ff/workloads";
+    for path in [&format!("{IN_DEFAULT}/%94"), other, &format!("{other}/web"), &format!("{EVENTS}/%94")] {
+        server.get(path).await.refuses(400, "BadRequest", &["Invalid UTF-8"]);
+    }
+}
+
+#[tokio::test]
 async fn a_path_that_leads_nowhere_says_so_as_kubernetes_does() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
