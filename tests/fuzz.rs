@@ -12,7 +12,7 @@ mod properties;
 
 use std::{fs, panic, path::Path};
 
-use properties::{dataplane_file, envoy_node, envoy_report, filter, hello, report, token};
+use properties::{dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, token};
 
 #[track_caller]
 fn replay(target: &str, check: fn(&[u8])) {
@@ -53,6 +53,11 @@ fn tokens() {
 #[test]
 fn dataplane_files() {
     replay("dataplane_file", dataplane_file::check);
+}
+
+#[test]
+fn requests_of_kubernetes_clients() {
+    replay("kube_request", kube_request::check);
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod envoy_node;
 pub mod envoy_report;
 pub mod filter;
 pub mod hello;
+pub mod kube_request;
 pub mod report;
 pub mod token;
 

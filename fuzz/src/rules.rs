@@ -8,7 +8,7 @@ use headcount::model::Invalid;
 /// A message goes into a header of HTTP/2, where a client takes 16 KiB of all
 /// headers together. The longest has a key of 253 strange characters, each
 /// escaped in ten.
-const LONGEST_MESSAGE: usize = 4_096;
+pub const LONGEST_MESSAGE: usize = 4_096;
 
 pub fn is_dns_1123_label(text: &str) -> bool {
     is_name(text, 63, |c| matches!(c, 'a'..='z' | '0'..='9'), "-")

@@ -52,15 +52,12 @@ fn change_struct(fields: &mut Struct, seed: usize) {
     let seed = seed / (fields.fields.len() + 1);
     let (key, mut value) =
         fields.fields.iter().nth(at).map(|(key, value)| (key.clone(), value.clone())).unwrap_or_default();
-    match seed % 4 {
-        0 => {
-            fields.fields.remove(&key);
-            fields.fields.insert(changed(&key), value);
-        }
-        _ => {
-            change_value(&mut value, seed / 4);
-            fields.fields.insert(key, value);
-        }
+    if seed.is_multiple_of(4) {
+        fields.fields.remove(&key);
+        fields.fields.insert(changed(&key), value);
+    } else {
+        change_value(&mut value, seed / 4);
+        fields.fields.insert(key, value);
     }
 }
 
@@ -68,7 +65,7 @@ fn change_value(value: &mut Value, seed: usize) {
     match &mut value.kind {
         Some(Kind::StringValue(text)) if !seed.is_multiple_of(8) => *text = changed(text),
         Some(Kind::NumberValue(number)) if !seed.is_multiple_of(8) => {
-            *number = other_number(*number, seed / 8)
+            *number = other_number(*number, seed / 8);
         }
         Some(Kind::StructValue(fields)) if !seed.is_multiple_of(8) => change_struct(fields, seed / 8),
         Some(Kind::ListValue(list)) if !seed.is_multiple_of(8) => change_list(list, seed / 8),
