@@ -1,14 +1,19 @@
 //! `headcount kubeconfig`: how kubectl finds the server.
 
+use std::path::{self, Path, PathBuf};
+
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     output::{Format, document},
-    server_url::{KUBE, ServerUrl},
+    server_url::KubeUrl,
 };
-use crate::model::{DEFAULT_NAMESPACE, Namespace};
+use crate::{
+    model::{DEFAULT_NAMESPACE, Namespace},
+    tls::PemFile,
+};
 
 /// What cluster, user and context are called.
 const NAME: &str = "headcount";
@@ -22,11 +27,15 @@ const NAME: &str = "headcount";
 Examples:
   headcount kubeconfig > headcount.kubeconfig
   KUBECONFIG=headcount.kubeconfig kubectl get workloads
-  KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w")]
+  KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w
+  headcount kubeconfig --kube-server https://localhost:7102 --certificate-authority ca.crt")]
 pub(super) struct KubeconfigArgs {
     /// Where the Kubernetes API of the server is
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7102")]
-    kube_server: Parsed<ServerUrl<KUBE>>,
+    kube_server: Parsed<KubeUrl>,
+    /// Who vouches for a server of https, in PEM, if this machine does not know them anyway
+    #[arg(long, value_name = "FILE")]
+    certificate_authority: Option<PathBuf>,
     /// The namespace that kubectl looks into unless it is told otherwise
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
@@ -57,18 +66,25 @@ struct Cluster {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Server {
     server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_authority: Option<PathBuf>,
 }
 
-/// Nobody: nothing is authenticated.
 #[derive(Serialize)]
 struct User {
     user: Nobody,
 }
 
+/// Nothing is authenticated. But over TLS kubectl asks its user who they are,
+/// unless it has something to say.
 #[derive(Serialize)]
-struct Nobody {}
+struct Nobody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'static str>,
+}
 
 #[derive(Serialize)]
 struct Context {
@@ -90,17 +106,34 @@ impl KubeconfigArgs {
         let (Some(server), Some(namespace)) = (server, namespace) else {
             return Err(problems.into());
         };
+        let encrypted = server.is_encrypted();
+        let certificate_authority = self.certificate_authority.and_then(|file| {
+            if !encrypted {
+                problems.note("certificate-authority", "is only for a --kube-server of https://");
+            }
+            whole_path(&file).map_err(|problem| problems.note_text(problem)).ok()
+        });
         problems.finish()?;
+        let server = Server { server: server.to_string(), certificate_authority };
+        let nobody = Nobody { token: encrypted.then_some("none") };
         let place = Place { cluster: NAME, user: NAME, namespace: namespace.to_string() };
         let kubeconfig = Kubeconfig {
             api_version: "v1",
             kind: "Config",
-            clusters: [Named { name: NAME, of: Cluster { cluster: Server { server: server.to_string() } } }],
-            users: [Named { name: NAME, of: User { user: Nobody {} } }],
+            clusters: [Named { name: NAME, of: Cluster { cluster: server } }],
+            users: [Named { name: NAME, of: User { user: nobody } }],
             contexts: [Named { name: NAME, of: Context { context: place } }],
             current_context: NAME,
         };
         terminal.print(&document(Format::Yaml, &kubeconfig))?;
         Ok(Outcome::Success)
     }
+}
+
+/// Of a file that holds certificates, from wherever kubectl is started.
+fn whole_path(file: &Path) -> Result<PathBuf, String> {
+    PemFile::new("certificate-authority", file)
+        .ensure_certificates()
+        .map_err(|problem| format!("{problem:#}"))?;
+    path::absolute(file).map_err(|problem| format!("--certificate-authority {}: {problem}", file.display()))
 }

@@ -2,18 +2,22 @@
 
 use std::{fmt, str::FromStr};
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 
 /// Where `headcount serve` listens for gRPC unless told otherwise.
 const GRPC: u16 = 7100;
 /// Where it listens for the Kubernetes API.
-pub(super) const KUBE: u16 = 7102;
+const KUBE: u16 = 7102;
 
-/// The address of a server: `http://host:port`; `PORT` if none is given.
+/// The address of a server: `http://host:port`; `PORT` if none is given. With
+/// `TLS` it may also be `https://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerUrl<const PORT: u16 = GRPC>(Uri);
+pub(super) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
 
-impl<const PORT: u16> ServerUrl<PORT> {
+/// Of the Kubernetes API.
+pub(super) type KubeUrl = ServerUrl<KUBE, true>;
+
+impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
     /// As a URI with scheme, host and port.
     pub(super) fn uri(&self) -> Uri {
         self.0.clone()
@@ -30,19 +34,29 @@ impl<const PORT: u16> ServerUrl<PORT> {
     }
 }
 
+impl KubeUrl {
+    /// Whether it is `https://`.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.0.scheme() == Some(&Scheme::HTTPS)
+    }
+}
+
 /// Takes `http://host:port`, `host:port` and `host`.
-impl<const PORT: u16> FromStr for ServerUrl<PORT> {
+impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = |problem: &str| format!("{problem}; write http://HOST:PORT or HOST:PORT");
+        let scheme_or_two = if TLS { "http[s]" } else { "http" };
+        let expected = |problem: &str| format!("{problem}; write {scheme_or_two}://HOST:PORT or HOST:PORT");
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         match scheme {
             "http" => {}
+            "https" if TLS => {}
             "https" => return Err(expected("TLS is not supported yet")),
+            _ if TLS => return Err(expected("the scheme must be http or https")),
             _ => return Err(expected("the scheme must be http")),
         }
-        let uri: Uri = format!("http://{rest}")
+        let uri: Uri = format!("{scheme}://{rest}")
             .parse()
             .map_err(|problem| expected(&format!("is no URL ({problem})")))?;
         if uri.path() != "/" || uri.query().is_some() {
@@ -59,11 +73,11 @@ impl<const PORT: u16> FromStr for ServerUrl<PORT> {
         if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
             return Err(expected("the port must be between 0 and 65535"));
         }
-        format!("http://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
+        format!("{scheme}://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
     }
 }
 
-impl<const PORT: u16> fmt::Display for ServerUrl<PORT> {
+impl<const PORT: u16, const TLS: bool> fmt::Display for ServerUrl<PORT, TLS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.to_string().trim_end_matches('/'))
     }
@@ -85,7 +99,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServerUrl>().unwrap().to_string(), url);
         }
-        assert_eq!("[::1]".parse::<ServerUrl<KUBE>>().unwrap().to_string(), "http://[::1]:7102");
+        for (text, url, encrypted) in [
+            ("[::1]", "http://[::1]:7102", false),
+            ("https://localhost", "https://localhost:7102", true),
+            ("https://localhost:1/", "https://localhost:1", true),
+        ] {
+            let kube = text.parse::<KubeUrl>().unwrap();
+            assert_eq!((kube.to_string().as_str(), kube.is_encrypted()), (url, encrypted));
+        }
     }
 
     #[test]
@@ -103,5 +124,7 @@ mod tests {
             let error = text.parse::<ServerUrl>().unwrap_err();
             assert!(error.contains(problem) && error.contains("HOST:PORT"), "{text}: {error}");
         }
+        let error = "ftp://example.com".parse::<KubeUrl>().unwrap_err();
+        assert_eq!(error, "the scheme must be http or https; write http[s]://HOST:PORT or HOST:PORT");
     }
 }

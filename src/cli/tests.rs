@@ -329,11 +329,28 @@ async fn a_kubeconfig_leads_to_the_server_and_the_namespace() {
     assert_eq!(config["current-context"], config["contexts"][0]["name"]);
     let usual = run("kubeconfig").await;
     assert!(usual.out.contains("server: http://127.0.0.1:7102\n"), "{}", usual.out);
-    let wrong = run("kubeconfig --kube-server https://a/b -n No_Namespace").await.failure();
+    let encrypted = run("kubeconfig --kube-server https://localhost").await;
+    assert!(encrypted.out.contains("server: https://localhost:7102\n"), "{}", encrypted.out);
+    let wrong = run("kubeconfig --kube-server ftp://a/b -n No_Namespace").await.failure();
     assert!(
         wrong.contains("2 problems") && wrong.contains("--kube-server") && wrong.contains("namespace"),
         "{wrong}"
     );
+}
+
+#[tokio::test]
+async fn an_authority_that_nobody_can_use_is_refused_by_its_file() {
+    for (words, problems) in [
+        (
+            "--kube-server https://a --certificate-authority /nowhere",
+            &["--certificate-authority /nowhere"][..],
+        ),
+        ("--kube-server https://a --certificate-authority Cargo.toml", &["Cargo.toml", "certificate"]),
+        ("--certificate-authority /nowhere", &["2 problems", "only for a --kube-server of https"]),
+    ] {
+        let wrong = run(&format!("kubeconfig {words}")).await.failure();
+        assert!(problems.iter().all(|problem| wrong.contains(problem)), "{words}: {wrong}");
+    }
 }
 
 #[tokio::test]

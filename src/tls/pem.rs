@@ -48,6 +48,11 @@ impl PemFile {
         Ok(text)
     }
 
+    /// Fails unless it can be read and holds a certificate.
+    pub(crate) fn ensure_certificates(&self) -> anyhow::Result<()> {
+        self.certificates(&self.read()?).map(drop)
+    }
+
     /// All certificates, of which there is one at least.
     pub(super) fn certificates(&self, text: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();

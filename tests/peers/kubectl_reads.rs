@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::{Kubectl, Server, gateway};
+use crate::{
+    pki::Authority,
+    support::{Kubectl, Server, Site, gateway},
+};
 
 /// Three proxies of `demo-workload` and one of `api`.
 async fn server() -> (Server, [crate::support::Program; 4]) {
@@ -149,5 +152,22 @@ async fn kubectl_describes_a_conflict_of_meshes() {
             let rows = kubectl.table("events").await;
             assert_eq!(rows[1][1..3], ["Warning", "MultipleMeshesDetected"]);
         }
+    }
+}
+
+#[tokio::test]
+async fn kubectl_reads_over_tls_by_what_kubeconfig_prints() {
+    let (site, authority) = (Site::new(), Authority::new());
+    let pair = authority.server(&[&site.any_port().ip().to_string()]);
+    let [cert, key, ca] = [("tls.crt", pair.cert), ("tls.key", pair.key), ("ca.crt", authority.pem)]
+        .map(|(name, text)| site.file(name, &text).display().to_string());
+    let server =
+        Server::start_at(site, &format!("--kube-tls-cert-file {cert} --kube-tls-key-file {key}")).await;
+    let _agent = server.agent("w1", &gateway("default", "web", "w1"));
+    server.reaches("web", [1, 1, 1]).await;
+    let words = format!("--kube-server https://{} --certificate-authority {ca}", server.kube);
+    for kubectl in Kubectl::all_for(&server, &words).await {
+        let table = kubectl.table("get workloads").await;
+        assert_eq!(table[1][..5], ["web", "default", "1", "1", "1"]);
     }
 }

@@ -18,6 +18,9 @@
 //! it), else in `PATH`. A test that misses one prints `SKIPPED: ` and why; with
 //! `HEADCOUNT_REQUIRE_PEERS=1` it fails.
 
+#[expect(dead_code, reason = "no client shows a certificate here")]
+#[path = "../pki/mod.rs"]
+mod pki;
 mod support;
 
 mod alerts;

@@ -18,18 +18,22 @@ pub(crate) struct Kubectl {
 impl Kubectl {
     /// All that are not missing.
     pub(crate) async fn all(server: &Server) -> Vec<Self> {
+        Self::all_for(server, &format!("--kube-server http://{}", server.kube)).await
+    }
+
+    /// All that are not missing, by what `headcount kubeconfig` prints for these words.
+    pub(crate) async fn all_for(server: &Server, words: &str) -> Vec<Self> {
         let mut all = Vec::new();
         for name in ["kubectl", "kubectl-1.20"] {
             if let Some(program) = peer(name) {
-                all.push(Self::new(server, name, program).await);
+                all.push(Self::new(server, words, name, program).await);
             }
         }
         all
     }
 
-    async fn new(server: &Server, name: &str, program: PathBuf) -> Self {
-        let words = format!("kubeconfig --kube-server http://{}", server.kube);
-        let printed = Program::start(&mut headcount(&words)).end().await.with(0);
+    async fn new(server: &Server, words: &str, name: &str, program: PathBuf) -> Self {
+        let printed = Program::start(&mut headcount(&format!("kubeconfig {words}"))).end().await.with(0);
         let config = server.site.file(&format!("{name}.config"), &printed.out);
         // What it keeps of one server is none of another's.
         let home = server.site.path(&format!("{name}.home"));

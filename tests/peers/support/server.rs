@@ -20,7 +20,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with flags besides its addresses, which are free ports.
     pub(crate) async fn start(flags: &str) -> Self {
-        let site = Site::new();
+        Self::start_at(Site::new(), flags).await
+    }
+
+    /// Starts one where there is something for it already.
+    pub(crate) async fn start_at(site: Site, flags: &str) -> Self {
         let program = serve(&site, [site.any_port(); 3], flags).await;
         let addresses = fs::read(site.path("addresses.json")).unwrap();
         let addresses: Value = serde_json::from_slice(&addresses).unwrap();
