@@ -3,8 +3,6 @@
 # The program needs glibc and nothing else: with musl's allocator it could be one
 # static file, and would be slower than what BENCHMARKS.md says.
 FROM rust:1.95.0-bookworm AS build
-# Not what rust-toolchain.toml names beside the compiler.
-ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

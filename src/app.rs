@@ -23,9 +23,10 @@ use crate::{
     accept::{arrivals, quiet_arrivals},
     config::Config,
     grpc::{Grpc, set_health},
-    http::{self, Ready},
+    http,
     kube::Kube,
     metrics::Metrics,
+    ready::Ready,
     registry::Registry,
 };
 

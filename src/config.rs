@@ -126,7 +126,7 @@ pub struct Limits {
     /// with a handful of tags each is below 64 KiB.
     pub max_message_bytes: usize,
     /// The same of an Envoy, whose first message lists all of its 516 extensions:
-    /// four times the 61 KiB that it has of its own, for its metadata.
+    /// four times the 60 KiB that it has of its own, for its metadata.
     pub max_envoy_message_bytes: usize,
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,

@@ -8,11 +8,13 @@ use std::{
     time::SystemTime,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::model::{MeshName, Namespace, WorkloadKey};
+use crate::{
+    model::{MeshName, Namespace, WorkloadKey},
+    sync::Mutex,
+};
 
 /// Enough to see a bad night whole; about 500 kB.
 const CAPACITY: usize = 1_000;

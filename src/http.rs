@@ -1,12 +1,6 @@
 //! The HTTP desk: metrics for Prometheus, health for whoever runs us.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -23,6 +17,7 @@ use crate::{
     accept::quiet_arrivals,
     http1::{self, Bounds, nothing_before},
     metrics::Metrics,
+    ready::Ready,
 };
 
 /// With whoever takes nothing of what is sent.
@@ -41,22 +36,6 @@ const BOUNDS: Bounds = Bounds {
     last_request: Duration::from_secs(30),
     buffer: 64 * 1024,
 };
-
-/// Whether the server takes work; readiness follows it.
-#[derive(Debug, Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    /// Says so.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Relaxed);
-    }
-
-    /// Whether it was said.
-    pub fn is(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Desk {

@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! street      main  cli  simulate  ─►  app (binds, serves, drains)
-//! desks       grpc (dataplane, workload, event)     envoy     kube (for kubectl)     http (metrics, health)
+//! desks       grpc (dataplane, envoy, workload, event)   kube (for kubectl)   http (metrics, health)   token
 //! vault       registry (the one truth)   changelog (revisions)   events
-//! foundation  model   wire   resource   token   proto   config  metrics  telemetry  signals  descriptors  accept  tls  http1
+//! foundation  model  wire  envoy  resource  proto  codec  config  metrics  telemetry  signals  descriptors
+//!             accept  tls  http1  ready  apart  alarm  sync
 //!
 //! beside it   agent (the proxy's side: only model, wire and the client)
 //! ```
@@ -22,6 +23,7 @@ mod apart;
 pub mod app;
 pub mod changelog;
 pub mod cli;
+pub mod codec;
 pub mod config;
 pub mod descriptors;
 pub mod envoy;
@@ -33,6 +35,7 @@ pub mod kube;
 pub mod metrics;
 pub mod model;
 pub mod proto;
+pub mod ready;
 pub mod registry;
 pub mod resource;
 pub mod signals;

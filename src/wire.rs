@@ -1,5 +1,5 @@
-//! The one place that names both wire and domain types. What comes in is
-//! parsed here, once; nothing behind this door checks it again.
+//! The door between wire and domain. What comes in is parsed here, once;
+//! nothing behind this door checks it again.
 
 use std::{
     collections::BTreeSet,
@@ -11,9 +11,9 @@ use prost::Message as _;
 
 use crate::{
     model::{
-        Dataplane, DataplaneLimits, DataplaneSpec, Environment, FieldSelector, Filter, Health, HealthReport,
-        HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace, Workload,
-        WorkloadIdentity, WorkloadKey, WorkloadName,
+        Dataplane, DataplaneLimits, DataplaneSpec, Environment, FieldSelector, Filter, Health,
+        HealthReport, HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace,
+        Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
     },
     proto,
 };

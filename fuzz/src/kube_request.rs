@@ -7,10 +7,10 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headcount::{
     config::KubeSettings,
-    http::Ready,
     kube::Kube,
     metrics::Metrics,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
+    ready::Ready,
     registry::{Registry, RegistrySettings, Session},
 };
 use serde_json::{Value, json};

@@ -2,10 +2,11 @@
 
 mod envoy;
 mod kube;
+mod limits;
 
 use std::{
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroUsize,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +14,7 @@ use std::{
 use clap::Args;
 use tracing::{info, warn};
 
-use self::{envoy::EnvoyArgs, kube::KubeArgs};
+use self::{envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs};
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     demo::Demo,
@@ -21,21 +22,9 @@ use super::{
     period::{NonZeroPeriod, Period},
 };
 use crate::{
-    agent::STATEMENT_EVERY,
-    app::App,
-    config::{Config, Http2Limits, Limits},
-    descriptors::room_for_connections,
-    model::{DataplaneLimits, Health},
-    registry::RegistrySettings,
+    app::App, config::Config, descriptors::room_for_connections, registry::RegistrySettings,
     signals::EndSignals,
 };
-
-/// What a semaphore can count.
-const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
-/// The largest of HTTP/2's windows (RFC 9113, section 6.9.1).
-const LARGEST_WINDOW: u32 = (1 << 31) - 1;
-/// With less, honest clients would be refused.
-const LEAST_HEADER_BYTES: u32 = 1_024;
 
 /// Run the control plane
 ///
@@ -98,74 +87,6 @@ pub(super) struct ServeArgs {
     log: LogArgs,
 }
 
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Limits")]
-struct LimitArgs {
-    /// Registered dataplanes, connected or not
-    #[arg(long, value_name = "COUNT", default_value = "200000")]
-    max_dataplanes: Parsed<NonZeroUsize>,
-    /// Connected dataplanes
-    #[arg(long, value_name = "COUNT", default_value = "100000")]
-    max_sessions: Parsed<NonZeroUsize>,
-    /// Connected dataplanes of one mesh
-    #[arg(long, value_name = "COUNT", default_value = "50000")]
-    max_sessions_per_mesh: Parsed<NonZeroUsize>,
-    /// New sessions in a second, and as many at once after a quiet time
-    #[arg(long, value_name = "COUNT", default_value = "5000")]
-    max_session_rate: Parsed<NonZeroUsize>,
-    /// Watch streams
-    #[arg(long, value_name = "COUNT", default_value = "10000")]
-    max_watchers: Parsed<NonZeroUsize>,
-    /// Open gRPC connections
-    #[arg(long, value_name = "COUNT", default_value = "100000")]
-    max_connections: Parsed<NonZeroUsize>,
-    /// Open streams of one connection
-    #[arg(long, value_name = "COUNT", default_value = "1024")]
-    max_streams_per_connection: Parsed<NonZeroU32>,
-    /// Bytes of one incoming message
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
-    max_message_bytes: Parsed<NonZeroUsize>,
-    /// The same of an Envoy, which lists 61 KiB of extensions in its first one
-    #[arg(long, value_name = "BYTES", default_value = "262144")]
-    max_envoy_message_bytes: Parsed<NonZeroUsize>,
-    /// Labels of a dataplane, and tags of an inbound
-    #[arg(long, value_name = "COUNT", default_value = "64")]
-    max_labels: Parsed<NonZeroUsize>,
-    /// Inbounds of a dataplane, at most 64
-    #[arg(long, value_name = "COUNT", default_value = "64")]
-    max_inbounds: Parsed<NonZeroUsize>,
-    /// Time for a new connection to speak HTTP/2, and for a new session to say hello
-    #[arg(long, value_name = "DURATION", default_value = "5s")]
-    hello_timeout: Parsed<NonZeroPeriod>,
-    /// Silence of a session after which it is ended; agents report every 30s
-    #[arg(long, value_name = "DURATION", default_value = "5m")]
-    idle_timeout: Parsed<NonZeroPeriod>,
-    /// Time between HTTP/2 PINGs to a client
-    #[arg(long, value_name = "DURATION", default_value = "6500ms")]
-    keepalive_interval: Parsed<NonZeroPeriod>,
-    /// Time for the answer to a PING before the client counts as dead
-    #[arg(long, value_name = "DURATION", default_value = "2s")]
-    keepalive_timeout: Parsed<NonZeroPeriod>,
-    /// Bytes that a client may send ahead on one stream
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
-    stream_window_bytes: Parsed<NonZeroU32>,
-    /// Bytes that a client may send ahead on one connection
-    #[arg(long, value_name = "BYTES", default_value = "1048576")]
-    connection_window_bytes: Parsed<NonZeroU32>,
-    /// Bytes that may wait on one stream for the client to read them
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
-    send_buffer_bytes: Parsed<NonZeroUsize>,
-    /// Bytes of one request's headers, at least 1024
-    #[arg(long, value_name = "BYTES", default_value = "16384")]
-    max_header_bytes: Parsed<NonZeroU32>,
-    /// Streams that a connection may have opened and reset before they are looked at
-    #[arg(long, value_name = "COUNT", default_value = "20")]
-    max_pending_resets: Parsed<NonZeroUsize>,
-    /// Streams of a connection that may have to be reset for the client's errors
-    #[arg(long, value_name = "COUNT", default_value = "1024")]
-    max_error_resets: Parsed<NonZeroUsize>,
-}
-
 impl ServeArgs {
     /// Serves until a signal ends it.
     pub(super) async fn run(
@@ -207,6 +128,7 @@ impl ServeArgs {
         let logs = logs.check(of);
         let demo = of.take("demo", self.demo).unwrap_or_default();
         let defaults = Config::default();
+        let (limits, most) = self.limits.check(of);
         // A value that is wrong is noted and stood in for, so that all are read
         // before the report.
         let config = Config {
@@ -218,64 +140,13 @@ impl ServeArgs {
             registry: RegistrySettings {
                 retention: period(of, "retention", self.retention),
                 log_capacity: count(of, "change-log", self.change_log),
-                max_dataplanes: count(of, "max-dataplanes", self.limits.max_dataplanes),
-                max_sessions: count(of, "max-sessions", self.limits.max_sessions),
-                max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.limits.max_sessions_per_mesh),
-                max_watchers: count(of, "max-watchers", self.limits.max_watchers),
-                max_session_rate: count(of, "max-session-rate", self.limits.max_session_rate),
                 flap_interval: period(of, "flap-interval", self.flap_interval),
                 bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
-                ..defaults.registry
+                ..most
             },
-            limits: Limits {
-                max_message_bytes: count(of, "max-message-bytes", self.limits.max_message_bytes),
-                max_envoy_message_bytes: count(
-                    of,
-                    "max-envoy-message-bytes",
-                    self.limits.max_envoy_message_bytes,
-                ),
-                dataplane: DataplaneLimits {
-                    labels: count(of, "max-labels", self.limits.max_labels),
-                    inbounds: count(of, "max-inbounds", self.limits.max_inbounds),
-                },
-                hello_timeout: period(of, "hello-timeout", self.limits.hello_timeout),
-                idle_timeout: period(of, "idle-timeout", self.limits.idle_timeout),
-                keepalive_interval: period(of, "keepalive-interval", self.limits.keepalive_interval),
-                keepalive_timeout: period(of, "keepalive-timeout", self.limits.keepalive_timeout),
-                max_streams_per_connection: count_u32(
-                    of,
-                    "max-streams-per-connection",
-                    self.limits.max_streams_per_connection,
-                ),
-                max_connections: count(of, "max-connections", self.limits.max_connections),
-                http2: Http2Limits {
-                    stream_window: window(of, "stream-window-bytes", self.limits.stream_window_bytes),
-                    connection_window: window(
-                        of,
-                        "connection-window-bytes",
-                        self.limits.connection_window_bytes,
-                    ),
-                    send_buffer: count(of, "send-buffer-bytes", self.limits.send_buffer_bytes),
-                    max_header_bytes: header_bytes(of, self.limits.max_header_bytes),
-                    max_pending_resets: count(of, "max-pending-resets", self.limits.max_pending_resets),
-                    max_error_resets: count(of, "max-error-resets", self.limits.max_error_resets),
-                },
-            },
+            limits,
             envoy: self.envoy.check(of),
         };
-        let inbounds = config.limits.dataplane.inbounds;
-        if inbounds > Health::MAX_INBOUNDS {
-            of.note("max-inbounds", &format!("\"{inbounds}\": must be {} or less", Health::MAX_INBOUNDS));
-        }
-        if config.limits.idle_timeout <= STATEMENT_EVERY {
-            of.note(
-                "idle-timeout",
-                &format!("must be more than the {STATEMENT_EVERY:?} between agents' statements"),
-            );
-        }
-        if config.limits.max_connections > MOST_CONNECTIONS {
-            of.note("max-connections", &format!("must be {MOST_CONNECTIONS} or less"));
-        }
         let Some(logs) = logs else {
             return Err(problems.into());
         };
@@ -293,28 +164,6 @@ fn revision_at(now: SystemTime) -> u64 {
 
 fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
     problems.take(name, value).map_or(0, NonZeroUsize::get)
-}
-
-fn count_u32(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32 {
-    problems.take(name, value).map_or(1, NonZeroU32::get)
-}
-
-fn window(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32 {
-    let window = count_u32(problems, name, value);
-    if window > LARGEST_WINDOW {
-        problems.note(name, &format!("\"{window}\": must be {LARGEST_WINDOW} or less"));
-    }
-    window
-}
-
-fn header_bytes(problems: &mut Problems, value: Parsed<NonZeroU32>) -> u32 {
-    let Some(bytes) = problems.take("max-header-bytes", value).map(NonZeroU32::get) else {
-        return LEAST_HEADER_BYTES;
-    };
-    if bytes < LEAST_HEADER_BYTES {
-        problems.note("max-header-bytes", &format!("\"{bytes}\": must be {LEAST_HEADER_BYTES} or more"));
-    }
-    bytes
 }
 
 fn period<T: Into<Duration>>(problems: &mut Problems, name: &str, value: Parsed<T>) -> Duration {

@@ -28,7 +28,8 @@ use crate::{
     events::Stranger,
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, ENVIRONMENT_LABEL, Environment, InboundSpec, Invalid,
-        MESH_LABEL, NAMESPACE_LABEL, Namespace, Quoted, WORKLOAD_LABEL, ZONE_LABEL, ZoneName, entry,
+        MAX_AGENT_VERSION, MESH_LABEL, NAMESPACE_LABEL, Namespace, Quoted, WORKLOAD_LABEL, ZONE_LABEL,
+        ZoneName, entry,
     },
     proto::envoy::{
         config::core::v3::Node,
@@ -45,8 +46,6 @@ const METADATA: &str = "node.metadata";
 const INBOUND_KEYS: [&str; 7] = ["port", "servicePort", "address", "name", "protocol", "path", "tags"];
 /// All that is said of the admin interface.
 const ADMIN_KEYS: [&str; 2] = ["address", "port"];
-/// Longest version of a client; see [`Dataplane`].
-const MAX_VERSION: usize = 64;
 
 /// What an Envoy has said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +246,7 @@ fn agent_version(node: &Node) -> String {
         }
         None => node.user_agent_name.clone(),
     };
-    let usual = version.len() <= MAX_VERSION && !version.contains(char::is_control);
+    let usual = version.len() <= MAX_AGENT_VERSION && !version.contains(char::is_control);
     if usual { version } else { String::new() }
 }
 

@@ -1,6 +1,5 @@
 //! The gRPC desks: they speak protobuf to the street and types to the vault.
 
-pub mod codec;
 mod connections;
 mod dataplane;
 mod envoy;

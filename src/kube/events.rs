@@ -23,11 +23,11 @@ use super::{
     answer::{JSON, answer},
     list::list_of,
     names::Names,
-    options::{Asked, At, Page, Query, Selection, Start, WatchOptions},
+    options::{Asked, At, Page, Query, Selection, Start, WatchOptions, at_least},
     shown::{Column, Kind, Pen, Shown},
     status::Status,
     watch::{Lines, Telling, stream_of},
-    workloads::{at_least, uid_of},
+    workloads::uid_of,
 };
 use crate::{
     events::{Event, Regarding},

@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
 use crate::{
     config::KubeSettings,
-    http::Ready,
     metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
+    ready::Ready,
     registry::{Full, Registry},
 };
 

@@ -216,6 +216,11 @@ fn refused(parameter: &str, problem: String) -> Status {
     Status::bad_request(format!("{parameter}: {}", crate::wire::abridged(problem)))
 }
 
+/// Refuses readers who have seen more than there is.
+pub(super) fn at_least(asked: u64, head: u64) -> Result<(), Status> {
+    if asked > head { Err(Status::too_large(asked, head)) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{

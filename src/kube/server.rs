@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     config::{KubeSettings, KubeTls},
-    http::Ready,
     http1::{self, Bounds, nothing_before},
     metrics::{Metrics, ShedMetrics},
+    ready::Ready,
     registry::Registry,
     tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
 };

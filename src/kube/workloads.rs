@@ -1,5 +1,7 @@
 //! Workloads, as they are and as they change.
 
+mod watch;
+
 use std::{sync::Arc, time::SystemTime};
 
 use axum::{
@@ -16,10 +18,9 @@ use super::{
     answer::{JSON, answer},
     list::list_of,
     names::Names,
-    options::{Asked, At, ListOptions, Page, Query, Selection},
+    options::{Asked, At, ListOptions, Page, Query, Selection, at_least},
     shown::{Column, Kind, Pen, Shown},
     status::Status,
-    watch,
 };
 use crate::{
     apart::apart,
@@ -146,7 +147,7 @@ pub(super) async fn many(
         }
         Asked::Watch(options) => {
             let (pen, filter) = (pen(options.selection.include), filter(namespace, &options.selection));
-            watch::workloads(&desk, pen, filter, &options)
+            watch::watch(&desk, pen, filter, &options)
         }
     }
 }
@@ -194,11 +195,6 @@ fn list(desk: &Desk, pen: Pen, namespace: Option<&str>, options: ListOptions) ->
 
 fn stale() -> Status {
     Status::expired("The continue parameter is of another life of the server: start a new list without it.")
-}
-
-/// Refuses readers who have seen more than there is.
-pub(super) fn at_least(asked: u64, head: u64) -> Result<(), Status> {
-    if asked > head { Err(Status::too_large(asked, head)) } else { Ok(()) }
 }
 
 /// For what is about a Workload: the id of its life.

@@ -16,8 +16,8 @@ const MAX_TAGS: usize = 512;
 const MAX_ADDRESS: usize = 253;
 /// As for a port's name in Kubernetes' services.
 const MAX_INBOUND_NAME: usize = 63;
-/// Enough for a version with build data.
-const MAX_AGENT_VERSION: usize = 64;
+/// Bytes of the longest version of an agent: enough for one with build data.
+pub const MAX_AGENT_VERSION: usize = 64;
 
 /// Identifies a dataplane.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -14,6 +14,7 @@ mod workload;
 
 pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
+    MAX_AGENT_VERSION,
 };
 pub use field_selector::FieldSelector;
 pub(crate) use filter::fnv1a;

@@ -24,6 +24,7 @@ mod session;
 mod shards;
 mod shared;
 mod silence;
+mod sleeper;
 mod step;
 mod view;
 mod watcher;

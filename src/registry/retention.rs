@@ -3,17 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
+use super::sleeper::Sleeper;
 use crate::{model::DataplaneKey, sync::Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct Retention {
     due: Mutex<BTreeSet<(Instant, DataplaneKey)>>,
-    sooner: Notify,
+    sleeper: Sleeper,
 }
 
 impl Retention {
@@ -23,7 +21,7 @@ impl Retention {
         due.insert((deadline, key.clone()));
         drop(due);
         if sooner {
-            self.sooner.notify_one();
+            self.sleeper.wake();
         }
     }
 
@@ -45,16 +43,7 @@ impl Retention {
     /// Returns when something may be due.
     pub(super) async fn wait(&self) {
         let first = self.due.lock().first().map(|(deadline, _)| *deadline);
-        let until_first = async {
-            match first {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = until_first => {}
-            () = self.sooner.notified() => {}
-        }
+        self.sleeper.sleep(first).await;
     }
 }
 

@@ -6,12 +6,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
-use super::session::{SessionCell, SessionId};
+use super::{
+    session::{SessionCell, SessionId},
+    sleeper::Sleeper,
+};
 use crate::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,7 +23,7 @@ use crate::sync::{
 pub(super) struct Silence {
     start: Instant,
     looks: Mutex<BTreeMap<(u64, SessionId), Arc<SessionCell>>>,
-    sooner: Notify,
+    sleeper: Sleeper,
 }
 
 /// How long a session may say nothing.
@@ -46,7 +46,7 @@ pub(super) struct Patience {
 
 impl Silence {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), looks: Mutex::default(), sooner: Notify::new() }
+        Self { start: Instant::now(), looks: Mutex::default(), sleeper: Sleeper::default() }
     }
 
     /// Begins to look after a session that has just begun.
@@ -65,7 +65,7 @@ impl Silence {
         looks.insert((look_at, cell.id), Arc::clone(cell));
         drop(looks);
         if sooner {
-            self.sooner.notify_one();
+            self.sleeper.wake();
         }
     }
 
@@ -103,17 +103,9 @@ impl Silence {
     /// Returns when it may be time to look.
     pub(super) async fn wait(&self) {
         let first = self.looks.lock().first_key_value().map(|((look_at, _), _)| *look_at);
-        let until_first = async {
-            // What is too far away to be a time never comes.
-            match first.and_then(|first| self.start.checked_add(Duration::from_millis(first))) {
-                Some(first) => sleep_until(first).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = until_first => {}
-            () = self.sooner.notified() => {}
-        }
+        // What is too far away to be a time never comes.
+        let first = first.and_then(|first| self.start.checked_add(Duration::from_millis(first)));
+        self.sleeper.sleep(first).await;
     }
 
     fn millis(&self, time: Instant) -> u64 {

@@ -107,7 +107,7 @@ async fn that_never_read_their_sockets() {
     .await;
 }
 
-/// With the settings that everybody has, they are gone within 8 s.
+/// With the settings that everybody has, they are gone within 9 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_at_all_is_cut() {
     survives("", BESIDES, async |server| {

@@ -93,7 +93,7 @@ impl Fold {
 }
 
 /// Whether a Workload is as it was. A snapshot after a lost connection repeats
-/// what has not changed, and a restarted server counts revisions anew.
+/// what has not changed, and after a restart each has another revision.
 fn looks_like(a: &Workload, b: &Workload) -> bool {
     let numbers = |workload: &Workload| workload.status.as_ref().and_then(|status| status.dataplane_proxies);
     a.uid == b.uid && a.mesh == b.mesh && a.labels == b.labels && numbers(a) == numbers(b)

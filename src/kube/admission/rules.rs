@@ -76,7 +76,9 @@ impl Rules {
         if label.is_some() && old.is_none_or(|old| old.workload_label() != label) {
             return Err(Denial::forbidden(LABELLED));
         }
-        if !new.joins()? {
+        let joins = new.joins();
+        let is_as_it_was = joins.is_err() && old.is_some_and(|old| old.joins() == joins);
+        if is_as_it_was || !joins? {
             return Ok(());
         }
         if old.is_none_or(|old| old.workload_annotation() != new.workload_annotation()) {
@@ -281,6 +283,11 @@ mod tests {
         );
         let new = pod(&json!({"labels": {WORKLOAD_LABEL: "x"}, "annotations": {WORKLOAD_LABEL: "A b"}}));
         assert_eq!(f.validated(&request("UPDATE", &old, &new)), Ok(()));
+        let odd = pod(&json!({"labels": {"kuma.io/sidecar-injection": "maybe"}, "finalizers": ["f"]}));
+        let less = pod(&json!({"labels": {"kuma.io/sidecar-injection": "maybe"}}));
+        let other = pod(&json!({"labels": {"kuma.io/sidecar-injection": "perhaps"}}));
+        assert_eq!(f.validated(&request("UPDATE", &odd, &less)), Ok(()));
+        assert!(f.validated(&request("UPDATE", &odd, &other)).unwrap_err().contains("perhaps"));
         let worse = pod(&json!({"labels": {WORKLOAD_LABEL: "x"}, "annotations": {WORKLOAD_LABEL: "B b"}}));
         assert!(f.validated(&request("UPDATE", &old, &worse)).unwrap_err().contains("B b"));
         assert!(f.validated(&create(&pod(&json!({"annotations": {WORKLOAD_LABEL: "A b"}})))).is_err());
