@@ -11,12 +11,17 @@ use prost::Message as _;
 
 use crate::{
     model::{
-        Dataplane, DataplaneLimits, DataplaneSpec, Environment, FieldSelector, Filter, Health,
+        Attempt, Dataplane, DataplaneLimits, DataplaneSpec, Environment, FieldSelector, Filter, Health,
         HealthReport, HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace,
         Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
     },
     proto,
 };
+
+/// Which attempt of which agent a hello is.
+pub fn attempt(hello: &proto::Hello) -> Attempt {
+    Attempt { instance: hello.instance, number: hello.attempt }
+}
 
 /// Reads a hello.
 pub fn dataplane_from_hello(hello: proto::Hello, limits: DataplaneLimits) -> Result<Dataplane, Invalid> {

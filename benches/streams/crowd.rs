@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use headcount::{
     agent::{self, Backoff, Session, SessionEnd, SessionEvent},
-    model::{Dataplane, Health, HealthState},
+    model::{Attempt, Dataplane, Health, HealthState},
 };
 use tokio::{
     sync::watch,
@@ -94,8 +94,13 @@ async fn live(server: Endpoint, dataplane: Arc<Dataplane>, up: Arc<AtomicUsize>)
         let end = match server.connect().await {
             Ok(channel) => {
                 let leave = CancellationToken::new();
-                let session =
-                    Session { channel, dataplane: Arc::clone(&dataplane), health: health.clone(), leave };
+                let session = Session {
+                    channel,
+                    dataplane: Arc::clone(&dataplane),
+                    attempt: Attempt::default(),
+                    health: health.clone(),
+                    leave,
+                };
                 let note = |event: SessionEvent<'_>| {
                     if let SessionEvent::Acked { .. } = event {
                         counted.get_or_insert_with(|| Up::count(&up));

@@ -62,6 +62,7 @@ impl Proxy {
         let hello = Hello {
             dataplane: Some(wire::dataplane_to_proto(&dataplane)),
             agent_version: dataplane.agent_version.to_string(),
+            ..Hello::default()
         };
         says.try_send(SessionRequest { message: Some(Said::Hello(hello)) })?;
         let opened = async {

@@ -40,7 +40,7 @@ fn assert_says(dataplane: &Dataplane, hello: Hello) {
     assert_eq!(written, stated);
     assert_eq!(*dataplane.agent_version, hello.agent_version);
 
-    let hello = Hello { dataplane: Some(written), agent_version: hello.agent_version };
+    let hello = Hello { dataplane: Some(written), ..hello };
     let again = wire::dataplane_from_hello(hello, DataplaneLimits::default());
     assert_eq!(again.as_ref(), Ok(dataplane));
 }

@@ -12,6 +12,7 @@ use tonic::{
     transport::{self, Channel, Endpoint},
 };
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
@@ -20,7 +21,7 @@ use super::{
     session::{Session, SessionEvent},
 };
 use crate::{
-    model::{Dataplane, DataplaneKey, Health},
+    model::{Attempt, Dataplane, DataplaneKey, Health},
     proto::Welcome,
 };
 
@@ -91,9 +92,13 @@ where
 {
     let dataplane = Arc::new(dataplane);
     let mut backoff = Backoff::new(fastrand::Rng::new());
+    // Not of the backoff's chance: two agents that do the same must not be taken
+    // for one.
+    let mut attempt = Attempt { instance: Uuid::new_v4().as_u64_pair().0, number: 0 };
     loop {
         let began = Instant::now();
-        let end = attempt(connect(), dataplane.clone(), health.clone(), shutdown.clone()).await;
+        attempt = attempt.next();
+        let end = try_once(connect(), dataplane.clone(), attempt, health.clone(), shutdown.clone()).await;
         if shutdown.is_cancelled() {
             log_farewell(&end);
             return Ok(end);
@@ -116,9 +121,10 @@ where
 }
 
 /// Connects and holds one session.
-async fn attempt(
+async fn try_once(
     connect: impl Future<Output = Result<Channel, transport::Error>>,
     dataplane: Arc<Dataplane>,
+    attempt: Attempt,
     health: watch::Receiver<Health>,
     leave: CancellationToken,
 ) -> SessionEnd {
@@ -133,7 +139,7 @@ async fn attempt(
             }
         },
     };
-    Session { channel, dataplane, health, leave }.run(log_event).await
+    Session { channel, dataplane, attempt, health, leave }.run(log_event).await
 }
 
 /// An error if another attempt could do no good.

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use super::{end::SessionEnd, reports::Reports};
 use crate::{
-    model::{Dataplane, Health},
+    model::{Attempt, Dataplane, Health},
     proto::{
         Goodbye, Hello, SessionRequest, SessionResponse, Welcome,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as Say,
@@ -43,6 +43,8 @@ pub struct Session {
     pub channel: Channel,
     /// Who speaks.
     pub dataplane: Arc<Dataplane>,
+    /// Which of its attempts this is.
+    pub attempt: Attempt,
     /// How it is. When its sender is gone, the last value stays true.
     pub health: watch::Receiver<Health>,
     /// Cancelled when the dataplane leaves for good: says goodbye.
@@ -70,7 +72,7 @@ impl Session {
 
     async fn hold(&mut self, observe: &mut impl FnMut(SessionEvent<'_>)) -> Result<SessionEnd, Status> {
         let (requests, outbound) = mpsc::channel(OUTBOUND);
-        say(&requests, Say::Hello(hello(&self.dataplane)));
+        say(&requests, Say::Hello(hello(&self.dataplane, self.attempt)));
         let mut opening = pin!(open(self.channel.clone(), ReceiverStream::new(outbound)));
         let (welcome, mut responses) = tokio::select! {
             biased;
@@ -123,10 +125,12 @@ impl Session {
     }
 }
 
-fn hello(dataplane: &Dataplane) -> Hello {
+fn hello(dataplane: &Dataplane, attempt: Attempt) -> Hello {
     Hello {
         dataplane: Some(wire::dataplane_to_proto(dataplane)),
         agent_version: dataplane.agent_version.to_string(),
+        instance: attempt.instance,
+        attempt: attempt.number,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
         node::{self, Proxy},
     },
     events::Stranger,
-    model::HealthReport,
+    model::{Attempt, HealthReport},
     proto::envoy::{
         config::core::v3::Node,
         service::health::v3::{
@@ -141,7 +141,8 @@ impl Conversation {
         let silence = (MISSED_REPORTS * settings.report_interval.get()).max(LEAST_PATIENCE);
         // An Envoy that has just started has more to do than to report.
         let endurance = Endurance { silence, start: limits.hello_timeout };
-        let (visit, warnings) = reception.let_in(dataplane, Caller::Insistent, endurance, self.peer).await?;
+        let (visit, warnings) =
+            reception.let_in(dataplane, Attempt::default(), Caller::Insistent, endurance, self.peer).await?;
         for warning in warnings {
             // An Envoy shows its user nothing, so it has to be said here.
             warn!(session = %visit.id(), dataplane = %visit.dataplane().key, "{warning}");

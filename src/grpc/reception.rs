@@ -12,7 +12,7 @@ use super::status::{draining, shed};
 use crate::{
     alarm::Alarm,
     metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},
-    model::{Dataplane, HealthReport},
+    model::{Attempt, Dataplane, HealthReport},
     registry::{Caller, Endurance, Full, Notice, Paced, Registry, SessionId, Taken, Welcome},
 };
 
@@ -56,6 +56,7 @@ impl Reception {
     pub(super) async fn let_in(
         &self,
         dataplane: Dataplane,
+        attempt: Attempt,
         caller: Caller,
         endurance: Endurance,
         peer: Option<SocketAddr>,
@@ -70,7 +71,7 @@ impl Reception {
                 () = sleep_until(hello_at) => {}
             }
         }
-        let welcome = self.registry.hello(dataplane);
+        let welcome = self.registry.hello_of(dataplane, attempt);
         let Welcome { session, warnings } = welcome.map_err(|full| self.shed(&full))?;
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
         let paced = self.registry.pace(session, endurance);

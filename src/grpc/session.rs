@@ -111,10 +111,12 @@ impl Conversation {
 
     async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
         let limits = &self.desk.limits;
+        let attempt = wire::attempt(&hello);
         let dataplane = wire::dataplane_from_hello(hello, limits.dataplane)?;
         let endurance = Endurance { silence: limits.idle_timeout, start: Duration::ZERO };
-        let let_in = self.desk.reception.let_in(dataplane, Caller::Patient, endurance, self.peer).await;
-        let (visit, warnings) = let_in?;
+        let reception = &self.desk.reception;
+        let let_in = reception.let_in(dataplane, attempt, Caller::Patient, endurance, self.peer);
+        let (visit, warnings) = let_in.await?;
         let dataplane = visit.dataplane();
         let welcome = proto::Welcome {
             session_id: visit.id().to_string(),

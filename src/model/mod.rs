@@ -2,6 +2,7 @@
 //! [`WorkloadName`] need not check it again. Everything from outside is parsed
 //! into these once, at the door.
 
+mod attempt;
 mod dataplane;
 mod field_selector;
 mod filter;
@@ -12,6 +13,7 @@ mod selector;
 mod shared;
 mod workload;
 
+pub use attempt::Attempt;
 pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
     MAX_AGENT_VERSION,

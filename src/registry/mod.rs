@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     events::{EventLog, Reason, Regarding, Stranger},
-    model::{Dataplane, DataplaneKey},
+    model::{Attempt, Dataplane, DataplaneKey},
 };
 
 pub use self::{
@@ -178,14 +178,20 @@ impl Registry {
     /// Registers a dataplane and opens its session. A session that it has
     /// already is taken over.
     pub fn hello(&self, dataplane: Dataplane) -> Result<Welcome, Full> {
+        self.hello_of(dataplane, Attempt::default())
+    }
+
+    /// Like [`hello`](Registry::hello), of an agent that counts its attempts. One
+    /// that comes after a later one was taken over before it began.
+    pub fn hello_of(&self, dataplane: Dataplane, attempt: Attempt) -> Result<Welcome, Full> {
         let now = self.shared.now();
-        let mut registered = self.shared.register(dataplane, now);
+        let mut registered = self.shared.register(dataplane, attempt, now);
         // Who is here counts more than the memory of who is gone. Somebody else
         // may take the room that was made.
         while let Err(Refused { why: Full::Dataplanes { .. }, .. }) = &registered
             && self.shared.forget_oldest_lost()
         {
-            registered = registered.or_else(|refused| self.shared.register(refused.dataplane, now));
+            registered = registered.or_else(|refused| self.shared.register(refused.dataplane, attempt, now));
         }
         let session = registered.map_err(|refused| refused.why)?;
         let mesh = &session.dataplane().key.mesh;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{entries::Entry, shared::Shared, silence::Patience};
 use crate::{
-    model::{Dataplane, Health, HealthReport, HealthState},
+    model::{Attempt, Dataplane, Health, HealthReport, HealthState},
     sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
@@ -103,8 +103,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Unique within one life of the server; of two sessions of one dataplane the
-/// newer has the greater one.
+/// Unique within one life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub(super) u64);
 
@@ -137,10 +136,11 @@ pub(super) struct SessionCell {
     pub(super) dataplane: Arc<Dataplane>,
     pub(super) since: SystemTime,
     pub(super) opened: Instant,
+    pub(super) attempt: Attempt,
 }
 
 impl SessionCell {
-    pub(super) fn new(id: SessionId, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
+    pub(super) fn new(id: SessionId, attempt: Attempt, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
         Self {
             last_report: LastReport::default(),
             live: AtomicBool::new(true),
@@ -153,6 +153,7 @@ impl SessionCell {
             dataplane,
             since,
             opened: Instant::now(),
+            attempt,
         }
     }
 

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     changelog::ChangeLog,
     events::{EventLog, Reason, Regarding},
-    model::{Dataplane, DataplaneKey, MeshName, WorkloadKey},
+    model::{Attempt, Dataplane, DataplaneKey, MeshName, WorkloadKey},
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -118,11 +118,17 @@ impl Shared {
     pub(super) fn register(
         self: &Arc<Self>,
         dataplane: Dataplane,
+        attempt: Attempt,
         now: SystemTime,
     ) -> Result<Session, Refused> {
         let key = dataplane.key.clone();
         let mut shard = self.dataplanes.lock(&key);
         let known = shard.get_mut(&key);
+        if let Some(known) = &known
+            && known.is_newer_than(attempt)
+        {
+            return Ok(self.belated(known, attempt, now));
+        }
         let admitted = match &known {
             None => self.admission.enter(&key.mesh, true),
             Some(Registration { presence: Presence::Connected(_), .. }) => Ok(()),
@@ -138,7 +144,7 @@ impl Shared {
             None => self.join(dataplane, now),
             Some(registration) => self.rejoin(registration, dataplane, now),
         };
-        let cell = Arc::new(SessionCell::new(id, now, Arc::clone(&dataplane)));
+        let cell = Arc::new(SessionCell::new(id, attempt, now, Arc::clone(&dataplane)));
         let session =
             Session { registry: Arc::clone(self), entry: Arc::clone(&entry), cell: Arc::clone(&cell) };
         let presence = Presence::Connected(cell);
@@ -157,6 +163,16 @@ impl Shared {
             session.cell.tell(Notice::Draining);
         }
         Ok(session)
+    }
+
+    /// The session of a hello that a network has held back until its agent had
+    /// another one: it counts for nothing.
+    fn belated(self: &Arc<Self>, known: &Registration, attempt: Attempt, now: SystemTime) -> Session {
+        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
+        let cell = Arc::new(SessionCell::new(id, attempt, now, Arc::clone(&known.dataplane)));
+        cell.end();
+        cell.tell(Notice::Superseded);
+        Session { registry: Arc::clone(self), entry: Arc::clone(&known.entry), cell }
     }
 
     /// Counts a dataplane that was not registered.
@@ -375,6 +391,11 @@ impl Shared {
 }
 
 impl Registration {
+    /// Whether it has a session of the same agent's that was begun after an attempt.
+    fn is_newer_than(&self, attempt: Attempt) -> bool {
+        matches!(&self.presence, Presence::Connected(current) if attempt.is_before(current.attempt))
+    }
+
     fn has(&self, cell: &Arc<SessionCell>) -> bool {
         matches!(&self.presence, Presence::Connected(current) if Arc::ptr_eq(current, cell))
     }

@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{dataplane, health};
 use crate::{
     agent::Session,
-    model::{Dataplane, Invalid},
+    model::{Attempt, Dataplane, Invalid},
 };
 
 /// Three workloads: one calm, one whose applications falter, and one whose
@@ -68,8 +68,13 @@ async fn live(
     while !curtain.is_cancelled() {
         let (application, health) = watch::channel(health(true));
         let leave = curtain.child_token();
-        let session =
-            Session { channel: channel.clone(), dataplane: dataplane.clone(), health, leave: leave.clone() };
+        let session = Session {
+            channel: channel.clone(),
+            dataplane: dataplane.clone(),
+            attempt: Attempt::default(),
+            health,
+            leave: leave.clone(),
+        };
         let mut session = std::pin::pin!(session.run(|_| {}));
         tokio::select! {
             _ = &mut session => {}

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     agent::{Session, SessionEnd, SessionEvent},
-    model::{Health, Invalid},
+    model::{Attempt, Health, Invalid},
     proto::WorkloadFilter,
 };
 
@@ -177,6 +177,7 @@ impl Fleet {
             let session = Session {
                 channel: channel.clone(),
                 dataplane: dataplane(&config.mesh, &config.namespace, &workload, name)?,
+                attempt: Attempt::default(),
                 health,
                 leave: leave.clone(),
             };

@@ -140,7 +140,8 @@ async fn a_hello_needs_a_dataplane_and_a_short_version() {
     let server = Server::start().await;
     let status = refused(&server, Said::Hello(Hello::default())).await;
     assert_says(&status, Code::InvalidArgument, &["hello.dataplane: is required"]);
-    let long = Hello { dataplane: Some(dataplane("a", "web")), agent_version: "v".repeat(65) };
+    let long =
+        Hello { dataplane: Some(dataplane("a", "web")), agent_version: "v".repeat(65), ..Hello::default() };
     let status = refused(&server, Said::Hello(long)).await;
     assert_says(&status, Code::InvalidArgument, &["hello.agent_version: 65", "at most 64"]);
     still_serves(&server).await;

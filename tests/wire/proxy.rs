@@ -118,7 +118,7 @@ impl Proxy {
 }
 
 pub fn hello(dataplane: Dataplane) -> Said {
-    Said::Hello(Hello { dataplane: Some(dataplane), agent_version: "test".into() })
+    Said::Hello(Hello { dataplane: Some(dataplane), agent_version: "test".into(), ..Hello::default() })
 }
 
 /// A report of a proxy that is ready, and of its inbound 8080.

@@ -1,10 +1,10 @@
 //! The newest session of a dataplane wins.
 
-use headcount::proto::{Goodbye, HealthState, session_request::Message as Said};
+use headcount::proto::{Goodbye, HealthState, Hello, session_request::Message as Said};
 use tonic::Code;
 
 use crate::{
-    proxy::health,
+    proxy::{Line, health},
     support::{Server, assert_says, dataplane, still_serves},
 };
 
@@ -45,6 +45,41 @@ async fn what_the_older_one_still_says_counts_for_nothing() {
     assert_eq!(server.counts("web").await, (1, 0, 1));
     newer.goodbye().await;
     assert_eq!(server.counts("web").await, (0, 0, 0));
+    still_serves(&server).await;
+}
+
+/// A network may hold back what an agent has given up, until its next attempt is in.
+#[tokio::test]
+async fn what_one_agent_said_before_takes_over_nothing_from_what_it_said_later() {
+    let server = Server::start().await;
+    let mut watch = server.watch().await;
+    let attempt = |instance, attempt| {
+        let dataplane = Some(dataplane("a", "web"));
+        Said::Hello(Hello { dataplane, instance, attempt, ..Hello::default() })
+    };
+    let mut second = Line::open(server.connect().await).await;
+    second.say(attempt(7, 2));
+    second.hear().await;
+    second.say(health(1, HealthState::Ready));
+    second.hear().await;
+    watch.until_revision(server.list().await.revision).await;
+
+    let mut first = Line::open(server.connect().await).await;
+    first.say(attempt(7, 1));
+    first.hear().await;
+    assert_eq!(first.end().await.code(), Code::Aborted);
+    let head = server.list().await.revision;
+    assert_eq!((server.counts("web").await, watch.revision), ((1, 1, 1), head), "nothing has happened");
+
+    // Another agent has no older attempts; nor has one that does not say.
+    for newer in [attempt(8, 1), attempt(0, 0)] {
+        let mut line = Line::open(server.connect().await).await;
+        line.say(newer);
+        line.hear().await;
+        assert_eq!(second.end().await.code(), Code::Aborted);
+        second = line;
+    }
+    assert_eq!(server.counts("web").await, (1, 0, 1));
     still_serves(&server).await;
 }
 

@@ -58,6 +58,21 @@ async fn a_lost_session_is_followed_by_another_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_counts_its_attempts() {
+    let mut stages = [stage(), stage()];
+    let mut said = Vec::new();
+    for agent in [0, 0, 0, 1] {
+        let mut session = stages[agent].server.session().await;
+        let hello = session.hello().await;
+        said.push((hello.instance, hello.attempt));
+        session.end(Status::unavailable("restarting"));
+    }
+    let [instance, stranger] = [said[0].0, said[3].0];
+    assert!(instance != 0 && instance != stranger, "{said:?}");
+    assert_eq!(said, [(instance, 1), (instance, 2), (instance, 3), (stranger, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_acknowledges_nothing_is_left_after_5_s() {
     let mut stage = stage();
     let mut session = stage.server.session().await;

@@ -9,7 +9,10 @@ use tonic::Code;
 use super::*;
 use crate::{
     agent::fake::{Fake, Played, dataplane, fake, in_time},
-    model::HealthState::{self, NotReady, Ready},
+    model::{
+        Attempt,
+        HealthState::{self, NotReady, Ready},
+    },
     proto,
 };
 
@@ -29,6 +32,7 @@ async fn stage() -> Stage {
     let session = Session {
         channel: door.connect().await.unwrap(),
         dataplane: Arc::new(dataplane()),
+        attempt: Attempt { instance: 7, number: 3 },
         health: receiver,
         leave: leave.clone(),
     };
@@ -64,6 +68,7 @@ async fn the_hello_comes_first_and_the_report_after_the_welcome() {
     let hello = session.hello().await;
     assert_eq!(hello.dataplane.unwrap(), wire::dataplane_to_proto(&dataplane()));
     assert_eq!(hello.agent_version, "test");
+    assert_eq!((hello.instance, hello.attempt), (7, 3));
     session.silence(WELCOME_WITHIN / 2).await;
     welcome(&session);
     let report = session.report().await;
@@ -260,6 +265,7 @@ async fn a_connection_that_falls_silent_is_noticed_within_8_s() {
     let session = Session {
         channel: door.connect_over(client, end).await.unwrap(),
         dataplane: Arc::new(dataplane()),
+        attempt: Attempt::default(),
         health: watch::channel(Health::of_proxy(Ready)).1,
         leave: CancellationToken::new(),
     };
@@ -284,6 +290,7 @@ async fn sessions_share_a_channel() {
         let session = Session {
             channel: channel.clone(),
             dataplane: dataplane.clone(),
+            attempt: Attempt::default(),
             health: receiver.clone(),
             leave: leave.clone(),
         };
