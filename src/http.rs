@@ -35,6 +35,7 @@ const BOUNDS: Bounds = Bounds {
     life: Duration::from_mins(5),
     last_request: Duration::from_secs(30),
     buffer: 64 * 1024,
+    headers: 100,
 };
 
 #[derive(Debug, Clone)]

@@ -32,6 +32,8 @@ pub(crate) struct Bounds {
     pub(crate) last_request: Duration,
     /// Bytes of a request's headers, and of an answer that waits to be read.
     pub(crate) buffer: usize,
+    /// Headers of a request.
+    pub(crate) headers: usize,
 }
 
 /// Serves what arrives, until shutdown is cancelled and the requests under way
@@ -105,7 +107,11 @@ async fn hold<Io>(
         router.clone().call(request)
     });
     let mut http1 = hyper::server::conn::http1::Builder::new();
-    http1.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_buf_size(bounds.buffer);
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_time)
+        .max_buf_size(bounds.buffer)
+        .max_headers(bounds.headers);
     let mut served = pin!(http1.serve_connection(TokioIo::new(io), desk));
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
@@ -142,6 +148,7 @@ mod tests {
         life: Duration::from_mins(1),
         last_request: Duration::from_mins(1),
         buffer: 8 * 1024,
+        headers: 100,
     };
 
     /// One who comes and is never done with what comes before HTTP, and the server.

@@ -24,6 +24,10 @@ use super::{
 /// like look for what can be deleted, and leave these alone.
 const VERBS: [&str; 3] = ["get", "list", "watch"];
 
+/// What is at the root besides groups, and what of Kubernetes' core.
+const PAGES: [&str; 6] = ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+const CORE_PATHS: [&str; 2] = ["/api", "/api/v1"];
+
 /// The documents, written once.
 #[derive(Debug)]
 pub(super) struct Documents {
@@ -48,21 +52,25 @@ struct Resource<'a> {
 }
 
 impl Documents {
-    pub(super) fn new(workloads: &Kind, events: &Kind) -> Self {
+    pub(super) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workloads =
             Resource { kind: workloads, singular: "workload", short_names: &["wl"], categories: &["kuma"] };
         let events = Resource { kind: events, singular: "event", short_names: &["ev"], categories: &[] };
         let group = &workloads.kind.group;
         let version = json!({"groupVersion": workloads.kind.api_version, "version": VERSION});
         let of_group = json!({"name": group, "versions": [version], "preferredVersion": version});
+        let mut paths =
+            vec!["/apis".to_owned(), format!("/apis/{group}"), format!("/apis/{group}/{VERSION}")];
+        paths.extend(PAGES.map(str::to_owned));
+        if serves_core {
+            paths.extend(CORE_PATHS.map(str::to_owned));
+        }
+        paths.sort_unstable();
         let all = |resource: Resource<'_>, version| {
             ["v2", "v2beta1"].map(|of| (of, write(&resource.aggregated(of, version))))
         };
         Self {
-            root: write(&json!({"paths": [
-                "/api", "/api/v1", "/apis", format!("/apis/{group}"), format!("/apis/{group}/{VERSION}"),
-                "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version",
-            ]})),
+            root: write(&json!({"paths": paths})),
             core: write(
                 &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
             ),

@@ -57,6 +57,9 @@ struct Desk {
     requests: KubeMetrics,
     ready: Ready,
     watch_places: Arc<Semaphore>,
+    /// Whether events are served, as Kubernetes' core has them. Behind kube-apiserver
+    /// the core is its own: its aggregator would take our part for the whole of it.
+    serves_core: bool,
     shutdown: CancellationToken,
 }
 
@@ -74,10 +77,11 @@ impl Desk {
     ) -> Self {
         let (workloads, events) = (workloads::kind(&settings.group), events::kind());
         let most = settings.max_connections;
+        let serves_core = settings.tls.as_ref().is_none_or(|tls| tls.front_proxy.is_none());
         Self {
             registry: registry.clone(),
-            documents: Documents::new(&workloads, &events),
-            openapi: OpenApi::new(&workloads, &events),
+            documents: Documents::new(&workloads, &events, serves_core),
+            openapi: OpenApi::new(&workloads, &events, serves_core),
             workloads: Arc::new(workloads),
             events: Arc::new(events),
             delivery: metrics.delivery.clone(),
@@ -85,6 +89,7 @@ impl Desk {
             requests: metrics.kube.clone(),
             ready,
             watch_places: Arc::new(Semaphore::new(most - most / SPARED)),
+            serves_core,
             shutdown,
         }
     }

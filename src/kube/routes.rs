@@ -44,23 +44,28 @@ fn api(desk: Arc<Desk>) -> Router {
         .route("/livez", page(version::live))
         .route("/healthz", page(version::live))
         .route("/readyz", page(version::ready))
-        .route("/api", page(discovery::core))
-        .route("/api/v1", page(discovery::core_resources))
         .route("/apis", page(discovery::groups))
         .route(&group, page(discovery::group))
         .route(&at(""), page(discovery::resources))
         .route("/openapi/v2", page(openapi::v2))
         .route("/openapi/v3", page(openapi::v3))
-        .route("/openapi/v3/api/v1", page(openapi::v3_events))
         .route(&format!("/openapi/v3{}", at("")), page(openapi::v3_workloads))
         .route(&at("/workloads"), read_only_workloads(workloads::many))
         .route(&at("/namespaces/{namespace}/workloads"), read_only_workloads(workloads::many))
         .route(&at("/namespaces/{namespace}/workloads/{name}"), read_only_workloads(workloads::one))
+        .merge(if desk.serves_core { core() } else { Router::new() })
+        .fallback(unknown)
+        .with_state(desk)
+}
+
+fn core() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/api", page(discovery::core))
+        .route("/api/v1", page(discovery::core_resources))
+        .route("/openapi/v3/api/v1", page(openapi::v3_events))
         .route("/api/v1/events", read_only_events(events::many))
         .route("/api/v1/namespaces/{namespace}/events", read_only_events(events::many))
         .route("/api/v1/namespaces/{namespace}/events/{name}", read_only_events(events::one))
-        .fallback(unknown)
-        .with_state(desk)
 }
 
 type Routes = MethodRouter<Arc<Desk>>;

@@ -34,6 +34,11 @@ const HEADER_TIME: Duration = Duration::from_mins(2);
 /// Bytes of a request's headers, of which kubectl's and its path's are some
 /// hundred; and of an answer that waits to be read.
 const BUFFER: usize = 32 * 1024;
+const HEADERS: usize = 100;
+/// The same behind kube-apiserver, which has a header for each group that its user
+/// is in; some are in hundreds, with long names.
+const BUFFER_FOR_GROUPS: usize = 256 * 1024;
+const HEADERS_FOR_GROUPS: usize = 2_048;
 /// As long as the longest watch.
 const LIFE: Duration = Duration::from_hours(1);
 
@@ -99,13 +104,18 @@ impl Kube {
             }),
         };
         let desk = Desk::new(registry, settings, metrics, ready, shutdown.clone());
+        let (buffer, headers) = match &access {
+            Access::ThisMachine => (BUFFER, HEADERS),
+            Access::FrontProxy(_) => (BUFFER_FOR_GROUPS, HEADERS_FOR_GROUPS),
+        };
         let bounds = Bounds {
             connections: settings.max_connections,
             greeting: HANDSHAKE_TIME,
             header_time: HEADER_TIME,
             life: LIFE,
             last_request: LIFE,
-            buffer: BUFFER,
+            buffer,
+            headers,
         };
         let router = routes(Arc::new(desk), &settings.admission, access);
         Ok(Self { router, bounds, secured, shed: metrics.shed.clone(), shutdown })

@@ -33,6 +33,41 @@ async fn whoever_kube_apiserver_speaks_for_is_answered() {
     written.refuses(405, "MethodNotAllowed", &["are read-only: delete is not supported"]);
 }
 
+/// kube-apiserver has a header for each group.
+#[tokio::test]
+async fn a_user_may_be_in_very_many_groups() {
+    let site = Site::start().await;
+    let groups: Vec<_> = (0..1_000)
+        .map(|n| format!("cn=group-{n},ou=teams,ou=some-long-unit-of-a-directory,dc=example,dc=com"))
+        .collect();
+    let mut headers = vec![ALICE];
+    headers.extend(groups.iter().map(|group| ("x-remote-group", group.as_str())));
+    assert_eq!(site.aggregator().get(WORKLOADS, &headers).await.code, 200);
+}
+
+/// Its aggregator would take what it is told of the core for the whole of it.
+#[tokio::test]
+async fn kubernetes_own_core_is_left_to_kube_apiserver() {
+    let site = Site::start().await;
+    let aggregator = site.aggregator();
+    for path in
+        ["/api", "/api/v1", "/api/v1/events", "/api/v1/namespaces/default/events", "/openapi/v3/api/v1"]
+    {
+        let answer = aggregator.get(path, &[ALICE]).await;
+        assert_eq!((answer.code, &*answer.body), (404, &b"404 page not found\n"[..]), "{path}");
+    }
+    let told = async |path| aggregator.get(path, &[ALICE]).await.json();
+    let documents = told("/openapi/v3").await;
+    let documents: Vec<_> = documents["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(documents, ["apis/kuma.io/v1alpha1"]);
+    let v2 = told("/openapi/v2").await;
+    let definitions: Vec<_> = v2["definitions"].as_object().unwrap().keys().collect();
+    assert_eq!(definitions, ["io.kuma.v1alpha1.Workload"]);
+    assert!(v2["paths"].as_object().unwrap().keys().all(|path| path.starts_with("/apis/kuma.io/")), "{v2}");
+    let root = told("/").await;
+    assert!(!root["paths"].as_array().unwrap().contains(&"/api".into()), "{root}");
+}
+
 #[tokio::test]
 async fn nobody_else_is_believed() {
     let site = Site::start().await;

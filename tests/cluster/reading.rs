@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
+    control_plane::Cluster,
     installed::Installed,
-    support::{Application, Program, Signal, pod_of},
+    support::{Application, Program, Signal, pod_of, retry},
 };
 
 pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installed) {
@@ -36,12 +37,35 @@ pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installe
     let explained = cluster.admin("explain workload.status.dataplaneProxies").await;
     assert!(explained.contains("healthy"), "{explained}");
 
+    what_is_kubernetes_own_stays_so(cluster).await;
+
     // What the kubelet sends at a Pod's end: the dataplane leaves the count at once.
     for agent in agents {
         agent.signal(Signal::TERM);
         agent.end().await.with(0);
     }
     assert_eq!(cluster.admin("get wl -A --no-headers").await, "");
+}
+
+/// The aggregator takes what any server says of a group's version for the whole of
+/// it, and chooses by chance where two say something.
+async fn what_is_kubernetes_own_stays_so(cluster: &Cluster) {
+    let openapi = retry("our definition", async || {
+        let openapi = cluster.admin("get --raw /openapi/v2").await;
+        openapi.contains("v1alpha1.Workload\"").then_some(openapi)
+    });
+    let openapi: Value = serde_json::from_str(&openapi.await).unwrap();
+    let event = json!({"group": "", "version": "v1", "kind": "Event"});
+    let definitions = openapi["definitions"].as_object().unwrap().values();
+    let of_events = definitions.filter(|definition| {
+        let kinds = definition["x-kubernetes-group-version-kind"].as_array();
+        kinds.is_some_and(|kinds| kinds.contains(&event))
+    });
+    assert_eq!(of_events.count(), 1);
+    for _ in 0..20 {
+        let core = cluster.admin("get --raw /openapi/v3/api/v1").await;
+        assert!(core.contains("io.k8s.api.core.v1.PodSpec"), "{core:.300}");
+    }
 }
 
 pub(crate) async fn a_watch_follows(installed: &Installed) {

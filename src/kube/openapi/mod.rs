@@ -88,7 +88,8 @@ impl Document {
 }
 
 impl OpenApi {
-    pub(super) fn new(workloads: &Kind, events: &Kind) -> Self {
+    /// Of workloads alone, unless the core is served here as well.
+    pub(super) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workload = Definition {
             name: format!("{}.{VERSION}.Workload", reversed(&workloads.group)),
             path: format!("/apis/{}", workloads.api_version),
@@ -105,12 +106,16 @@ impl OpenApi {
         };
         let json = |document| Document::new(JSON, encode(&document));
         let (v3_workloads, v3_events) = (json(v3::document(&workload)), json(v3::document(&event)));
-        let index = v3::index(&[(&workload, &v3_workloads.hash), (&event, &v3_events.hash)]);
-        let all = [workload, event];
+        let mut told = vec![(&workload, v3_workloads.hash.as_str())];
+        if serves_core {
+            told.push((&event, &v3_events.hash));
+        }
+        let definitions: Vec<_> = told.iter().map(|(definition, _)| *definition).collect();
+        let protobuf = protobuf::document(&definitions);
         Self {
-            v2: json(v2::document(&all)),
-            v2_protobuf: Document::new(HeaderValue::from_static(PROTOBUF), protobuf::document(&all)),
-            v3: json(index),
+            v2: json(v2::document(&definitions)),
+            v2_protobuf: Document::new(HeaderValue::from_static(PROTOBUF), protobuf),
+            v3: json(v3::index(&told)),
             v3_workloads,
             v3_events,
         }

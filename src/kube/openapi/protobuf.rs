@@ -79,7 +79,7 @@ struct Any {
     yaml: String,
 }
 
-pub(super) fn document(definitions: &[Definition<'_>]) -> Vec<u8> {
+pub(super) fn document(definitions: &[&Definition<'_>]) -> Vec<u8> {
     let named = definitions.iter().map(|definition| {
         let extensions = vec![type_of(definition)];
         let value = Schema { extensions, ..of(definition.schema) };

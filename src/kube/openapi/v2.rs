@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{Definition, Schema};
 
-pub(super) fn document(definitions: &[Definition<'_>]) -> Value {
+pub(super) fn document(definitions: &[&Definition<'_>]) -> Value {
     let schemas = definitions.iter().map(|definition| (definition.name.clone(), of_resource(definition)));
-    let paths = definitions.iter().flat_map(paths);
+    let paths = definitions.iter().copied().flat_map(paths);
     json!({
         "swagger": "2.0",
         "info": {"title": "headcount", "version": env!("CARGO_PKG_VERSION")},
