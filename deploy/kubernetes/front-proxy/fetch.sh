@@ -25,3 +25,4 @@ names=$(published requestheader-allowed-names | tr -d '[]" \n')
 echo "${names:+allowed-names=$names}" >generated/names.env
 
 echo "front-proxy/generated has the CA; names of its certificate: ${names:-any}"
+echo "if headcount runs already: apply, then kubectl rollout restart -n headcount-system deployment headcount"

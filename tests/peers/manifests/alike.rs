@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{OVERLAYS, built, find, items};
 use crate::support::{Program, Server, Site, get, headcount, swap};
@@ -125,10 +125,15 @@ async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_s
         |objects: &[Value], name: &str| find(objects, "Namespace", name)["metadata"]["labels"].clone();
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let webhook = &find(&base, kind, "headcount")["webhooks"][0];
-        let selected = webhook["namespaceSelector"]["matchLabels"].as_object().unwrap();
-        let (key, value) = selected.iter().next().unwrap();
+        let selector = &webhook["namespaceSelector"];
+        let (key, value) = selector["matchLabels"].as_object().unwrap().iter().next().unwrap();
         assert_eq!(labels(&demo, "headcount-demo")[key], *value, "{kind}");
         assert_eq!(labels(&base, "headcount-system")[key], Value::Null, "{kind}");
+        // And whatever somebody labels, it can come up without itself.
+        let never = json!({
+            "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "headcount-system"],
+        });
+        assert_eq!(selector["matchExpressions"], json!([never]), "{kind}");
     }
 }
 
