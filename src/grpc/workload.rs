@@ -111,7 +111,7 @@ impl WorkloadService for Workloads {
         let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher = self.registry.watch(filter, from).map_err(|full| shed(&self.shed, &full))?;
+        let watcher = apart(|| self.registry.watch(filter, from)).map_err(|full| shed(&self.shed, &full))?;
         let watch = Watch { desk: self.clone(), watcher, fingerprint };
         let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))

@@ -42,8 +42,6 @@ pub(super) struct Shared {
     pub(super) log: ChangeLog,
     pub(super) steps: Steps,
     pub(super) snapshots: Snapshots,
-    /// Of the readers who need one at the same time.
-    pub(super) snapshot_turn: tokio::sync::Mutex<()>,
     pub(super) events: EventLog,
     pub(super) gate: Gate,
     pub(super) admission: Admission,
@@ -101,7 +99,6 @@ impl Shared {
             log: ChangeLog::new(settings.log_capacity),
             steps: Steps::default(),
             snapshots: Snapshots::default(),
-            snapshot_turn: tokio::sync::Mutex::default(),
             events: EventLog::default(),
             gate: Gate::new(settings.max_session_rate),
             admission: Admission::new(&settings),

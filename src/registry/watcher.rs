@@ -10,7 +10,7 @@ use super::{
     step::{Next, Span, Step, Telling},
     view::Snapshot,
 };
-use crate::{alarm::Alarm, apart::apart, model::Filter, sync::atomic::Ordering::Relaxed};
+use crate::{alarm::Alarm, model::Filter, sync::atomic::Ordering::Relaxed};
 
 /// Where a reader was: everything up to the revision is known to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,6 @@ pub struct Watcher {
 
 #[derive(Debug)]
 enum State {
-    /// Before a snapshot.
-    Starting,
     /// There is something to tell, in parts.
     Telling(Telling),
     /// All is told up to a revision. `greet`: say so even if nothing changes.
@@ -47,19 +45,28 @@ enum Found {
     OutOfReach,
 }
 
+impl State {
+    fn telling(snapshot: &Snapshot, filter: &Filter) -> Self {
+        let wanted = snapshot.workloads.iter().filter(|workload| filter.matches(workload));
+        Self::Telling(Telling::snapshot(wanted.cloned().collect(), snapshot.revision))
+    }
+}
+
 impl Registry {
     /// Starts to watch, with a snapshot or where the reader was. A position
     /// that the log no longer reaches becomes a snapshot as well.
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Full> {
         let permit = self.permit_watch()?;
+        let news = self.subscribe();
+        let state = match from {
+            None => State::telling(&self.snapshot(), &filter),
+            Some(Position(after)) => State::Following { after, greet: true },
+        };
         Ok(Watcher {
             registry: self.clone(),
             filter: Arc::new(filter),
-            state: match from {
-                None => State::Starting,
-                Some(Position(after)) => State::Following { after, greet: true },
-            },
-            news: self.subscribe(),
+            state,
+            news,
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
             alarm: Alarm::default(),
             _permit: permit,
@@ -95,7 +102,7 @@ impl Watcher {
         loop {
             match self.follow().await {
                 Some(step) => return step,
-                None => self.start().await,
+                None => self.start_over(),
             }
         }
     }
@@ -124,7 +131,7 @@ impl Watcher {
             match self.look() {
                 Found::Step(step) => return Some(step),
                 Found::Nothing => return None,
-                Found::OutOfReach => self.state = self.telling(&self.registry.snapshot()),
+                Found::OutOfReach => self.start_over(),
             }
         }
     }
@@ -134,7 +141,6 @@ impl Watcher {
         let shared = Arc::clone(&self.registry.shared);
         loop {
             match &mut self.state {
-                State::Starting => return Found::OutOfReach,
                 State::Telling(telling) => {
                     let part = telling.part();
                     if let Some(after) = part.synced {
@@ -147,7 +153,7 @@ impl Watcher {
                     match shared.steps.next(&shared.log, &span) {
                         Next::Nothing if std::mem::take(greet) => return Found::Step(self.bookmark()),
                         Next::Nothing => return Found::Nothing,
-                        Next::OutOfReach => self.state = State::Starting,
+                        Next::OutOfReach => return Found::OutOfReach,
                         Next::Unseen { revision } => *after = revision,
                         Next::Step(step) => {
                             (*after, *greet) = (step.synced.unwrap_or(*after), false);
@@ -160,29 +166,22 @@ impl Watcher {
         }
     }
 
-    /// Takes a snapshot, one reader after the other: if a thousand fall behind
-    /// together, proxies are heard meanwhile. One that was made while a reader
-    /// waited is as good as its own.
-    async fn start(&mut self) {
-        let asked = self.registry.head();
-        let shared = Arc::clone(&self.registry.shared);
-        let _turn = shared.snapshot_turn.lock().await;
-        self.state = apart(|| {
-            let made = shared.snapshots.find(|kept| kept.revision >= asked);
-            self.telling(&made.unwrap_or_else(|| self.registry.snapshot()))
-        });
-    }
-
-    fn telling(&self, snapshot: &Snapshot) -> State {
-        let wanted = snapshot.workloads.iter().filter(|workload| self.filter.matches(workload));
-        State::Telling(Telling::snapshot(wanted.cloned().collect(), snapshot.revision))
+    /// Begins anew with a snapshot. Any will do that the log reaches and that is not
+    /// older than what the reader knows: of a thousand who have fallen behind, few
+    /// have to make one.
+    fn start_over(&mut self) {
+        let State::Following { after, .. } = self.state else { return };
+        let shared = &self.registry.shared;
+        let in_reach = |revision| revision > after && shared.log.look_back(revision).is_some();
+        let kept = shared.snapshots.find(|kept| in_reach(kept.revision));
+        self.state = State::telling(&kept.unwrap_or_else(|| self.registry.snapshot()), &self.filter);
     }
 
     /// Says how far the reader is, so that it can resume there.
     fn bookmark(&self) -> Arc<Step> {
         let synced = match self.state {
             State::Following { after, .. } => Some(after),
-            State::Starting | State::Telling(_) => None,
+            State::Telling(_) => None,
         };
         Arc::new(Step::bookmark(synced))
     }
@@ -200,30 +199,29 @@ impl Drop for WatchPermit {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
-    use futures_util::FutureExt as _;
-
     use super::{
-        super::{RegistrySettings, tests::dataplane},
+        super::{RegistrySettings, tests::join},
         *,
     };
 
-    #[tokio::test]
-    async fn who_waits_for_a_snapshot_takes_one_that_was_made_meanwhile() {
-        let registry = Registry::new(RegistrySettings::default());
-        let watch = || registry.watch(Filter::default(), None).unwrap();
-        let [mut first, mut second, mut third] = [watch(), watch(), watch()];
-        let turn = registry.shared.snapshot_turn.lock().await;
-        let (mut first, mut second) = (pin!(first.next()), pin!(second.next()));
-        assert!(first.as_mut().now_or_never().is_none(), "one after the other");
-        assert!(second.as_mut().now_or_never().is_none());
-        let _a = registry.hello(dataplane("a", "web")).unwrap();
-        drop(turn);
-        let made = first.await.synced;
-        assert_eq!(made, Some(1), "not older than the question");
-        let _b = registry.hello(dataplane("b", "web")).unwrap();
-        assert_eq!(second.await.synced, made);
-        assert_eq!(third.next().await.synced, Some(2), "who asks later is told what is true then");
+    #[test]
+    fn those_who_have_fallen_behind_share_a_snapshot_while_the_log_reaches_it() {
+        let registry = Registry::new(RegistrySettings { log_capacity: 4, ..RegistrySettings::default() });
+        let mut watchers = [(); 3].map(|()| registry.watch(Filter::default(), None).unwrap());
+        for watcher in &mut watchers {
+            assert_eq!(watcher.next_now().unwrap().synced, Some(0));
+        }
+        let mut sessions: Vec<_> = (0..6).map(|n| join(&registry, &format!("{n}"), "web")).collect();
+        let [first, second, third] = &mut watchers;
+        let anew = |watcher: &mut Watcher| {
+            let step = watcher.next_now().unwrap();
+            assert!(step.reset);
+            step.synced
+        };
+        assert_eq!(anew(first), Some(6));
+        sessions.push(join(&registry, "7", "web"));
+        assert_eq!(anew(second), Some(6), "that of the first");
+        sessions.extend((8..13).map(|n| join(&registry, &format!("{n}"), "web")));
+        assert_eq!(anew(third), Some(12), "the log reaches back to 8 only");
     }
 }
