@@ -36,7 +36,8 @@ pub struct Slot {
     /// With what each names: one, unless it is down, or a second one was started
     /// by mistake. Which of two will be left is for the server to say.
     agents: Vec<(Agent, usize)>,
-    /// There were two, and the server may still hear of both.
+    /// There were two, one after the other at least, and the server may still hear
+    /// of both in whatever order.
     doubled: bool,
     registered: Registered,
 }
@@ -95,6 +96,8 @@ impl Slot {
         if self.leaving() {
             self.registered = Registered::Perhaps;
         }
+        // What it has just said may arrive after what its successor says.
+        self.doubled |= self.is_up();
         self.agents.clear();
     }
 

@@ -104,7 +104,8 @@ impl Pipe {
         }
         // What is lost takes its room all the same, since nobody acknowledges it.
         self.bytes += length;
-        if self.carries(way) {
+        // Who has not noticed yet that it was reset may go on for a while.
+        if self.end.is_none() && self.carries(way) {
             let arrival = self.arrival();
             self.under_way.push_back((arrival, Bytes::copy_from_slice(&bytes[..length])));
             wake(&mut self.reader);

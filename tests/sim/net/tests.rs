@@ -156,6 +156,16 @@ async fn a_killed_host_resets_and_one_without_power_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_sent_after_a_reset_never_arrives() {
+    let (network, mut host, mut server) = connected().await;
+    // So the server's side does not notice yet.
+    network.set_way(0, Side::Server, Way::Held);
+    network.reset(0);
+    server.write_all(b"later").await.unwrap();
+    assert!(was_reset(end(&mut host).await));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_was_killed_refuses_and_one_without_power_is_waited_for() {
     let (network, mut host, _server) = connected().await;
     network.crash_server(Crash::Killed);
