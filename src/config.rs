@@ -64,6 +64,13 @@ pub struct KubeSettings {
     pub admission: AdmissionSettings,
 }
 
+impl KubeSettings {
+    /// By what kube-apiserver is known, if it stands in front.
+    pub fn front_proxy(&self) -> Option<&FrontProxySettings> {
+        self.tls.as_ref()?.front_proxy.as_ref()
+    }
+}
+
 /// TLS of the Kubernetes API. Files are read again when they change.
 #[derive(Debug, Clone)]
 pub struct KubeTls {

@@ -1,6 +1,6 @@
 //! `headcount kubeconfig`: how kubectl finds the server.
 
-use std::path::{self, Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
@@ -111,7 +111,8 @@ impl KubeconfigArgs {
             if !encrypted {
                 problems.note("certificate-authority", "is only for a --kube-server of https://");
             }
-            whole_path(&file).map_err(|problem| problems.note_text(problem)).ok()
+            let path = PemFile::new("certificate-authority", file).path_to_certificates();
+            path.map_err(|problem| problems.note_text(format!("{problem:#}"))).ok()
         });
         problems.finish()?;
         let server = Server { server: server.to_string(), certificate_authority };
@@ -128,12 +129,4 @@ impl KubeconfigArgs {
         terminal.print(&document(Format::Yaml, &kubeconfig))?;
         Ok(Outcome::Success)
     }
-}
-
-/// Of a file that holds certificates, from wherever kubectl is started.
-fn whole_path(file: &Path) -> Result<PathBuf, String> {
-    PemFile::new("certificate-authority", file)
-        .ensure_certificates()
-        .map_err(|problem| format!("{problem:#}"))?;
-    path::absolute(file).map_err(|problem| format!("--certificate-authority {}: {problem}", file.display()))
 }

@@ -46,15 +46,14 @@ impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let scheme_or_two = if TLS { "http[s]" } else { "http" };
-        let expected = |problem: &str| format!("{problem}; write {scheme_or_two}://HOST:PORT or HOST:PORT");
+        let (schemes, pattern) = if TLS { ("http or https", "http[s]") } else { ("http", "http") };
+        let expected = |problem: &str| format!("{problem}; write {pattern}://HOST:PORT or HOST:PORT");
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         match scheme {
             "http" => {}
             "https" if TLS => {}
             "https" => return Err(expected("TLS is not supported yet")),
-            _ if TLS => return Err(expected("the scheme must be http or https")),
-            _ => return Err(expected("the scheme must be http")),
+            _ => return Err(expected(&format!("the scheme must be {schemes}"))),
         }
         let uri: Uri = format!("{scheme}://{rest}")
             .parse()

@@ -331,7 +331,7 @@ async fn a_kubeconfig_leads_to_the_server_and_the_namespace() {
     assert!(usual.out.contains("server: http://127.0.0.1:7102\n"), "{}", usual.out);
     let encrypted = run("kubeconfig --kube-server https://localhost").await;
     assert!(encrypted.out.contains("server: https://localhost:7102\n"), "{}", encrypted.out);
-    let wrong = run("kubeconfig --kube-server ftp://a/b -n No_Namespace").await.failure();
+    let wrong = run("kubeconfig --kube-server https://a/b -n No_Namespace").await.failure();
     assert!(
         wrong.contains("2 problems") && wrong.contains("--kube-server") && wrong.contains("namespace"),
         "{wrong}"

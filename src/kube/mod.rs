@@ -77,7 +77,7 @@ impl Desk {
     ) -> Self {
         let (workloads, events) = (workloads::kind(&settings.group), events::kind());
         let most = settings.max_connections;
-        let serves_core = settings.tls.as_ref().is_none_or(|tls| tls.front_proxy.is_none());
+        let serves_core = settings.front_proxy().is_none();
         Self {
             registry: registry.clone(),
             documents: Documents::new(&workloads, &events, serves_core),

@@ -94,9 +94,8 @@ impl Kube {
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let secured = settings.tls.as_ref().map(Secured::load).transpose()?;
-        let front_proxy = settings.tls.as_ref().and_then(|tls| tls.front_proxy.as_ref());
         let authority = secured.as_ref().and_then(|secured| secured.authority.as_ref());
-        let access = match front_proxy.zip(authority) {
+        let access = match settings.front_proxy().zip(authority) {
             None => Access::ThisMachine,
             Some((settings, authority)) => Access::FrontProxy(FrontProxy {
                 authority: authority.current(),

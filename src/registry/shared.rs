@@ -134,17 +134,12 @@ impl Shared {
         if let Err(why) = admitted {
             return Err(Refused { why, dataplane });
         }
-        // Numbered while the dataplane is locked, so that of two sessions of one
-        // dataplane the newer has the greater number.
-        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
         let (dataplane, entry) = match &known {
             None => self.join(dataplane, now),
             Some(registration) => self.rejoin(registration, dataplane, now),
         };
-        let cell = Arc::new(SessionCell::new(id, attempt, now, Arc::clone(&dataplane)));
-        let session =
-            Session { registry: Arc::clone(self), entry: Arc::clone(&entry), cell: Arc::clone(&cell) };
-        let presence = Presence::Connected(cell);
+        let session = self.session(&dataplane, &entry, attempt, now);
+        let presence = Presence::Connected(Arc::clone(&session.cell));
         let registration = Registration { dataplane, entry, presence };
         match known {
             None => {
@@ -165,11 +160,23 @@ impl Shared {
     /// The session of a hello that a network has held back until its agent had
     /// another one: it counts for nothing.
     fn belated(self: &Arc<Self>, known: &Registration, attempt: Attempt, now: SystemTime) -> Session {
+        let session = self.session(&known.dataplane, &known.entry, attempt, now);
+        session.cell.end();
+        session.cell.tell(Notice::Superseded);
+        session
+    }
+
+    /// A new session, which is not registered yet.
+    fn session(
+        self: &Arc<Self>,
+        dataplane: &Arc<Dataplane>,
+        entry: &Arc<Entry>,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Session {
         let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
-        let cell = Arc::new(SessionCell::new(id, attempt, now, Arc::clone(&known.dataplane)));
-        cell.end();
-        cell.tell(Notice::Superseded);
-        Session { registry: Arc::clone(self), entry: Arc::clone(&known.entry), cell }
+        let cell = SessionCell::new(id, attempt, now, Arc::clone(dataplane));
+        Session { registry: Arc::clone(self), entry: Arc::clone(entry), cell: Arc::new(cell) }
     }
 
     /// Counts a dataplane that was not registered.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{self, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
@@ -48,9 +48,10 @@ impl PemFile {
         Ok(text)
     }
 
-    /// Fails unless it can be read and holds a certificate.
-    pub(crate) fn ensure_certificates(&self) -> anyhow::Result<()> {
-        self.certificates(&self.read()?).map(drop)
+    /// Where it is, for whoever is elsewhere; fails unless it holds a certificate.
+    pub(crate) fn path_to_certificates(&self) -> anyhow::Result<PathBuf> {
+        self.certificates(&self.read()?)?;
+        path::absolute(&self.path).with_context(|| self.place())
     }
 
     /// All certificates, of which there is one at least.
