@@ -68,6 +68,18 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Revisions that it takes. Another object under the same name is a deletion and a
+    /// creation, each with a revision of its own, so that a reader that stops between
+    /// the two knows what was deleted and misses only what was created.
+    fn revisions(&self) -> u64 {
+        match (&self.old, &self.new) {
+            (Some(old), Some(new)) if old.identity.uid != new.identity.uid => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl Draft {
     /// A Workload comes to be, or changes.
     pub fn upsert(old: Option<Arc<Workload>>, new: Workload) -> Self {
         Self { old, new: Some(new) }
@@ -103,6 +115,19 @@ struct State {
 }
 
 impl State {
+    fn append(
+        &mut self,
+        old: Option<Arc<Workload>>,
+        new: Option<Workload>,
+        at: Instant,
+        continues: bool,
+    ) -> Published {
+        self.head += 1;
+        let new = new.map(|new| Arc::new(new.stamped(self.head)));
+        self.ring.push_back(Change { revision: self.head, old, new: new.clone(), at, continues });
+        new
+    }
+
     /// Forgets what is too much, but nothing that a look under way needs. Looks
     /// take milliseconds, so that is little.
     fn trim(&mut self, capacity: usize) {
@@ -147,21 +172,24 @@ impl ChangeLog {
     /// The caller holds the locks of the Workloads concerned, so that the order
     /// of revisions is the order of states.
     pub fn publish<const N: usize>(&self, drafts: [Option<Draft>; N]) -> [Option<Published>; N] {
-        let mut left = drafts.iter().flatten().count();
+        let mut left = drafts.iter().flatten().map(Draft::revisions).sum::<u64>();
         if left == 0 {
             return [const { None }; N];
         }
         let at = Instant::now();
         let mut state = self.state.lock();
         let published = drafts.map(|draft| {
-            let Draft { old, new } = draft?;
-            left -= 1;
-            state.head += 1;
-            let revision = state.head;
-            let new = new.map(|new| Arc::new(new.stamped(revision)));
-            let change = Change { revision, old, new: new.clone(), at, continues: left > 0 };
-            state.ring.push_back(change);
-            Some(new)
+            let draft = draft?;
+            let replaces = draft.revisions() > 1;
+            let Draft { mut old, new } = draft;
+            let mut append = |old, new| {
+                left -= 1;
+                state.append(old, new, at, left > 0)
+            };
+            if replaces {
+                append(old.take(), None);
+            }
+            Some(append(old, new))
         });
         state.trim(self.capacity);
         let head = state.head;
@@ -371,6 +399,19 @@ mod tests {
         assert_eq!(revisions(log.read_after(0, 1)), [1]);
         assert_eq!(revisions(log.read_after(0, 2)), [1, 2, 3]);
         assert_eq!(revisions(log.read_after(3, 1)), [4]);
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_is_a_deletion_and_a_creation_in_one_step() {
+        let log = ChangeLog::new(8);
+        let [first] = log.publish([Some(draft("a"))]);
+        let draft = Draft { old: first.flatten(), ..draft("a") };
+        let [second] = log.publish([Some(draft)]);
+        assert_eq!(second.flatten().unwrap().revision, 3);
+        let changes = log.read_after(1, 1).unwrap();
+        let changes: Vec<_> =
+            changes.iter().map(|c| (c.revision, c.old.is_some(), c.new.is_some())).collect();
+        assert_eq!(changes, [(2, true, false), (3, false, true)]);
     }
 
     #[test]

@@ -328,7 +328,7 @@ mod tests {
         assert!(f.apply("a", LEAVE));
         assert_eq!(f.seen(), Some(("b", counts(1, 0, 1))));
         assert_ne!(f.members.current().as_ref().unwrap().identity.uid, old);
-        assert_eq!(f.log.head(), 2, "one step, one revision");
+        assert_eq!(f.log.head(), 3, "one step of two revisions: a deletion and a creation");
     }
 
     #[test]

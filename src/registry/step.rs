@@ -134,6 +134,35 @@ impl Telling {
         Self { reset: false, left: Left::Changes(told.into_iter()), revision, oldest }
     }
 
+    /// Combines only consecutive updates of one object, at the revision of the last.
+    /// A reader that stops after any entry and resumes at its revision then has every
+    /// object that existed at that revision, and no other: an entry for an object that
+    /// is deleted and created again later would hide the deletion until then.
+    fn lifetimes(filter: &Filter, changes: &[Change], revision: u64) -> Self {
+        let visible =
+            |state: &Option<Arc<Workload>>| state.clone().filter(|workload| filter.matches(workload));
+        let mut told: Vec<Option<Told>> = Vec::new();
+        // The place of each object's latest update, which the next change replaces.
+        let mut updates: HashMap<&WorkloadKey, usize> = HashMap::new();
+        let mut oldest = None::<Instant>;
+        for change in changes {
+            let (before, now) = (visible(&change.old), visible(&change.new));
+            if before.is_none() && now.is_none() {
+                continue;
+            }
+            oldest.get_or_insert(change.at);
+            if let Some(replaced) = updates.remove(change.key()) {
+                told[replaced] = None;
+            }
+            if before.is_some() && now.is_some() {
+                updates.insert(change.key(), told.len());
+            }
+            told.push(Some(Told { before, now, revision: change.revision }));
+        }
+        let told: Vec<_> = told.into_iter().flatten().collect();
+        Self { reset: false, left: Left::Changes(told.into_iter()), revision, oldest }
+    }
+
     fn left(&self) -> usize {
         match &self.left {
             Left::Snapshot(workloads) => workloads.len(),
@@ -160,10 +189,22 @@ impl Telling {
     }
 }
 
+/// How the changes of one batch are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conflation {
+    /// One entry for each Workload: its state before the first and after the last
+    /// change. For readers that resume after a whole step only.
+    Batch,
+    /// Creations and deletions are kept, each at its own revision, and only updates
+    /// are combined. For readers that may resume after any single entry.
+    Lifetimes,
+}
+
 /// Where a reader is, and how far it is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) filter: Arc<Filter>,
+    pub(super) conflation: Conflation,
     /// Everything up to this revision is known to it.
     pub(super) after: u64,
     /// The revision that was last announced.
@@ -201,7 +242,10 @@ impl Steps {
         let Some(revision) = changes.last().map(|change| change.revision) else {
             return Next::Nothing;
         };
-        let mut telling = Telling::conflate(&span.filter, &changes, revision);
+        let mut telling = match span.conflation {
+            Conflation::Batch => Telling::conflate(&span.filter, &changes, revision),
+            Conflation::Lifetimes => Telling::lifetimes(&span.filter, &changes, revision),
+        };
         match telling.left() {
             0 => Next::Unseen { revision },
             1..=STEP_SIZE => {

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Full, Registry,
     shared::Shared,
-    step::{Next, Span, Step, Telling},
+    step::{Conflation, Next, Span, Step, Telling},
     view::Snapshot,
 };
 use crate::{alarm::Alarm, model::Filter, sync::atomic::Ordering::Relaxed};
@@ -22,6 +22,7 @@ pub struct Position(pub u64);
 pub struct Watcher {
     registry: Registry,
     filter: Arc<Filter>,
+    conflation: Conflation,
     state: State,
     news: watch::Receiver<u64>,
     bookmark_after: Duration,
@@ -56,15 +57,33 @@ impl Registry {
     /// Starts to watch, with a snapshot or where the reader was. A position
     /// that the log no longer reaches becomes a snapshot as well.
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, Full> {
-        let permit = self.permit_watch()?;
-        let news = self.subscribe();
-        let state = match from {
+        let begin = || match from {
             None => State::telling(&self.snapshot(), &filter),
             Some(Position(after)) => State::Following { after, greet: true },
         };
+        self.watcher(&filter, Conflation::Batch, begin)
+    }
+
+    /// Starts to watch after a position, for a reader that may resume after any single
+    /// entry of a step, as clients of the Kubernetes API do: a step has an entry for
+    /// each creation and each deletion.
+    pub fn watch_lifetimes(&self, filter: &Filter, Position(after): Position) -> Result<Watcher, Full> {
+        self.watcher(filter, Conflation::Lifetimes, || State::Following { after, greet: true })
+    }
+
+    fn watcher(
+        &self,
+        filter: &Filter,
+        conflation: Conflation,
+        begin: impl FnOnce() -> State,
+    ) -> Result<Watcher, Full> {
+        let permit = self.permit_watch()?;
+        let news = self.subscribe();
+        let state = begin();
         Ok(Watcher {
             registry: self.clone(),
-            filter: Arc::new(filter),
+            filter: Arc::new(filter.clone()),
+            conflation,
             state,
             news,
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
@@ -149,7 +168,12 @@ impl Watcher {
                     return Found::Step(Arc::new(part));
                 }
                 State::Following { after, greet } => {
-                    let span = Span { filter: Arc::clone(&self.filter), after: *after, until };
+                    let span = Span {
+                        filter: Arc::clone(&self.filter),
+                        conflation: self.conflation,
+                        after: *after,
+                        until,
+                    };
                     match shared.steps.next(&shared.log, &span) {
                         Next::Nothing if std::mem::take(greet) => return Found::Step(self.bookmark()),
                         Next::Nothing => return Found::Nothing,

@@ -4,6 +4,7 @@
 #[path = "../answer/mod.rs"]
 mod answer;
 mod anything;
+mod cut;
 mod discovery;
 mod drain;
 mod errors;

@@ -70,7 +70,7 @@ async fn a_watch_is_told_of_what_matches() {
     assert_eq!(watch.event().await, told("ADDED", "web", from + 1, [1, 0, 1]));
     // The name passes to the other mesh: a new life, to which other labels belong.
     web.goodbye();
-    assert_eq!(watch.event().await, told("DELETED", "web", from + 2, [1, 0, 1]));
-    assert_eq!(watch.event().await, told("ADDED", "web", from + 3, [1, 0, 1]));
-    assert_eq!(others.event().await, told("ADDED", "web", from + 3, [1, 0, 1]));
+    assert_eq!(watch.event().await, told("DELETED", "web", from + 3, [1, 0, 1]));
+    assert_eq!(watch.event().await, told("ADDED", "web", from + 4, [1, 0, 1]));
+    assert_eq!(others.event().await, told("ADDED", "web", from + 4, [1, 0, 1]));
 }

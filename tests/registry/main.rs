@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   sequential   one op at a time: after each, Get = List = groups = model exactly
+//!   resume       a watch of lifetimes, cut after any entry
 //!   concurrent   several threads at once: what does not depend on the order holds
 //!
 //!   world, held, lens, reader   the words and the honest reader both tests use
@@ -18,6 +19,7 @@ mod concurrent;
 mod held;
 mod lens;
 mod reader;
+mod resume;
 mod sequential;
 mod world;
 

@@ -40,7 +40,7 @@ pub(super) fn watch(
             (page.revision, all, mark)
         }
     };
-    let watcher = registry.watch(filter, Some(Position(after))).map_err(|full| desk.refuse(&full))?;
+    let watcher = registry.watch_lifetimes(&filter, Position(after)).map_err(|full| desk.refuse(&full))?;
     let state = State::Beginning { left: left.into_iter(), after, mark };
     let watch = WorkloadWatch {
         desk: Arc::clone(desk),
@@ -140,20 +140,10 @@ impl WorkloadWatch {
         let kind = Arc::clone(&self.desk.workloads);
         let seen = |workload, revision| Seen { kind: &kind, workload, revision };
         match (before, now) {
-            (Some(before), Some(now)) if before.identity.uid == now.identity.uid => {
-                self.lines.change("MODIFIED", &seen(now, *revision));
-            }
-            (before, now) => {
-                if let Some(before) = before {
-                    // Where another has taken its place, whoever is cut off between
-                    // the two has not seen that one yet.
-                    let gone = if now.is_some() { revision.saturating_sub(1) } else { *revision };
-                    self.lines.change("DELETED", &seen(before, gone));
-                }
-                if let Some(now) = now {
-                    self.lines.change("ADDED", &seen(now, *revision));
-                }
-            }
+            (Some(_), Some(now)) => self.lines.change("MODIFIED", &seen(now, *revision)),
+            (Some(gone), None) => self.lines.change("DELETED", &seen(gone, *revision)),
+            (None, Some(now)) => self.lines.change("ADDED", &seen(now, *revision)),
+            (None, None) => {}
         }
     }
 

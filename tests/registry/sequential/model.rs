@@ -233,7 +233,8 @@ impl Model {
         self.record(&groups);
     }
 
-    /// Each Workload that looks different costs one revision; no other does.
+    /// Each Workload that looks different takes one revision, or two if it is another
+    /// object under the same name; no other takes any.
     fn record(&mut self, groups: &BTreeMap<Group, Counts>) {
         let (head, before) = self.now();
         let mut after = Picture::new();
@@ -253,7 +254,11 @@ impl Model {
         }
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
         let changed: Vec<_> = keys.into_iter().filter(|key| before.get(key) != after.get(key)).collect();
-        let new_head = head + changed.len() as u64;
+        let revisions = |key| match (before.get(key), after.get(key)) {
+            (Some(old), Some(new)) if old.life != new.life => 2,
+            _ => 1,
+        };
+        let new_head = head + changed.iter().map(revisions).sum::<u64>();
         for key in changed {
             if let Some(seen) = after.get_mut(&key) {
                 seen.revision = (head, new_head);
