@@ -58,7 +58,7 @@ fn compile_our_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dy
         .build_client(false)
         .bytes(".")
         .extern_path(ENCODED, "crate::proto::Encoded")
-        .codec_path("crate::codec::LeanCodec")
+        .codec_path("crate::proto::codec::LeanCodec")
         .out_dir(out);
     shared
         .iter()
@@ -75,7 +75,7 @@ fn compile_envoys_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box
         .build_client(false)
         .extern_path(".envoy", "crate::proto::envoy")
         .extern_path(ENVOY_SAYS, "::bytes::Bytes")
-        .codec_path("crate::codec::RawCodec")
+        .codec_path("crate::proto::codec::RawCodec")
         .out_dir(out)
         .compile_fds(files)?;
     Ok(())

@@ -20,14 +20,14 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 use crate::{
-    accept::{arrivals, quiet_arrivals},
     config::Config,
     grpc::{Grpc, set_health},
     http,
     kube::Kube,
-    metrics::Metrics,
-    ready::Ready,
+    net::accept::{arrivals, quiet_arrivals},
     registry::Registry,
+    runtime::readiness::Readiness,
+    telemetry::metrics::Metrics,
 };
 
 /// Connections that have arrived and are not accepted yet: all proxies, after a
@@ -45,7 +45,7 @@ pub struct App {
     http_shutdown: CancellationToken,
     drain_timeout: Duration,
     health: HealthReporter,
-    ready: Ready,
+    ready: Readiness,
     /// Those whose streams end when shutdown begins, and they with them.
     servers: JoinSet<()>,
     /// HTTP's, which ends after them.
@@ -83,7 +83,7 @@ impl App {
         let metrics = Metrics::new(&registry)?;
         let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
-        let (health, ready) = (grpc.health(), Ready::default());
+        let (health, ready) = (grpc.health(), Readiness::default());
 
         let mut upkeep = JoinSet::new();
         upkeep.spawn({

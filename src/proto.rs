@@ -4,6 +4,7 @@
 
 tonic::include_proto!("headcount.v1");
 
+pub mod codec;
 pub mod envoy;
 
 /// Descriptors of the whole surface, for server reflection.

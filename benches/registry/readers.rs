@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use headcount::{metrics::Metrics, model::Filter, registry::Registry};
+use headcount::{model::Filter, registry::Registry, telemetry::metrics::Metrics};
 
 use crate::{
     support::{

@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use headcount::{
+    convert,
     proto::{
         HealthReport, HealthState, Hello, InboundHealth, SessionRequest, SessionResponse,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as Said,
         session_response::Message as Answer,
     },
-    wire,
 };
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -60,7 +60,7 @@ impl Proxy {
         let (says, said) = mpsc::channel(QUEUE);
         let dataplane = typical::dataplane(number)?;
         let hello = Hello {
-            dataplane: Some(wire::dataplane_to_proto(&dataplane)),
+            dataplane: Some(convert::dataplane_to_proto(&dataplane)),
             agent_version: dataplane.agent_version.to_string(),
             ..Hello::default()
         };

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use headcount::{
+    convert,
     model::{
         Counts, Environment, Filter, LabelSelector, MAX_SELECTOR_BYTES, MeshName, Namespace, Workload,
         WorkloadIdentity, WorkloadKey, WorkloadName,
     },
     proto::WorkloadFilter,
-    wire,
 };
 
 use super::{
@@ -23,7 +23,7 @@ pub fn check(input: &[u8]) {
     let mut lines = text.splitn(4, '\n').map(str::to_owned);
     let mut line = || lines.next().unwrap_or_default();
     let stated = WorkloadFilter { mesh: line(), namespace: line(), name: line(), label_selector: line() };
-    match wire::filter_from_proto(&stated) {
+    match convert::filter_from_proto(&stated) {
         Ok(filter) => {
             assert!(has_lawful_names(&stated), "{stated:?}");
             assert_says(&filter.selector, &stated.label_selector);
@@ -86,7 +86,7 @@ fn assert_reads_back(filter: &Filter, stated: &WorkloadFilter) {
     if text.len() <= MAX_SELECTOR_BYTES {
         let canonical = WorkloadFilter { label_selector: text.clone(), ..stated.clone() };
         let again =
-            wire::filter_from_proto(&canonical).unwrap_or_else(|invalid| panic!("{text:?}: {invalid}"));
+            convert::filter_from_proto(&canonical).unwrap_or_else(|invalid| panic!("{text:?}: {invalid}"));
         assert_eq!(again, *filter);
         assert_eq!(again.selector.to_string(), text);
         assert_eq!(again.fingerprint(), filter.fingerprint());

@@ -2,9 +2,9 @@
 //! said; a refusal names a field that is there.
 
 use headcount::{
+    convert,
     model::{Dataplane, DataplaneLimits, WORKLOAD_LABEL},
     proto::{self, Environment, Hello, Inbound},
-    wire,
 };
 use prost::Message as _;
 
@@ -16,7 +16,7 @@ use super::rules::{
 /// Takes a `Hello` as it is on the wire.
 pub fn check(input: &[u8]) {
     let Ok(hello) = Hello::decode(input) else { return };
-    let taken = wire::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
+    let taken = convert::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
     assert_eq!(taken.is_ok(), is_lawful(&hello), "{taken:?}, of {hello:?}");
     match taken {
         Ok(dataplane) => assert_says(&dataplane, hello),
@@ -36,12 +36,12 @@ fn assert_says(dataplane: &Dataplane, hello: Hello) {
     if stated.environment() == Environment::Unspecified {
         stated.set_environment(Environment::Universal);
     }
-    let written = wire::dataplane_to_proto(dataplane);
+    let written = convert::dataplane_to_proto(dataplane);
     assert_eq!(written, stated);
     assert_eq!(*dataplane.agent_version, hello.agent_version);
 
     let hello = Hello { dataplane: Some(written), ..hello };
-    let again = wire::dataplane_from_hello(hello, DataplaneLimits::default());
+    let again = convert::dataplane_from_hello(hello, DataplaneLimits::default());
     assert_eq!(again.as_ref(), Ok(dataplane));
 }
 

@@ -8,10 +8,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headcount::{
     config::KubeSettings,
     kube::Kube,
-    metrics::Metrics,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-    ready::Ready,
     registry::{Registry, RegistrySettings, Session},
+    runtime::readiness::Readiness,
+    telemetry::metrics::Metrics,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -84,7 +84,7 @@ impl Desk {
         let mut settings = KubeSettings::default();
         settings.admission.workload_labels = vec!["app".parse().expect("a key")];
         settings.admission.one_mesh_per_namespace = true;
-        let kube = Kube::new(&registry, &settings, &metrics, Ready::default(), CancellationToken::new());
+        let kube = Kube::new(&registry, &settings, &metrics, Readiness::default(), CancellationToken::new());
         let kube = kube.expect("no files are needed");
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");

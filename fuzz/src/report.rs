@@ -2,9 +2,9 @@
 //! was taken says what was said, and counts as healthy by a naive reading.
 
 use headcount::{
+    convert,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, HealthReport, HealthState, InboundSpec},
     proto::{self, HealthState as Said},
-    wire,
 };
 use prost::Message as _;
 
@@ -20,14 +20,14 @@ pub fn check(input: &[u8]) {
     let mut previous = 0;
     while !reports.is_empty() {
         let Ok(report) = proto::HealthReport::decode_length_delimited(&mut reports) else { return };
-        let taken = wire::report_from_proto(&report, &dataplane, previous);
+        let taken = convert::report_from_proto(&report, &dataplane, previous);
         let lawful = is_lawful(&report, &dataplane, previous);
         assert_eq!(taken.is_ok(), lawful, "{taken:?} after {previous}, of {report:?}");
         match taken {
             Ok(taken) => {
                 assert_says(taken, &report, &dataplane);
-                let written = wire::report_to_proto(taken, &dataplane);
-                assert_eq!(wire::report_from_proto(&written, &dataplane, previous), Ok(taken));
+                let written = convert::report_to_proto(taken, &dataplane);
+                assert_eq!(convert::report_from_proto(&written, &dataplane, previous), Ok(taken));
                 previous = taken.sequence;
             }
             Err(invalid) => {

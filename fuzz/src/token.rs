@@ -5,10 +5,10 @@
 use std::sync::LazyLock;
 
 use headcount::{
+    convert,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL, WorkloadKey},
+    registry::token::{self, PageToken},
     registry::{Position, Registry, RegistrySettings, Session},
-    token::{self, PageToken},
-    wire,
 };
 
 use super::rules;
@@ -43,7 +43,7 @@ pub fn check(input: &[u8]) {
     check_resume(registry, &text);
     check_page(registry, &text);
     if let Some((namespace, name)) = text.split_once('.')
-        && let Ok(key) = wire::workload_key(namespace, name)
+        && let Ok(key) = convert::workload_key(namespace, name)
     {
         check_way_back(registry, input, &key);
     }

@@ -12,13 +12,13 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use super::{end::SessionEnd, reports::Reports};
 use crate::{
+    convert,
     model::{Attempt, Dataplane, Health},
     proto::{
         Goodbye, Hello, SessionRequest, SessionResponse, Welcome,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as Say,
         session_response::Message as Hear,
     },
-    wire,
 };
 
 /// From the hello to the welcome. The server gives the hello as long.
@@ -92,7 +92,7 @@ impl Session {
         loop {
             let newest = || *self.health.borrow_and_update();
             if let Some(report) = reports.next(newest, Instant::now()) {
-                say(&requests, Say::Health(wire::report_to_proto(report, &self.dataplane)));
+                say(&requests, Say::Health(convert::report_to_proto(report, &self.dataplane)));
                 statement.reset();
             }
             // In the order of what the server said, what is new, what is due, so that
@@ -127,7 +127,7 @@ impl Session {
 
 fn hello(dataplane: &Dataplane, attempt: Attempt) -> Hello {
     Hello {
-        dataplane: Some(wire::dataplane_to_proto(dataplane)),
+        dataplane: Some(convert::dataplane_to_proto(dataplane)),
         agent_version: dataplane.agent_version.to_string(),
         instance: attempt.instance,
         attempt: attempt.number,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     agent::{self, AgentConfig, ProbeSpec, Probes, endpoint},
     model::Dataplane,
-    signals::EndSignals,
+    runtime::signals::ShutdownSignals,
 };
 
 /// Register one dataplane proxy and report its health
@@ -63,16 +63,16 @@ impl AgentArgs {
         let (config, logs) = self.check(problems)?;
         logs.start();
         info!(dataplane = %config.dataplane.key, server = %config.server.uri(), "starting");
-        let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
+        let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let leave = CancellationToken::new();
         let mut running = std::pin::pin!(agent::run(config, leave.clone()));
         let ended = tokio::select! {
             ended = &mut running => ended,
-            () = signals.next() => {
+            () = signals.recv() => {
                 leave.cancel();
                 tokio::select! {
                     ended = running => ended,
-                    () = signals.next() => Ok(()),
+                    () = signals.recv() => Ok(()),
                 }
             }
         };

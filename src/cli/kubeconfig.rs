@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{DEFAULT_NAMESPACE, Namespace},
-    tls::PemFile,
+    net::tls::PemFile,
 };
 
 /// What cluster, user and context are called.

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Parsed, Problems};
-use crate::telemetry::{self, LogFilter, LogFormat};
+use crate::telemetry::logs::{self, LogFilter, LogFormat};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Logs")]
@@ -32,6 +32,6 @@ impl LogArgs {
 
 impl Logs {
     pub(super) fn start(&self) {
-        telemetry::start(&self.filter, self.format);
+        logs::start(&self.filter, self.format);
     }
 }

@@ -37,6 +37,8 @@ mod terminal;
 mod wait;
 
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod real_tests;

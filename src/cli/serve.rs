@@ -22,8 +22,8 @@ use super::{
     period::{NonZeroPeriod, Period},
 };
 use crate::{
-    app::App, config::Config, descriptors::room_for_connections, registry::RegistrySettings,
-    signals::EndSignals,
+    app::App, config::Config, net::file_descriptors::room_for_connections, registry::RegistrySettings,
+    runtime::signals::ShutdownSignals,
 };
 
 /// Run the control plane
@@ -102,11 +102,11 @@ impl ServeArgs {
             config.limits.max_connections = room;
         }
         config.registry.first_revision = revision_at((config.registry.wall_clock)());
-        let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
+        let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
         tokio::select! {
-            () = signals.next() => {}
+            () = signals.recv() => {}
             error = app.failed() => return Err(error.into()),
             never = Demo::show(demo.as_ref()) => match never {},
         }
@@ -118,7 +118,7 @@ impl ServeArgs {
         };
         tokio::select! {
             _in_time = end => {}
-            () = signals.next() => warn!("a second signal: ending at once"),
+            () = signals.recv() => warn!("a second signal: ending at once"),
         }
         Ok(Outcome::Success)
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     agent::endpoint,
     model::{MeshName, Namespace},
-    signals::EndSignals,
+    runtime::signals::ShutdownSignals,
     simulate::load::{self, LoadConfig, LoadReport, Progress},
 };
 
@@ -77,17 +77,17 @@ impl SimulateArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let (config, format) = self.check(problems)?;
-        let mut signals = EndSignals::listen().map_err(anyhow::Error::from)?;
+        let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let stop = CancellationToken::new();
         let bar = Bar::new();
         let mut running = std::pin::pin!(load::run(config, stop.clone(), |progress| bar.show(progress)));
         let (report, interrupted) = tokio::select! {
             report = &mut running => (report, false),
-            () = signals.next() => {
+            () = signals.recv() => {
                 stop.cancel();
                 tokio::select! {
                     report = running => (report, true),
-                    () = signals.next() => return Ok(Outcome::Interrupted),
+                    () = signals.recv() => return Ok(Outcome::Interrupted),
                 }
             }
         };

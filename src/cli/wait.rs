@@ -15,9 +15,9 @@ use super::{
     terminal::visible,
 };
 use crate::{
+    convert,
     model::{DEFAULT_NAMESPACE, MeshName, Namespace, WorkloadName},
     proto::{WaitForWorkloadRequest, Workload},
-    wire,
 };
 
 /// The longest the server lets one request wait; a longer wait asks again.
@@ -153,7 +153,7 @@ async fn wait(
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = left.min(LONGEST_REQUEST);
-        let request = WaitForWorkloadRequest { timeout: Some(wire::duration(limit)), ..question.clone() };
+        let request = WaitForWorkloadRequest { timeout: Some(convert::duration(limit)), ..question.clone() };
         let answer = tokio::time::timeout(limit + GRACE, client.workloads().wait_for_workload(request)).await;
         let status = match answer.unwrap_or_else(|_| Err(Status::unavailable("the server does not answer"))) {
             Ok(response) => return Ok(Ok(response.into_inner().workload.unwrap_or_default())),

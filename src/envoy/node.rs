@@ -25,7 +25,6 @@ use super::{
     metadata::Entries,
 };
 use crate::{
-    events::Stranger,
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, ENVIRONMENT_LABEL, Environment, InboundSpec, Invalid,
         MAX_AGENT_VERSION, MESH_LABEL, NAMESPACE_LABEL, Namespace, Quoted, WORKLOAD_LABEL, ZONE_LABEL,
@@ -38,6 +37,7 @@ use crate::{
             health_check_request_or_endpoint_health_response::RequestType,
         },
     },
+    registry::events::Stranger,
 };
 
 /// Where the metadata stands in a bootstrap.

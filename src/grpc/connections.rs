@@ -25,9 +25,8 @@ use tracing::debug;
 use super::{
     incoming::Connection,
     observe::{Observed, ObservedBody},
-    ticks::Ticks,
 };
-use crate::config::Limits;
+use crate::{config::Limits, runtime::coalescing_timer::CoalescingTimer};
 
 /// Serves connections until shutdown is cancelled and every stream has ended.
 /// Dropped, it cuts those that are left.
@@ -59,7 +58,7 @@ pub(super) async fn serve<Io>(
 fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
-        .timer(Ticks::new())
+        .timer(CoalescingTimer::new())
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout)
         .max_concurrent_streams(limits.max_streams_per_connection)

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{page_size, reception::Reception, session::converse};
 use crate::{
     config::Limits,
+    convert,
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
@@ -17,7 +18,6 @@ use crate::{
         server::dataplane_service_server::DataplaneService,
     },
     registry::{Caller, DataplaneView},
-    wire,
 };
 
 /// The desk of the service.
@@ -46,7 +46,7 @@ impl DataplaneService for Dataplanes {
     ) -> Result<Response<ListDataplanesResponse>, Status> {
         let request = request.into_inner();
         let filter = DataplaneFilter::parse(&request)?;
-        let after = wire::optional(&request.page_token, dataplane_key)?;
+        let after = convert::optional(&request.page_token, dataplane_key)?;
         let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
         let (views, next_after) =
             self.reception.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
@@ -68,12 +68,12 @@ struct DataplaneFilter {
 impl DataplaneFilter {
     fn parse(request: &ListDataplanesRequest) -> Result<Self, Invalid> {
         Ok(Self {
-            mesh: wire::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
-            namespace: wire::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
-            workload: wire::optional(&request.workload, |text| {
+            mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
+            namespace: convert::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
+            workload: convert::optional(&request.workload, |text| {
                 WorkloadName::parse_kubernetes("workload", text)
             })?,
-            selector: wire::selector_from_proto("label_selector", &request.label_selector)?,
+            selector: convert::selector_from_proto("label_selector", &request.label_selector)?,
         })
     }
 
@@ -104,12 +104,12 @@ fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
 fn overview(view: &DataplaneView) -> DataplaneOverview {
     let dataplane = &view.dataplane;
     DataplaneOverview {
-        dataplane: Some(wire::dataplane_to_proto(dataplane)),
-        workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+        dataplane: Some(convert::dataplane_to_proto(dataplane)),
+        workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
         connected: view.session.is_some(),
         healthy: view.healthy,
-        health: view.session.map(|(_, report)| wire::report_to_proto(report, dataplane)),
-        last_transition_time: Some(wire::timestamp(view.since)),
+        health: view.session.map(|(_, report)| convert::report_to_proto(report, dataplane)),
+        last_transition_time: Some(convert::timestamp(view.since)),
         agent_version: dataplane.agent_version.to_string(),
         session_id: view.session.map(|(id, _)| id.to_string()).unwrap_or_default(),
     }

@@ -23,7 +23,6 @@ use crate::{
         fold::{BadReport, Fold},
         node::{self, Proxy},
     },
-    events::Stranger,
     model::{Attempt, HealthReport},
     proto::envoy::{
         config::core::v3::Node,
@@ -31,6 +30,7 @@ use crate::{
             HealthCheckSpecifier, server::health_discovery_service_server::HealthDiscoveryService,
         },
     },
+    registry::events::Stranger,
     registry::{Caller, Endurance},
 };
 

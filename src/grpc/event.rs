@@ -9,15 +9,15 @@ use tonic::{Request, Response, Status};
 
 use super::{status::shed, until::until_drained};
 use crate::{
-    events::{Event, Regarding},
-    metrics::{Metrics, ShedMetrics},
+    convert,
     model::{Invalid, Namespace, WorkloadName},
     proto::{
         self, EventType, ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
         WorkloadRef, server::event_service_server::EventService,
     },
+    registry::events::{Event, Regarding},
     registry::{Registry, WatchPermit},
-    wire,
+    telemetry::metrics::{Metrics, ShedMetrics},
 };
 
 /// The desk of the service.
@@ -100,8 +100,8 @@ struct EventFilter {
 impl EventFilter {
     fn parse(namespace: &str, workload: &str) -> Result<Self, Invalid> {
         Ok(Self {
-            namespace: wire::optional(namespace, |text| Namespace::parse("namespace", text))?,
-            workload: wire::optional(workload, |text| WorkloadName::parse_kubernetes("workload", text))?,
+            namespace: convert::optional(namespace, |text| Namespace::parse("namespace", text))?,
+            workload: convert::optional(workload, |text| WorkloadName::parse_kubernetes("workload", text))?,
         })
     }
 
@@ -131,8 +131,8 @@ fn write(event: &Event) -> proto::Event {
             mesh: event.mesh.as_ref().map(ToString::to_string).unwrap_or_default(),
         }),
         count: event.count,
-        first_time: Some(wire::timestamp(event.first_time)),
-        last_time: Some(wire::timestamp(event.last_time)),
+        first_time: Some(convert::timestamp(event.first_time)),
+        last_time: Some(convert::timestamp(event.last_time)),
         dataplane,
     }
 }

@@ -10,7 +10,6 @@ mod observe;
 mod reception;
 mod session;
 mod status;
-mod ticks;
 mod until;
 mod workload;
 
@@ -36,7 +35,6 @@ use self::{
 use crate::{
     config::Limits,
     envoy::checks::CheckSettings,
-    metrics::{Metrics, ShedMetrics},
     proto::{
         DESCRIPTORS,
         envoy::service::health::v3::server::health_discovery_service_server::{
@@ -49,6 +47,7 @@ use crate::{
         },
     },
     registry::Registry,
+    telemetry::metrics::{Metrics, ShedMetrics},
 };
 
 /// All that is served, and what a health check of the whole server asks for.

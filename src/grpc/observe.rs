@@ -15,7 +15,7 @@ use prost_types::FileDescriptorSet;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::metrics::CallMetrics;
+use crate::telemetry::metrics::CallMetrics;
 
 /// Adds the observer to a server.
 #[derive(Debug, Clone)]

@@ -10,10 +10,10 @@ use tracing::{debug, info, warn};
 
 use super::status::{draining, shed};
 use crate::{
-    alarm::Alarm,
-    metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},
     model::{Attempt, Dataplane, HealthReport},
     registry::{Caller, Endurance, Full, Notice, Paced, Registry, SessionId, Taken, Welcome},
+    runtime::resettable_timer::ResettableTimer,
+    telemetry::metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},
 };
 
 /// What both desks have in common.
@@ -106,7 +106,7 @@ impl From<Status> for End {
 pub(super) struct Visit {
     paced: Paced,
     patience: Duration,
-    alarm: Alarm,
+    timer: ResettableTimer,
     end: EndOfVisit,
 }
 
@@ -126,7 +126,7 @@ impl Visit {
         let session = paced.session();
         let dataplane = Arc::clone(session.dataplane());
         let end = EndOfVisit { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { paced, patience, alarm: Alarm::default(), end }
+        Self { paced, patience, timer: ResettableTimer::default(), end }
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -145,7 +145,7 @@ impl Visit {
                 biased;
                 notice = self.paced.session().notice() => return Happening::Notice(notice),
                 said = &mut said => return Happening::Said(said),
-                () = self.alarm.at(self.paced.due()) => {
+                () = self.timer.sleep_until(self.paced.due()) => {
                     if let Some(sequence) = self.paced.settle() {
                         return Happening::Settled(sequence);
                     }

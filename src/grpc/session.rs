@@ -18,12 +18,12 @@ use super::{
     status::{bad_message, draining},
 };
 use crate::{
+    convert,
     proto::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
     registry::{Caller, Endurance, Notice, Taken},
-    wire,
 };
 
 /// How long a drained proxy should stay away at least: a restart takes about a
@@ -111,8 +111,8 @@ impl Conversation {
 
     async fn greet(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
         let limits = &self.desk.limits;
-        let attempt = wire::attempt(&hello);
-        let dataplane = wire::dataplane_from_hello(hello, limits.dataplane)?;
+        let attempt = convert::attempt(&hello);
+        let dataplane = convert::dataplane_from_hello(hello, limits.dataplane)?;
         let endurance = Endurance { silence: limits.idle_timeout, start: Duration::ZERO };
         let reception = &self.desk.reception;
         let let_in = reception.let_in(dataplane, attempt, Caller::Patient, endurance, self.peer);
@@ -120,7 +120,7 @@ impl Conversation {
         let dataplane = visit.dataplane();
         let welcome = proto::Welcome {
             session_id: visit.id().to_string(),
-            workload: dataplane.workload_key().map(|key| wire::workload_ref(&key, &dataplane.key.mesh)),
+            workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
         };
         self.phase = Phase::Open { visit, sequence: 0 };
@@ -189,12 +189,12 @@ impl Conversation {
     fn drain(&self) -> Drain {
         let spread = self.desk.reception.registry.time_to_return().max(LEAST_SPREAD);
         let retry_after = DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
-        Drain { retry_after: Some(wire::duration(retry_after)), reason: "the server is draining".into() }
+        Drain { retry_after: Some(convert::duration(retry_after)), reason: "the server is draining".into() }
     }
 }
 
 fn take(visit: &mut Visit, sequence: &mut u64, report: &HealthReport) -> Result<Taken, Status> {
-    let report = wire::report_from_proto(report, visit.dataplane(), *sequence)?;
+    let report = convert::report_from_proto(report, visit.dataplane(), *sequence)?;
     *sequence = report.sequence;
     Ok(visit.report(report))
 }

@@ -7,9 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    metrics::ShedMetrics,
     model::Invalid,
     registry::{Full, PageError},
+    telemetry::metrics::ShedMetrics,
 };
 
 /// When to try again after a limit refused: long enough for a crowd to thin

@@ -14,8 +14,7 @@ use super::{
     until::until_drained,
 };
 use crate::{
-    apart::apart,
-    metrics::{DeliveryMetrics, Metrics, ShedMetrics},
+    convert,
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
         Encoded, GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
@@ -24,9 +23,10 @@ use crate::{
             workload_service_server::WorkloadService,
         },
     },
+    registry::token::{self, PageToken},
     registry::{Encoding, Position, Registry, Step, Watcher},
-    token::{self, PageToken},
-    wire,
+    runtime::blocking::run_blocking,
+    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
 };
 
 /// How long `WaitForWorkload` waits that is not told.
@@ -63,11 +63,11 @@ impl WorkloadService for Workloads {
         request: Request<GetWorkloadRequest>,
     ) -> Result<Response<GetWorkloadResponse>, Status> {
         let GetWorkloadRequest { name, namespace, mesh } = request.into_inner();
-        let key = wire::workload_key(&namespace, &name)?;
-        let mesh = wire::optional(&mesh, |text| MeshName::parse("mesh", text))?;
+        let key = convert::workload_key(&namespace, &name)?;
+        let mesh = convert::optional(&mesh, |text| MeshName::parse("mesh", text))?;
         match self.find(&key, mesh.as_ref()) {
             (Some(workload), revision) => {
-                Ok(Response::new(GetWorkloadResponse { workload: wire::encoded(&workload), revision }))
+                Ok(Response::new(GetWorkloadResponse { workload: convert::encoded(&workload), revision }))
             }
             (None, _) => Err(not_found(&key, mesh.as_ref())),
         }
@@ -78,7 +78,7 @@ impl WorkloadService for Workloads {
         request: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
         let request = request.into_inner();
-        let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
+        let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let size = page_size(request.page_size);
         let (at, after) = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
@@ -90,11 +90,11 @@ impl WorkloadService for Workloads {
                 ));
             }
         };
-        let page = apart(|| self.registry.list(&filter, size, at, after.as_ref()))?;
+        let page = run_blocking(|| self.registry.list(&filter, size, at, after.as_ref()))?;
         let next =
             page.next_after.map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
         Ok(Response::new(ListWorkloadsResponse {
-            workloads: page.workloads.iter().map(|workload| wire::encoded(workload)).collect(),
+            workloads: page.workloads.iter().map(|workload| convert::encoded(workload)).collect(),
             next_page_token: next.unwrap_or_default(),
             revision: page.revision,
             resume_token: token::resume(&self.registry, page.revision, fingerprint),
@@ -108,10 +108,11 @@ impl WorkloadService for Workloads {
         request: Request<WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
         let request = request.into_inner();
-        let filter = wire::filter_from_proto(&request.filter.unwrap_or_default())?;
+        let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher = apart(|| self.registry.watch(filter, from)).map_err(|full| shed(&self.shed, &full))?;
+        let watcher =
+            run_blocking(|| self.registry.watch(filter, from)).map_err(|full| shed(&self.shed, &full))?;
         let watch = Watch { desk: self.clone(), watcher, fingerprint };
         let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
@@ -151,8 +152,8 @@ impl Watch {
         let token = |revision| token::resume(&self.desk.registry, revision, self.fingerprint);
         WatchWorkloadsResponse {
             reset: step.reset,
-            upserted: step.upserted().map(|workload| wire::encoded(workload)).collect(),
-            removed: step.removed().map(|(key, mesh)| wire::workload_ref(key, mesh)).collect(),
+            upserted: step.upserted().map(|workload| convert::encoded(workload)).collect(),
+            removed: step.removed().map(|(key, mesh)| convert::workload_ref(key, mesh)).collect(),
             synced: step.synced.is_some(),
             revision: step.synced.unwrap_or_default(),
             resume_token: step.synced.map(token).unwrap_or_default(),
@@ -182,8 +183,8 @@ impl Wait {
                 .ok_or_else(|| Invalid::new("timeout", format!("must be between 0s and {LONGEST_WAIT:?}")))?,
         };
         Ok(Self {
-            key: wire::workload_key(&request.namespace, &request.name)?,
-            mesh: wire::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
+            key: convert::workload_key(&request.namespace, &request.name)?,
+            mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
             connected: request.minimum_connected,
             healthy: request.minimum_healthy,
             deadline: Instant::now() + timeout,
@@ -207,7 +208,7 @@ impl Workloads {
                 && counts.connected >= wait.connected
                 && counts.healthy >= wait.healthy
             {
-                return Ok(WaitForWorkloadResponse { workload: wire::encoded(&workload), revision });
+                return Ok(WaitForWorkloadResponse { workload: convert::encoded(&workload), revision });
             }
             if timeout_at(wait.deadline, watcher.next()).await.is_err() {
                 return Err(timed_out(wait, counts));

@@ -18,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use super::status::Status;
 use crate::{
     model::Quoted,
-    tls::{Authority, Current, Shown, Unverified},
+    net::tls::{Authority, Current, Shown, Unverified},
 };
 
 /// In which a front proxy says who asks. What it says beside (groups, extras) would

@@ -30,12 +30,12 @@ use super::{
     workloads::uid_of,
 };
 use crate::{
-    events::{Event, Regarding},
-    registry::WatchPermit,
-    resource::{
+    convert::resource::{
         DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, Metadata, WARNING, WorkloadResource,
         age_of,
     },
+    registry::WatchPermit,
+    registry::events::{Event, Regarding},
 };
 
 /// By which events can be selected; kubectl asks by `involvedObject`.

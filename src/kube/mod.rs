@@ -37,9 +37,9 @@ use tokio_util::sync::CancellationToken;
 use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
 use crate::{
     config::KubeSettings,
-    metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
-    ready::Ready,
     registry::{Full, Registry},
+    runtime::readiness::Readiness,
+    telemetry::metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
 };
 
 pub use self::server::Kube;
@@ -55,7 +55,7 @@ struct Desk {
     delivery: DeliveryMetrics,
     shed: ShedMetrics,
     requests: KubeMetrics,
-    ready: Ready,
+    ready: Readiness,
     watch_places: Arc<Semaphore>,
     /// Whether events are served, as Kubernetes' core has them. Behind kube-apiserver
     /// the core is its own: its aggregator would take our part for the whole of it.
@@ -72,7 +72,7 @@ impl Desk {
         registry: &Registry,
         settings: &KubeSettings,
         metrics: &Metrics,
-        ready: Ready,
+        ready: Readiness,
         shutdown: CancellationToken,
     ) -> Self {
         let (workloads, events) = (workloads::kind(&settings.group), events::kind());

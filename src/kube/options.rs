@@ -213,7 +213,7 @@ fn unknown_match() -> Status {
 
 /// What is wrong with a selector, in bounded words.
 fn refused(parameter: &str, problem: String) -> Status {
-    Status::bad_request(format!("{parameter}: {}", crate::wire::abridged(problem)))
+    Status::bad_request(format!("{parameter}: {}", crate::convert::abridged(problem)))
 }
 
 /// Refuses readers who have seen more than there is.

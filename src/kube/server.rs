@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{
     config::{KubeSettings, KubeTls},
-    http1::{self, Bounds, nothing_before},
-    metrics::{Metrics, ShedMetrics},
-    ready::Ready,
+    net::http1::{self, Bounds, nothing_before},
+    net::tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
     registry::Registry,
-    tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
+    runtime::readiness::Readiness,
+    telemetry::metrics::{Metrics, ShedMetrics},
 };
 
 /// For TLS to agree on everything: many round trips on any network.
@@ -90,7 +90,7 @@ impl Kube {
         registry: &Registry,
         settings: &KubeSettings,
         metrics: &Metrics,
-        ready: Ready,
+        ready: Readiness,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let secured = settings.tls.as_ref().map(Secured::load).transpose()?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{accept::Form, answer::encode, options::Include};
-use crate::{registry::Encoding, resource::Metadata};
+use crate::{convert::resource::Metadata, registry::Encoding};
 
 /// A type of objects.
 #[derive(Debug)]

@@ -56,7 +56,7 @@ pub(super) async fn live() -> Response {
 }
 
 pub(super) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
-    if desk.ready.is() {
+    if desk.ready.is_ready() {
         return live().await;
     }
     let mut response = answer(TEXT, "not ready: starting or draining");

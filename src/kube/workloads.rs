@@ -23,11 +23,11 @@ use super::{
     status::Status,
 };
 use crate::{
-    apart::apart,
+    convert,
+    convert::resource::{Metadata, WorkloadResource, age_of},
     model::{ApiGroup, Filter, NAME_FIELD, NAMESPACE_FIELD, Workload, WorkloadKey, ZONE_LABEL},
-    resource::{Metadata, WorkloadResource, age_of},
-    token::{self, PageToken},
-    wire,
+    registry::token::{self, PageToken},
+    runtime::blocking::run_blocking,
 };
 
 const FIELDS: [&str; 2] = [NAME_FIELD, NAMESPACE_FIELD];
@@ -123,7 +123,7 @@ pub(super) async fn one(
     let pen = Pen { kind: Arc::clone(kind), form: Form::of(&headers)?, include: query.include()? };
     let not_found = || Status::not_found(kind.plural, &kind.group, &name);
     // A name that nothing can have is the name of nothing.
-    let key = wire::workload_key(&namespace, &name).map_err(|_| not_found())?;
+    let key = convert::workload_key(&namespace, &name).map_err(|_| not_found())?;
     let (workload, revision) = desk.registry.get(&key);
     at_least(query.at_least()?, revision)?;
     let workload = workload.ok_or_else(not_found)?;
@@ -181,7 +181,7 @@ fn list(desk: &Desk, pen: Pen, namespace: Option<&str>, options: ListOptions) ->
             Err(invalid) => return Err(Status::bad_request(format!("continue: {}", invalid.problem))),
         },
     };
-    let page = apart(|| registry.list(&filter, limit.unwrap_or(usize::MAX), at, after.as_ref()));
+    let page = run_blocking(|| registry.list(&filter, limit.unwrap_or(usize::MAX), at, after.as_ref()));
     let page = page.map_err(|error| Status::expired(error.to_string()))?;
     let next = page.next_after.map(|after| token::page(registry, page.revision, fingerprint, &after));
     Ok(list_of(

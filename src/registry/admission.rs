@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::RegistrySettings;
-use crate::{model::MeshName, sync::Mutex};
+use crate::{model::MeshName, runtime::sync::Mutex};
 
 /// A limit is reached; trying again later may help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

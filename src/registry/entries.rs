@@ -11,7 +11,7 @@ use super::{
     members::{Members, Place},
     shards::{Keyed, Shards},
 };
-use crate::sync::{Mutex, MutexGuard};
+use crate::runtime::sync::{Mutex, MutexGuard};
 
 /// One workload name's members behind a lock.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Full;
-use crate::sync::Mutex;
+use crate::runtime::sync::Mutex;
 
 /// What may come at once, after a quiet time.
 const BURST: Duration = Duration::from_secs(1);

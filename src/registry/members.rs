@@ -6,11 +6,11 @@ use std::{sync::Arc, time::SystemTime};
 use smallvec::SmallVec;
 
 use crate::{
-    changelog::{Draft, Published},
     model::{
         Counts, Dataplane, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey,
         WorkloadName, ZoneName,
     },
+    registry::changelog::{Draft, Published},
 };
 
 /// Where a dataplane is counted: under a workload's name in its namespace, or
@@ -227,8 +227,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        changelog::ChangeLog,
         model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
+        registry::changelog::ChangeLog,
     };
 
     const LEAVE: Delta = Delta { connected: -1, healthy: 0, total: -1 };

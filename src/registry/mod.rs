@@ -14,7 +14,9 @@
 //! and none is held across an await.
 
 mod admission;
+pub mod changelog;
 mod entries;
+pub mod events;
 mod gate;
 mod members;
 mod pace;
@@ -24,8 +26,8 @@ mod session;
 mod shards;
 mod shared;
 mod silence;
-mod sleeper;
 mod step;
+pub mod token;
 mod view;
 mod watcher;
 
@@ -41,8 +43,8 @@ use self::{
     shared::{Refused, Shared},
 };
 use crate::{
-    events::{EventLog, Reason, Regarding, Stranger},
     model::{Attempt, Dataplane, DataplaneKey},
+    registry::events::{EventLog, Reason, Regarding, Stranger},
 };
 
 pub use self::{

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sync::Mutex;
+use crate::runtime::sync::Mutex;
 
 /// At most `MOST` of them; the oldest makes room.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::sleeper::Sleeper;
-use crate::{model::DataplaneKey, sync::Mutex};
+use crate::runtime::deadline_timer::DeadlineTimer;
+use crate::{model::DataplaneKey, runtime::sync::Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct Retention {
     due: Mutex<BTreeSet<(Instant, DataplaneKey)>>,
-    sleeper: Sleeper,
+    timer: DeadlineTimer,
 }
 
 impl Retention {
@@ -21,7 +21,7 @@ impl Retention {
         due.insert((deadline, key.clone()));
         drop(due);
         if sooner {
-            self.sleeper.wake();
+            self.timer.wake();
         }
     }
 
@@ -43,7 +43,7 @@ impl Retention {
     /// Returns when something may be due.
     pub(super) async fn wait(&self) {
         let first = self.due.lock().first().map(|(deadline, _)| *deadline);
-        self.sleeper.sleep(first).await;
+        self.timer.sleep_until(first).await;
     }
 }
 

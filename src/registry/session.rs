@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{entries::Entry, shared::Shared, silence::Patience};
 use crate::{
     model::{Attempt, Dataplane, Health, HealthReport, HealthState},
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    runtime::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 /// An open session. Dropping it is the disconnect: the dataplane stays

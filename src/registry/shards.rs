@@ -2,7 +2,7 @@
 //!
 //! Unlike a map of keys to values it keeps the key once, inside the value: at a
 //! million dataplanes that is 100 bytes for each. And its locks are those of
-//! [`crate::sync`], so that a model checker sees them.
+//! [`crate::runtime::sync`], so that a model checker sees them.
 
 use std::{
     hash::{BuildHasher as _, Hash, RandomState},
@@ -14,7 +14,7 @@ use hashbrown::{
     hash_table::{Entry, OccupiedEntry},
 };
 
-use crate::sync::{Mutex, MutexGuard};
+use crate::runtime::sync::{Mutex, MutexGuard};
 
 /// Many more than cores, so that two callers rarely meet; a power of two.
 const SHARDS: usize = 256;

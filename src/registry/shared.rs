@@ -24,10 +24,10 @@ use super::{
     view::Snapshots,
 };
 use crate::{
-    changelog::ChangeLog,
-    events::{EventLog, Reason, Regarding},
     model::{Attempt, Dataplane, DataplaneKey, MeshName, WorkloadKey},
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    registry::changelog::ChangeLog,
+    registry::events::{EventLog, Reason, Regarding},
+    runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 /// Between two looks for silent sessions: soon enough for times in seconds, and

@@ -8,11 +8,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{
-    session::{SessionCell, SessionId},
-    sleeper::Sleeper,
-};
-use crate::sync::{
+use super::session::{SessionCell, SessionId};
+use crate::runtime::deadline_timer::DeadlineTimer;
+use crate::runtime::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -23,7 +21,7 @@ use crate::sync::{
 pub(super) struct Silence {
     start: Instant,
     looks: Mutex<BTreeMap<(u64, SessionId), Arc<SessionCell>>>,
-    sleeper: Sleeper,
+    timer: DeadlineTimer,
 }
 
 /// How long a session may say nothing.
@@ -46,7 +44,7 @@ pub(super) struct Patience {
 
 impl Silence {
     pub(super) fn new() -> Self {
-        Self { start: Instant::now(), looks: Mutex::default(), sleeper: Sleeper::default() }
+        Self { start: Instant::now(), looks: Mutex::default(), timer: DeadlineTimer::default() }
     }
 
     /// Begins to look after a session that has just begun.
@@ -65,7 +63,7 @@ impl Silence {
         looks.insert((look_at, cell.id), Arc::clone(cell));
         drop(looks);
         if sooner {
-            self.sleeper.wake();
+            self.timer.wake();
         }
     }
 
@@ -105,7 +103,7 @@ impl Silence {
         let first = self.looks.lock().first_key_value().map(|((look_at, _), _)| *look_at);
         // What is too far away to be a time never comes.
         let first = first.and_then(|first| self.start.checked_add(Duration::from_millis(first)));
-        self.sleeper.sleep(first).await;
+        self.timer.sleep_until(first).await;
     }
 
     fn millis(&self, time: Instant) -> u64 {

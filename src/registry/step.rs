@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::recent::Recent;
 use crate::{
-    changelog::{Change, ChangeLog},
     model::{Filter, MeshName, Workload, WorkloadKey},
+    registry::changelog::{Change, ChangeLog},
 };
 
 /// Changes that are conflated at a time.

@@ -27,7 +27,7 @@ pub(super) fn dataplane(name: &str, workload: &str) -> Dataplane {
 }
 
 pub(super) fn key(workload: &str) -> WorkloadKey {
-    crate::wire::workload_key("", workload).unwrap()
+    crate::convert::workload_key("", workload).unwrap()
 }
 
 pub(super) fn report(sequence: u64, state: HealthState) -> HealthReport {

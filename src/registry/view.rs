@@ -4,10 +4,10 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{Registry, entries::Entry, members::Place, recent::Recent, session::SessionId, shared::Presence};
 use crate::{
-    changelog::Look,
     model::{
         Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Namespace, Workload, WorkloadKey,
     },
+    registry::changelog::Look,
 };
 
 /// All Workloads at one revision.

@@ -10,7 +10,9 @@ use super::{
     step::{Conflation, Next, Span, Step, Telling},
     view::Snapshot,
 };
-use crate::{alarm::Alarm, model::Filter, sync::atomic::Ordering::Relaxed};
+use crate::{
+    model::Filter, runtime::resettable_timer::ResettableTimer, runtime::sync::atomic::Ordering::Relaxed,
+};
 
 /// Where a reader was: everything up to the revision is known to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Watcher {
     state: State,
     news: watch::Receiver<u64>,
     bookmark_after: Duration,
-    alarm: Alarm,
+    timer: ResettableTimer,
     _permit: WatchPermit,
 }
 
@@ -87,7 +89,7 @@ impl Registry {
             state,
             news,
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
-            alarm: Alarm::default(),
+            timer: ResettableTimer::default(),
             _permit: permit,
         })
     }
@@ -139,7 +141,7 @@ impl Watcher {
                 biased;
                 // It fails only without the registry, which is held here.
                 _changed = self.news.changed() => {}
-                () = self.alarm.at(Some(bookmark_at)) => return Some(self.bookmark()),
+                () = self.timer.sleep_until(Some(bookmark_at)) => return Some(self.bookmark()),
             }
         }
     }

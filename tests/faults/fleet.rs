@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use headcount::descriptors::room_for_connections;
+use headcount::net::file_descriptors::room_for_connections;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{

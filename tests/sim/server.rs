@@ -9,8 +9,8 @@ use headcount::{
     config::Limits,
     envoy::checks::CheckSettings,
     grpc::{Grpc, set_health},
-    metrics::Metrics,
     registry::{Registry, RegistrySettings},
+    telemetry::metrics::Metrics,
 };
 use tokio::{
     task::{AbortHandle, JoinSet},

@@ -66,7 +66,7 @@ async fn the_hello_comes_first_and_the_report_after_the_welcome() {
     let mut stage = stage().await;
     let mut session = stage.server.session().await;
     let hello = session.hello().await;
-    assert_eq!(hello.dataplane.unwrap(), wire::dataplane_to_proto(&dataplane()));
+    assert_eq!(hello.dataplane.unwrap(), convert::dataplane_to_proto(&dataplane()));
     assert_eq!(hello.agent_version, "test");
     assert_eq!((hello.instance, hello.attempt), (7, 3));
     session.silence(WELCOME_WITHIN / 2).await;

@@ -17,12 +17,12 @@ use crate::{
         client::{Client, ClientArgs, Target},
         output::{Watched, print_list, print_one},
     },
+    convert,
     model::WorkloadName,
     proto::{
         GetWorkloadRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse, Workload,
         WorkloadFilter,
     },
-    wire,
 };
 
 /// How often a listing starts over when changes overtake it; by then a busy
@@ -96,7 +96,7 @@ impl WorkloadsArgs {
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
         let name = self.name.unwrap_or_default();
-        if let Err(invalid) = wire::optional(&name, |name| WorkloadName::parse_kubernetes("NAME", name)) {
+        if let Err(invalid) = convert::optional(&name, |name| WorkloadName::parse_kubernetes("NAME", name)) {
             problems.note_text(invalid.to_string());
         }
         let scope = self.namespace.check(&name, &mut problems);

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{show::Show, since::age};
 use crate::{
-    proto::{Event, EventType},
-    resource::{
+    convert::resource::{
         DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, KUMA_API, Metadata, WARNING,
         WorkloadResource,
     },
+    proto::{Event, EventType},
 };
 
 impl Show for Event {

@@ -11,7 +11,7 @@ pub(super) fn age(since: Option<&Timestamp>, now: SystemTime) -> String {
     };
     let now =
         now.duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    crate::resource::age(now.saturating_sub(since.seconds))
+    crate::convert::resource::age(now.saturating_sub(since.seconds))
 }
 
 #[cfg(test)]

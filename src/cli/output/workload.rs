@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::{show::Show, since::age};
 use crate::{
+    convert::resource::{KUMA_API, Metadata, WorkloadResource},
     model::{Counts, ZONE_LABEL},
     proto,
-    resource::{KUMA_API, Metadata, WorkloadResource},
 };
 
 impl Show for proto::Workload {

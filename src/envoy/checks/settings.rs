@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-use crate::wire;
+use crate::convert;
 
 /// How an Envoy checks and reports. None of these can be written so that it
 /// misleads an Envoy.
@@ -71,7 +71,7 @@ impl<const LEAST: u64> Span<LEAST> {
     }
 
     pub(super) fn to_proto(self) -> prost_types::Duration {
-        wire::duration(self.0)
+        convert::duration(self.0)
     }
 }
 

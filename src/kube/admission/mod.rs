@@ -32,7 +32,7 @@ use self::{
     rules::Rules,
 };
 use super::{answer::json, status::Status};
-use crate::{apart::apart, config::AdmissionSettings, model::Quoted, registry::Registry};
+use crate::{config::AdmissionSettings, model::Quoted, registry::Registry, runtime::blocking::run_blocking};
 
 /// Where Pods are checked; Kuma has the same.
 pub(super) const VALIDATE: &str = "/validate-v1-pod";
@@ -77,7 +77,7 @@ impl Admission {
             Err(refusal) => return refusal.into_response(),
         };
         let judge = || self.judge(body.bytes(), rule);
-        if body.is_large() { apart(judge) } else { judge() }
+        if body.is_large() { run_blocking(judge) } else { judge() }
     }
 
     fn judge(&self, body: &[u8], rule: Rule) -> Response {

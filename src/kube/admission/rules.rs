@@ -5,10 +5,10 @@ use super::{
     review::{Asked, Denial, Operation, Review, Verdict},
 };
 use crate::{
-    apart::apart,
     config::AdmissionSettings,
     model::{LabelKey, Namespace, WORKLOAD_LABEL},
     registry::Registry,
+    runtime::blocking::run_blocking,
 };
 
 /// In Kuma's words.
@@ -96,7 +96,7 @@ impl Rules {
         let mesh = pod.mesh()?;
         let namespace = Namespace::parse("request.namespace", namespace)
             .map_err(|invalid| Denial::bad_request(invalid.to_string()))?;
-        let Some(other) = apart(|| self.registry.other_mesh(&namespace, &mesh)) else { return Ok(()) };
+        let Some(other) = run_blocking(|| self.registry.other_mesh(&namespace, &mesh)) else { return Ok(()) };
         // Kuma's words again.
         Err(Denial::forbidden(format!(
             "pod is in mesh {mesh:?} but namespace {namespace:?} already contains dataplanes in mesh {other:?}; \

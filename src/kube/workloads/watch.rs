@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::Seen;
 use crate::{
-    apart::apart,
     kube::{
         Desk,
         options::{Start, WatchOptions, at_least},
@@ -17,6 +16,7 @@ use crate::{
     },
     model::{Filter, Workload},
     registry::{Position, Step, Told, Watcher},
+    runtime::blocking::run_blocking,
 };
 
 /// Watches Workloads.
@@ -32,7 +32,7 @@ pub(super) fn watch(
         Start::Now => (registry.head(), Vec::new(), false),
         Start::Everything { at_least: least, mark } => {
             at_least(least, registry.head())?;
-            let page = apart(|| registry.list(&filter, usize::MAX, None, None));
+            let page = run_blocking(|| registry.list(&filter, usize::MAX, None, None));
             let page = page.map_err(|error| Status::expired(error.to_string()))?;
             let mut all = page.workloads;
             // Whoever is cut off between two of them has seen all that was before.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headcount::{
-    events::Event,
     model::{Labels, Workload},
+    registry::events::Event,
     registry::{DataplaneView, Registry},
 };
 use uuid::Uuid;

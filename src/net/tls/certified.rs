@@ -28,7 +28,7 @@ pub(crate) fn certified_key([cert, key]: [(&PemFile, &Text); 2]) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::pki;
+    use crate::net::tls::pki;
 
     fn check(cert: &str, key: &str) -> Result<(), String> {
         let files =

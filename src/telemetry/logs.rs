@@ -1,6 +1,6 @@
 //! Logs: text for people, JSON for machines, on standard error.
 
-mod storm;
+mod summary;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -9,7 +9,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use self::storm::Storm;
+use self::summary::Storm;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,9 +7,9 @@
 //! letter as it is made here, so that one point has one token.
 
 use crate::{
+    convert,
     model::{Invalid, WorkloadKey},
     registry::{Position, Registry},
-    wire,
 };
 
 const RESUME: &str = "r1";
@@ -74,7 +74,7 @@ pub fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> Result<P
     let foreign = || invalid("is not a token of this service");
     let point = Point::parse(PAGE, token).ok_or_else(foreign)?;
     let (namespace, name) = point.rest.and_then(|rest| rest.split_once('.')).ok_or_else(foreign)?;
-    let after = wire::workload_key(namespace, name).map_err(|_| foreign())?;
+    let after = convert::workload_key(namespace, name).map_err(|_| foreign())?;
     if point.epoch != registry.epoch() {
         return Ok(PageToken::Stale);
     }
@@ -124,7 +124,7 @@ mod tests {
         let registry = registry();
         let token = resume(&registry, 0, 7);
         assert_eq!(read_resume(&registry, &token, 7), Ok(Some(Position(0))));
-        let after = wire::workload_key("shop", "a.b").unwrap();
+        let after = convert::workload_key("shop", "a.b").unwrap();
         let token = page(&registry, 0, 7, &after);
         assert_eq!(read_page(&registry, &token, 7), Ok(PageToken::Next { revision: 0, after }));
     }
@@ -134,7 +134,7 @@ mod tests {
         let (registry, other) = (registry(), Registry::new(RegistrySettings::default()));
         assert_eq!(read_resume(&registry, &resume(&other, 5, 7), 7), Ok(None));
         assert_eq!(read_resume(&registry, &resume(&registry, 0, 8), 7), Ok(None));
-        let after = wire::workload_key("", "a").unwrap();
+        let after = convert::workload_key("", "a").unwrap();
         assert_eq!(read_page(&registry, &page(&other, 1, 7, &after), 7), Ok(PageToken::Stale));
         assert!(read_page(&registry, &page(&registry, 1, 8, &after), 7).is_err());
     }

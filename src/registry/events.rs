@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{MeshName, Namespace, WorkloadKey},
-    sync::Mutex,
+    runtime::sync::Mutex,
 };
 
 /// Enough to see a bad night whole; about 500 kB.

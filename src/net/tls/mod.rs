@@ -26,5 +26,5 @@ pub(crate) use self::{
 };
 
 #[cfg(test)]
-#[path = "../../tests/pki/mod.rs"]
+#[path = "../../../tests/pki/mod.rs"]
 mod pki;

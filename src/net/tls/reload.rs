@@ -6,7 +6,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
 use super::pem::{PemFile, Text};
-use crate::sync::Mutex;
+use crate::runtime::sync::Mutex;
 
 /// What was read last and made sense.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! The door between wire and domain. What comes in is parsed here, once;
 //! nothing behind this door checks it again.
 
+pub mod resource;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, SystemTime},

@@ -1,6 +1,6 @@
 //! Metrics in Prometheus' terms.
 
-mod census;
+mod collector;
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ impl Metrics {
     /// takes some 10 ms, so not where others wait.
     pub fn encode(&self) -> prometheus::Result<String> {
         let mut text = TextEncoder::new().encode_to_string(&self.counted.gather())?;
-        census::write(&mut text, &self.registry);
+        collector::write(&mut text, &self.registry);
         Ok(text)
     }
 }

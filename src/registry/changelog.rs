@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{Workload, WorkloadKey},
-    sync::Mutex,
+    runtime::sync::Mutex,
 };
 
 /// Changes that a reader takes while it holds the lock: some 20 us, which is

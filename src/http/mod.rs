@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    accept::quiet_arrivals,
-    http1::{self, Bounds, nothing_before},
-    metrics::Metrics,
-    ready::Ready,
+    net::accept::quiet_arrivals,
+    net::http1::{self, Bounds, nothing_before},
+    runtime::readiness::Readiness,
+    telemetry::metrics::Metrics,
 };
 
 /// With whoever takes nothing of what is sent.
@@ -41,11 +41,11 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Debug, Clone)]
 struct Desk {
     metrics: Metrics,
-    ready: Ready,
+    ready: Readiness,
 }
 
 /// All pages.
-pub fn router(metrics: Metrics, ready: Ready) -> Router {
+pub fn router(metrics: Metrics, ready: Readiness) -> Router {
     Router::new()
         .route("/", get(|| async { "headcount: /metrics /livez /readyz\n" }))
         .route("/metrics", get(scrape))
@@ -64,7 +64,7 @@ async fn scrape(State(desk): State<Desk>) -> Response {
 }
 
 async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
-    if desk.ready.is() {
+    if desk.ready.is_ready() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n")

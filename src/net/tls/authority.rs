@@ -88,7 +88,7 @@ mod tests {
     use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 
     use super::*;
-    use crate::tls::pki;
+    use crate::net::tls::pki;
 
     fn from_pem(pem: &str) -> anyhow::Result<Authority> {
         authority([(&PemFile::new("kube-client-ca-file", "ca.crt"), &pem.into())])

@@ -1,0 +1,10 @@
+//! What a process needs whatever it serves: signals, readiness, blocking work,
+//! timers, and the locks that a model checker can replace.
+
+pub(crate) mod blocking;
+pub(crate) mod coalescing_timer;
+pub(crate) mod deadline_timer;
+pub mod readiness;
+pub(crate) mod resettable_timer;
+pub mod signals;
+pub(crate) mod sync;
