@@ -17,8 +17,7 @@ use crate::{
         HealthReport, HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace,
         Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
     },
-    proto,
-};
+    proto,};
 
 /// Which attempt of which agent a hello is.
 pub fn attempt(hello: &proto::Hello) -> Attempt {
@@ -181,15 +180,6 @@ pub(crate) fn abridged(text: String) -> String {
 /// Parses a name unless it is empty, which means "any".
 pub fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, Invalid>) -> Result<Option<T>, Invalid> {
     if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
-}
-
-/// Reads the key of a Workload. A reader may ask for any name that could
-/// exist, so the wider rule of Kubernetes holds.
-pub fn workload_key(namespace: &str, name: &str) -> Result<WorkloadKey, Invalid> {
-    Ok(WorkloadKey {
-        namespace: Namespace::parse("namespace", namespace)?,
-        name: WorkloadName::parse_kubernetes("name", name)?,
-    })
 }
 
 /// The shared encoding of a Workload. What stays the same through its life is

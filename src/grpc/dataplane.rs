@@ -17,8 +17,7 @@ use crate::{
         DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
         server::dataplane_service_server::DataplaneService,
     },
-    registry::{Caller, DataplaneView},
-};
+    registry::{Caller, DataplaneView},};
 
 /// The desk of the service.
 #[derive(Debug, Clone)]

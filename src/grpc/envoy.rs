@@ -31,8 +31,7 @@ use crate::{
         },
     },
     registry::events::Stranger,
-    registry::{Caller, Endurance},
-};
+    registry::{Caller, Endurance},};
 
 /// The least silence that ends a session: shorter than that a busy host is, too.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);

@@ -17,8 +17,7 @@ use crate::{
     },
     registry::events::{Event, Regarding},
     registry::{Registry, WatchPermit},
-    telemetry::metrics::{Metrics, ShedMetrics},
-};
+    telemetry::metrics::{Metrics, ShedMetrics},};
 
 /// The desk of the service.
 #[derive(Debug, Clone)]

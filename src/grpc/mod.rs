@@ -47,8 +47,7 @@ use crate::{
         },
     },
     registry::Registry,
-    telemetry::metrics::{Metrics, ShedMetrics},
-};
+    telemetry::metrics::{Metrics, ShedMetrics},};
 
 /// All that is served, and what a health check of the whole server asks for.
 const SERVICES: [&str; 5] =

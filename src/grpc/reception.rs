@@ -13,8 +13,7 @@ use crate::{
     model::{Attempt, Dataplane, HealthReport},
     registry::{Caller, Endurance, Full, Notice, Paced, Registry, SessionId, Taken, Welcome},
     runtime::resettable_timer::ResettableTimer,
-    telemetry::metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},
-};
+    telemetry::metrics::{EndReason, Metrics, SessionMetrics, ShedMetrics},};
 
 /// What both desks have in common.
 #[derive(Debug, Clone)]

@@ -23,8 +23,7 @@ use crate::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Said, session_response::Message as Answer,
     },
-    registry::{Caller, Endurance, Notice, Taken},
-};
+    registry::{Caller, Endurance, Notice, Taken},};
 
 /// How long a drained proxy should stay away at least: a restart takes about a
 /// second.

@@ -9,8 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     model::Invalid,
     registry::{Full, PageError},
-    telemetry::metrics::ShedMetrics,
-};
+    telemetry::metrics::ShedMetrics,};
 
 /// When to try again after a limit refused: long enough for a crowd to thin
 /// out, short enough that a freed place is soon taken. Doubled at most by jitter.

@@ -26,8 +26,7 @@ use crate::{
     registry::token::{self, PageToken},
     registry::{Encoding, Position, Registry, Step, Watcher},
     runtime::blocking::run_blocking,
-    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
-};
+    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},};
 
 /// How long `WaitForWorkload` waits that is not told.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
@@ -63,7 +62,7 @@ impl WorkloadService for Workloads {
         request: Request<GetWorkloadRequest>,
     ) -> Result<Response<GetWorkloadResponse>, Status> {
         let GetWorkloadRequest { name, namespace, mesh } = request.into_inner();
-        let key = convert::workload_key(&namespace, &name)?;
+        let key = WorkloadKey::parse(&namespace, &name)?;
         let mesh = convert::optional(&mesh, |text| MeshName::parse("mesh", text))?;
         match self.find(&key, mesh.as_ref()) {
             (Some(workload), revision) => {
@@ -183,7 +182,7 @@ impl Wait {
                 .ok_or_else(|| Invalid::new("timeout", format!("must be between 0s and {LONGEST_WAIT:?}")))?,
         };
         Ok(Self {
-            key: convert::workload_key(&request.namespace, &request.name)?,
+            key: WorkloadKey::parse(&request.namespace, &request.name)?,
             mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
             connected: request.minimum_connected,
             healthy: request.minimum_healthy,

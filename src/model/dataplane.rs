@@ -60,8 +60,8 @@ pub struct Inbound {
 /// One dataplane proxy, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
-    /// Who it is.
-    pub key: DataplaneKey,
+    /// Its identity, shared with the registry's map.
+    pub key: Arc<DataplaneKey>,
     /// Its zone, if it names one.
     pub zone: Option<ZoneName>,
     /// Where it runs.
@@ -133,11 +133,11 @@ impl Default for DataplaneLimits {
 impl Dataplane {
     /// Checks a statement. The error names the first field that is wrong.
     pub fn parse(spec: &DataplaneSpec, limits: DataplaneLimits) -> Result<Self, Invalid> {
-        let key = DataplaneKey {
+        let key = Arc::new(DataplaneKey {
             mesh: MeshName::parse("mesh", &spec.mesh)?,
             namespace: Namespace::parse("namespace", &spec.namespace)?,
             name: DataplaneName::parse("name", &spec.name)?,
-        };
+        });
         let zone = match spec.zone.as_str() {
             "" => None,
             zone => Some(ZoneName::parse("zone", zone)?),
@@ -166,8 +166,10 @@ impl Dataplane {
     /// Takes over the memory of what both say alike. Replicas of one workload
     /// differ in little but their names.
     pub fn share(&mut self, other: &Self) {
-        share(&mut self.key.mesh, &other.key.mesh);
-        share(&mut self.key.namespace, &other.key.namespace);
+        if let Some(key) = Arc::get_mut(&mut self.key) {
+            share(&mut key.mesh, &other.key.mesh);
+            share(&mut key.namespace, &other.key.namespace);
+        }
         share(&mut self.zone, &other.zone);
         share(&mut self.workload, &other.workload);
         share(&mut self.agent_version, &other.agent_version);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    ENVIRONMENT_LABEL, Environment, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName,
+    ENVIRONMENT_LABEL, Environment, Invalid, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName,
     ZONE_LABEL, ZoneName,
 };
 
@@ -26,6 +26,21 @@ pub struct WorkloadKey {
     pub namespace: Namespace,
     /// What they name.
     pub name: WorkloadName,
+}
+
+impl WorkloadKey {
+    /// Parses a key that a reader asks for. By Kubernetes' rule for names, the wider one:
+    /// a reader may ask for any name that could exist.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with the field `namespace` or `name`.
+    pub fn parse(namespace: &str, name: &str) -> Result<Self, Invalid> {
+        Ok(Self {
+            namespace: Namespace::parse("namespace", namespace)?,
+            name: WorkloadName::parse_kubernetes("name", name)?,
+        })
+    }
 }
 
 impl fmt::Display for WorkloadKey {

@@ -1,6 +1,6 @@
-//! Events: what a person should know. Each thing that happens is kept once,
-//! with a count and the first and last time, and the newest 1,000 are kept; of
-//! strangers who were refused, 200.
+//! Events: what an operator should know. Repetitions are counted in one event with the
+//! first and the last time. The latest 1,000 events are kept, and at most 200 about
+//! rejected proxies.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,59 +16,59 @@ use crate::{
     runtime::sync::Mutex,
 };
 
-/// Enough to see a bad night whole; about 500 kB.
+/// Enough for all events of a bad night; about 500 kB.
 const CAPACITY: usize = 1_000;
-/// Of them, about proxies that were refused. They can call themselves anything,
-/// and shall not push out what is known to be true.
-const REFUSED: usize = 200;
-/// Of a name that a stranger gives itself: the longest that could be valid.
-const LONGEST_NAME: usize = 253;
+/// The share of events about rejected proxies. Their names are not verified, so they may
+/// not push out events about known workloads.
+const MAX_REJECTIONS: usize = 200;
+/// The longest name that a dataplane can have, in characters.
+const MAX_NAME: usize = 253;
 
-/// Why an event was recorded. Only warnings are, so far.
+/// Why an event was recorded. All events are warnings so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Dataplanes of several meshes name one workload in one namespace.
     MultipleMeshesDetected,
-    /// A proxy that can't show its user why was not let in.
+    /// A proxy was rejected that can't show its user the reason.
     DataplaneRefused,
 }
 
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Regarding {
-    /// A Workload, whether or not there is one now.
+    /// A Workload, whether or not it exists now.
     Workload(WorkloadKey),
-    /// A proxy that was not let in.
-    Proxy(Stranger),
+    /// A rejected proxy.
+    Proxy(UnknownProxy),
 }
 
-/// A proxy as it calls itself, which need be no name.
+/// A proxy by the name it gave itself, which need not be valid.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Stranger {
+pub struct UnknownProxy {
     namespace: Namespace,
     name: Arc<str>,
 }
 
-impl Stranger {
-    /// Keeps of the name what could be a valid one, and nothing that a terminal
-    /// would obey.
+impl UnknownProxy {
+    /// Truncates the name to the longest valid one, and replaces every character that is
+    /// not printable ASCII.
     pub fn new(namespace: Namespace, name: &str) -> Self {
-        let shown = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-        Self { namespace, name: name.chars().take(LONGEST_NAME).map(shown).collect::<String>().into() }
+        let printable = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        Self { namespace, name: name.chars().take(MAX_NAME).map(printable).collect::<String>().into() }
     }
 
-    /// Its name, printable.
+    /// The name, printable.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
 impl Regarding {
-    /// Where it is.
+    /// The namespace of its subject.
     pub fn namespace(&self) -> &Namespace {
         match self {
             Self::Workload(key) => &key.namespace,
-            Self::Proxy(stranger) => &stranger.namespace,
+            Self::Proxy(proxy) => &proxy.namespace,
         }
     }
 
@@ -82,7 +82,7 @@ impl Regarding {
 }
 
 impl Reason {
-    /// The word that machines look for; Kuma's, where Kuma has one.
+    /// The reason as machines match it; Kuma's word where Kuma has one.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MultipleMeshesDetected => "MultipleMeshesDetected",
@@ -91,41 +91,41 @@ impl Reason {
     }
 }
 
-/// Something that happened, once or many times.
+/// Something that happened, once or repeatedly.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// When it last happened, among all events.
+    /// The number of its latest occurrence among all events.
     pub number: u64,
-    /// When it first happened, among all events.
+    /// The number of its first occurrence.
     pub first_number: u64,
     /// The same for every repetition.
     pub uid: Uuid,
-    /// Why.
+    /// Why it was recorded.
     pub reason: Reason,
-    /// For people.
+    /// A sentence for people.
     pub message: String,
     /// What it is about.
     pub regarding: Regarding,
     /// The mesh that holds the Workload, if one does.
     pub mesh: Option<MeshName>,
-    /// How often.
+    /// The number of occurrences.
     pub count: u64,
-    /// The first time.
+    /// The first occurrence.
     pub first_time: SystemTime,
-    /// The last time.
+    /// The latest occurrence.
     pub last_time: SystemTime,
 }
 
-/// All events, in the order in which they last happened.
+/// All events in the order of their latest occurrence.
 #[derive(Debug, Default)]
 pub struct EventLog {
     state: Mutex<State>,
-    news: watch::Sender<u64>,
+    announced: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The number before the first.
+    /// The number before the first event.
     begin: u64,
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
@@ -133,14 +133,14 @@ struct State {
 }
 
 impl State {
-    /// Forgets the oldest event where there is one too many, after one of this
-    /// reason was added.
-    fn make_room(&mut self, added: Reason) {
-        let like = |event: &Arc<Event>| event.reason == added;
-        let crowded = added == Reason::DataplaneRefused
-            && self.by_number.values().filter(|event| like(event)).count() > REFUSED;
-        let oldest = if crowded {
-            self.by_number.iter().find(|(_, event)| like(event))
+    /// Removes the oldest event if there is one too many after one with this reason was
+    /// added.
+    fn trim(&mut self, added: Reason) {
+        let same_reason = |event: &Arc<Event>| event.reason == added;
+        let share_exceeded = added == Reason::DataplaneRefused
+            && self.by_number.values().filter(|event| same_reason(event)).count() > MAX_REJECTIONS;
+        let oldest = if share_exceeded {
+            self.by_number.iter().find(|(_, event)| same_reason(event))
         } else if self.by_number.len() > CAPACITY {
             self.by_number.first_key_value()
         } else {
@@ -155,21 +155,19 @@ impl State {
 }
 
 impl EventLog {
-    /// Lets the first event get the number after this one. To be said before
-    /// there is any.
+    /// Makes the first event get the number after `number`. Call it before there is any.
     pub fn begin_after(&self, number: u64) {
         let mut state = self.state.lock();
         (state.begin, state.head) = (number, number);
     }
 
-    /// Whether a reader can have seen all up to a number in this life of the
-    /// server.
+    /// Whether a number belongs to this run of the server.
     pub fn reaches(&self, number: u64) -> bool {
         let state = self.state.lock();
         (state.begin..=state.head).contains(&number)
     }
 
-    /// Notes that something happened, perhaps again.
+    /// Records an occurrence, of a new event or of one that is known.
     pub fn record(
         &self,
         reason: Reason,
@@ -180,10 +178,10 @@ impl EventLog {
     ) {
         let mut state = self.state.lock();
         let key = (reason, regarding.clone());
-        let before = state.numbers.get(&key).copied().and_then(|number| state.by_number.remove(&number));
+        let known = state.numbers.get(&key).copied().and_then(|number| state.by_number.remove(&number));
         state.head += 1;
         let head = state.head;
-        let (uid, first_number, count, first_time) = match &before {
+        let (uid, first_number, count, first_time) = match &known {
             Some(event) => (event.uid, event.first_number, event.count + 1, event.first_time),
             None => (Uuid::new_v4(), head, 1, now),
         };
@@ -201,26 +199,26 @@ impl EventLog {
         };
         state.by_number.insert(head, Arc::new(event));
         state.numbers.insert(key, head);
-        state.make_room(reason);
+        state.trim(reason);
         drop(state);
-        self.news.send_replace(head);
+        self.announced.send_replace(head);
     }
 
-    /// The events that happened after a number, and the newest number. 0 is
-    /// before all of them.
+    /// The events that occurred after a number, and the latest number. 0 is before all
+    /// of them.
     pub fn after(&self, number: u64) -> (Vec<Arc<Event>>, u64) {
         let state = self.state.lock();
         (state.by_number.range(number + 1..).map(|(_, event)| Arc::clone(event)).collect(), state.head)
     }
 
-    /// The newest number.
+    /// The latest number.
     pub fn head(&self) -> u64 {
         self.state.lock().head
     }
 
-    /// Wakes whenever something happened. Subscribe before you look.
+    /// Changes whenever an event occurs. Subscribe before you read.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+        self.announced.subscribe()
     }
 }
 
@@ -247,30 +245,30 @@ mod tests {
     fn name(event: &Event) -> &str {
         match &event.regarding {
             Regarding::Workload(key) => key.name.as_str(),
-            Regarding::Proxy(stranger) => stranger.name(),
+            Regarding::Proxy(proxy) => proxy.name(),
         }
     }
 
     #[test]
-    fn strangers_push_out_strangers_only() {
+    fn rejections_push_out_rejections_only() {
         let log = EventLog::default();
         record(&log, "a", 1);
         for n in 0..2 * CAPACITY {
             let namespace = Namespace::parse("", "").unwrap();
-            let regarding = Regarding::Proxy(Stranger::new(namespace, &format!("p{n}")));
+            let regarding = Regarding::Proxy(UnknownProxy::new(namespace, &format!("p{n}")));
             log.record(Reason::DataplaneRefused, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
         }
         let (events, _) = log.after(0);
-        assert_eq!(events.len(), 1 + REFUSED);
+        assert_eq!(events.len(), 1 + MAX_REJECTIONS);
         assert_eq!((name(&events[0]), name(&events[1])), ("a", "p1800"));
     }
 
     #[test]
-    fn what_strangers_call_themselves_is_cut_and_harmless() {
-        let stranger =
-            Stranger::new(Namespace::parse("", "").unwrap(), &format!("\u{1b}[31mé{}", "x".repeat(1_000)));
-        assert!(stranger.name().starts_with("?[31m?xxx"), "{}", stranger.name());
-        assert_eq!(stranger.name().len(), LONGEST_NAME);
+    fn the_name_of_an_unknown_proxy_is_truncated_and_printable() {
+        let proxy =
+            UnknownProxy::new(Namespace::parse("", "").unwrap(), &format!("\u{1b}[31mé{}", "x".repeat(1_000)));
+        assert!(proxy.name().starts_with("?[31m?xxx"), "{}", proxy.name());
+        assert_eq!(proxy.name().len(), MAX_NAME);
     }
 
     #[test]
@@ -285,13 +283,13 @@ mod tests {
         assert_eq!(summary, [("b", 1, "at 2"), ("a", 2, "at 3")]);
         assert_eq!(events[1].first_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         assert_eq!((events[1].first_number, events[1].number, head), (1, 3, 3));
-        let (news, same_head) = log.after(seen);
-        assert_eq!((news.len(), same_head), (1, head));
-        assert_eq!(news[0].uid, events[1].uid);
+        let (later, same_head) = log.after(seen);
+        assert_eq!((later.len(), same_head), (1, head));
+        assert_eq!(later[0].uid, events[1].uid);
     }
 
     #[test]
-    fn numbers_of_another_life_are_not_reached() {
+    fn numbers_of_another_run_are_not_reached() {
         let log = EventLog::default();
         log.begin_after(1_000);
         record(&log, "a", 1);
@@ -302,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room() {
+    fn a_new_event_replaces_the_oldest() {
         let log = EventLog::default();
         for n in 0..CAPACITY + 5 {
             record(&log, &format!("w{n}"), 0);
@@ -311,6 +309,6 @@ mod tests {
         assert_eq!(events.len(), CAPACITY);
         assert_eq!(name(&events[0]), "w5");
         record(&log, "w0", 0);
-        assert_eq!(log.after(0).0.last().unwrap().count, 1, "a forgotten event starts anew");
+        assert_eq!(log.after(0).0.last().unwrap().count, 1, "a removed event starts again");
     }
 }

@@ -22,15 +22,15 @@ fn dataplane_in(mesh: &str, name: &str, workload: &str) -> Dataplane {
     Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
 }
 
-pub(super) fn dataplane(name: &str, workload: &str) -> Dataplane {
+pub(crate) fn dataplane(name: &str, workload: &str) -> Dataplane {
     dataplane_in("default", name, workload)
 }
 
-pub(super) fn key(workload: &str) -> WorkloadKey {
-    crate::convert::workload_key("", workload).unwrap()
+pub(crate) fn key(workload: &str) -> WorkloadKey {
+    crate::WorkloadKey::parse("", workload).unwrap()
 }
 
-pub(super) fn report(sequence: u64, state: HealthState) -> HealthReport {
+pub(crate) fn report(sequence: u64, state: HealthState) -> HealthReport {
     let mut health = Health::of_proxy(HealthState::Ready);
     health.set_inbound(0, state);
     HealthReport { sequence, health }
@@ -40,12 +40,12 @@ fn registry() -> Registry {
     Registry::new(RegistrySettings::default())
 }
 
-pub(super) fn join(registry: &Registry, name: &str, workload: &str) -> Session {
+pub(crate) fn join(registry: &Registry, name: &str, workload: &str) -> Session {
     registry.hello(dataplane(name, workload)).unwrap().session
 }
 
 /// connected, healthy, total; none if there is no Workload.
-pub(super) fn counts(registry: &Registry, workload: &str) -> Option<(u32, u32, u32)> {
+pub(crate) fn counts(registry: &Registry, workload: &str) -> Option<(u32, u32, u32)> {
     let Counts { connected, healthy, total } = registry.get(&key(workload)).0?.counts;
     Some((connected, healthy, total))
 }

@@ -1,70 +1,77 @@
-//! Tokens that clients hand back: where a watch or a listing was.
+//! Tokens that clients send back: the position of a watch or of a listing.
 //!
-//! They are opaque to clients but plain text, for people who debug: version,
-//! epoch, revision and the fingerprint of the filter, then for pages the key
-//! behind which the next one begins. They hold no secrets: who forges one only
-//! asks for data that the same call gives without it. A token is taken letter by
-//! letter as it is made here, so that one point has one token.
+//! A token is opaque to clients but plain text, for people who debug: version, epoch,
+//! revision and the fingerprint of the filter, and for a page the key after which it
+//! begins. It holds no secret: a forged token asks for data that the same call returns
+//! without it. A token is accepted only in the exact form that is issued here, so that
+//! one position has one token.
 
-use crate::{
-    convert,
-    model::{Invalid, WorkloadKey},
-    registry::{Position, Registry},
-};
+use super::{Position, Registry};
+use crate::model::{Invalid, WorkloadKey};
 
 const RESUME: &str = "r1";
 const PAGE: &str = "p1";
 
-/// A watch with `fingerprint`'s filter knows everything up to a revision.
+/// The resume token of a watch that is complete up to a revision, for the filter with
+/// this fingerprint.
 pub fn resume(registry: &Registry, revision: u64, fingerprint: u64) -> String {
     format!("{RESUME}.{}.{revision}.{fingerprint:016x}", registry.epoch())
 }
 
-/// Where a token says the reader was; none if that must be answered with a
-/// snapshot: no token, another life of the server, another filter.
+/// Reads a resume token. None if the watch must start with a snapshot: no token, another
+/// epoch, another filter.
+///
+/// # Errors
+///
+/// If the token was not issued by this service, or is of a future revision.
 pub fn read_resume(registry: &Registry, token: &str, fingerprint: u64) -> Result<Option<Position>, Invalid> {
     if token.is_empty() {
         return Ok(None);
     }
     let invalid =
         |problem: &str| Invalid::new("resume_token", format!("{problem}; leave it empty to start afresh"));
-    let point = Point::parse(RESUME, token).filter(|point| point.rest.is_none());
+    let parts = Parts::parse(RESUME, token).filter(|parts| parts.rest.is_none());
     let foreign = || invalid("is not a token of this service");
-    let point = point.ok_or_else(foreign)?;
-    if point.epoch != registry.epoch() || point.fingerprint != fingerprint {
+    let parts = parts.ok_or_else(foreign)?;
+    if parts.epoch != registry.epoch() || parts.fingerprint != fingerprint {
         return Ok(None);
     }
-    if point.revision > registry.head() {
+    if parts.revision > registry.head() {
         return Err(invalid("names a revision that this server has not reached"));
     }
-    if token != resume(registry, point.revision, fingerprint) {
+    if token != resume(registry, parts.revision, fingerprint) {
         return Err(foreign());
     }
-    Ok(Some(Position(point.revision)))
+    Ok(Some(Position(parts.revision)))
 }
 
-/// The next page of a listing begins after a key.
+/// The token of the page that begins after a key.
 pub fn page(registry: &Registry, revision: u64, fingerprint: u64, after: &WorkloadKey) -> String {
     format!("{PAGE}.{}.{revision}.{fingerprint:016x}.{}.{}", registry.epoch(), after.namespace, after.name)
 }
 
-/// What a page token says.
+/// A page token that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PageToken {
     /// The first page.
     First,
-    /// A listing of another life of the server: it can't go on.
+    /// A listing of another epoch: it can't be continued.
     Stale,
-    /// The page after a key, of the listing at a revision.
+    /// A later page.
     Next {
-        /// What the listing shows.
+        /// The revision that the listing shows.
         revision: u64,
-        /// The last key of the page before.
+        /// The last key of the previous page.
         after: WorkloadKey,
     },
 }
 
 /// Reads a page token.
+///
+/// # Errors
+///
+/// If the token was not issued by this service, belongs to another filter, or is of a
+/// future revision.
 pub fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> Result<PageToken, Invalid> {
     if token.is_empty() {
         return Ok(PageToken::First);
@@ -72,32 +79,33 @@ pub fn read_page(registry: &Registry, token: &str, fingerprint: u64) -> Result<P
     let invalid =
         |problem: &str| Invalid::new("page_token", format!("{problem}; leave it empty for the first page"));
     let foreign = || invalid("is not a token of this service");
-    let point = Point::parse(PAGE, token).ok_or_else(foreign)?;
-    let (namespace, name) = point.rest.and_then(|rest| rest.split_once('.')).ok_or_else(foreign)?;
-    let after = convert::workload_key(namespace, name).map_err(|_| foreign())?;
-    if point.epoch != registry.epoch() {
+    let parts = Parts::parse(PAGE, token).ok_or_else(foreign)?;
+    let (namespace, name) = parts.rest.and_then(|rest| rest.split_once('.')).ok_or_else(foreign)?;
+    let after = WorkloadKey::parse(namespace, name).map_err(|_| foreign())?;
+    if parts.epoch != registry.epoch() {
         return Ok(PageToken::Stale);
     }
-    if point.fingerprint != fingerprint {
+    if parts.fingerprint != fingerprint {
         return Err(invalid("belongs to a listing with another filter"));
     }
-    if point.revision > registry.head() {
+    if parts.revision > registry.head() {
         return Err(invalid("names a revision that this server has not reached"));
     }
-    if token != page(registry, point.revision, fingerprint, &after) {
+    if token != page(registry, parts.revision, fingerprint, &after) {
         return Err(foreign());
     }
-    Ok(PageToken::Next { revision: point.revision, after })
+    Ok(PageToken::Next { revision: parts.revision, after })
 }
 
-struct Point<'a> {
+/// The parts that all tokens have.
+struct Parts<'a> {
     epoch: &'a str,
     revision: u64,
     fingerprint: u64,
     rest: Option<&'a str>,
 }
 
-impl<'a> Point<'a> {
+impl<'a> Parts<'a> {
     fn parse(version: &str, token: &'a str) -> Option<Self> {
         let mut parts = token.splitn(5, '.');
         if parts.next()? != version {
@@ -124,7 +132,7 @@ mod tests {
         let registry = registry();
         let token = resume(&registry, 0, 7);
         assert_eq!(read_resume(&registry, &token, 7), Ok(Some(Position(0))));
-        let after = convert::workload_key("shop", "a.b").unwrap();
+        let after = WorkloadKey::parse("shop", "a.b").unwrap();
         let token = page(&registry, 0, 7, &after);
         assert_eq!(read_page(&registry, &token, 7), Ok(PageToken::Next { revision: 0, after }));
     }
@@ -134,7 +142,7 @@ mod tests {
         let (registry, other) = (registry(), Registry::new(RegistrySettings::default()));
         assert_eq!(read_resume(&registry, &resume(&other, 5, 7), 7), Ok(None));
         assert_eq!(read_resume(&registry, &resume(&registry, 0, 8), 7), Ok(None));
-        let after = convert::workload_key("", "a").unwrap();
+        let after = WorkloadKey::parse("", "a").unwrap();
         assert_eq!(read_page(&registry, &page(&other, 1, 7, &after), 7), Ok(PageToken::Stale));
         assert!(read_page(&registry, &page(&registry, 1, 8, &after), 7).is_err());
     }

@@ -1,5 +1,5 @@
-//! Who belongs to one workload name, in plain data: the rules of counting and
-//! of the single mesh. No lock, no clock, no log in here.
+//! The dataplanes of one workload name as plain data: the rules of counting and of the
+//! single mesh. No lock, no clock and no log here.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,94 +10,92 @@ use crate::{
         Counts, Dataplane, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey,
         WorkloadName, ZoneName,
     },
-    registry::changelog::{Draft, Published},
+    registry::log::{Draft, Published},
 };
 
-/// Where a dataplane is counted: under a workload's name in its namespace, or
-/// under no name if it carries none.
+/// Names the entry that counts a dataplane: a workload's name in its namespace, or the
+/// namespace alone for dataplanes without the label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
-    pub(super) namespace: Namespace,
-    pub(super) workload: Option<WorkloadName>,
+pub(crate) struct EntryKey {
+    pub(crate) namespace: Namespace,
+    pub(crate) workload: Option<WorkloadName>,
 }
 
-impl Place {
-    pub(super) fn of(dataplane: &Dataplane) -> Self {
+impl EntryKey {
+    pub(crate) fn of(dataplane: &Dataplane) -> Self {
         Self { namespace: dataplane.key.namespace.clone(), workload: dataplane.workload.clone() }
     }
 
-    pub(super) fn of_workload(key: &WorkloadKey) -> Self {
+    pub(crate) fn of_workload(key: &WorkloadKey) -> Self {
         Self { namespace: key.namespace.clone(), workload: Some(key.name.clone()) }
     }
 
-    pub(super) fn workload_key(&self) -> Option<WorkloadKey> {
+    pub(crate) fn workload_key(&self) -> Option<WorkloadKey> {
         let name = self.workload.clone()?;
         Some(WorkloadKey { namespace: self.namespace.clone(), name })
     }
 }
 
-/// By how much the numbers of one mesh change. This is the narrow door by which
-/// facts come in; who counted them is not asked.
+/// By how much the numbers of one mesh change. Every fact enters [`Members`] as one of
+/// these, whatever its source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Delta {
-    pub(super) connected: i32,
-    pub(super) healthy: i32,
-    pub(super) total: i32,
+pub(crate) struct CountChange {
+    pub(crate) connected: i32,
+    pub(crate) healthy: i32,
+    pub(crate) total: i32,
 }
 
-/// What a dataplane that comes adds: a registration and a session, and no
-/// health until it reports.
-const JOIN: Delta = Delta { connected: 1, healthy: 0, total: 1 };
+/// A new dataplane: a registration and a session, and no health until it reports.
+const JOIN: CountChange = CountChange { connected: 1, healthy: 0, total: 1 };
 
-/// All dataplanes of one [`Place`], grouped by mesh, and the Workload that
-/// readers see of them.
+/// The dataplanes of one [`EntryKey`], grouped by mesh, and the Workload that readers
+/// see.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct Members {
-    // What a health flip touches comes first: it is in one or two cache lines.
-    /// One in all but the faulty case, and then a health flip finds it here
-    /// and not elsewhere in memory.
+pub(crate) struct Members {
+    // A health flip touches the first fields only; they share one or two cache lines.
+    /// One group unless several meshes use the name. Inline, so that a flip reads no
+    /// other memory.
     groups: SmallVec<[Group; 1]>,
-    /// The mesh whose dataplanes hold the Workload.
+    /// The mesh that the Workload belongs to.
     holder: Option<MeshName>,
     /// What readers see.
     current: Published,
-    /// Of the Workload; none if this place never has one.
+    /// The Workload's key; none for dataplanes without the label, which never have one.
     key: Option<WorkloadKey>,
-    /// The dataplane that came last; the next one is probably much like it.
+    /// The dataplane that joined last.
     newest: Option<Arc<Dataplane>>,
 }
 
 /// The dataplanes of one mesh; never empty.
 #[derive(Debug)]
-pub(super) struct Group {
-    pub(super) mesh: MeshName,
-    pub(super) counts: Counts,
-    /// Of the group's first dataplane; they become labels of the Workload.
+pub(crate) struct Group {
+    pub(crate) mesh: MeshName,
+    pub(crate) counts: Counts,
+    /// Those of the group's first dataplane; they become labels of the Workload.
     environment: Environment,
     zone: Option<ZoneName>,
 }
 
 impl Members {
-    pub(super) fn new(place: &Place) -> Self {
-        Self { key: place.workload_key(), groups: SmallVec::new(), holder: None, current: None, newest: None }
+    pub(crate) fn new(key: &EntryKey) -> Self {
+        Self { key: key.workload_key(), groups: SmallVec::new(), holder: None, current: None, newest: None }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    pub(super) fn groups(&self) -> &[Group] {
+    pub(crate) fn groups(&self) -> &[Group] {
         &self.groups
     }
 
-    pub(super) fn current(&self) -> &Published {
+    pub(crate) fn current(&self) -> &Published {
         &self.current
     }
 
-    /// The mesh that keeps `mesh` from being counted in the Workload, or how
-    /// many compete while none holds it.
-    pub(super) fn conflict(&self, mesh: &MeshName) -> Option<Conflict> {
+    /// Why dataplanes of `mesh` are not counted in the Workload; none if they are.
+    pub(crate) fn conflict(&self, mesh: &MeshName) -> Option<Conflict> {
         if self.groups.len() < 2 || self.holder.as_ref() == Some(mesh) {
             return None;
         }
@@ -105,19 +103,15 @@ impl Members {
         Some(Conflict { key, holder: self.holder.clone(), meshes: self.groups.len() })
     }
 
-    /// Keeps a dataplane in memory, together with its like.
-    pub(super) fn keep(&mut self, mut dataplane: Dataplane) -> Arc<Dataplane> {
-        if let Some(newest) = &self.newest {
-            dataplane.share(newest);
-        }
-        let dataplane = Arc::new(dataplane);
-        self.newest = Some(Arc::clone(&dataplane));
-        dataplane
+    /// The latest member, whose strings the next one probably shares.
+    pub(crate) fn newest(&self) -> Option<&Arc<Dataplane>> {
+        self.newest.as_ref()
     }
 
-    /// Counts a dataplane that was not counted here, with its session. Returns
-    /// what readers have to hear, or none if they see no difference.
-    pub(super) fn join(&mut self, dataplane: &Dataplane, now: SystemTime) -> Option<Draft> {
+    /// Counts a new member with its session. Returns the change that readers see, if
+    /// any.
+    pub(crate) fn join(&mut self, dataplane: &Arc<Dataplane>, now: SystemTime) -> Option<Draft> {
+        self.newest = Some(Arc::clone(dataplane));
         let mesh = &dataplane.key.mesh;
         let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -131,73 +125,75 @@ impl Members {
         self.count(at, JOIN, now)
     }
 
-    /// Counts a change of a dataplane that is counted here already. Returns
-    /// what readers have to hear, or none if they see no difference.
-    pub(super) fn apply(&mut self, member: &Dataplane, delta: Delta, now: SystemTime) -> Option<Draft> {
+    /// Counts a change of a member. Returns the change that readers see, if any.
+    ///
+    /// # Panics
+    ///
+    /// If the dataplane is not a member.
+    pub(crate) fn apply(&mut self, member: &Dataplane, change: CountChange, now: SystemTime) -> Option<Draft> {
         let at = match self.groups.as_slice() {
-            // Looks at the dataplane only where there is a choice: one of a
-            // million is not in the processor's cache.
+            // Reads the dataplane only where there is a choice: one of a million is not
+            // in the processor's cache.
             [_] => 0,
             groups => {
-                let its_own = groups.iter().position(|group| group.mesh == member.key.mesh);
-                its_own.expect("a group has its members' mesh and lives while they do")
+                let own = groups.iter().position(|group| group.mesh == member.key.mesh);
+                own.expect("a group exists while it has members")
             }
         };
-        self.count(at, delta, now)
+        self.count(at, change, now)
     }
 
-    /// Takes note of the state that the change log made of a draft.
-    pub(super) fn published(&mut self, published: Option<Published>) {
+    /// Stores the state that the change log made of a draft.
+    pub(crate) fn set_current(&mut self, published: Option<Published>) {
         if let Some(current) = published {
             self.current = current;
         }
     }
 
-    fn count(&mut self, at: usize, delta: Delta, now: SystemTime) -> Option<Draft> {
+    fn count(&mut self, at: usize, change: CountChange, now: SystemTime) -> Option<Draft> {
         let group = &mut self.groups[at];
         let counts = &mut group.counts;
-        counts.connected = moved(counts.connected, delta.connected);
-        counts.healthy = moved(counts.healthy, delta.healthy);
-        counts.total = moved(counts.total, delta.total);
+        counts.connected = adjusted(counts.connected, change.connected);
+        counts.healthy = adjusted(counts.healthy, change.healthy);
+        counts.total = adjusted(counts.total, change.total);
         debug_assert!(counts.healthy <= counts.connected && counts.connected <= counts.total, "{counts:?}");
-        let moves_holder = delta != Delta::default() && self.holder.as_ref() == Some(&group.mesh);
+        let changes_holder = change != CountChange::default() && self.holder.as_ref() == Some(&group.mesh);
         if counts.total == 0 {
             self.groups.swap_remove(at);
         }
-        let changes_hands = self.settle_holder();
-        if changes_hands || moves_holder { self.draft(changes_hands, now) } else { None }
+        let holder_changed = self.elect_holder();
+        if holder_changed || changes_holder { self.draft(holder_changed, now) } else { None }
     }
 
-    /// The holder keeps the name while it has a dataplane. A name that nobody
-    /// holds goes to a mesh that is alone with it, and to none while several
-    /// compete. Returns whether the holder is another now.
-    fn settle_holder(&mut self) -> bool {
-        if self.holding().is_some() {
+    /// The holder keeps the name while it has a dataplane. A name without a holder goes
+    /// to a mesh that is alone with it, and to none while several compete. Returns
+    /// whether the holder changed.
+    fn elect_holder(&mut self) -> bool {
+        if self.holder_group().is_some() {
             return false;
         }
-        let heir = match self.groups.as_slice() {
+        let next = match self.groups.as_slice() {
             [alone] => Some(alone.mesh.clone()),
             _ => None,
         };
-        let changes = self.holder != heir;
-        self.holder = heir;
-        changes
+        let changed = self.holder != next;
+        self.holder = next;
+        changed
     }
 
     /// The holder's group.
-    fn holding(&self) -> Option<&Group> {
+    fn holder_group(&self) -> Option<&Group> {
         self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh))
     }
 
-    /// The Workload as it is now: another one than before if the name
-    /// `changes_hands`.
-    fn draft(&self, changes_hands: bool, now: SystemTime) -> Option<Draft> {
+    /// The Workload as it is now; a new object if the holder changed.
+    fn draft(&self, holder_changed: bool, now: SystemTime) -> Option<Draft> {
         let key = self.key.as_ref()?;
-        let Some(group) = self.holding() else {
+        let Some(group) = self.holder_group() else {
             return self.current.clone().map(Draft::remove);
         };
         let identity = match &self.current {
-            Some(current) if !changes_hands => Arc::clone(&current.identity),
+            Some(current) if !holder_changed => Arc::clone(&current.identity),
             _ => {
                 let (mesh, zone) = (group.mesh.clone(), group.zone.as_ref());
                 Arc::new(WorkloadIdentity::new(key.clone(), mesh, group.environment, zone, now))
@@ -209,16 +205,16 @@ impl Members {
 
 /// Why a dataplane is counted in no Workload although it names one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Conflict {
-    pub(super) key: WorkloadKey,
-    pub(super) holder: Option<MeshName>,
-    pub(super) meshes: usize,
+pub(crate) struct Conflict {
+    pub(crate) key: WorkloadKey,
+    pub(crate) holder: Option<MeshName>,
+    pub(crate) meshes: usize,
 }
 
-/// A counter that moves in steps of one can't leave its range: registrations
-/// are bounded far below it, and nothing leaves that did not come.
-fn moved(count: u32, delta: i32) -> u32 {
-    count.checked_add_signed(delta).expect("a dataplane leaves once, and only after it came")
+/// The counter can't leave its range: registrations are bounded far below `u32::MAX`,
+/// and a member is removed once.
+fn adjusted(count: u32, by: i32) -> u32 {
+    count.checked_add_signed(by).expect("a member is removed once, and only after it was added")
 }
 
 #[cfg(test)]
@@ -228,10 +224,9 @@ mod tests {
     use super::*;
     use crate::{
         model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-        registry::changelog::ChangeLog,
-    };
+        registry::log::change_log::ChangeLog,};
 
-    const LEAVE: Delta = Delta { connected: -1, healthy: 0, total: -1 };
+    const LEAVE: CountChange = CountChange { connected: -1, healthy: 0, total: -1 };
 
     fn dataplane(mesh: &str) -> Dataplane {
         let spec = DataplaneSpec {
@@ -251,16 +246,16 @@ mod tests {
 
     impl Fixture {
         fn new() -> Self {
-            Self { log: ChangeLog::new(64), members: Members::new(&Place::of(&dataplane("a"))) }
+            Self { log: ChangeLog::new(64), members: Members::new(&EntryKey::of(&dataplane("a"))) }
         }
 
         fn join(&mut self, mesh: &str) -> bool {
-            let draft = self.members.join(&dataplane(mesh), SystemTime::UNIX_EPOCH);
+            let draft = self.members.join(&Arc::new(dataplane(mesh)), SystemTime::UNIX_EPOCH);
             self.publish(draft)
         }
 
-        fn apply(&mut self, mesh: &str, delta: Delta) -> bool {
-            let draft = self.members.apply(&dataplane(mesh), delta, SystemTime::UNIX_EPOCH);
+        fn apply(&mut self, mesh: &str, change: CountChange) -> bool {
+            let draft = self.members.apply(&dataplane(mesh), change, SystemTime::UNIX_EPOCH);
             self.publish(draft)
         }
 
@@ -268,7 +263,7 @@ mod tests {
         fn publish(&mut self, draft: Option<Draft>) -> bool {
             let [published] = self.log.publish([draft]);
             let visible = published.is_some();
-            self.members.published(published);
+            self.members.set_current(published);
             visible
         }
 
@@ -283,15 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_creates_and_the_last_deletes() {
+    fn the_first_member_creates_the_workload_and_the_last_deletes_it() {
         let mut f = Fixture::new();
         assert!(f.join("a"));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let uid = f.members.current().as_ref().unwrap().identity.uid;
-        assert!(f.apply("a", Delta { healthy: 1, ..Delta::default() }));
+        assert!(f.apply("a", CountChange { healthy: 1, ..CountChange::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 1, 1))));
         assert_eq!(f.members.current().as_ref().unwrap().identity.uid, uid);
-        assert!(f.apply("a", Delta { healthy: -1, ..LEAVE }));
+        assert!(f.apply("a", CountChange { healthy: -1, ..LEAVE }));
         assert_eq!(f.seen(), None);
         assert!(f.members.is_empty());
         assert!(f.join("a"));
@@ -299,24 +294,24 @@ mod tests {
     }
 
     #[test]
-    fn no_difference_is_not_news() {
+    fn an_empty_change_is_not_published() {
         let mut f = Fixture::new();
         f.join("a");
-        assert!(!f.apply("a", Delta::default()));
+        assert!(!f.apply("a", CountChange::default()));
         assert_eq!(f.log.head(), 1);
     }
 
     #[test]
-    fn another_mesh_is_not_counted_and_not_news() {
+    fn a_second_mesh_is_not_counted_and_not_published() {
         let mut f = Fixture::new();
         f.join("a");
         assert!(!f.join("b"));
-        assert!(!f.apply("b", Delta { healthy: 1, ..Delta::default() }));
+        assert!(!f.apply("b", CountChange { healthy: 1, ..CountChange::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
         let b = dataplane("b").key.mesh;
         let conflict = f.members.conflict(&b).unwrap();
         assert_eq!((conflict.holder.unwrap().as_str(), conflict.meshes), ("a", 2));
-        assert_eq!(f.members.conflict(&dataplane("a").key.mesh), None, "the holder has no problem");
+        assert_eq!(f.members.conflict(&dataplane("a").key.mesh), None, "the holder has no conflict");
     }
 
     #[test]
@@ -332,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn while_two_compete_nobody_gets_the_name() {
+    fn while_two_meshes_compete_none_gets_the_name() {
         let mut f = Fixture::new();
         for mesh in ["a", "b", "c"] {
             f.join(mesh);
@@ -360,10 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn dataplanes_without_a_name_are_counted_but_never_shown() {
+    fn dataplanes_without_the_label_are_counted_but_have_no_workload() {
         let mut unnamed = dataplane("a");
         unnamed.workload = None;
-        let mut members = Members::new(&Place::of(&unnamed));
+        let unnamed = Arc::new(unnamed);
+        let mut members = Members::new(&EntryKey::of(&unnamed));
         assert!(members.join(&unnamed, SystemTime::UNIX_EPOCH).is_none());
         assert_eq!(members.groups()[0].counts, counts(1, 0, 1));
         assert_eq!(members.conflict(&dataplane("b").key.mesh), None);

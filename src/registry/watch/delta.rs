@@ -12,11 +12,10 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::recent::Recent;
+use crate::registry::recent_cache::Recent;
 use crate::{
     model::{Filter, MeshName, Workload, WorkloadKey},
-    registry::changelog::{Change, ChangeLog},
-};
+    registry::log::change_log::{Change, ChangeLog},};
 
 /// Changes that are conflated at a time.
 const BATCH: usize = 2_048;
@@ -68,7 +67,7 @@ pub struct Told {
 
 impl Step {
     /// Says how far the reader is, and nothing else.
-    pub(super) fn bookmark(synced: Option<u64>) -> Self {
+    pub(crate) fn bookmark(synced: Option<u64>) -> Self {
         Self { synced, ..Self::default() }
     }
 
@@ -93,7 +92,7 @@ impl Step {
 /// been told yet is the one thing a watcher keeps for itself: a pointer or two
 /// for each Workload, in one allocation that only shrinks.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(crate) struct Telling {
     reset: bool,
     left: Left,
     revision: u64,
@@ -108,7 +107,7 @@ enum Left {
 
 impl Telling {
     /// All there is at a revision.
-    pub(super) fn snapshot(workloads: Vec<Arc<Workload>>, revision: u64) -> Self {
+    pub(crate) fn snapshot(workloads: Vec<Arc<Workload>>, revision: u64) -> Self {
         Self { reset: true, left: Left::Snapshot(workloads.into_iter()), revision, oldest: None }
     }
 
@@ -171,7 +170,7 @@ impl Telling {
     }
 
     /// The next part; the last one says that it is the last.
-    pub(super) fn part(&mut self) -> Step {
+    pub(crate) fn part(&mut self) -> Step {
         let told = match &mut self.left {
             Left::Snapshot(workloads) => {
                 let there = |workload: Arc<Workload>| Told {
@@ -191,7 +190,7 @@ impl Telling {
 
 /// How the changes of one batch are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Conflation {
+pub(crate) enum Conflation {
     /// One entry for each Workload: its state before the first and after the last
     /// change. For readers that resume after a whole step only.
     Batch,
@@ -202,18 +201,18 @@ pub(super) enum Conflation {
 
 /// Where a reader is, and how far it is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) filter: Arc<Filter>,
-    pub(super) conflation: Conflation,
+pub(crate) struct Span {
+    pub(crate) filter: Arc<Filter>,
+    pub(crate) conflation: Conflation,
     /// Everything up to this revision is known to it.
-    pub(super) after: u64,
+    pub(crate) after: u64,
     /// The revision that was last announced.
-    pub(super) until: u64,
+    pub(crate) until: u64,
 }
 
 /// What comes next in a span.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Nothing yet.
     Nothing,
     /// The log does not reach back so far.
@@ -228,11 +227,11 @@ pub(super) enum Next {
 
 /// The newest steps that were worked out.
 #[derive(Debug, Default)]
-pub(super) struct Steps(Recent<(Span, Arc<Step>), SHARED_STEPS>);
+pub(crate) struct Steps(Recent<(Span, Arc<Step>), SHARED_STEPS>);
 
 impl Steps {
     /// What to tell the readers in a span.
-    pub(super) fn next(&self, log: &ChangeLog, span: &Span) -> Next {
+    pub(crate) fn next(&self, log: &ChangeLog, span: &Span) -> Next {
         if let Some((_, step)) = self.0.find(|(known, _)| known == span) {
             return Next::Step(step);
         }

@@ -1,0 +1,63 @@
+//! The limits that can reject a session or a watch.
+
+use std::time::Duration;
+
+use crate::model::MeshName;
+
+/// A limit is reached; the client may retry later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitReached {
+    /// Sessions in all meshes.
+    #[error("{limit} dataplanes are connected, the most this server takes (max-sessions)")]
+    Sessions {
+        /// The setting.
+        limit: usize,
+    },
+    /// Sessions in one mesh.
+    #[error(
+        "{limit} dataplanes of mesh {mesh} are connected, the most this server takes of one mesh (max-sessions-per-mesh)"
+    )]
+    MeshSessions {
+        /// The mesh.
+        mesh: MeshName,
+        /// The setting.
+        limit: usize,
+    },
+    /// Registrations, connected or not.
+    #[error("{limit} dataplanes are registered, the most this server keeps (max-dataplanes)")]
+    Dataplanes {
+        /// The setting.
+        limit: usize,
+    },
+    /// New sessions per second.
+    #[error("more than {limit} dataplanes a second want to connect (max-session-rate)")]
+    SessionRate {
+        /// The setting.
+        limit: usize,
+        /// When to retry. Each client gets a delay of its own.
+        retry_after: Duration,
+    },
+    /// Watch streams.
+    #[error("{limit} watchers are connected, the most this server takes (max-watchers)")]
+    Watchers {
+        /// The setting.
+        limit: usize,
+    },
+}
+
+impl LimitReached {
+    /// Every setting that [`LimitReached::setting`] may return.
+    pub const SETTINGS: [&str; 5] =
+        ["max-sessions", "max-sessions-per-mesh", "max-dataplanes", "max-session-rate", "max-watchers"];
+
+    /// The name of the setting that holds the limit.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Sessions { .. } => "max-sessions",
+            Self::MeshSessions { .. } => "max-sessions-per-mesh",
+            Self::Dataplanes { .. } => "max-dataplanes",
+            Self::SessionRate { .. } => "max-session-rate",
+            Self::Watchers { .. } => "max-watchers",
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Deadlines of sessions and registrations: an ordered set and one timer for each kind.
+
+mod idle;
+mod retention;
+
+pub use self::idle::IdlePolicy;
+pub(crate) use self::{
+    idle::{IdleState, IdleTracker},
+    retention::Retention,
+};

@@ -1,0 +1,60 @@
+//! One change of one Workload, before and after it has a revision.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::model::{Workload, WorkloadKey};
+
+/// One visible change of one Workload.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Its revision.
+    pub revision: u64,
+    /// The state before; none if the Workload was created.
+    pub old: Option<Arc<Workload>>,
+    /// The state after; none if the Workload was deleted.
+    pub new: Option<Arc<Workload>>,
+    /// When it was published.
+    pub at: Instant,
+    /// The next revision belongs to the same transition, so no read ends here.
+    pub(crate) continues: bool,
+}
+
+impl Change {
+    /// The key of its Workload.
+    #[expect(clippy::missing_panics_doc, reason = "every constructor of a draft gives it a state")]
+    pub fn key(&self) -> &WorkloadKey {
+        let state = self.new.as_ref().or(self.old.as_ref());
+        state.expect("a change has a state before or after it").key()
+    }
+}
+
+/// A change without a revision.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(super) old: Option<Arc<Workload>>,
+    pub(super) new: Option<Workload>,
+}
+
+/// What a published draft left in place; none if the Workload was deleted.
+pub(crate) type Published = Option<Arc<Workload>>;
+
+impl Draft {
+    /// A creation, an update, or the replacement of a Workload by another one.
+    pub(crate) fn upsert(old: Option<Arc<Workload>>, new: Workload) -> Self {
+        Self { old, new: Some(new) }
+    }
+
+    /// A deletion.
+    pub(crate) fn remove(old: Arc<Workload>) -> Self {
+        Self { old: Some(old), new: None }
+    }
+
+    /// Whether it puts another object in the place of the old one. It is published as
+    /// a deletion and a creation with a revision each: a Kubernetes client that stops
+    /// between the two has processed the deletion and misses only the creation.
+    pub(super) fn is_replacement(&self) -> bool {
+        matches!((&self.old, &self.new), (Some(old), Some(new)) if old.identity.uid != new.identity.uid)
+    }
+}

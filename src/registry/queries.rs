@@ -1,0 +1,168 @@
+//! Reads: single Workloads, listings, groups and single dataplanes.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    Registry, SessionId,
+    counts::{EntryKey, Members},
+    registration::{Presence, Registration},
+};
+use crate::model::{
+    Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Namespace, Workload, WorkloadKey,
+};
+
+/// A page of a listing of Workloads.
+#[derive(Debug)]
+pub struct Page {
+    /// In the order of their keys.
+    pub workloads: Vec<Arc<Workload>>,
+    /// The next page begins after this key; none if this is the last page.
+    pub next_after: Option<WorkloadKey>,
+    /// The revision that all pages of the listing show.
+    pub revision: u64,
+}
+
+/// A listing can't be continued at its revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too much has changed since revision {revision}: list again from the first page")]
+pub struct PageError {
+    /// The listing's revision.
+    pub revision: u64,
+}
+
+/// The dataplanes of one mesh that carry one workload label, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// Their mesh.
+    pub mesh: MeshName,
+    /// The workload that they name; none for dataplanes without the label.
+    pub workload: Option<WorkloadKey>,
+    /// Their numbers.
+    pub counts: Counts,
+    /// Whether the Workload of this name is theirs.
+    pub holds: bool,
+    /// Whether dataplanes of other meshes use the name as well.
+    pub contested: bool,
+}
+
+/// A registered dataplane and its state.
+#[derive(Debug, Clone)]
+pub struct DataplaneView {
+    /// As its latest hello declared it.
+    pub dataplane: Arc<Dataplane>,
+    /// The open session and its latest report; none if the dataplane is lost.
+    pub session: Option<(SessionId, HealthReport)>,
+    /// Whether it counts as healthy.
+    pub healthy: bool,
+    /// When the open session began, or the last one ended.
+    pub since: SystemTime,
+}
+
+impl Registry {
+    /// A Workload, and the revision at which this answer is true.
+    pub fn get(&self, key: &WorkloadKey) -> (Option<Arc<Workload>>, u64) {
+        let view = self.shared.log.read_view();
+        let entry = self.shared.entries.get(&EntryKey::of_workload(key));
+        let current = entry.and_then(|entry| entry.read(|members| members.current().clone()));
+        (view.undo().remove(key).unwrap_or(current), view.revision())
+    }
+
+    /// A page of the Workloads that match, after a key. All pages of a listing show one
+    /// revision: `at` is none for the first page and the first page's revision for the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// If the log no longer reaches the revision `at`.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        size: usize,
+        at: Option<u64>,
+        after: Option<&WorkloadKey>,
+    ) -> Result<Page, PageError> {
+        let snapshot = match at {
+            None => self.snapshot(),
+            Some(revision) => {
+                let view = self.shared.log.read_view_at(revision).ok_or(PageError { revision })?;
+                self.snapshot_at(&view)
+            }
+        };
+        let start =
+            after.map_or(0, |after| snapshot.workloads.partition_point(|workload| workload.key() <= after));
+        let mut matching = snapshot.workloads[start..].iter().filter(|workload| filter.matches(workload));
+        let workloads: Vec<_> = matching.by_ref().take(size).cloned().collect();
+        let next_after = matching.next().and_then(|_| Some(workloads.last()?.key().clone()));
+        Ok(Page { workloads, next_after, revision: snapshot.revision })
+    }
+
+    /// The numbers of all groups, each true at some instant during the call.
+    pub fn groups(&self) -> Vec<GroupView> {
+        let mut views = Vec::new();
+        for entry in self.shared.entries.all() {
+            let workload = entry.key().workload_key();
+            entry.read(|members| views.extend(group_views(workload.as_ref(), members)));
+        }
+        views
+    }
+
+    /// Another mesh that has registered dataplanes in a namespace: the first by name if
+    /// there are several.
+    pub fn other_mesh(&self, namespace: &Namespace, mesh: &MeshName) -> Option<MeshName> {
+        let entries = self.shared.entries.all().into_iter();
+        let others = entries.filter(|entry| entry.key().namespace == *namespace).filter_map(|entry| {
+            entry.read(|members| {
+                members.groups().iter().map(|group| &group.mesh).filter(|other| *other != mesh).min().cloned()
+            })
+        });
+        others.min()
+    }
+
+    /// A page of the registered dataplanes that match, after a key and in the order of
+    /// their keys, and the key after which the next page begins. A dataplane that is
+    /// unregistered meanwhile is left out, so a page may be short.
+    pub fn dataplanes(
+        &self,
+        matches: impl Fn(&Dataplane) -> bool,
+        size: usize,
+        after: Option<&DataplaneKey>,
+    ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
+        let mut keys = Vec::new();
+        for registration in &self.shared.dataplanes {
+            let key = registration.key();
+            if after.is_none_or(|after| **key > *after) && matches(&registration.dataplane) {
+                keys.push(Arc::clone(key));
+            }
+        }
+        keys.sort_unstable();
+        let more = keys.len() > size;
+        keys.truncate(size);
+        let next_after = keys.last().filter(|_| more).map(|key| (**key).clone());
+        let view = |key: &Arc<DataplaneKey>| self.shared.dataplanes.get(key).map(|found| dataplane_view(&found));
+        (keys.iter().filter_map(view).collect(), next_after)
+    }
+}
+
+fn group_views(workload: Option<&WorkloadKey>, members: &Members) -> impl Iterator<Item = GroupView> {
+    let (groups, current) = (members.groups(), members.current().as_ref());
+    groups.iter().map(move |group| GroupView {
+        mesh: group.mesh.clone(),
+        workload: workload.cloned(),
+        counts: group.counts,
+        holds: current.is_some_and(|workload| workload.identity.mesh == group.mesh),
+        contested: workload.is_some() && groups.len() > 1,
+    })
+}
+
+fn dataplane_view(registration: &Registration) -> DataplaneView {
+    let dataplane = Arc::clone(&registration.dataplane);
+    match &registration.presence {
+        Presence::Connected(cell) => DataplaneView {
+            dataplane,
+            session: Some((cell.id, cell.last_report())),
+            healthy: cell.is_healthy(),
+            since: cell.since,
+        },
+        Presence::Lost(loss) => DataplaneView { dataplane, session: None, healthy: false, since: loss.since },
+    }
+}

@@ -1,0 +1,70 @@
+//! A registered dataplane, connected or lost.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::Instant;
+
+use super::{cell::SessionCell, counts::Entry};
+use crate::model::{Attempt, Dataplane};
+
+/// A registered dataplane. A million of them are in memory: 32 bytes each.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) dataplane: Arc<Dataplane>,
+    /// The entry that counts it.
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) presence: Presence,
+}
+
+#[derive(Debug)]
+pub(crate) enum Presence {
+    Connected(Arc<SessionCell>),
+    /// The session ended without a goodbye. Boxed because few dataplanes are lost at
+    /// a time.
+    Lost(Box<Loss>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) since: SystemTime,
+    /// When the lost session began.
+    pub(crate) opened: Instant,
+    /// When the registration ends.
+    pub(crate) deadline: Instant,
+}
+
+impl Registration {
+    /// Whether its session is of the same agent as `attempt` and was begun later.
+    pub(crate) fn is_newer_than(&self, attempt: Attempt) -> bool {
+        matches!(&self.presence, Presence::Connected(current) if attempt.is_before(current.attempt))
+    }
+
+    /// Whether this session is the current one.
+    pub(crate) fn has(&self, cell: &Arc<SessionCell>) -> bool {
+        matches!(&self.presence, Presence::Connected(current) if Arc::ptr_eq(current, cell))
+    }
+
+    /// Whether it was lost and its retention ends at `deadline`.
+    pub(crate) fn is_lost_until(&self, deadline: Instant) -> bool {
+        matches!(&self.presence, Presence::Lost(loss) if loss.deadline == deadline)
+    }
+}
+
+impl Presence {
+    /// When the latest session began.
+    pub(crate) fn opened(&self) -> Instant {
+        match self {
+            Self::Connected(cell) => cell.opened,
+            Self::Lost(loss) => loss.opened,
+        }
+    }
+
+    /// Ends the session, if there is one, and returns what it contributed to
+    /// `connected` and `healthy`. Requires the entry's lock.
+    pub(crate) fn end(&self) -> (i32, i32) {
+        match self {
+            Self::Connected(cell) => (1, cell.end().into()),
+            Self::Lost(_) => (0, 0),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The transitions of a registration: register, take over, flip, depart, expire. Plain
+//! synchronous code. The dataplane is locked throughout, then the entries concerned,
+//! then the change log.
+
+use std::{sync::Arc, time::SystemTime};
+
+use dashmap::{Entry as Slot, OccupiedEntry};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{
+    LimitReached, Notice, Session, SessionId,
+    admission::Throttle,
+    cell::SessionCell,
+    counts::{CountChange, Entry, EntryKey, LockedEntry},
+    registration::{Loss, Presence, Registration},
+    shared::{Departure, Shared},
+};
+use crate::{
+    model::{Attempt, Dataplane, DataplaneKey},
+    runtime::sync::atomic::Ordering::Relaxed,
+};
+
+/// A dataplane that was not registered, given back to the caller.
+pub(crate) struct Rejected {
+    pub(crate) reason: LimitReached,
+    pub(crate) dataplane: Dataplane,
+}
+
+impl Shared {
+    /// Registers a dataplane and opens its session, which takes over from an open one.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        mut dataplane: Dataplane,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Result<Session, Rejected> {
+        self.deduplicate(&mut dataplane);
+        let session = match self.dataplanes.entry(Arc::clone(&dataplane.key)) {
+            Slot::Vacant(slot) => {
+                if let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, true) {
+                    return Err(Rejected { reason, dataplane });
+                }
+                let (dataplane, entry) = self.join(dataplane, now);
+                let session = self.open_session(&dataplane, &entry, attempt, now);
+                let presence = Presence::Connected(Arc::clone(&session.cell));
+                slot.insert(Registration { dataplane, entry, presence });
+                session
+            }
+            Slot::Occupied(mut slot) => {
+                let known = slot.get();
+                if known.is_newer_than(attempt) {
+                    return Ok(self.superseded_session(known, attempt, now));
+                }
+                if let Presence::Lost(_) = known.presence
+                    && let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, false)
+                {
+                    return Err(Rejected { reason, dataplane });
+                }
+                // The key is in memory once.
+                dataplane.key = Arc::clone(&known.dataplane.key);
+                let (dataplane, entry) = self.rejoin(known, dataplane, now);
+                let session = self.open_session(&dataplane, &entry, attempt, now);
+                let presence = Presence::Connected(Arc::clone(&session.cell));
+                match slot.insert(Registration { dataplane, entry, presence }).presence {
+                    Presence::Connected(older) => older.notify(Notice::Superseded),
+                    Presence::Lost(loss) => self.retention.remove(loss.deadline, slot.key()),
+                }
+                session
+            }
+        };
+        // A session that opens while the drain walks over the shards is notified here or
+        // there.
+        if self.draining.load(Relaxed) {
+            session.cell.notify(Notice::Draining);
+        }
+        Ok(session)
+    }
+
+    /// Lets the dataplane share the strings that it has in common with the latest member of
+    /// its entry.
+    fn deduplicate(&self, dataplane: &mut Dataplane) {
+        let entry = self.entries.get(&EntryKey::of(dataplane));
+        if let Some(newest) = entry.and_then(|entry| entry.read(|members| members.newest().cloned())) {
+            dataplane.share(&newest);
+        }
+    }
+
+    /// The session of a stale attempt: the network delivered its hello after the same
+    /// agent had opened a newer session. It never counts.
+    fn superseded_session(self: &Arc<Self>, known: &Registration, attempt: Attempt, now: SystemTime) -> Session {
+        let session = self.open_session(&known.dataplane, &known.entry, attempt, now);
+        session.cell.end();
+        session.cell.notify(Notice::Superseded);
+        session
+    }
+
+    fn open_session(
+        self: &Arc<Self>,
+        dataplane: &Arc<Dataplane>,
+        entry: &Arc<Entry>,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Session {
+        let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
+        Session {
+            shared: Arc::clone(self),
+            entry: Arc::clone(entry),
+            cell: Arc::new(SessionCell::new(id, attempt, now, Arc::clone(dataplane))),
+            throttle: Throttle::new(self.settings.flap_interval),
+        }
+    }
+
+    /// Counts a dataplane that was not registered.
+    fn join(&self, dataplane: Dataplane, now: SystemTime) -> (Arc<Dataplane>, Arc<Entry>) {
+        let key = EntryKey::of(&dataplane);
+        let dataplane = Arc::new(dataplane);
+        loop {
+            let entry = self.entries.get_or_create(&key);
+            let Some(mut locked) = self.entries.lock(&entry) else {
+                continue;
+            };
+            let draft = locked.members().join(&dataplane, now);
+            self.commit([&mut locked], [draft]);
+            drop(locked);
+            return (dataplane, entry);
+        }
+    }
+
+    /// Counts a registered dataplane that connects again. It may name another workload
+    /// than before.
+    fn rejoin(
+        &self,
+        before: &Registration,
+        dataplane: Dataplane,
+        now: SystemTime,
+    ) -> (Arc<Dataplane>, Arc<Entry>) {
+        let key = EntryKey::of(&dataplane);
+        let dataplane = Arc::new(dataplane);
+        if *before.entry.key() == key {
+            let mut locked = self.lock_own(&before.entry);
+            let (connected, healthy) = before.presence.end();
+            let change = CountChange { connected: 1 - connected, healthy: -healthy, total: 0 };
+            self.count(&mut locked, &dataplane, change, now);
+            return (dataplane, Arc::clone(&before.entry));
+        }
+        loop {
+            let entry = self.entries.get_or_create(&key);
+            let Some((mut left, mut joined)) = self.entries.lock_both(&before.entry, &entry) else {
+                continue;
+            };
+            let (connected, healthy) = before.presence.end();
+            let leave = CountChange { connected: -connected, healthy: -healthy, total: -1 };
+            let drafts =
+                [left.members().apply(&before.dataplane, leave, now), joined.members().join(&dataplane, now)];
+            self.commit([&mut left, &mut joined], drafts);
+            drop((left, joined));
+            return (dataplane, entry);
+        }
+    }
+
+    fn count(&self, locked: &mut LockedEntry<'_>, member: &Dataplane, change: CountChange, now: SystemTime) {
+        let draft = locked.members().apply(member, change, now);
+        self.commit([locked], [draft]);
+    }
+
+    /// The dataplane of a session becomes healthy or ceases to be.
+    pub(crate) fn flip(&self, session: &Session, healthy: bool) {
+        // A retired entry: the dataplane has left it, so this session no longer counts.
+        let Some(mut locked) = self.entries.lock(&session.entry) else {
+            return;
+        };
+        if session.cell.set_healthy(healthy) {
+            let change = CountChange { healthy: if healthy { 1 } else { -1 }, ..CountChange::default() };
+            self.count(&mut locked, &session.cell.dataplane, change, self.wall_clock());
+        }
+    }
+
+    /// Ends a session. Returns false, and changes nothing, if it has ended before or
+    /// another session has taken over.
+    pub(crate) fn depart(&self, cell: &Arc<SessionCell>, departure: Departure) -> bool {
+        self.idle.untrack(cell);
+        let key = &cell.dataplane.key;
+        let Slot::Occupied(mut slot) = self.dataplanes.entry(Arc::clone(key)) else {
+            return false;
+        };
+        let registration = slot.get_mut();
+        if !registration.has(cell) {
+            return false;
+        }
+        self.capacity.release_session(&key.mesh);
+        let now = self.wall_clock();
+        if departure == Departure::Goodbye || self.settings.retention.is_zero() {
+            self.unregister(slot, now);
+            return true;
+        }
+        let mut locked = self.lock_own(&registration.entry);
+        let (connected, healthy) = registration.presence.end();
+        let change = CountChange { connected: -connected, healthy: -healthy, total: 0 };
+        self.count(&mut locked, &cell.dataplane, change, now);
+        drop(locked);
+        let deadline = Instant::now() + self.settings.retention;
+        let loss = Loss { since: now, opened: cell.opened, deadline };
+        registration.presence = Presence::Lost(Box::new(loss));
+        self.retention.add(deadline, key);
+        true
+    }
+
+    /// Removes a locked registration from the map and from its entry.
+    fn unregister(&self, slot: OccupiedEntry<'_, Arc<DataplaneKey>, Registration>, now: SystemTime) {
+        let Registration { dataplane, entry, presence } = slot.get();
+        let mut locked = self.lock_own(entry);
+        let (connected, healthy) = presence.end();
+        let change = CountChange { connected: -connected, healthy: -healthy, total: -1 };
+        self.count(&mut locked, dataplane, change, now);
+        drop(locked);
+        slot.remove();
+        self.capacity.release_registration();
+    }
+
+    /// Counts the sessions as lost that have been idle for longer than their timeout.
+    pub(crate) fn lose_idle(&self, now: Instant) {
+        while let Some(cell) = self.idle.pop_idle(now) {
+            if self.depart(&cell, Departure::Lost) {
+                // Logged here, because the stream of a client that reads nothing may
+                // never be polled again.
+                info!(session = %cell.id, dataplane = %cell.dataplane.key, "idle for too long: lost");
+                cell.notify(Notice::Idle);
+            }
+        }
+    }
+
+    /// Unregisters the lost dataplanes whose retention has ended.
+    pub(crate) fn expire(&self, now: Instant) {
+        while let Some((deadline, key)) = self.retention.pop_expired(now) {
+            self.expire_one(deadline, &key);
+        }
+    }
+
+    /// Unregisters the dataplane that has been lost for longest, to make room. Returns
+    /// false if none is lost.
+    pub(crate) fn expire_oldest(&self) -> bool {
+        // One that has just reconnected makes no room, but the next one may.
+        while let Some((deadline, key)) = self.retention.pop_first() {
+            if self.expire_one(deadline, &key) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Unregisters a dataplane that was removed from the retention, unless it has
+    /// reconnected since.
+    fn expire_one(&self, deadline: Instant, key: &Arc<DataplaneKey>) -> bool {
+        let Slot::Occupied(slot) = self.dataplanes.entry(Arc::clone(key)) else {
+            return false;
+        };
+        let lost = slot.get().is_lost_until(deadline);
+        if lost {
+            self.unregister(slot, self.wall_clock());
+        }
+        lost
+    }
+
+    /// Asks all sessions to end, and those that open later.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        let connected = |registration: &Registration| match &registration.presence {
+            Presence::Connected(cell) => Some(Arc::clone(cell)),
+            Presence::Lost(_) => None,
+        };
+        let mut cells: Vec<_> = self.dataplanes.iter().filter_map(|slot| connected(slot.value())).collect();
+        // In the order in which they opened, because the map's own differs from run to run.
+        cells.sort_unstable_by_key(|cell| cell.id);
+        for cell in cells {
+            cell.notify(Notice::Draining);
+        }
+    }
+}
