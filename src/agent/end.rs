@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
-use crate::proto::Drain;
+use crate::{net::backoff, proto::Drain};
 
 /// How a session ended.
 #[derive(Debug, Clone)]
@@ -31,12 +30,11 @@ pub enum SessionEnd {
 impl SessionEnd {
     /// The least time before the next attempt, as the server asked for it.
     pub fn retry_after(&self) -> Duration {
-        let asked = match self {
-            Self::Drained { retry_after, .. } => Some(*retry_after),
-            Self::Lost(status) => status.get_details_retry_info().and_then(|info| info.retry_delay),
-            Self::Goodbye | Self::Superseded(_) | Self::Refused(_) => None,
-        };
-        asked.unwrap_or_default()
+        match self {
+            Self::Drained { retry_after, .. } => *retry_after,
+            Self::Lost(status) => backoff::retry_after(status),
+            Self::Goodbye | Self::Superseded(_) | Self::Refused(_) => Duration::ZERO,
+        }
     }
 }
 
@@ -63,7 +61,7 @@ impl From<Drain> for SessionEnd {
 
 #[cfg(test)]
 mod tests {
-    use tonic_types::ErrorDetails;
+    use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
 

@@ -15,7 +15,6 @@
 //! A [`Session`] needs neither a file nor probes: a load simulator runs
 //! thousands of them over few channels, with health of its own making.
 
-mod backoff;
 mod dataplane_file;
 mod end;
 mod endpoint;
@@ -30,7 +29,6 @@ mod run;
 mod session;
 mod threshold;
 
-pub use backoff::Backoff;
 pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;

@@ -15,13 +15,13 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    backoff::Backoff,
     end::SessionEnd,
     monitor::{Monitor, Probes},
     session::{Session, SessionEvent},
 };
 use crate::{
     model::{Attempt, Dataplane, DataplaneKey, Health},
+    net::backoff::{Backoff, Policy},
     proto::Welcome,
 };
 
@@ -91,7 +91,7 @@ where
     F: Future<Output = Result<Channel, transport::Error>>,
 {
     let dataplane = Arc::new(dataplane);
-    let mut backoff = Backoff::new(fastrand::Rng::new());
+    let mut backoff = Backoff::new(Policy::Dataplane);
     // Not of the backoff's chance: two agents that do the same must not be taken
     // for one.
     let mut attempt = Attempt { instance: Uuid::new_v4().as_u64_pair().0, number: 0 };

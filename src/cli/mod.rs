@@ -13,7 +13,6 @@
 //! Commands write to a [`Terminal`], so tests read what a person would.
 
 mod agent;
-mod backoff;
 mod client;
 mod completions;
 mod config;
