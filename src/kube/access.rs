@@ -18,7 +18,7 @@ use rustls::pki_types::UnixTime;
 use super::status::Status;
 use crate::{
     model::Quoted,
-    net::tls::{Authority, Current, Shown, Unverified},
+    net::tls::{Authority, Current, PresentedCertificates, Unverified},
 };
 
 /// In which a front proxy says who asks. What it says beside (groups, extras) would
@@ -93,7 +93,7 @@ enum Stranger {
 }
 
 impl FrontProxy {
-    fn check(&self, shown: &Shown, headers: &HeaderMap, now: UnixTime) -> Result<(), Stranger> {
+    fn check(&self, shown: &PresentedCertificates, headers: &HeaderMap, now: UnixTime) -> Result<(), Stranger> {
         let name = self.authority.get().verify(shown, now)?;
         if !self.allowed_names.is_empty() && !self.allowed_names.contains(&name) {
             return Err(Stranger::NotAllowed(name));

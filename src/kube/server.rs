@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{KubeSettings, KubeTls},
-    net::http1::{self, Bounds, nothing_before},
+    net::http1::{self, ConnectionLimits, no_handshake},
     net::tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
     registry::Registry,
     runtime::readiness::Readiness,
@@ -46,7 +46,7 @@ const LIFE: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Kube {
     router: Router,
-    bounds: Bounds,
+    bounds: ConnectionLimits,
     secured: Option<Secured>,
     shed: ShedMetrics,
     shutdown: CancellationToken,
@@ -107,14 +107,14 @@ impl Kube {
             Access::ThisMachine => (BUFFER, HEADERS),
             Access::FrontProxy(_) => (BUFFER_FOR_GROUPS, HEADERS_FOR_GROUPS),
         };
-        let bounds = Bounds {
-            connections: settings.max_connections,
-            greeting: HANDSHAKE_TIME,
-            header_time: HEADER_TIME,
-            life: LIFE,
-            last_request: LIFE,
-            buffer,
-            headers,
+        let bounds = ConnectionLimits {
+            max_connections: settings.max_connections,
+            handshake_timeout: HANDSHAKE_TIME,
+            header_read_timeout: HEADER_TIME,
+            max_age: LIFE,
+            grace: LIFE,
+            max_buffer: buffer,
+            max_headers: headers,
         };
         let router = routes(Arc::new(desk), &settings.admission, access);
         Ok(Self { router, bounds, secured, shed: metrics.shed.clone(), shutdown })
@@ -133,7 +133,7 @@ impl Kube {
             warn!(%peer, "refused a connection to the Kubernetes API: max-kube-connections is reached");
         };
         let Some(Secured { tls, own, authority, reload_interval }) = secured else {
-            return http1::serve(arrivals, nothing_before, router, bounds, refused, shutdown).await;
+            return http1::serve(arrivals, no_handshake, router, bounds, refused, shutdown).await;
         };
         let mut reloading = JoinSet::new();
         reloading.spawn(own.run(reload_interval));
@@ -142,7 +142,7 @@ impl Kube {
         }
         let greet = move |io| {
             let tls = tls.clone();
-            async move { tls.greet(io).await }
+            async move { tls.accept(io).await }
         };
         http1::serve(arrivals, greet, router, bounds, refused, shutdown).await;
     }
