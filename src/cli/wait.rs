@@ -8,9 +8,9 @@ use tonic::{Code, Status};
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
+    args::period::Period,
     client::{Client, ClientArgs, Target, is_passing},
     output::counts,
-    period::Period,
     terminal::visible,
 };
 use crate::{

@@ -24,7 +24,7 @@ use crate::proto::{
 
 /// What is answered to the calls of one method, and what was asked.
 #[derive(Debug)]
-pub(super) struct Script<Q, A> {
+pub(in crate::cli) struct Script<Q, A> {
     answers: Mutex<VecDeque<Result<A, Status>>>,
     asked: Mutex<Vec<Q>>,
 }
@@ -37,12 +37,12 @@ impl<Q, A> Default for Script<Q, A> {
 
 impl<Q: Clone, A> Script<Q, A> {
     /// Adds the answer to one more call.
-    pub(super) fn answer(&self, answer: Result<A, Status>) {
+    pub(in crate::cli) fn answer(&self, answer: Result<A, Status>) {
         self.answers.lock().unwrap().push_back(answer);
     }
 
     /// What has been asked so far.
-    pub(super) fn asked(&self) -> Vec<Q> {
+    pub(in crate::cli) fn asked(&self) -> Vec<Q> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -54,23 +54,23 @@ impl<Q: Clone, A> Script<Q, A> {
 }
 
 /// The messages of a stream; it ends after them.
-pub(super) type Messages<T> = Vec<Result<T, Status>>;
+pub(in crate::cli) type Messages<T> = Vec<Result<T, Status>>;
 
 /// A server that answers by scripts.
 #[derive(Debug, Default)]
-pub(super) struct Fake {
-    pub(super) get: Script<proto::GetWorkloadRequest, proto::GetWorkloadResponse>,
-    pub(super) list: Script<proto::ListWorkloadsRequest, proto::ListWorkloadsResponse>,
-    pub(super) watch: Script<proto::WatchWorkloadsRequest, Messages<proto::WatchWorkloadsResponse>>,
-    pub(super) wait: Script<proto::WaitForWorkloadRequest, proto::WaitForWorkloadResponse>,
-    pub(super) dataplanes: Script<proto::ListDataplanesRequest, proto::ListDataplanesResponse>,
-    pub(super) events: Script<proto::ListEventsRequest, proto::ListEventsResponse>,
-    pub(super) watch_events: Script<proto::WatchEventsRequest, Messages<proto::WatchEventsResponse>>,
+pub(in crate::cli) struct Fake {
+    pub(in crate::cli) get: Script<proto::GetWorkloadRequest, proto::GetWorkloadResponse>,
+    pub(in crate::cli) list: Script<proto::ListWorkloadsRequest, proto::ListWorkloadsResponse>,
+    pub(in crate::cli) watch: Script<proto::WatchWorkloadsRequest, Messages<proto::WatchWorkloadsResponse>>,
+    pub(in crate::cli) wait: Script<proto::WaitForWorkloadRequest, proto::WaitForWorkloadResponse>,
+    pub(in crate::cli) dataplanes: Script<proto::ListDataplanesRequest, proto::ListDataplanesResponse>,
+    pub(in crate::cli) events: Script<proto::ListEventsRequest, proto::ListEventsResponse>,
+    pub(in crate::cli) watch_events: Script<proto::WatchEventsRequest, Messages<proto::WatchEventsResponse>>,
 }
 
 impl Fake {
     /// Serves on a free port of loopback until the test's runtime ends.
-    pub(super) async fn serve(self: &Arc<Self>) -> SocketAddr {
+    pub(in crate::cli) async fn serve(self: &Arc<Self>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::builder()
@@ -170,14 +170,14 @@ impl EventService for Fake {
 const NOW: i64 = 2_000_000_000;
 
 /// The time at which the resources below are 5 minutes old.
-pub(super) fn now() -> SystemTime {
+pub(in crate::cli) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
 }
 
 const FIVE_MINUTES_AGO: Option<Timestamp> = Some(Timestamp { seconds: NOW - 300, nanos: 0 });
 
 /// A Workload all of whose proxies are healthy.
-pub(super) fn workload(name: &str, proxies: u32) -> proto::Workload {
+pub(in crate::cli) fn workload(name: &str, proxies: u32) -> proto::Workload {
     let counts = proto::DataplaneProxies { connected: proxies, healthy: proxies, total: proxies };
     proto::Workload {
         name: name.into(),
@@ -195,7 +195,10 @@ pub(super) fn workload(name: &str, proxies: u32) -> proto::Workload {
 }
 
 /// A whole step of a watch.
-pub(super) fn step(upserted: Vec<proto::Workload>, resume_token: &str) -> proto::WatchWorkloadsResponse {
+pub(in crate::cli) fn step(
+    upserted: Vec<proto::Workload>,
+    resume_token: &str,
+) -> proto::WatchWorkloadsResponse {
     proto::WatchWorkloadsResponse {
         upserted,
         synced: true,
@@ -205,7 +208,7 @@ pub(super) fn step(upserted: Vec<proto::Workload>, resume_token: &str) -> proto:
 }
 
 /// A healthy dataplane of workload `web` with two inbounds, one ready.
-pub(super) fn dataplane(name: &str) -> proto::DataplaneOverview {
+pub(in crate::cli) fn dataplane(name: &str) -> proto::DataplaneOverview {
     let http = [("kuma.io/protocol".to_owned(), "http".to_owned())];
     let ready = proto::HealthState::Ready.into();
     proto::DataplaneOverview {
@@ -236,7 +239,7 @@ pub(super) fn dataplane(name: &str) -> proto::DataplaneOverview {
 }
 
 /// A warning about workload `web`.
-pub(super) fn event(uid: &str, count: u64, message: &str) -> proto::Event {
+pub(in crate::cli) fn event(uid: &str, count: u64, message: &str) -> proto::Event {
     proto::Event {
         uid: uid.into(),
         r#type: proto::EventType::Warning.into(),

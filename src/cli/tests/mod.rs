@@ -1,16 +1,18 @@
 //! Whole commands, from the command line to what a person reads, against a
 //! server that answers as it is told.
 
+mod documentation;
+mod real_server;
+pub(super) mod scripted_server;
+
 use std::{ffi::OsString, sync::Arc};
 
 use clap::CommandFactory;
 use tokio::net::TcpListener;
 use tonic::Status;
 
-use super::{
-    Cli, Failure, Outcome, Terminal,
-    fake::{Fake, dataplane, event, step, workload},
-};
+use self::scripted_server::{Fake, dataplane, event, step, workload};
+use super::{Cli, Failure, Outcome, Terminal};
 use crate::proto::{
     GetWorkloadResponse, ListDataplanesResponse, ListEventsResponse, ListWorkloadsResponse,
     WaitForWorkloadResponse, WatchEventsResponse, WatchWorkloadsResponse, WorkloadRef,

@@ -6,7 +6,7 @@ use crate::cli::Cli;
 
 /// Rows of README's table of flags: the flag and its default.
 fn documented() -> Vec<(String, String)> {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `--"));
     let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
     rows.map(|row| {

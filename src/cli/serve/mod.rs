@@ -1,5 +1,6 @@
 //! `headcount serve`: the control plane.
 
+mod demo;
 mod envoy;
 mod kube;
 mod limits;
@@ -14,15 +15,16 @@ use std::{
 use clap::Args;
 use tracing::{info, warn};
 
-use self::{envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs};
+use self::{demo::Demo, envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs};
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    demo::Demo,
-    log::{LogArgs, Logs},
-    period::{NonZeroPeriod, Period},
+    args::{
+        log::{LogArgs, Logs},
+        period::{NonZeroPeriod, Period},
+    },
 };
 use crate::{
-    app::App, config::Config, net::file_descriptors::room_for_connections, registry::RegistrySettings,
+    app::App, config::Config, net::file_descriptors::connection_capacity, registry::RegistrySettings,
     runtime::signals::ShutdownSignals,
 };
 
@@ -96,7 +98,7 @@ impl ServeArgs {
     ) -> Result<Outcome, Failure> {
         let (mut config, logs, demo) = self.check(problems)?;
         logs.start();
-        let room = room_for_connections(config.kube.max_connections);
+        let room = connection_capacity(config.kube.max_connections);
         if config.limits.max_connections > room {
             info!(max_connections = room, "lowered: the process may open no more files (ulimit -n)");
             config.limits.max_connections = room;

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Failure, Parsed};
-use crate::model::Invalid;
+use super::Parsed;
+use crate::{cli::Failure, model::Invalid};
 
 /// Collects what is wrong with a configuration. A command takes its values out
 /// of [`Parsed`] through it and goes on only when nothing was wrong.
@@ -16,17 +16,17 @@ pub struct Problems {
 
 /// Where the value of a flag comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(in crate::cli) struct Origin {
     /// As the user knows it: `--grpc-addr`, `HEADCOUNT_GRPC_ADDR`, or
     /// `grpcAddr in headcount.yaml`.
-    pub(super) place: String,
+    pub(in crate::cli) place: String,
     /// A value that would do: the flag's default.
-    pub(super) example: Option<String>,
+    pub(in crate::cli) example: Option<String>,
 }
 
 impl Problems {
     /// From now on, says of each flag where its value comes from.
-    pub(super) fn with_origins(self, origins: BTreeMap<String, Origin>) -> Self {
+    pub(in crate::cli) fn with_origins(self, origins: BTreeMap<String, Origin>) -> Self {
         Self { origins, ..self }
     }
 

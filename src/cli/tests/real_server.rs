@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Outcome, tests::run};
+use super::{Outcome, run};
 use crate::{
     app::App,
     config::{Config, KubeSettings},

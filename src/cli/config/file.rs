@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::Problems;
+use crate::cli::Problems;
 
 /// How alike (0 to 1, by Jaro) a key must be to be suggested; clap has the same.
 const ALIKE: f64 = 0.7;

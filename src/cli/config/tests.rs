@@ -4,7 +4,7 @@ use clap::{ArgAction, Args, CommandFactory, Subcommand, ValueEnum};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::cli::{Parsed, parsed::choice};
+use crate::cli::{Parsed, choice};
 
 /// A small command line with one flag of each kind.
 #[derive(Parser, Debug)]

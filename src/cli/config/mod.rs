@@ -5,6 +5,10 @@
 //! the file. The file's values become the defaults of the flags; clap then does
 //! the rest, and `--help` shows them.
 
+mod file;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -13,7 +17,8 @@ use std::{
 
 use clap::{Arg, ArgMatches, Command, Parser, parser::ValueSource};
 
-use super::{Failure, Problems, config_file::ConfigFile, problems::Origin};
+use self::file::ConfigFile;
+use super::{Failure, Problems, args::Origin};
 
 /// Flags whose key is documented under a path of its own.
 const PATHS: [(&str, &str); 2] = [
@@ -136,7 +141,3 @@ fn key(long: &str) -> String {
         key + &letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
     })
 }
-
-#[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;

@@ -11,9 +11,11 @@ use tracing::info;
 use self::pod::PodArgs;
 use super::{
     Failure, Outcome, Parsed, Problems,
-    dataplane_file::DataplaneFileArg,
-    log::{LogArgs, Logs},
-    server_url::ServerUrl,
+    args::{
+        dataplane_file::DataplaneFileArg,
+        log::{LogArgs, Logs},
+        server_url::ServerUrl,
+    },
 };
 use crate::{
     agent::{self, AgentConfig, ProbeSpec, Probes, endpoint},

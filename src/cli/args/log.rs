@@ -7,7 +7,7 @@ use crate::telemetry::logs::{self, LogFilter, LogFormat};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Logs")]
-pub(super) struct LogArgs {
+pub(in crate::cli) struct LogArgs {
     /// Which lines to write: a level, or levels by module (info,h2=warn)
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: Parsed<LogFilter>,
@@ -17,13 +17,13 @@ pub(super) struct LogArgs {
 }
 
 /// How to log, checked.
-pub(super) struct Logs {
+pub(in crate::cli) struct Logs {
     filter: LogFilter,
     format: LogFormat,
 }
 
 impl LogArgs {
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Logs> {
+    pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<Logs> {
         let filter = problems.take("log", self.log);
         let format = problems.take("log-format", self.log_format);
         Some(Logs { filter: filter?, format: format? })
@@ -31,7 +31,7 @@ impl LogArgs {
 }
 
 impl Logs {
-    pub(super) fn start(&self) {
+    pub(in crate::cli) fn start(&self) {
         logs::start(&self.filter, self.format);
     }
 }

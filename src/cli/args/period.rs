@@ -7,11 +7,11 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// A length of time such as `10s` or `1h30m`, of a year at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Period(Duration);
+pub(in crate::cli) struct Period(Duration);
 
 /// A [`Period`] that is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NonZeroPeriod(Duration);
+pub(in crate::cli) struct NonZeroPeriod(Duration);
 
 impl FromStr for Period {
     type Err = String;

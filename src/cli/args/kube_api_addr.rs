@@ -4,7 +4,7 @@ use std::{net::SocketAddr, str::FromStr};
 
 /// An address, or none.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KubeApiAddr(pub(super) Option<SocketAddr>);
+pub(in crate::cli) struct KubeApiAddr(pub(in crate::cli) Option<SocketAddr>);
 
 impl FromStr for KubeApiAddr {
     type Err = String;

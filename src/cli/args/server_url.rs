@@ -12,31 +12,31 @@ const KUBE: u16 = 7102;
 /// The address of a server: `http://host:port`; `PORT` if none is given. With
 /// `TLS` it may also be `https://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
+pub(in crate::cli) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
 
 /// Of the Kubernetes API.
-pub(super) type KubeUrl = ServerUrl<KUBE, true>;
+pub(in crate::cli) type KubeUrl = ServerUrl<KUBE, true>;
 
 impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
     /// As a URI with scheme, host and port.
-    pub(super) fn uri(&self) -> Uri {
+    pub(in crate::cli) fn uri(&self) -> Uri {
         self.0.clone()
     }
 
     /// The host, as it stands in the URL: an IPv6 address is in brackets.
-    pub(super) fn host(&self) -> &str {
+    pub(in crate::cli) fn host(&self) -> &str {
         self.0.host().unwrap_or_default()
     }
 
     /// The port.
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::cli) fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(PORT)
     }
 }
 
 impl KubeUrl {
     /// Whether it is `https://`.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(in crate::cli) fn is_encrypted(&self) -> bool {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 }

@@ -12,8 +12,12 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Failure, Terminal};
-use crate::{agent::endpoint, app::Addresses, simulate::demo};
+use crate::{
+    agent::endpoint,
+    app::Addresses,
+    cli::{self, Failure, Terminal},
+    simulate::demo,
+};
 
 /// How long the proxies may take to say goodbye.
 const CURTAIN: Duration = Duration::from_secs(2);
@@ -61,7 +65,7 @@ impl Demo {
             // What a watch remarks to a person is none of the server's log.
             let (mut shown, mut unseen) = (Unhurried::start(), io::sink());
             let mut terminal = Terminal { out: &mut shown, err: &mut unseen };
-            let watched = Box::pin(super::run(watch.map(Into::into), &mut terminal)).await;
+            let watched = Box::pin(cli::run(watch.map(Into::into), &mut terminal)).await;
             if let Err(failure) = watched {
                 warn!(%failure, "the demo is no longer shown");
             }
