@@ -31,7 +31,7 @@ const ACK_WITHIN: Duration = Duration::from_secs(5);
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// A full statement is sent at least this often, which heals a report that the
 /// server lost. The contract asks for it.
-pub const STATEMENT_EVERY: Duration = Duration::from_secs(30);
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 /// Room for a report and the goodbye after it. Never more: the next report
 /// waits for the ack of the one before.
 const OUTBOUND: usize = 2;
@@ -87,7 +87,7 @@ impl Session {
 
         let mut reports = Reports::new();
         let mut watching = true;
-        let mut statement = time::interval(STATEMENT_EVERY);
+        let mut statement = time::interval(REPORT_INTERVAL);
         statement.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let newest = || *self.health.borrow_and_update();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::agent::file::read_at_most;
+use crate::agent::limited_file::read_limited;
 
 /// A Pod's annotations have at most 256 KiB. Escaped, each of their bytes takes
 /// four at most.
@@ -57,7 +57,7 @@ impl PodInfo {
 }
 
 fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>, PodInfoError> {
-    let text = match read_at_most(path, MAX_BYTES) {
+    let text = match read_limited(path, MAX_BYTES) {
         Ok(text) => text.ok_or_else(|| PodInfoError::TooLarge(path.to_owned()))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(PodInfoError::Unreadable { path: path.to_owned(), source }),

@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::*;
 use crate::agent::{
     Check, ProbeSpec, endpoint,
-    fake::{self, Fake, dataplane, fake, in_time, nobody},
+    scripted_server::{self as fake, Fake, dataplane, fake, in_time, nobody},
 };
 use crate::model::HealthState;
 

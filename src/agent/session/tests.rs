@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::*;
 use crate::{
-    agent::fake::{Fake, Played, dataplane, fake, in_time},
+    agent::scripted_server::{Fake, Played, dataplane, fake, in_time},
     model::{
         Attempt,
         HealthState::{self, NotReady, Ready},
