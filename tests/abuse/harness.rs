@@ -39,7 +39,7 @@ pub(crate) async fn survives(flags: &str, growth: u64, abuse: impl AsyncFnOnce(&
     assert!(grown <= growth, "the server has grown by {grown} KiB; {growth} KiB are allowed");
     wait_until_idle(&server).await;
     assert_eq!(connected(&server).await, 1, "only the background client is connected");
-    server.reaches("background", [1, 1, 1]).await;
+    server.wait_for_counts("background", [1, 1, 1]).await;
 }
 
 /// Connected dataplanes of all meshes, from the metrics.

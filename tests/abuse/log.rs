@@ -16,9 +16,9 @@ const LINES: usize = 150;
 
 /// Waits for a summary of left-out lines, and checks that few lines contain `about`.
 async fn is_summarized(server: Server, about: &str) {
-    server.program.says("left_out=").await;
+    server.program.wait_for_stderr("left_out=").await;
     server.program.signal(Signal::TERM);
-    let ended = server.program.end().await.with(0);
+    let ended = server.program.end().await.expect_exit(0);
     let lines = ended.err.lines().filter(|line| line.contains(about)).count();
     assert!((20..LINES).contains(&lines), "{lines} lines\n{}", &ended.err[..ended.err.len().min(4_000)]);
 }

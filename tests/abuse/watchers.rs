@@ -60,7 +60,7 @@ async fn flap(server: &Server, sessions: &mut Sessions) {
 
 /// Returns what each watcher costs the server during `changes`, in KiB.
 async fn cost_per_watcher(server: &Server, watchers: u32, changes: impl AsyncFnOnce()) -> u64 {
-    server.has_watchers(watchers + 1).await;
+    server.wait_for_watchers(watchers + 1).await;
     let before = memory(server);
     changes().await;
     let grown = memory(server).saturating_sub(before);
@@ -122,8 +122,8 @@ async fn watchers_that_never_read_their_sockets_are_disconnected_by_the_keepaliv
             let connection = Connection::connect_with_small_buffer(server.grpc, &[]).await;
             unread.push(watch(connection.expect("the server listens")).await);
         }
-        server.has_watchers(101).await;
-        server.has_watchers(1).await;
+        server.wait_for_watchers(101).await;
+        server.wait_for_watchers(1).await;
     })
     .await;
 }

@@ -33,12 +33,12 @@ impl Installed {
         let cluster = Cluster::start().await?;
         let manifests = cluster.site.path("kubernetes");
         copy_manifests(&manifests);
-        cluster.script(manifests.join("front-proxy/fetch.sh")).await.with(0);
+        cluster.script(manifests.join("front-proxy/fetch.sh")).await.expect_exit(0);
         let generated =
             |name: &str| fs::read_to_string(manifests.join("front-proxy/generated").join(name)).unwrap();
         assert_eq!(generated("ca.crt").trim_end(), cluster.front_proxy_ca.trim_end());
         assert_eq!(generated("names.env"), format!("allowed-names={FRONT_PROXY}\n"));
-        cluster.script(manifests.join("openssl/make-certificate.sh")).await.with(0);
+        cluster.script(manifests.join("openssl/make-certificate.sh")).await.expect_exit(0);
 
         // Where the Service leads. A port that was free a moment ago.
         let https = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -65,7 +65,7 @@ impl Installed {
             front_proxy.join("ca.crt").display(),
         ));
         let server = Program::start(command.env("HEADCOUNT_KUBE_ALLOWED_NAMES", FRONT_PROXY));
-        server.says("serving").await;
+        server.wait_for_stderr("serving").await;
         self.server = Some(server);
     }
 
@@ -88,21 +88,21 @@ impl Installed {
             // field that it does not know. The answer may be no warning either.
             for dry_run in ["client", "server"] {
                 let words = format!("apply --dry-run={dry_run} -k {}", overlay.display());
-                let ended = self.cluster.kubectl("admin", &words).end().await.with(0);
+                let ended = self.cluster.kubectl("admin", &words).end().await.expect_exit(0);
                 assert_eq!(ended.err, "", "{ended}");
             }
         }
         let mut objects = self.built("openssl").await;
         lead_here(&mut objects, self.https.port());
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.cluster.with_file("apply", &list.to_string()).await.with(0);
+        self.cluster.with_file("apply", &list.to_string()).await.expect_exit(0);
         self.available().await;
         // The demo's own, and what a controller makes in every namespace.
         let accounts = "{apiVersion: v1, kind: List, items: [\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: backend, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}]}";
-        self.cluster.with_file("apply", accounts).await.with(0);
+        self.cluster.with_file("apply", accounts).await.expect_exit(0);
     }
 
     /// Waits until kube-apiserver passes on what is asked.
@@ -128,7 +128,7 @@ impl Installed {
 
     /// Creates a Pod; as it is then, with what the webhooks have made of it.
     pub(crate) async fn create(&self, pod: &Value) -> Value {
-        let created = self.cluster.with_file("create -o json", &pod.to_string()).await.with(0);
+        let created = self.cluster.with_file("create -o json", &pod.to_string()).await.expect_exit(0);
         serde_json::from_str(&created.out).unwrap()
     }
 

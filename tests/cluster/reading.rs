@@ -42,7 +42,7 @@ pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installe
     // What the kubelet sends at a Pod's end: the dataplane leaves the count at once.
     for agent in agents {
         agent.signal(Signal::TERM);
-        agent.end().await.with(0);
+        agent.end().await.expect_exit(0);
     }
     assert_eq!(cluster.admin("get wl -A --no-headers").await, "");
 }
@@ -88,7 +88,7 @@ pub(crate) async fn a_watch_follows(installed: &Installed) {
     let agent = installed.run_sidecar(&pod, &application);
     sees(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::TERM);
-    agent.end().await.with(0);
+    agent.end().await.expect_exit(0);
 }
 
 /// Waits until the last line of a watch shows these numbers.
@@ -97,5 +97,5 @@ async fn sees(watch: &Program, counts: [&str; 3]) {
         let words: Vec<_> = out.lines().last()?.split_whitespace().collect();
         (words.get(2..5)? == counts).then_some(())
     };
-    watch.finds(&format!("{counts:?}"), shows).await;
+    watch.wait_for_stdout(&format!("{counts:?}"), shows).await;
 }
