@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{installed::Installed, support::pod_of};
+use crate::{installation::Installed, support::pod_of};
 
 const WORKLOAD: &str = "kuma.io/workload";
 

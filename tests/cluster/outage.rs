@@ -1,7 +1,7 @@
 //! While headcount is away.
 
 use crate::{
-    installed::Installed,
+    installation::Installed,
     support::{pod_of, retry},
 };
 

@@ -18,14 +18,8 @@ use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Desk,
-    accept::Form,
-    answer::{JSON, answer},
     list::list_of,
-    names::Names,
-    options::{Asked, At, Page, Query, Selection, Start, WatchOptions, at_least},
-    shown::{Column, Kind, Pen, Shown},
-    status::Status,
+    renderer::{Column, Kind, Pen, Shown},
     watch::{Lines, Telling, stream_of},
     workloads::uid_of,
 };
@@ -33,6 +27,16 @@ use crate::{
     convert::resource::{
         DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, Metadata, WARNING, WorkloadResource,
         age_of,
+    },
+    kube::{
+        Desk,
+        protocol::{
+            negotiation::Form,
+            options::{Asked, At, Page, Query, Selection, Start, WatchOptions, at_least},
+            path::Names,
+            response::{JSON, answer},
+            status::Status,
+        },
     },
     registry::WatchPermit,
     registry::events::{Event, Regarding},
@@ -68,7 +72,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// Events of Kubernetes' core API.
-pub(super) fn kind() -> Kind {
+pub(crate) fn kind() -> Kind {
     Kind {
         group: String::new(),
         api_version: "v1".to_owned(),
@@ -167,7 +171,7 @@ impl Shown for Seen {
 }
 
 /// Answers for one event.
-pub(super) async fn one(
+pub(crate) async fn one(
     State(desk): State<Arc<Desk>>,
     Names((namespace, name)): Names<(String, String)>,
     RawQuery(query): RawQuery,
@@ -186,7 +190,7 @@ pub(super) async fn one(
 }
 
 /// Answers for all events, or for those of a namespace.
-pub(super) async fn many(
+pub(crate) async fn many(
     State(desk): State<Arc<Desk>>,
     namespace: Option<Names<String>>,
     RawQuery(query): RawQuery,

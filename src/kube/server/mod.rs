@@ -1,5 +1,10 @@
 //! The server of the desk: its connections, and how they end.
 
+mod access;
+mod middleware;
+mod request_metrics;
+mod routes;
+
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
@@ -12,11 +17,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{
-    Desk,
+use self::{
     access::{Access, FrontProxy},
     routes::routes,
 };
+use super::Desk;
 use crate::{
     config::{KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},

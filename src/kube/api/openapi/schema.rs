@@ -1,6 +1,6 @@
 //! The description itself.
 
-use crate::kube::shown::Kind;
+use crate::kube::objects::renderer::Kind;
 
 /// What a value is.
 #[derive(Debug)]

@@ -21,15 +21,18 @@ use axum::{
 };
 
 use self::schema::Definition;
-use super::{
-    Desk,
-    accept::prefers,
-    answer::{JSON, answer, encode},
-    options::Query,
-    shown::Kind,
-    workloads::VERSION,
+use crate::{
+    kube::{
+        Desk,
+        objects::{renderer::Kind, workloads::VERSION},
+        protocol::{
+            negotiation::prefers,
+            options::Query,
+            response::{JSON, answer, encode},
+        },
+    },
+    model::fnv1a,
 };
-use crate::model::fnv1a;
 
 /// What kubectl asks for, and takes nothing else.
 const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -42,7 +45,7 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, immutable, max-a
 
 /// The documents, written once.
 #[derive(Debug)]
-pub(super) struct OpenApi {
+pub(crate) struct OpenApi {
     v2: Document,
     v2_protobuf: Document,
     v3: Document,
@@ -89,7 +92,7 @@ impl Document {
 
 impl OpenApi {
     /// Of workloads alone, unless the core is served here as well.
-    pub(super) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
+    pub(crate) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workload = Definition {
             name: format!("{}.{VERSION}.Workload", reversed(&workloads.group)),
             path: format!("/apis/{}", workloads.api_version),
@@ -127,7 +130,7 @@ fn reversed(group: &str) -> String {
     group.rsplit('.').collect::<Vec<_>>().join(".")
 }
 
-pub(super) async fn v2(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+pub(crate) async fn v2(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     let openapi = &desk.openapi;
     let document = if [ASKED, PROTOBUF].iter().any(|media| prefers(&headers, media)) {
         &openapi.v2_protobuf
@@ -137,11 +140,11 @@ pub(super) async fn v2(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Res
     document.answer(&headers)
 }
 
-pub(super) async fn v3(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+pub(crate) async fn v3(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     desk.openapi.v3.answer(&headers)
 }
 
-pub(super) async fn v3_workloads(
+pub(crate) async fn v3_workloads(
     State(desk): State<Arc<Desk>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -149,7 +152,7 @@ pub(super) async fn v3_workloads(
     desk.openapi.v3_workloads.answer_hashed(query.as_deref(), &headers)
 }
 
-pub(super) async fn v3_events(
+pub(crate) async fn v3_events(
     State(desk): State<Arc<Desk>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

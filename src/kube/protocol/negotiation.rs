@@ -6,7 +6,7 @@ use super::status::Status;
 
 /// Forms of an object, or of a list of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// As it is.
     Plain,
     /// Its metadata alone.
@@ -17,7 +17,7 @@ pub(super) enum Form {
 
 /// Forms of a discovery document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Discovery {
+pub(crate) enum Discovery {
     /// A document for each level.
     Plain,
     /// All in one, of this version of `apidiscovery.k8s.io`.
@@ -64,7 +64,7 @@ fn accepted(headers: &HeaderMap) -> impl Iterator<Item = Accepted<'_>> {
 
 impl Form {
     /// The first form among those accepted that there is.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Status> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
         accepted(headers)
             .filter(Accepted::is_json)
             .find_map(|accepted| match (accepted.r#as, accepted.group, accepted.version) {
@@ -83,7 +83,7 @@ impl Form {
 impl Discovery {
     /// The first form among those accepted that there is. Who accepts none gets
     /// the plain one: kubectl reads a refusal as a server that has nothing.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         accepted(headers)
             .filter(Accepted::is_json)
             .find_map(|accepted| match (accepted.r#as, accepted.group, accepted.version) {
@@ -99,7 +99,7 @@ impl Discovery {
 }
 
 /// Whether this media type is accepted before JSON is.
-pub(super) fn prefers(headers: &HeaderMap, media: &str) -> bool {
+pub(crate) fn prefers(headers: &HeaderMap, media: &str) -> bool {
     accepted(headers)
         .find(|accepted| accepted.is_json() || accepted.media.eq_ignore_ascii_case(media))
         .is_some_and(|first| !first.is_json())

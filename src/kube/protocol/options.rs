@@ -13,28 +13,28 @@ const USUAL_WATCH: Duration = Duration::from_mins(30);
 
 /// A list or a watch.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     List(ListOptions),
     Watch(WatchOptions),
 }
 
 /// What both have.
 #[derive(Debug)]
-pub(super) struct Selection {
-    pub(super) labels: LabelSelector,
-    pub(super) fields: FieldSelector,
-    pub(super) include: Include,
+pub(crate) struct Selection {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+    pub(crate) include: Include,
 }
 
 #[derive(Debug)]
-pub(super) struct ListOptions {
-    pub(super) selection: Selection,
-    pub(super) page: Page,
+pub(crate) struct ListOptions {
+    pub(crate) selection: Selection,
+    pub(crate) page: Page,
 }
 
 /// Which part of a listing, as it was when.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(crate) enum Page {
     /// The first, and all if there is no limit.
     First { limit: Option<usize>, at: At },
     /// One after it.
@@ -43,7 +43,7 @@ pub(super) enum Page {
 
 /// As of when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(crate) enum At {
     /// Now, and not before this revision.
     Latest { at_least: u64 },
     /// At this revision.
@@ -51,17 +51,17 @@ pub(super) enum At {
 }
 
 #[derive(Debug)]
-pub(super) struct WatchOptions {
-    pub(super) selection: Selection,
-    pub(super) start: Start,
+pub(crate) struct WatchOptions {
+    pub(crate) selection: Selection,
+    pub(crate) start: Start,
     /// Whether to say now and then how far the reader is.
-    pub(super) bookmarks: bool,
-    pub(super) timeout: Duration,
+    pub(crate) bookmarks: bool,
+    pub(crate) timeout: Duration,
 }
 
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// With all there is, not before this revision; `mark`s the end of it.
     Everything { at_least: u64, mark: bool },
     /// After this revision.
@@ -72,7 +72,7 @@ pub(super) enum Start {
 
 /// What a table's rows say of their objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Include {
+pub(crate) enum Include {
     Nothing,
     #[default]
     Metadata,
@@ -81,23 +81,23 @@ pub(super) enum Include {
 
 /// The parameters of a URL. Of one that comes twice the first counts; those that
 /// nobody knows do not.
-pub(super) struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub(super) fn new(query: Option<&str>) -> Self {
+    pub(crate) fn new(query: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         Self(pairs.into_owned().collect())
     }
 
     /// A parameter; empty is not there.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(known, _)| known == name)?.1.as_str();
         (!value.is_empty()).then_some(value)
     }
 
     /// As Kubernetes reads it: everything that does not say no says yes, also
     /// nothing at all.
-    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
         let value = &self.0.iter().find(|(known, _)| known == name)?.1;
         Some(!(value.eq_ignore_ascii_case("false") || value == "0"))
     }
@@ -115,7 +115,7 @@ impl Query {
     }
 
     /// The form of a table's rows.
-    pub(super) fn include(&self) -> Result<Include, Status> {
+    pub(crate) fn include(&self) -> Result<Include, Status> {
         match self.get("includeObject") {
             None | Some("Metadata") => Ok(Include::Metadata),
             Some("None") => Ok(Include::Nothing),
@@ -125,12 +125,12 @@ impl Query {
     }
 
     /// The least revision for a single object.
-    pub(super) fn at_least(&self) -> Result<u64, Status> {
+    pub(crate) fn at_least(&self) -> Result<u64, Status> {
         Ok(self.number("resourceVersion")?.unwrap_or_default())
     }
 
     /// All of them, for a collection whose objects have these fields.
-    pub(super) fn options(&self, fields: &[&'static str]) -> Result<Asked, Status> {
+    pub(crate) fn options(&self, fields: &[&'static str]) -> Result<Asked, Status> {
         let labels = self.get("labelSelector").unwrap_or_default();
         let labels = labels.parse().map_err(|problem| refused("labelSelector", problem))?;
         let selector = self.get("fieldSelector").unwrap_or_default();
@@ -217,7 +217,7 @@ fn refused(parameter: &str, problem: String) -> Status {
 }
 
 /// Refuses readers who have seen more than there is.
-pub(super) fn at_least(asked: u64, head: u64) -> Result<(), Status> {
+pub(crate) fn at_least(asked: u64, head: u64) -> Result<(), Status> {
     if asked > head { Err(Status::too_large(asked, head)) } else { Ok(()) }
 }
 
@@ -271,7 +271,7 @@ mod tests {
                     Page::Next { limit, token } => assert!(limit != Some(0) && !token.is_empty()),
                 },
                 Err(refusal) => {
-                    let text = String::from_utf8(super::super::answer::encode(&refusal)).unwrap();
+                    let text = String::from_utf8(super::super::response::encode(&refusal)).unwrap();
                     assert!(text.len() < 4_096, "{text}");
                 }
             }

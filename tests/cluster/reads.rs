@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     control_plane::Cluster,
-    installed::Installed,
+    installation::Installed,
     support::{Application, Program, Signal, pod_of, retry},
 };
 

@@ -9,10 +9,14 @@ use super::Seen;
 use crate::{
     kube::{
         Desk,
-        options::{Start, WatchOptions, at_least},
-        shown::Pen,
-        status::Status,
-        watch::{Lines, Telling, stream_of},
+        objects::{
+            renderer::Pen,
+            watch::{Lines, Telling, stream_of},
+        },
+        protocol::{
+            options::{Start, WatchOptions, at_least},
+            status::Status,
+        },
     },
     model::{Filter, Workload},
     registry::{Position, Step, Told, Watcher},

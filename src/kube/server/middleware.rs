@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{access::Access, admission};
-use crate::model::Quoted;
+use super::access::Access;
+use crate::{kube::admission, model::Quoted};
 
 /// For whoever runs us, and for kube-apiserver before it lets a Pod in: it calls
 /// webhooks without a certificate.
@@ -25,7 +25,7 @@ const MOST_BODY_BYTES: usize = 3 * 1024 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Lets a request in.
-pub(super) async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+pub(crate) async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     if let Some(uri) = without_slash(&head.uri) {
         head.uri = uri;
@@ -50,7 +50,7 @@ fn without_slash(uri: &Uri) -> Option<Uri> {
 /// Nothing is read from bodies here. But a client that is refused while it writes
 /// one may not read why, so it is taken in, up to what an honest one sends. Whoever
 /// sends more, or slowly, is answered all the same, and cut.
-pub(super) async fn without_body(request: Request, next: Next) -> Response {
+pub(crate) async fn without_body(request: Request, next: Next) -> Response {
     let (head, mut body) = request.into_parts();
     let all = async {
         let mut bytes = 0;

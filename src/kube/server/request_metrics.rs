@@ -9,10 +9,10 @@ use axum::{
     response::Response,
 };
 
-use super::{Desk, admission, options::Query};
+use crate::kube::{Desk, admission, protocol::options::Query};
 
 /// Counts a request when it is answered.
-pub(super) async fn observe(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let (verb, resource) = (verb(request.method(), request.uri()), resource(request.uri()));
     let response = next.run(request).await;
     desk.requests.answered(verb, resource, response.status().as_u16());

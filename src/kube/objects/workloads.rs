@@ -13,18 +13,22 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Desk,
-    accept::Form,
-    answer::{JSON, answer},
     list::list_of,
-    names::Names,
-    options::{Asked, At, ListOptions, Page, Query, Selection, at_least},
-    shown::{Column, Kind, Pen, Shown},
-    status::Status,
+    renderer::{Column, Kind, Pen, Shown},
 };
 use crate::{
     convert,
     convert::resource::{Metadata, WorkloadResource, age_of},
+    kube::{
+        Desk,
+        protocol::{
+            negotiation::Form,
+            options::{Asked, At, ListOptions, Page, Query, Selection, at_least},
+            path::Names,
+            response::{JSON, answer},
+            status::Status,
+        },
+    },
     model::{ApiGroup, Filter, NAME_FIELD, NAMESPACE_FIELD, Workload, WorkloadKey, ZONE_LABEL},
     registry::token::{self, PageToken},
     runtime::blocking::run_blocking,
@@ -46,10 +50,10 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// The version of the group in which Kuma has Workloads.
-pub(super) const VERSION: &str = "v1alpha1";
+pub(crate) const VERSION: &str = "v1alpha1";
 
 /// Workloads of a group.
-pub(super) fn kind(group: &ApiGroup) -> Kind {
+pub(crate) fn kind(group: &ApiGroup) -> Kind {
     Kind {
         group: group.to_string(),
         api_version: format!("{group}/{VERSION}"),
@@ -60,14 +64,14 @@ pub(super) fn kind(group: &ApiGroup) -> Kind {
 }
 
 /// A Workload, of which a reader is told at a revision.
-pub(super) struct Seen<'a> {
-    pub(super) kind: &'a Kind,
-    pub(super) workload: &'a Workload,
-    pub(super) revision: u64,
+pub(crate) struct Seen<'a> {
+    pub(crate) kind: &'a Kind,
+    pub(crate) workload: &'a Workload,
+    pub(crate) revision: u64,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(kind: &'a Kind, workload: &'a Workload) -> Self {
+    pub(crate) fn new(kind: &'a Kind, workload: &'a Workload) -> Self {
         Self { kind, workload, revision: workload.revision }
     }
 }
@@ -113,7 +117,7 @@ impl Shown for Seen<'_> {
 }
 
 /// Answers for one Workload.
-pub(super) async fn one(
+pub(crate) async fn one(
     State(desk): State<Arc<Desk>>,
     Names((namespace, name)): Names<(String, String)>,
     RawQuery(query): RawQuery,
@@ -131,7 +135,7 @@ pub(super) async fn one(
 }
 
 /// Answers for all Workloads, or for those of a namespace.
-pub(super) async fn many(
+pub(crate) async fn many(
     State(desk): State<Arc<Desk>>,
     namespace: Option<Names<String>>,
     RawQuery(query): RawQuery,
@@ -198,6 +202,6 @@ fn stale() -> Status {
 }
 
 /// For what is about a Workload: the id of its life.
-pub(super) fn uid_of(desk: &Desk, key: &WorkloadKey) -> Option<uuid::Uuid> {
+pub(crate) fn uid_of(desk: &Desk, key: &WorkloadKey) -> Option<uuid::Uuid> {
     desk.registry.get(key).0.map(|workload| workload.identity.uid)
 }

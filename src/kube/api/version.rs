@@ -9,9 +9,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{
+use crate::kube::{
     Desk,
-    answer::{answer, json},
+    protocol::response::{answer, json},
 };
 
 /// The newest minor version of Kubernetes whose kubectl is known to work. By it
@@ -36,7 +36,7 @@ struct Version {
     platform: String,
 }
 
-pub(super) async fn version() -> Response {
+pub(crate) async fn version() -> Response {
     json(&Version {
         major: "1",
         minor: MINOR,
@@ -51,11 +51,11 @@ pub(super) async fn version() -> Response {
     })
 }
 
-pub(super) async fn live() -> Response {
+pub(crate) async fn live() -> Response {
     answer(TEXT, "ok")
 }
 
-pub(super) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
     if desk.ready.is_ready() {
         return live().await;
     }

@@ -1,6 +1,6 @@
 //! Who may do what, by kube-apiserver's word.
 
-use crate::installed::Installed;
+use crate::installation::Installed;
 
 pub(crate) async fn rbac_decides_who_reads(installed: &Installed) {
     let cluster = &installed.cluster;

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::answer::json;
+use super::response::json;
 use crate::model::Quoted;
 
 /// When to try again what the server could not do just now.
@@ -19,7 +19,7 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 /// Kubernetes' `Status` of a failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Status {
+pub(crate) struct Status {
     kind: &'static str,
     api_version: &'static str,
     metadata: Empty,
@@ -77,7 +77,7 @@ impl Status {
     }
 
     /// There is no object of this name; `resource` as in `workloads.kuma.io`.
-    pub(super) fn not_found(plural: &str, group: &str, name: &str) -> Self {
+    pub(crate) fn not_found(plural: &str, group: &str, name: &str) -> Self {
         let resource = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
         let shown = Quoted(name).to_string();
         Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{resource} {shown} not found")).with(Details {
@@ -89,12 +89,12 @@ impl Status {
     }
 
     /// The request makes no sense.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
     /// Parameters that make sense alone, and not together.
-    pub(super) fn invalid(field: &'static str, problem: &str) -> Self {
+    pub(crate) fn invalid(field: &'static str, problem: &str) -> Self {
         let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {problem}");
         let cause = Cause { reason: "FieldValueForbidden", message: problem.to_owned(), field };
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message).with(Details {
@@ -106,13 +106,13 @@ impl Status {
     }
 
     /// What was asked for is too long ago.
-    pub(super) fn expired(message: impl Into<String>) -> Self {
+    pub(crate) fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
     /// What was asked for has not happened yet. Clients know this cause, and list
     /// again without a version.
-    pub(super) fn too_large(asked: u64, head: u64) -> Self {
+    pub(crate) fn too_large(asked: u64, head: u64) -> Self {
         let message = format!("Too large resource version: {asked}, current: {head}");
         let cause = Cause {
             reason: "ResourceVersionTooLarge",
@@ -127,7 +127,7 @@ impl Status {
     }
 
     /// None of the forms that were asked for can be had.
-    pub(super) fn not_acceptable() -> Self {
+    pub(crate) fn not_acceptable() -> Self {
         Self::new(
             StatusCode::NOT_ACCEPTABLE,
             "NotAcceptable",
@@ -138,51 +138,51 @@ impl Status {
     }
 
     /// There is nothing to write here.
-    pub(super) fn method_not_allowed(plural: &str, group: &str, message: String) -> Self {
+    pub(crate) fn method_not_allowed(plural: &str, group: &str, message: String) -> Self {
         let details = Details { group: group.to_owned(), kind: plural.to_owned(), ..Details::default() };
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with(details)
     }
 
     /// The server does not talk to whoever asks for it by this name.
-    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
     /// Whoever asks is not somebody who may.
-    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
     /// More was sent than anybody has a reason to.
-    pub(super) fn too_large_a_body(most: usize) -> Self {
+    pub(crate) fn too_large_a_body(most: usize) -> Self {
         let message = format!("the body has more than the {most} bytes that it may have");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
     /// What was sent is not of a type that is read here.
-    pub(super) fn unsupported_media_type(message: impl Into<String>) -> Self {
+    pub(crate) fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
     /// The client took too long.
-    pub(super) fn too_slow(message: impl Into<String>) -> Self {
+    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
     }
 
     /// The answer to a method that is none of `methods`.
-    pub(super) fn allowing(self, methods: &'static str) -> Response {
+    pub(crate) fn allowing(self, methods: &'static str) -> Response {
         let mut response = self.into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         response
     }
 
     /// What went wrong.
-    pub(super) fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
     /// A limit is reached. Clients come again by themselves.
-    pub(super) fn too_many(message: impl Into<String>) -> Self {
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
         let details = Details { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..Details::default() };
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).with(details)
     }

@@ -10,10 +10,10 @@ use axum::{
 };
 use serde::Serialize;
 
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Bytes of a long body that are written at a time, or a little more.
-pub(super) const PART: usize = 16 * 1024;
+pub(crate) const PART: usize = 16 * 1024;
 
 /// What holds for every answer: what is true now may be false a moment later,
 /// and who asks in another way is answered in another way.
@@ -23,7 +23,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 2] = [
 ];
 
 /// An answer of this type.
-pub(super) fn answer(content_type: HeaderValue, body: impl Into<Body>) -> Response {
+pub(crate) fn answer(content_type: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
@@ -32,11 +32,11 @@ pub(super) fn answer(content_type: HeaderValue, body: impl Into<Body>) -> Respon
 }
 
 /// A document.
-pub(super) fn json(document: &impl Serialize) -> Response {
+pub(crate) fn json(document: &impl Serialize) -> Response {
     answer(JSON, encode(document))
 }
 
 /// The text of a document.
-pub(super) fn encode(document: &impl Serialize) -> Vec<u8> {
+pub(crate) fn encode(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("documents of ours have texts for keys")
 }

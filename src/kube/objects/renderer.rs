@@ -5,27 +5,30 @@ use std::{sync::Arc, time::SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{accept::Form, answer::encode, options::Include};
-use crate::{convert::resource::Metadata, registry::Encoding};
+use crate::{
+    convert::resource::Metadata,
+    kube::protocol::{negotiation::Form, options::Include, response::encode},
+    registry::Encoding,
+};
 
 /// A type of objects.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// Such as `kuma.io`; empty for Kubernetes' core.
-    pub(super) group: String,
+    pub(crate) group: String,
     /// Group and version, or the version alone.
-    pub(super) api_version: String,
+    pub(crate) api_version: String,
     /// Such as `Workload`.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Such as `workloads`.
-    pub(super) plural: &'static str,
+    pub(crate) plural: &'static str,
     /// Of its tables.
-    pub(super) columns: &'static [Column],
+    pub(crate) columns: &'static [Column],
 }
 
 /// A column of a table.
 #[derive(Debug, Serialize)]
-pub(super) struct Column {
+pub(crate) struct Column {
     name: &'static str,
     r#type: &'static str,
     format: &'static str,
@@ -35,26 +38,26 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) const fn text(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
         Self { name, r#type: "string", format: "", description, priority: 0 }
     }
 
-    pub(super) const fn name(description: &'static str) -> Self {
+    pub(crate) const fn name(description: &'static str) -> Self {
         Self { format: "name", ..Self::text("Name", description) }
     }
 
-    pub(super) const fn number(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn number(name: &'static str, description: &'static str) -> Self {
         Self { r#type: "integer", format: "int32", ..Self::text(name, description) }
     }
 
     #[must_use]
-    pub(super) const fn wide(self) -> Self {
+    pub(crate) const fn wide(self) -> Self {
         Self { priority: 1, ..self }
     }
 }
 
 /// An object as it is shown.
-pub(super) trait Shown {
+pub(crate) trait Shown {
     /// When it became so.
     fn revision(&self) -> u64;
     /// What it says of itself.
@@ -67,16 +70,16 @@ pub(super) trait Shown {
 
 /// Writes objects of one kind in one form.
 #[derive(Debug, Clone)]
-pub(super) struct Pen {
-    pub(super) kind: Arc<Kind>,
-    pub(super) form: Form,
-    pub(super) include: Include,
+pub(crate) struct Pen {
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) form: Form,
+    pub(crate) include: Include,
 }
 
 impl Pen {
     /// One object. A table has `columns`, or leaves them out where the reader has
     /// them already.
-    pub(super) fn object(&self, shown: &impl Shown, columns: bool) -> Vec<u8> {
+    pub(crate) fn object(&self, shown: &impl Shown, columns: bool) -> Vec<u8> {
         match self.form {
             Form::Plain => encode(&shown.resource()),
             Form::Metadata => encode(&Partial::new(shown.metadata())),
@@ -92,7 +95,7 @@ impl Pen {
     }
 
     /// The encoding in which all who watch in this form are told the same.
-    pub(super) fn shared(&self) -> Option<Encoding> {
+    pub(crate) fn shared(&self) -> Option<Encoding> {
         match (self.form, self.include) {
             (Form::Plain, _) => Some(Encoding::Json),
             // What kubectl asks for.
@@ -102,7 +105,7 @@ impl Pen {
     }
 
     /// What stands before the items of a list.
-    pub(super) fn begin(&self, revision: u64, next: &str) -> Vec<u8> {
+    pub(crate) fn begin(&self, revision: u64, next: &str) -> Vec<u8> {
         let metadata = ListMetadata { resource_version: revision.to_string(), r#continue: next };
         let head = |api_version, kind| ListHead { kind, api_version, metadata: &metadata };
         match self.form {
@@ -117,7 +120,7 @@ impl Pen {
     }
 
     /// An item of a list.
-    pub(super) fn item(&self, shown: &impl Shown) -> Vec<u8> {
+    pub(crate) fn item(&self, shown: &impl Shown) -> Vec<u8> {
         match self.form {
             Form::Table(_) => self.row(shown),
             Form::Plain | Form::Metadata => self.object(shown, false),
@@ -126,7 +129,7 @@ impl Pen {
 
     /// A position in a stream and nothing else, in the form of an object without
     /// a name.
-    pub(super) fn bookmark(&self, revision: u64, annotations: Vec<(&str, &str)>) -> Vec<u8> {
+    pub(crate) fn bookmark(&self, revision: u64, annotations: Vec<(&str, &str)>) -> Vec<u8> {
         let metadata = Metadata { resource_version: Some(revision), annotations, ..Metadata::default() };
         self.object(&Bookmark { kind: &self.kind, metadata }, false)
     }
@@ -150,9 +153,9 @@ impl Pen {
 }
 
 /// What stands between the items of a list.
-pub(super) const COMMA: &[u8] = b",";
+pub(crate) const COMMA: &[u8] = b",";
 /// What stands behind the last one.
-pub(super) const END: &[u8] = b"]}";
+pub(crate) const END: &[u8] = b"]}";
 
 /// The group of forms that are not a resource's own.
 const META: &str = "meta.k8s.io/v1";

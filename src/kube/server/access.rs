@@ -15,8 +15,8 @@ use axum::http::{
 };
 use rustls::pki_types::UnixTime;
 
-use super::status::Status;
 use crate::{
+    kube::protocol::status::Status,
     model::Quoted,
     net::tls::{Authority, Current, PresentedCertificates, Unverified},
 };
@@ -27,7 +27,7 @@ const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 
 /// Who is let in.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Whoever asks for this machine by its own name.
     ThisMachine,
     /// The front proxy, for a user that it names.
@@ -36,7 +36,7 @@ pub(super) enum Access {
 
 impl Access {
     /// Whether whoever sent this request is let in.
-    pub(super) fn check(&self, request: &Parts) -> Result<(), Status> {
+    pub(crate) fn check(&self, request: &Parts) -> Result<(), Status> {
         match self {
             Self::ThisMachine => check_host(&request.uri, &request.headers),
             Self::FrontProxy(proxy) => {
@@ -75,10 +75,10 @@ fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Status> {
 
 /// Knows kube-apiserver by its certificate.
 #[derive(Debug)]
-pub(super) struct FrontProxy {
-    pub(super) authority: Arc<Current<Authority>>,
+pub(crate) struct FrontProxy {
+    pub(crate) authority: Arc<Current<Authority>>,
     /// Any, if there are none.
-    pub(super) allowed_names: Vec<String>,
+    pub(crate) allowed_names: Vec<String>,
 }
 
 /// Why somebody is not the front proxy, speaking for a user.

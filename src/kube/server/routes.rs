@@ -14,20 +14,23 @@ use axum::{
 use tower::Layer as _;
 
 use super::{
-    Desk,
     access::Access,
-    admission, discovery, events,
-    gate::{gate, without_body},
-    observe::observe,
-    openapi,
-    shown::Kind,
-    status::Status,
-    version, workloads,
+    middleware::{gate, without_body},
+    request_metrics::observe,
 };
-use crate::{config::AdmissionSettings, model::MANAGED};
+use crate::{
+    config::AdmissionSettings,
+    kube::{
+        Desk, admission,
+        api::{discovery, openapi, version},
+        objects::{events, renderer::Kind, workloads},
+        protocol::status::Status,
+    },
+    model::MANAGED,
+};
 
 /// All that the desk answers to, for those to whom it does.
-pub(super) fn routes(desk: Arc<Desk>, admission: &AdmissionSettings, access: Access) -> Router {
+pub(crate) fn routes(desk: Arc<Desk>, admission: &AdmissionSettings, access: Access) -> Router {
     let webhooks = admission::routes(&desk.registry, admission);
     let routes = webhooks.fallback_service(from_fn(without_body).layer(api(Arc::clone(&desk))));
     // The gate comes before a route is chosen: it may change the path.

@@ -7,13 +7,11 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::{
-    answer::{JSON, PART, answer},
-    shown::{COMMA, END, Pen},
-};
+use super::renderer::{COMMA, END, Pen};
+use crate::kube::protocol::response::{JSON, PART, answer};
 
 /// A list of objects at a revision; `next` is where it goes on, if it does.
-pub(super) fn list_of<T: Send + 'static>(
+pub(crate) fn list_of<T: Send + 'static>(
     pen: Pen,
     revision: u64,
     next: &str,

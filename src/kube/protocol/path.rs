@@ -10,7 +10,7 @@ use super::status::Status;
 
 /// Like axum's [`Path`], with a refusal that Kubernetes' clients can read.
 #[derive(Debug)]
-pub(super) struct Names<T>(pub(super) T);
+pub(crate) struct Names<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Names<T> {
     type Rejection = Status;

@@ -10,25 +10,29 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::{
-    Desk,
-    answer::{JSON, PART, answer, encode},
-    shown::{Pen, Shown},
-    status::Status,
+use super::renderer::{Pen, Shown};
+use crate::{
+    kube::{
+        Desk,
+        protocol::{
+            response::{JSON, PART, answer, encode},
+            status::Status,
+        },
+    },
+    registry::Encoding,
 };
-use crate::registry::Encoding;
 
 /// Says that all there was has been told.
-pub(super) const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");
+pub(crate) const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");
 
 /// Where there is something to tell, sooner or later.
-pub(super) trait Telling: Send + 'static {
+pub(crate) trait Telling: Send + 'static {
     /// The next lines; none after the last ones.
     fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
 /// A watch that ends when its time is over, or the server drains.
-pub(super) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -> Result<Response, Status> {
+pub(crate) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -> Result<Response, Status> {
     let place = desk.watch_place()?;
     let lines = stream::unfold((telling, place), |(mut telling, place)| async {
         let lines = telling.next().await?;
@@ -40,7 +44,7 @@ pub(super) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -
 
 /// Writes lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     pen: Pen,
     /// The first object of a watch comes with the columns, if it is a table.
     columns: bool,
@@ -48,44 +52,44 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(pen: Pen) -> Self {
+    pub(crate) fn new(pen: Pen) -> Self {
         Self { pen, columns: true, text: Vec::new() }
     }
 
     /// Writes that an object is new, changed or gone.
-    pub(super) fn change(&mut self, r#type: &str, object: &impl Shown) {
+    pub(crate) fn change(&mut self, r#type: &str, object: &impl Shown) {
         let object = self.pen.object(object, std::mem::take(&mut self.columns));
         self.line(r#type, &object);
     }
 
     /// Writes how far the reader is.
-    pub(super) fn bookmark(&mut self, revision: u64, initial_events_end: bool) {
+    pub(crate) fn bookmark(&mut self, revision: u64, initial_events_end: bool) {
         let annotations = if initial_events_end { vec![INITIAL_EVENTS_END] } else { Vec::new() };
         let object = self.pen.bookmark(revision, annotations);
         self.line("BOOKMARK", &object);
     }
 
     /// Writes why the watch ends.
-    pub(super) fn error(&mut self, status: &Status) {
+    pub(crate) fn error(&mut self, status: &Status) {
         self.line("ERROR", &encode(status));
     }
 
-    pub(super) fn are_many(&self) -> bool {
+    pub(crate) fn are_many(&self) -> bool {
         self.text.len() >= PART
     }
 
     /// What was written since the last time.
-    pub(super) fn take(&mut self) -> Bytes {
+    pub(crate) fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.text).into()
     }
 
     /// The encoding in which whoever is as far as this reader is told the same; none
     /// while this one still misses the columns.
-    pub(super) fn shared(&self) -> Option<Encoding> {
+    pub(crate) fn shared(&self) -> Option<Encoding> {
         self.pen.shared().filter(|encoding| *encoding != Encoding::Table || !self.columns)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
+use crate::kube::{
     Desk,
-    accept::Discovery,
-    answer::{JSON, answer},
-    shown::Kind,
-    workloads::VERSION,
+    objects::{renderer::Kind, workloads::VERSION},
+    protocol::{
+        negotiation::Discovery,
+        response::{JSON, answer, encode},
+    },
 };
 
 /// All that can be done with our resources. Kubernetes' garbage collector and its
@@ -30,7 +31,7 @@ const CORE_PATHS: [&str; 2] = ["/api", "/api/v1"];
 
 /// The documents, written once.
 #[derive(Debug)]
-pub(super) struct Documents {
+pub(crate) struct Documents {
     root: Bytes,
     core: Bytes,
     core_resources: Bytes,
@@ -52,7 +53,7 @@ struct Resource<'a> {
 }
 
 impl Documents {
-    pub(super) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
+    pub(crate) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workloads =
             Resource { kind: workloads, singular: "workload", short_names: &["wl"], categories: &["kuma"] };
         let events = Resource { kind: events, singular: "event", short_names: &["ev"], categories: &[] };
@@ -137,7 +138,7 @@ impl Resource<'_> {
 }
 
 fn write(document: &impl Serialize) -> Bytes {
-    super::answer::encode(document).into()
+    encode(document).into()
 }
 
 fn plain(document: &Bytes) -> Response {
@@ -162,26 +163,26 @@ fn level(headers: &HeaderMap, one: &Bytes, all: &[(&'static str, Bytes)]) -> Res
     response
 }
 
-pub(super) async fn root(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn root(State(desk): State<Arc<Desk>>) -> Response {
     plain(&desk.documents.root)
 }
 
-pub(super) async fn core(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+pub(crate) async fn core(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     level(&headers, &desk.documents.core, &desk.documents.all_core)
 }
 
-pub(super) async fn core_resources(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn core_resources(State(desk): State<Arc<Desk>>) -> Response {
     plain(&desk.documents.core_resources)
 }
 
-pub(super) async fn groups(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+pub(crate) async fn groups(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     level(&headers, &desk.documents.groups, &desk.documents.all_groups)
 }
 
-pub(super) async fn group(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn group(State(desk): State<Arc<Desk>>) -> Response {
     plain(&desk.documents.group)
 }
 
-pub(super) async fn resources(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn resources(State(desk): State<Arc<Desk>>) -> Response {
     plain(&desk.documents.resources)
 }
