@@ -1,4 +1,5 @@
-//! A server whose sessions a test plays by hand, over in-memory connections.
+//! A server for tests of the agent: each test plays the server's side of every session, over in-memory
+//! connections.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -20,18 +21,18 @@ use crate::{
     proto::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse, Welcome,
         server::dataplane_service_server::{DataplaneService, DataplaneServiceServer},
-        session_request::Message as Say,
-        session_response::Message as Hear,
+        session_request::Message as ClientMessage,
+        session_response::Message as ServerMessage,
     },
 };
 
-/// Longer than any wait of the agent, so that only a bug meets it. Clocks are
-/// paused: it costs nothing.
+/// Longer than any timeout of the agent, so only a bug reaches it. Clocks are paused: the wait takes no
+/// real time.
 const DEADLINE: Duration = Duration::from_hours(2);
 
-/// What this comes to, unless it takes for ever.
+/// Awaits `future`, and panics at the deadline.
 pub(in crate::agent) async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    time::timeout(DEADLINE, future).await.expect("an end in time")
+    time::timeout(DEADLINE, future).await.expect("the future resolves before the deadline")
 }
 
 /// A dataplane with one inbound, on port 80.
@@ -46,54 +47,56 @@ pub(in crate::agent) fn dataplane() -> Dataplane {
     Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
 }
 
-/// The way to the server; clones lead to the same one.
-#[derive(Clone)]
-pub(in crate::agent) struct Door(mpsc::UnboundedSender<Played>);
+/// Receives the sessions that agents open.
+pub(in crate::agent) struct ScriptedServer(mpsc::UnboundedReceiver<ScriptedSession>);
 
-/// The sessions that came in.
-pub(in crate::agent) struct Fake(mpsc::UnboundedReceiver<Played>);
+/// Opens connections to a [`ScriptedServer`]; clones connect to the same one.
+#[derive(Clone)]
+pub(in crate::agent) struct Connector(mpsc::UnboundedSender<ScriptedSession>);
 
 /// The server's end of one session.
-pub(in crate::agent) struct Played {
+pub(in crate::agent) struct ScriptedSession {
     requests: Streaming<SessionRequest>,
     responses: mpsc::UnboundedSender<Result<SessionResponse, Status>>,
 }
 
-pub(in crate::agent) fn fake() -> (Fake, Door) {
+struct Service(mpsc::UnboundedSender<ScriptedSession>);
+
+pub(in crate::agent) fn scripted_server() -> (ScriptedServer, Connector) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Fake(receiver), Door(sender))
+    (ScriptedServer(receiver), Connector(sender))
 }
 
-impl Fake {
-    /// The next session.
-    pub(in crate::agent) async fn session(&mut self) -> Played {
-        in_time(self.0.recv()).await.expect("an open door")
+impl ScriptedServer {
+    /// Waits for the next session.
+    pub(in crate::agent) async fn session(&mut self) -> ScriptedSession {
+        in_time(self.0.recv()).await.expect("a connector exists")
     }
 
-    /// A session that is there already.
-    pub(in crate::agent) fn session_if_any(&mut self) -> Option<Played> {
+    /// Returns the next session if one is open already.
+    pub(in crate::agent) fn session_if_any(&mut self) -> Option<ScriptedSession> {
         self.0.try_recv().ok()
     }
 
-    /// The next session, welcomed, with its first report acknowledged.
-    pub(in crate::agent) async fn settled(&mut self) -> Played {
+    /// Waits for the next session, welcomes it, and acknowledges its first report.
+    pub(in crate::agent) async fn acknowledged_session(&mut self) -> ScriptedSession {
         let mut session = self.session().await;
         session.hello().await;
-        session.say(Hear::Welcome(Welcome::default()));
+        session.send(ServerMessage::Welcome(Welcome::default()));
         let report = session.report().await;
         session.ack(report.sequence);
         session
     }
 }
 
-impl Door {
-    /// A connection of its own, with the settings of a real one.
+impl Connector {
+    /// Opens a connection with the settings of a real one.
     pub(in crate::agent) async fn connect(self) -> Result<Channel, transport::Error> {
         let (client, server) = duplex(64 * 1024);
         self.connect_over(client, server).await
     }
 
-    /// A connection whose two ends are these.
+    /// Opens a connection over the given pair of streams.
     pub(in crate::agent) async fn connect_over(
         self,
         client: DuplexStream,
@@ -106,36 +109,36 @@ impl Door {
             let client = client.take().ok_or_else(|| io::Error::other("connected before"));
             std::future::ready(client)
         };
-        fake_endpoint().connect_with_connector(tower::service_fn(connector)).await
+        test_endpoint().connect_with_connector(tower::service_fn(connector)).await
     }
 
-    /// Serves what comes in, until the test ends.
+    /// Serves the connections of `incoming` until the test ends.
     pub(in crate::agent) async fn serve<S, I>(self, incoming: S)
     where
         S: tokio_stream::Stream<Item = io::Result<I>>,
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
         I: transport::server::Connected,
     {
-        let service = DataplaneServiceServer::from_arc(Arc::new(self));
+        let service = DataplaneServiceServer::from_arc(Arc::new(Service(self.0)));
         Server::builder().serve_with_incoming(service, incoming).await.unwrap();
     }
 }
 
-/// A connection that nobody accepts.
-pub(in crate::agent) async fn nobody() -> Result<Channel, transport::Error> {
+/// Tries a connection that is refused.
+pub(in crate::agent) async fn connect_refused() -> Result<Channel, transport::Error> {
     let refuse = |_| {
-        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody is at home");
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "no listener");
         std::future::ready(Err::<TokioIo<DuplexStream>, _>(refused))
     };
-    fake_endpoint().connect_with_connector(tower::service_fn(refuse)).await
+    test_endpoint().connect_with_connector(tower::service_fn(refuse)).await
 }
 
-fn fake_endpoint() -> Endpoint {
-    endpoint("http://fake").unwrap()
+fn test_endpoint() -> Endpoint {
+    endpoint("http://test").unwrap()
 }
 
 #[tonic::async_trait]
-impl DataplaneService for Door {
+impl DataplaneService for Service {
     type SessionStream = UnboundedReceiverStream<Result<SessionResponse, Status>>;
 
     async fn session(
@@ -143,8 +146,8 @@ impl DataplaneService for Door {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (responses, outbound) = mpsc::unbounded_channel();
-        let played = Played { requests: request.into_inner(), responses };
-        self.0.send(played).map_err(|_| Status::unavailable("the test is over"))?;
+        let session = ScriptedSession { requests: request.into_inner(), responses };
+        self.0.send(session).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(outbound.into()))
     }
 
@@ -152,27 +155,27 @@ impl DataplaneService for Door {
         &self,
         _: Request<proto::ListDataplanesRequest>,
     ) -> Result<Response<proto::ListDataplanesResponse>, Status> {
-        Err(Status::unimplemented("no agent asks"))
+        Err(Status::unimplemented("agents do not list dataplanes"))
     }
 }
 
-impl Played {
-    /// What the agent says next; none when it has closed its side.
-    pub(in crate::agent) async fn next(&mut self) -> Option<Say> {
+impl ScriptedSession {
+    /// The agent's next message; none when it has closed its side of the stream.
+    pub(in crate::agent) async fn next(&mut self) -> Option<ClientMessage> {
         let next = in_time(self.requests.message()).await;
-        next.expect("a whole stream").map(|request| request.message.expect("a known message"))
+        next.expect("an intact stream").map(|request| request.message.expect("a known message"))
     }
 
     pub(in crate::agent) async fn hello(&mut self) -> Hello {
         match self.next().await {
-            Some(Say::Hello(hello)) => hello,
+            Some(ClientMessage::Hello(hello)) => hello,
             other => panic!("expected a hello: {other:?}"),
         }
     }
 
     pub(in crate::agent) async fn report(&mut self) -> HealthReport {
         match self.next().await {
-            Some(Say::Health(report)) => report,
+            Some(ClientMessage::Health(report)) => report,
             other => panic!("expected a report: {other:?}"),
         }
     }
@@ -180,14 +183,14 @@ impl Played {
     /// Expects a goodbye, and nothing after it.
     pub(in crate::agent) async fn goodbye(&mut self) {
         let goodbye = self.next().await;
-        assert!(matches!(goodbye, Some(Say::Goodbye(_))), "expected a goodbye: {goodbye:?}");
+        assert!(matches!(goodbye, Some(ClientMessage::Goodbye(_))), "expected a goodbye: {goodbye:?}");
         assert!(self.next().await.is_none());
     }
 
-    /// Expects that nothing is said for this long.
-    pub(in crate::agent) async fn silence(&mut self, length: Duration) {
-        let said = time::timeout(length, self.requests.message()).await;
-        assert!(said.is_err(), "expected silence: {said:?}");
+    /// Expects no message for this long.
+    pub(in crate::agent) async fn no_message_for(&mut self, duration: Duration) {
+        let message = time::timeout(duration, self.requests.message()).await;
+        assert!(message.is_err(), "expected no message: {message:?}");
     }
 
     /// Expects that the agent drops the stream.
@@ -196,21 +199,22 @@ impl Played {
         in_time(dropped).await;
     }
 
-    pub(in crate::agent) fn say(&self, message: Hear) {
-        self.responses.send(Ok(SessionResponse { message: Some(message) })).expect("an agent that listens");
+    pub(in crate::agent) fn send(&self, message: ServerMessage) {
+        let response = SessionResponse { message: Some(message) };
+        self.responses.send(Ok(response)).expect("the agent reads the stream");
     }
 
     pub(in crate::agent) fn ack(&self, sequence: u64) {
-        self.say(Hear::Ack(HealthAck { sequence }));
+        self.send(ServerMessage::Ack(HealthAck { sequence }));
     }
 
     pub(in crate::agent) fn drain(&self, seconds: i64) {
         let retry_after = Some(prost_types::Duration { seconds, nanos: 0 });
-        self.say(Hear::Drain(Drain { retry_after, reason: "moving".into() }));
+        self.send(ServerMessage::Drain(Drain { retry_after, reason: "moving".into() }));
     }
 
     /// Ends the session with a status.
     pub(in crate::agent) fn end(self, status: Status) {
-        self.responses.send(Err(status)).expect("an agent that listens");
+        self.responses.send(Err(status)).expect("the agent reads the stream");
     }
 }
