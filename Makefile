@@ -77,7 +77,7 @@ SEEDS ?= 20000
 
 .PHONY: soak
 soak: ## Run the long versions of the tests of faults: an hour and more (SEEDS=20000)
-	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim seeds::seeds -- --nocapture
+	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim every_seed -- --nocapture
 	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
 	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
 

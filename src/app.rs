@@ -1,76 +1,61 @@
-//! Puts the rooms together: binds, serves, drains.
+//! The control plane as one value: it binds its listeners, serves, and drains.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    net::SocketAddr,
-    path::Path,
-    time::Duration,
-};
+mod addresses;
+
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
-use serde::Serialize;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
+pub use self::addresses::Addresses;
 use crate::{
     config::Config,
     grpc::{Grpc, set_health},
     http,
     kube::Kube,
-    net::accept::{arrivals, quiet_arrivals},
+    net::{
+        accept::{incoming, incoming_with_keepalive},
+        listen::listen,
+    },
     registry::Registry,
     runtime::readiness::Readiness,
     telemetry::metrics::Metrics,
 };
 
-/// Connections that have arrived and are not accepted yet: all proxies, after a
-/// restart. Whoever finds no room comes again after 1 s, 3 s, 7 s. The system
-/// lowers it to what it allows (`net.core.somaxconn`, 4,096 on Linux).
-const BACKLOG: u32 = 65_535;
-
-/// A server that serves.
+/// A running control plane. Dropping it cuts all connections; [`App::drain`] ends them
+/// gracefully.
 #[derive(Debug)]
 pub struct App {
     addresses: Addresses,
     registry: Registry,
+    /// Ends the streams and watches of gRPC and of the Kubernetes API.
     shutdown: CancellationToken,
-    /// HTTP's own: while gRPC drains, it says that we are not ready.
+    /// Ends the HTTP server, which reports "not ready" while the others drain.
     http_shutdown: CancellationToken,
     drain_timeout: Duration,
     health: HealthReporter,
     ready: Readiness,
-    /// Those whose streams end when shutdown begins, and they with them.
+    /// The gRPC server and the Kubernetes API.
     servers: JoinSet<()>,
-    /// HTTP's, which ends after them.
+    /// The HTTP server.
     http: JoinSet<()>,
-    /// The registry's own task; aborted with the app.
-    _upkeep: JoinSet<()>,
-}
-
-/// The addresses really bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Addresses {
-    /// Of gRPC.
-    pub grpc: SocketAddr,
-    /// Of HTTP.
-    pub http: SocketAddr,
-    /// Of the Kubernetes API, if it is served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kube: Option<SocketAddr>,
+    /// The registry's background task; aborted when the app is dropped.
+    _registry_task: JoinSet<()>,
 }
 
 impl App {
-    /// Binds all listeners and serves. Fails if an address is taken.
+    /// Binds all listeners, starts the servers, and marks the control plane ready.
+    ///
+    /// # Errors
+    ///
+    /// If an address can't be bound, a TLS file can't be loaded, or the addresses file
+    /// can't be written.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         if let Some(path) = &config.addresses_file {
-            remove_old_addresses(path)?;
+            addresses::remove_stale(path)?;
         }
         let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr)?;
         let (http_listener, http_addr) = bind("http-addr", config.http_addr)?;
@@ -81,27 +66,28 @@ impl App {
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let registry = Registry::new(config.registry);
         let metrics = Metrics::new(&registry)?;
-        let patience = config.limits.keepalive_interval + config.limits.keepalive_timeout;
+        let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Readiness::default());
 
-        let mut upkeep = JoinSet::new();
-        upkeep.spawn({
+        let mut registry_task = JoinSet::new();
+        registry_task.spawn({
             let registry = registry.clone();
             async move { registry.run().await }
         });
         let mut servers = JoinSet::new();
-        servers.spawn(grpc.serve(arrivals(grpc_listener, patience)));
+        servers.spawn(grpc.serve(incoming(grpc_listener, peer_timeout)));
         if let Some(listener) = kube_listener {
             let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone())?;
-            servers.spawn(kube.serve(quiet_arrivals(listener, Kube::PATIENCE)));
+            servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PATIENCE)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));
         http.spawn(http::serve(http_listener, router, http_shutdown.clone()));
+
         set_health(&health, ServingStatus::Serving).await;
         ready.set(true);
         if let Some(path) = &config.addresses_file {
-            write_addresses(path, addresses)?;
+            addresses.write(path)?;
         }
         let kube = addresses.kube.map(tracing::field::display);
         info!(grpc = %addresses.grpc, http = %addresses.http, kube, epoch = registry.epoch(), "serving");
@@ -116,21 +102,21 @@ impl App {
             ready,
             servers,
             http,
-            _upkeep: upkeep,
+            _registry_task: registry_task,
         })
     }
 
-    /// The addresses really bound.
+    /// Returns the addresses that the listeners are bound to.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// The truth it serves.
+    /// Returns the registry that the servers share.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Returns if a server ends by itself, which it should not.
+    /// Waits until a server ends without being asked to, which is a fault, and returns why.
     pub async fn failed(&mut self) -> anyhow::Error {
         let ended = tokio::select! {
             ended = self.servers.join_next() => ended,
@@ -138,27 +124,28 @@ impl App {
         };
         match ended {
             Some(Err(panic)) => panic.into(),
-            Some(Ok(())) | None => anyhow::anyhow!("a server ended by itself"),
+            Some(Ok(())) | None => anyhow::anyhow!("a server ended unexpectedly"),
         }
     }
 
-    /// Ends every stream with a status that says why, and returns when all are
-    /// gone or the drain timeout is over; true if all went by themselves.
+    /// Drains: reports "not ready", ends every stream with a status, and waits until all
+    /// connections are closed. Returns false if [`Config::drain_timeout`] passed first; the
+    /// remaining connections are then cut.
     pub async fn drain(mut self) -> bool {
         info!(timeout = ?self.drain_timeout, "draining");
         self.ready.set(false);
         set_health(&self.health, ServingStatus::NotServing).await;
         self.shutdown.cancel();
-        let all_gone = async {
+        let all_closed = async {
             while self.servers.join_next().await.is_some() {}
             self.http_shutdown.cancel();
             while self.http.join_next().await.is_some() {}
         };
-        let in_time = timeout(self.drain_timeout, all_gone).await.is_ok();
+        let in_time = timeout(self.drain_timeout, all_closed).await.is_ok();
         if in_time {
             info!("drained");
         } else {
-            warn!("the drain timeout is over: cutting the connections that are left");
+            warn!("the drain timeout has passed: cutting the remaining connections");
         }
         in_time
     }
@@ -169,45 +156,4 @@ fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketA
         .with_context(|| format!("can't listen on {addr}: choose another address with --{setting}"))?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
-}
-
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that was killed comes back to its port at once.
-    socket.set_reuseaddr(true)?;
-    socket.bind(addr)?;
-    socket.listen(BACKLOG)
-}
-
-/// Whole or not at all: whoever waits for the file must not read half of it.
-fn write_addresses(path: &Path, addresses: Addresses) -> anyhow::Result<()> {
-    let write = || -> anyhow::Result<()> {
-        let mut name = path.file_name().context("it names no file")?.to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let draft = path.with_file_name(name);
-        let text = serde_json::to_vec(&addresses)?;
-        let written = File::create_new(&draft).and_then(|mut file| file.write_all(&text));
-        let written = written.and_then(|()| fs::rename(&draft, path));
-        if written.is_err() {
-            // What can't be renamed shall not stay; if that fails too there is nothing left to try.
-            let _removed = fs::remove_file(&draft);
-        }
-        Ok(written?)
-    };
-    write().with_context(|| addresses_trouble(path))
-}
-
-/// An earlier server's addresses would mislead whoever waits for ours.
-fn remove_old_addresses(path: &Path) -> anyhow::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(old) if !old.is_file() => {
-            Err(anyhow::anyhow!("it is there and no plain file").context(addresses_trouble(path)))
-        }
-        _ => fs::remove_file(path).with_context(|| addresses_trouble(path)),
-    }
-}
-
-fn addresses_trouble(path: &Path) -> String {
-    format!("can't write the addresses to {}: check --addresses-file", path.display())
 }

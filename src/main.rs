@@ -1,4 +1,4 @@
-//! `headcount`, the command: read what is asked, do it, say how it went.
+//! The `headcount` command: parses the arguments, runs the command, and returns its exit code.
 
 use std::{
     env,
@@ -10,8 +10,8 @@ use headcount::cli::{self, Terminal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // One system call for an answer, not one for each row. Not locked: the logs
-    // of other threads go there too.
+    // Buffered, so that a table takes one system call rather than one per row. Standard error
+    // is not locked, because other threads log to it.
     let mut out = BufWriter::new(io::stdout());
     let mut err = io::stderr();
     let mut terminal = Terminal { out: &mut out, err: &mut err };

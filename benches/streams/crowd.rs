@@ -11,8 +11,9 @@ use std::{
 
 use anyhow::Context as _;
 use headcount::{
-    agent::{self, Backoff, Session, SessionEnd, SessionEvent},
+    agent::{self, Session, SessionEnd, SessionEvent},
     model::{Attempt, Dataplane, Health, HealthState},
+    net::backoff::{Backoff, Policy},
 };
 use tokio::{
     sync::watch,
@@ -87,7 +88,7 @@ async fn live(server: Endpoint, dataplane: Arc<Dataplane>, up: Arc<AtomicUsize>)
     let mut health = Health::of_proxy(HealthState::Ready);
     health.set_inbound(0, HealthState::Ready);
     let (_same, health) = watch::channel(health);
-    let mut backoff = Backoff::new(fastrand::Rng::new());
+    let mut backoff = Backoff::new(Policy::Dataplane);
     loop {
         let began = Instant::now();
         let mut counted = None;

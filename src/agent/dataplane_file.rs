@@ -1,6 +1,7 @@
-//! Reads Kuma's Dataplane resource as it is written on Universal. What the
-//! agent has no use for (admin, outbounds, transparent proxying) is skipped, so
-//! a file that Kuma takes needs no change.
+//! Reads Kuma's Dataplane resource in the format of Universal.
+//!
+//! Keys that the agent does not use (admin, outbounds, transparent proxying) are ignored, so a file
+//! written for Kuma needs no change.
 
 mod document;
 mod duration;
@@ -14,51 +15,50 @@ use std::{
 
 use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, ZONE_LABEL};
 
-use super::{AGENT_VERSION, file::read_at_most, probe::ProbeSpec};
+use super::{AGENT_VERSION, limited_file::read_limited, probe::ProbeSpec};
 use document::{Document, Inbound, Networking};
 
-/// The largest file that is read. Kuma's own examples have below 4 KiB; a
-/// larger one is a wrong path.
+/// Largest file that is read. Kuma's own examples are below 4 KiB; a larger one is a wrong path.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// A Dataplane file: who the proxy is, and how to probe what is behind it.
+/// The content of a Dataplane file: the dataplane, and how to probe its application.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataplaneFile {
-    /// As stated. The caller may override fields before [`Self::dataplane`].
+    /// The dataplane as the file states it, not yet validated. The caller may override fields before
+    /// [`Self::dataplane`].
     pub spec: DataplaneSpec,
-    /// One for each inbound of `spec`, in their order; none where the file has
-    /// no `serviceProbe`.
+    /// One entry per inbound of `spec`, in the same order; none for an inbound without `serviceProbe`.
     pub probes: Vec<Option<ProbeSpec>>,
-    /// One for each inbound of `spec`, in their order.
+    /// One entry per inbound of `spec`, in the same order.
     pub applications: Vec<Application>,
 }
 
 /// Where the application behind an inbound listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
-    /// An address or a host name.
+    /// An IP address or a host name.
     pub host: String,
-    /// The key that says the host, or would.
+    /// Path of the key that states the host, or of the key to set if none does.
     pub host_key: String,
-    /// Never 0.
+    /// 1 to 65535.
     pub port: u16,
 }
 
-/// Why a Dataplane file is of no use.
+/// Why a Dataplane file was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum DataplaneFileError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read {}", path.display())]
     Unreadable {
-        /// Where it should be.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It is no Dataplane file.
+    /// The file is larger than 1 MiB.
     #[error("{} has more than {MAX_BYTES} bytes: give the path of a Dataplane file", .0.display())]
     TooLarge(PathBuf),
-    /// It is no YAML, or a value has the wrong type.
+    /// The text is not YAML, or a value has the wrong type.
     #[error("{0}")]
     Syntax(String),
     /// A value breaks a rule.
@@ -67,23 +67,32 @@ pub enum DataplaneFileError {
 }
 
 impl DataplaneFile {
-    /// Reads the file at `path`, which has at most 1 MiB.
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read, is larger than 1 MiB, or is rejected by [`Self::parse`].
     pub fn read(path: &Path) -> Result<Self, DataplaneFileError> {
         let unreadable = |source| DataplaneFileError::Unreadable { path: path.to_owned(), source };
-        let text = read_at_most(path, MAX_BYTES).map_err(unreadable)?;
+        let text = read_limited(path, MAX_BYTES).map_err(unreadable)?;
         Self::parse(&text.ok_or_else(|| DataplaneFileError::TooLarge(path.to_owned()))?)
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not YAML, is not a Dataplane in the format of Universal, or has an invalid
+    /// address, port or probe. Everything else is validated by [`Self::dataplane`].
     pub fn parse(text: &str) -> Result<Self, DataplaneFileError> {
         let document: Document = serde_saphyr::from_str(text)
-            .map_err(|error| DataplaneFileError::Syntax(explain(text, &error)))?;
-        document.check_form()?;
+            .map_err(|error| DataplaneFileError::Syntax(describe_syntax_error(text, &error)))?;
+        document.check_kind()?;
         let Networking { address, advertised_address, inbound, .. } = document.networking.unwrap_or_default();
         let inbounds = inbound.unwrap_or_default();
         let (mut applications, mut probes) = (Vec::new(), Vec::new());
         for (index, inbound) in inbounds.iter().enumerate() {
-            let path = inbound_path(index);
+            let path = format!("networking.inbound[{index}]");
             let application = inbound.application(&path, address.as_deref())?;
             probes.push(inbound.probe(&application).map_err(|invalid| invalid.within(&path))?);
             applications.push(application);
@@ -104,8 +113,11 @@ impl DataplaneFile {
         Ok(Self { spec, probes, applications })
     }
 
-    /// Checks the statement by the rules that the server has as well. The
-    /// error names the key as the file writes it.
+    /// Validates the dataplane by the same rules as the server.
+    ///
+    /// # Errors
+    ///
+    /// If a field is invalid; the error names the key as the file writes it.
     pub fn dataplane(&self) -> Result<Dataplane, Invalid> {
         Dataplane::parse(&self.spec, DataplaneLimits::default()).map_err(|Invalid { field, problem }| {
             let field = match field.strip_prefix("inbounds") {
@@ -118,16 +130,11 @@ impl DataplaneFile {
     }
 }
 
-fn inbound_path(index: usize) -> String {
-    format!("networking.inbound[{index}]")
-}
-
-/// Kuma's files may be templates, which are filled in before they are YAML. The
-/// error quotes lines of the file, and some of them as they are: what a terminal
-/// would obey is left out.
-fn explain(text: &str, error: &serde_saphyr::Error) -> String {
+/// Formats a syntax error. It quotes lines of the file, so control characters, which a terminal would
+/// interpret, become spaces. Kuma's files may be templates; an unfilled one gets a hint.
+fn describe_syntax_error(text: &str, error: &serde_saphyr::Error) -> String {
     let hint = "\nthe file holds placeholders ({{ }}): fill them in before the agent reads it";
-    let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    let error: String = error.to_string().chars().map(harmless).collect();
+    let printable = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let error: String = error.to_string().chars().map(printable).collect();
     format!("{error}{}", if text.contains("{{") { hint } else { "" })
 }

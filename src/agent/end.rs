@@ -1,42 +1,39 @@
-//! How a session ended, and what that means for the next one.
+//! How a session ended, and whether to open another.
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
-use crate::proto::Drain;
+use crate::{net::backoff, proto::Drain};
 
 /// How a session ended.
 #[derive(Debug, Clone)]
 pub enum SessionEnd {
-    /// The dataplane said goodbye and the server heard it.
+    /// The dataplane sent a goodbye, and the server closed the stream.
     Goodbye,
-    /// The server asked it to come back.
+    /// The server asked the dataplane to reconnect.
     Drained {
-        /// The least time to stay away.
+        /// Shortest delay before the next attempt.
         retry_after: Duration,
-        /// For people.
+        /// Free text for logs.
         reason: String,
     },
-    /// A newer session of the same dataplane took over. To come back would end
-    /// that one, and so on in turns.
+    /// A newer session of the same dataplane took over. Reconnecting would end that one in turn.
     Superseded(Status),
-    /// The server will refuse the same hello again.
+    /// The server rejected the hello, and would reject it again.
     Refused(Status),
-    /// Anything else; worth another attempt.
+    /// Any other end. The dataplane should reconnect.
     Lost(Status),
 }
 
 impl SessionEnd {
-    /// The least time before the next attempt, as the server asked for it.
+    /// Returns the delay that the server requested before the next attempt; zero if none.
     pub fn retry_after(&self) -> Duration {
-        let asked = match self {
-            Self::Drained { retry_after, .. } => Some(*retry_after),
-            Self::Lost(status) => status.get_details_retry_info().and_then(|info| info.retry_delay),
-            Self::Goodbye | Self::Superseded(_) | Self::Refused(_) => None,
-        };
-        asked.unwrap_or_default()
+        match self {
+            Self::Drained { retry_after, .. } => *retry_after,
+            Self::Lost(status) => backoff::retry_after(status),
+            Self::Goodbye | Self::Superseded(_) | Self::Refused(_) => Duration::ZERO,
+        }
     }
 }
 
@@ -54,7 +51,7 @@ impl From<Status> for SessionEnd {
 }
 
 impl From<Drain> for SessionEnd {
-    /// A negative time is none.
+    /// A negative `retry_after` counts as zero.
     fn from(drain: Drain) -> Self {
         let retry_after = drain.retry_after.and_then(|wait| wait.try_into().ok()).unwrap_or_default();
         Self::Drained { retry_after, reason: drain.reason }
@@ -63,15 +60,15 @@ impl From<Drain> for SessionEnd {
 
 #[cfg(test)]
 mod tests {
-    use tonic_types::ErrorDetails;
+    use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
 
     #[test]
-    fn the_code_decides_whether_to_come_back() {
+    fn the_status_code_decides_whether_to_reconnect() {
         for code in (0..=16).map(Code::from_i32) {
             let end = SessionEnd::from(Status::new(code, "x"));
-            let fits = match code {
+            let matches = match code {
                 Code::Aborted => matches!(end, SessionEnd::Superseded(_)),
                 Code::InvalidArgument
                 | Code::FailedPrecondition
@@ -79,13 +76,13 @@ mod tests {
                 | Code::PermissionDenied => matches!(end, SessionEnd::Refused(_)),
                 _ => matches!(end, SessionEnd::Lost(_)),
             };
-            assert!(fits, "{end:?}");
+            assert!(matches, "{end:?}");
             assert_eq!(end.retry_after(), Duration::ZERO);
         }
     }
 
     #[test]
-    fn the_server_may_ask_for_time() {
+    fn the_requested_delay_comes_from_the_drain_or_the_status() {
         let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
         for (retry_after, expected) in [(seconds(7), 7), (seconds(-7), 0), (None, 0)] {
             let end = SessionEnd::from(Drain { retry_after, reason: String::new() });

@@ -1,4 +1,4 @@
-//! How to reach the server.
+//! The connection settings of an agent.
 
 use std::time::Duration;
 
@@ -7,25 +7,30 @@ use tonic::transport::Endpoint;
 
 use crate::model::Invalid;
 
-/// Resolving the name and the TCP handshake.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A server that is gone without a word (power, network) is noticed within
-/// 5 s + 3 s. HTTP/2 PINGs belong to the connection: any number of sessions on
-/// it costs one.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PONG_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time for DNS resolution and the TCP handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two HTTP/2 PINGs. A server that is lost without a FIN (power, network) is detected within
+/// 5 s + 3 s. A PING belongs to the connection, so its cost does not depend on the number of sessions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Longest time from a PING to its ack.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The endpoint of a server, with the settings that sessions want.
+/// Returns the endpoint of a server, with the timeouts and the keepalive of an agent.
+///
+/// # Errors
+///
+/// If `server` is not an `http://` URL with a host.
 pub fn endpoint(server: &str) -> Result<Endpoint, Invalid> {
-    let wrong = || Invalid::new("server", format!("{server:?}: must be a URL such as http://127.0.0.1:7100"));
-    let uri: Uri = server.parse().map_err(|_| wrong())?;
+    let invalid =
+        || Invalid::new("server", format!("{server:?}: must be a URL such as http://127.0.0.1:7100"));
+    let uri: Uri = server.parse().map_err(|_| invalid())?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-        return Err(wrong());
+        return Err(invalid());
     }
     Ok(Endpoint::from(uri)
-        .connect_timeout(CONNECT_WITHIN)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PONG_WITHIN)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true))
 }
@@ -35,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_urls_of_servers_are_taken() {
+    fn only_http_urls_with_a_host_are_accepted() {
         assert!(endpoint("http://127.0.0.1:7100").is_ok());
         assert!(endpoint("http://[::1]:7100").is_ok());
         for bad in ["", "127.0.0.1:7100", "localhost", "https://headcount:7100", "http://", "http://a b"] {

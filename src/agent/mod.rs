@@ -1,36 +1,34 @@
-//! The proxy's side: the agent registers one dataplane, probes what is behind
-//! it, reports its health, and comes back when the server was lost.
+//! The agent: registers one dataplane, probes its application, reports its health, and reconnects
+//! after a loss.
 //!
 //! ```text
 //!  Dataplane file --> DataplaneFile    or    Pod <-- downward API
 //!                      |         |
 //!                  dataplane   probes --> Monitor (one task per probe)
-//!                      |                     | watch: the newest health
+//!                      |                     | watch channel: the latest health
 //!                      v                     v
 //!    run:  backoff --> Session  == hello, reports, goodbye ==> server
 //!             ^           |
 //!             '-- end <---'
 //! ```
 //!
-//! A [`Session`] needs neither a file nor probes: a load simulator runs
-//! thousands of them over few channels, with health of its own making.
+//! A [`Session`] needs neither a file nor probes: a load generator runs thousands of them over a few
+//! channels, with health that it sets itself.
 
-mod backoff;
 mod dataplane_file;
 mod end;
 mod endpoint;
-#[cfg(test)]
-mod fake;
-mod file;
+mod limited_file;
 mod monitor;
 mod pod;
 mod probe;
 mod reports;
 mod run;
+#[cfg(test)]
+mod scripted_server;
 mod session;
 mod threshold;
 
-pub use backoff::Backoff;
 pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;
@@ -38,8 +36,8 @@ pub use monitor::{Monitor, Probes};
 pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
 pub use probe::{Check, ProbeSpec};
 pub use run::{AgentConfig, AgentError, keep_session, run};
-pub use session::{STATEMENT_EVERY, Session, SessionEvent};
+pub use session::{REPORT_INTERVAL, Session, SessionEvent};
 pub use threshold::Thresholds;
 
-/// What the agent says of itself in its hello.
+/// `agent_version` of this agent's hello.
 const AGENT_VERSION: &str = concat!("headcount/", env!("CARGO_PKG_VERSION"));

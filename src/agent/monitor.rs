@@ -1,4 +1,4 @@
-//! The health of one dataplane, kept up to date by its probes.
+//! Runs the probes of one dataplane and combines their results into its health.
 
 use std::time::Duration;
 
@@ -9,29 +9,28 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{probe::ProbeSpec, threshold::Verdict};
+use super::{probe::ProbeSpec, threshold::StateTracker};
 use crate::model::{Health, HealthState};
 
-/// First attempts spread over this time, so that the agents of one host, which
-/// often start together, do not probe in step for ever. Short, because until
-/// then nobody counts the proxy as healthy.
-const FIRST_WITHIN: Duration = Duration::from_millis(250);
+/// Longest delay of a first probe. A random delay keeps agents of one host, which often start together,
+/// from probing at the same moment forever. It is short because a dataplane is not healthy before its
+/// first probe.
+const MAX_FIRST_DELAY: Duration = Duration::from_millis(250);
 
 /// All probes of one dataplane.
 #[derive(Debug, Clone, Default)]
 pub struct Probes {
-    /// Of the proxy. Without it the proxy is ready.
+    /// Probe of the proxy; without one the proxy counts as ready.
     pub proxy: Option<ProbeSpec>,
-    /// Of each inbound, by its place in the hello. One without a probe is as
-    /// ready as the proxy: Kuma's HDS gives it no check of its own, and only an
-    /// explicit state could make it not ready.
+    /// Probe of each inbound, in the order of the hello. An inbound without a probe has the state of the
+    /// proxy, as in Kuma.
     pub inbounds: Vec<Option<ProbeSpec>>,
 }
 
-/// Runs probes, one task each, until it is dropped.
+/// Runs probes, one task each, until dropped.
 #[derive(Debug)]
 pub struct Monitor {
-    /// Holds only the newest state: who reports slowly skips the ones between.
+    /// Holds only the latest health: a slow receiver skips intermediate ones.
     health: watch::Sender<Health>,
     _tasks: JoinSet<()>,
 }
@@ -43,7 +42,11 @@ enum Subject {
 }
 
 impl Monitor {
-    /// Starts all probes. Call it within a runtime.
+    /// Starts all probes.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, if there is a probe.
     pub fn start(probes: Probes) -> Self {
         let unprobed = (0_u32..)
             .zip(&probes.inbounds)
@@ -68,7 +71,7 @@ impl Monitor {
         Self { health, _tasks: tasks }
     }
 
-    /// The health now, and its changes.
+    /// Returns a receiver of the current health and its changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
@@ -86,21 +89,21 @@ fn apply(health: &mut Health, subject: Subject, state: HealthState, unprobed: u6
     }
 }
 
-/// Probes for ever; tells each new state.
-async fn run(probe: ProbeSpec, tell: impl Fn(HealthState)) {
-    let mut verdict = Verdict::new(probe.thresholds);
-    let first = probe.interval.min(FIRST_WITHIN).mul_f64(fastrand::f64());
-    let mut turns = time::interval_at(Instant::now() + first, probe.interval);
-    // After an attempt longer than the interval: no burst to catch up.
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Probes forever, and calls `on_change` with each new state.
+async fn run(probe: ProbeSpec, on_change: impl Fn(HealthState)) {
+    let mut tracker = StateTracker::new(probe.thresholds);
+    let delay = probe.interval.min(MAX_FIRST_DELAY).mul_f64(fastrand::f64());
+    let mut ticks = time::interval_at(Instant::now() + delay, probe.interval);
+    // After a probe that took longer than the interval, do not catch up.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        turns.tick().await;
+        ticks.tick().await;
         let result = probe.attempt().await;
         if let Err(failure) = &result {
             tracing::debug!(host = probe.host, port = probe.port, %failure, "probe failed");
         }
-        if let Some(state) = verdict.record(result.is_ok()) {
-            tell(state);
+        if let Some(state) = tracker.record(result.is_ok()) {
+            on_change(state);
         }
     }
 }
@@ -126,12 +129,12 @@ mod tests {
         }
     }
 
-    async fn until(health: &mut watch::Receiver<Health>, reached: impl Fn(&Health) -> bool) -> Health {
+    async fn wait_for(health: &mut watch::Receiver<Health>, reached: impl Fn(&Health) -> bool) -> Health {
         *time::timeout(DEADLINE, health.wait_for(|health| reached(health))).await.unwrap().unwrap()
     }
 
     #[tokio::test]
-    async fn what_nobody_probes_is_ready_at_once() {
+    async fn without_probes_the_proxy_and_its_inbounds_are_ready_at_once() {
         let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(1)), None] });
         let health = *monitor.health().borrow();
         assert_eq!(health.proxy, Ready);
@@ -139,31 +142,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_inbound_follows_its_application() {
+    async fn an_inbound_has_the_state_of_its_application() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(port))] });
         let mut health = monitor.health();
-        until(&mut health, |health| health.inbound(1) == Ready).await;
+        wait_for(&mut health, |health| health.inbound(1) == Ready).await;
         drop(listener);
-        let down = until(&mut health, |health| health.inbound(1) == NotReady).await;
+        let down = wait_for(&mut health, |health| health.inbound(1) == NotReady).await;
         assert_eq!((down.proxy, down.inbound(0)), (Ready, Ready));
     }
 
     #[tokio::test]
-    async fn inbounds_without_a_probe_follow_the_proxy() {
+    async fn inbounds_without_a_probe_have_the_state_of_the_proxy() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let monitor = Monitor::start(Probes { proxy: Some(probe(port)), inbounds: vec![None] });
         let mut health = monitor.health();
         assert_eq!(health.borrow().inbound(0), Unknown);
-        until(&mut health, |health| health.proxy == Ready && health.inbound(0) == Ready).await;
+        wait_for(&mut health, |health| health.proxy == Ready && health.inbound(0) == Ready).await;
         drop(listener);
-        until(&mut health, |health| health.proxy == NotReady && health.inbound(0) == NotReady).await;
+        wait_for(&mut health, |health| health.proxy == NotReady && health.inbound(0) == NotReady).await;
     }
 
     #[tokio::test]
-    async fn probes_end_with_their_monitor() {
+    async fn dropping_the_monitor_ends_its_probes() {
         let monitor = Monitor::start(Probes { proxy: Some(probe(1)), inbounds: vec![Some(probe(2))] });
         let mut health = monitor.health();
         drop(monitor);

@@ -1,4 +1,4 @@
-//! One probe: what is asked, and one attempt at it.
+//! Probes of a port by TCP or HTTP.
 
 use std::{io, time::Duration};
 
@@ -12,17 +12,17 @@ use tokio::{net::TcpStream, time};
 use super::threshold::Thresholds;
 use crate::model::{Invalid, Quoted};
 
-/// What a probe asks.
+/// What makes a probe pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// Does the port accept a connection?
+    /// The port accepts a connection.
     Tcp,
-    /// Does a GET of this path get a 2xx or 3xx? An extension to Kuma's format.
+    /// A GET of this path returns a 2xx or 3xx status. An extension of Kuma's format.
     Http(PathAndQuery),
 }
 
 impl Check {
-    /// A GET of `path`.
+    /// Parses the path of an HTTP check.
     pub(super) fn http(path: &str) -> Result<Self, String> {
         let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
         parsed
@@ -34,44 +34,48 @@ impl Check {
 /// A probe of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSpec {
-    /// An address or a host name.
+    /// An IP address or a host name.
     pub host: String,
-    /// Never 0.
+    /// 1 to 65535.
     pub port: u16,
-    /// What it asks.
+    /// What makes it pass.
     pub check: Check,
-    /// From the start of one attempt to the start of the next.
+    /// Time from the start of one attempt to the start of the next.
     pub interval: Duration,
-    /// After which an attempt has failed.
+    /// Longest time that an attempt may take.
     pub timeout: Duration,
-    /// How many results decide.
+    /// Consecutive results that change the state.
     pub thresholds: Thresholds,
 }
 
 /// Why an attempt failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeFailure {
-    #[error("no answer within {0:?}")]
+    #[error("no response within {0:?}")]
     Timeout(Duration),
     #[error("can't connect: {0}")]
     Connect(#[from] io::Error),
-    #[error("no HTTP answer: {0}")]
+    #[error("no HTTP response: {0}")]
     Http(#[from] hyper::Error),
-    #[error("answered {0}")]
+    #[error("the response has status {0}")]
     Status(StatusCode),
 }
 
 impl ProbeSpec {
-    /// A probe of the proxy itself by its readiness URL, such as Envoy's
-    /// `http://127.0.0.1:9901/ready`: once a second, with 1 s to answer.
+    /// Returns a probe of a proxy's readiness URL, such as Envoy's `http://127.0.0.1:9901/ready`, with an
+    /// interval and a timeout of 1 s.
+    ///
+    /// # Errors
+    ///
+    /// If `url` is not an `http://` URL with a host.
     pub fn proxy_ready(url: &str) -> Result<Self, Invalid> {
-        let wrong = || {
+        let invalid = || {
             let problem = format!("{url:?}: must be a URL such as http://127.0.0.1:9901/ready");
             Invalid::new("proxy-ready-url", problem)
         };
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let uri: Uri = url.parse().map_err(|_| invalid())?;
         let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(wrong());
+            return Err(invalid());
         };
         Ok(Self {
             // A literal IPv6 address is in brackets in a URL, and only there.
@@ -84,12 +88,12 @@ impl ProbeSpec {
         })
     }
 
-    /// Asks once.
+    /// Probes once.
     pub(super) async fn attempt(&self) -> Result<(), ProbeFailure> {
-        time::timeout(self.timeout, self.ask()).await.unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
+        time::timeout(self.timeout, self.check()).await.unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
     }
 
-    async fn ask(&self) -> Result<(), ProbeFailure> {
+    async fn check(&self) -> Result<(), ProbeFailure> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         match &self.check {
             Check::Tcp => Ok(()),
@@ -100,7 +104,7 @@ impl ProbeSpec {
         }
     }
 
-    /// The status of a GET. Its body is not read: the connection ends here.
+    /// Sends a GET and returns the status of its response. The body is not read; the connection is closed.
     async fn get(&self, stream: TcpStream, path: &PathAndQuery) -> Result<StatusCode, hyper::Error> {
         let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::new(Empty::<Bytes>::new());
@@ -110,15 +114,15 @@ impl ProbeSpec {
             headers.insert(header::HOST, host);
         }
         headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        let answer = requests.send_request(request);
-        tokio::pin!(answer);
-        let answer = tokio::select! {
-            // An answer can arrive together with the end of its connection.
+        let response = requests.send_request(request);
+        tokio::pin!(response);
+        let response = tokio::select! {
+            // The response may arrive together with the end of its connection.
             biased;
-            answer = &mut answer => answer,
-            _ = connection => answer.await,
+            response = &mut response => response,
+            _ = connection => response.await,
         };
-        answer.map(|answer| answer.status())
+        response.map(|response| response.status())
     }
 
     fn authority(&self) -> String {
@@ -143,8 +147,8 @@ mod tests {
         (listener, port)
     }
 
-    /// A server that gives one connection this answer; it hands the request back.
-    async fn answering(answer: &'static str) -> (ProbeSpec, JoinHandle<String>) {
+    /// Starts a server that sends `response` on one connection; its task returns the request.
+    async fn responding(response: &'static str) -> (ProbeSpec, JoinHandle<String>) {
         let (listener, port) = listener().await;
         let served = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -152,7 +156,7 @@ mod tests {
             while !request.ends_with(b"\r\n\r\n") {
                 request.push(stream.read_u8().await.unwrap());
             }
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(response.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap()
         });
         let url = format!("http://127.0.0.1:{port}/ready?x=1");
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tcp_is_up_while_somebody_listens() {
+    async fn a_tcp_probe_passes_while_the_port_accepts_connections() {
         let (listener, port) = listener().await;
         tcp(port).attempt().await.unwrap();
         drop(listener);
@@ -174,8 +178,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http_sends_one_plain_get() {
-        let (probe, served) = answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    async fn an_http_probe_sends_one_get_with_a_host_header() {
+        let (probe, served) = responding("HTTP/1.1 204 No Content\r\n\r\n").await;
         probe.attempt().await.unwrap();
         let request = served.await.unwrap();
         assert!(request.starts_with("GET /ready?x=1 HTTP/1.1\r\n"), "{request}");
@@ -184,8 +188,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_and_three_hundreds_are_up_and_nothing_else() {
-        for (answer, up) in [
+    async fn an_http_probe_passes_with_a_2xx_or_3xx_status_only() {
+        for (response, passes) in [
             ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nreadyHTTP", true),
             ("HTTP/1.0 302 Found\r\nlocation: /\r\n\r\n", true),
             ("HTTP/1.1 404 Not Found\r\n\r\n", false),
@@ -193,14 +197,14 @@ mod tests {
             ("SSH-2.0-OpenSSH_9.6\r\n", false),
             ("", false),
         ] {
-            let (probe, served) = answering(answer).await;
-            assert_eq!(probe.attempt().await.is_ok(), up, "{answer:?}");
+            let (probe, served) = responding(response).await;
+            assert_eq!(probe.attempt().await.is_ok(), passes, "{response:?}");
             served.await.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_accepts_and_says_nothing_is_down_after_the_timeout() {
+    async fn a_port_that_accepts_and_never_responds_fails_after_the_timeout() {
         let (_listener, port) = listener().await;
         let probe = ProbeSpec {
             timeout: Duration::from_millis(700),
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readiness_url_is_taken_apart() {
+    fn a_readiness_url_has_a_host_a_port_and_a_path() {
         let probe = ProbeSpec::proxy_ready("http://[::1]:9901").unwrap();
         assert_eq!((probe.host.as_str(), probe.port), ("::1", 9901));
         assert_eq!(probe.check, Check::Http(PathAndQuery::from_static("/")));

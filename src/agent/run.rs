@@ -1,4 +1,4 @@
-//! Keeps one dataplane in session for as long as it lives.
+//! The agent's main loop: keeps a session of one dataplane open until shutdown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,58 +15,60 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    backoff::Backoff,
     end::SessionEnd,
     monitor::{Monitor, Probes},
     session::{Session, SessionEvent},
 };
 use crate::{
     model::{Attempt, Dataplane, DataplaneKey, Health},
+    net::backoff::{Backoff, Policy},
     proto::Welcome,
 };
 
-/// An attempt that lasted this long starts the backoff over. A welcome and an
-/// ack would not do: a server that dies of its load a few seconds after each
-/// start would be met by every proxy at once, again and again.
-const SETTLED: Duration = Duration::from_secs(30);
+/// An attempt that lasted this long resets the backoff. A welcome or an ack does not: all dataplanes would
+/// retry at once, again and again, with a server that fails under their load seconds after each start.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// What the agent needs to know.
+/// Configuration of an agent.
 #[derive(Debug)]
 pub struct AgentConfig {
-    /// The server, as [`endpoint`](fn@super::endpoint) makes it.
+    /// The server; see [`endpoint`](fn@super::endpoint).
     pub server: Endpoint,
-    /// Who it speaks for.
+    /// The dataplane that the agent registers.
     pub dataplane: Dataplane,
-    /// How to find out its health.
+    /// Probes of its health.
     pub probes: Probes,
 }
 
-/// Why an agent gave up.
+/// Why an agent ended: another attempt would fail in the same way.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Another agent speaks for the same dataplane.
+    /// Another agent registered the same dataplane.
     #[error(
         "a newer session of the dataplane {dataplane} took over: run one agent for each dataplane ({message})"
     )]
     Superseded {
-        /// Whose session it was.
+        /// The dataplane.
         dataplane: DataplaneKey,
-        /// The server's words.
+        /// Message of the server's status.
         message: String,
     },
-    /// The server refuses the dataplane, and would do so again.
+    /// The server rejects the dataplane.
     #[error("the server refused the dataplane {dataplane}: {message}")]
     Refused {
-        /// Who was refused.
+        /// The dataplane.
         dataplane: DataplaneKey,
-        /// The server's words.
+        /// Message of the server's status.
         message: String,
     },
 }
 
-/// Keeps a session of the dataplane until `shutdown` is cancelled; then says
-/// goodbye, if a session is open, and returns, within 2 s. It returns an error
-/// only where another attempt could do no good.
+/// Keeps a session of the dataplane open until `shutdown` is cancelled. Then it sends a goodbye, if a
+/// session is open, and returns within 2 s.
+///
+/// # Errors
+///
+/// If another session took over the dataplane, or the server rejects it. All other losses are retried.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let AgentConfig { server, dataplane, probes } = config;
     let connect = move || {
@@ -78,8 +80,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
     Ok(())
 }
 
-/// [`run`], over whatever connects and with health of whatever making. Returns
-/// how the last session ended: a goodbye, if the server heard one.
+/// Like [`run`], with the caller's own connections and health. Returns how the last session ended.
+///
+/// # Errors
+///
+/// As [`run`].
 pub async fn keep_session<C, F>(
     connect: C,
     dataplane: Dataplane,
@@ -91,20 +96,20 @@ where
     F: Future<Output = Result<Channel, transport::Error>>,
 {
     let dataplane = Arc::new(dataplane);
-    let mut backoff = Backoff::new(fastrand::Rng::new());
-    // Not of the backoff's chance: two agents that do the same must not be taken
-    // for one.
+    let mut backoff = Backoff::new(Policy::Dataplane);
+    // A UUID instead of a number from `fastrand`: agents of a simulation that share a seed need different
+    // instances.
     let mut attempt = Attempt { instance: Uuid::new_v4().as_u64_pair().0, number: 0 };
     loop {
         let began = Instant::now();
         attempt = attempt.next();
         let end = try_once(connect(), dataplane.clone(), attempt, health.clone(), shutdown.clone()).await;
         if shutdown.is_cancelled() {
-            log_farewell(&end);
+            log_shutdown(&end);
             return Ok(end);
         }
-        give_up(&end, &dataplane.key)?;
-        if began.elapsed() >= SETTLED {
+        check_retryable(&end, &dataplane.key)?;
+        if began.elapsed() >= STABLE_AFTER {
             backoff.reset();
         }
         let next_attempt_in = backoff.next(end.retry_after());
@@ -112,7 +117,7 @@ where
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {
-                log_farewell(&end);
+                log_shutdown(&end);
                 return Ok(end);
             }
             () = time::sleep(next_attempt_in) => {}
@@ -120,7 +125,7 @@ where
     }
 }
 
-/// Connects and holds one session.
+/// Connects and runs one session.
 async fn try_once(
     connect: impl Future<Output = Result<Channel, transport::Error>>,
     dataplane: Arc<Dataplane>,
@@ -133,7 +138,7 @@ async fn try_once(
         () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
         connected = connect => match connected {
             Ok(channel) => channel,
-            // tonic's own text is only "transport error"; this has the causes too.
+            // tonic prints only "transport error"; anyhow's format includes the causes.
             Err(error) => {
                 return SessionEnd::Lost(Status::unavailable(format!("{:#}", anyhow::Error::from(error))));
             }
@@ -142,8 +147,8 @@ async fn try_once(
     Session { channel, dataplane, attempt, health, leave }.run(log_event).await
 }
 
-/// An error if another attempt could do no good.
-fn give_up(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), AgentError> {
+/// Returns an error if another attempt would fail in the same way.
+fn check_retryable(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), AgentError> {
     let dataplane = dataplane.clone();
     match end {
         SessionEnd::Superseded(status) => {
@@ -156,7 +161,7 @@ fn give_up(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), AgentError>
     }
 }
 
-/// Changes of state are logged; acks are not.
+/// Logs the start of a session. Acks are not logged.
 fn log_event(event: SessionEvent<'_>) {
     let SessionEvent::Welcomed(Welcome { session_id, workload, warnings }) = event else {
         return;
@@ -179,11 +184,11 @@ fn log_end(end: &SessionEnd, next_attempt_in: Duration) {
     }
 }
 
-fn log_farewell(end: &SessionEnd) {
+fn log_shutdown(end: &SessionEnd) {
     if matches!(end, SessionEnd::Goodbye) {
         info!("said goodbye");
     } else {
-        // The server keeps the registration for its retention period.
+        // The server retains the registration for its retention period.
         warn!(?end, "left without a goodbye");
     }
 }

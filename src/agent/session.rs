@@ -1,4 +1,4 @@
-//! One session: from the hello to the end of the stream.
+//! One session with the server, from the hello to the end of the stream.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -10,116 +10,114 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{end::SessionEnd, reports::Reports};
+use super::{end::SessionEnd, reports::ReportSchedule};
 use crate::{
     convert,
     model::{Attempt, Dataplane, Health},
     proto::{
         Goodbye, Hello, SessionRequest, SessionResponse, Welcome,
-        dataplane_service_client::DataplaneServiceClient, session_request::Message as Say,
-        session_response::Message as Hear,
+        dataplane_service_client::DataplaneServiceClient, session_request::Message as ClientMessage,
+        session_response::Message as ServerMessage,
     },
 };
 
-/// From the hello to the welcome. The server gives the hello as long.
-const WELCOME_WITHIN: Duration = Duration::from_secs(5);
-/// From a report to its ack. Keepalive notices a dead connection; this notices
-/// a server whose connection lives and whose session is stuck.
-const ACK_WITHIN: Duration = Duration::from_secs(5);
-/// From the goodbye to the end of the stream. Short: the process is being
-/// stopped, and somebody waits to kill it.
-const END_WITHIN: Duration = Duration::from_secs(2);
-/// A full statement is sent at least this often, which heals a report that the
-/// server lost. The contract asks for it.
-pub const STATEMENT_EVERY: Duration = Duration::from_secs(30);
-/// Room for a report and the goodbye after it. Never more: the next report
-/// waits for the ack of the one before.
-const OUTBOUND: usize = 2;
+/// Longest time from the hello to the welcome; the same as the server's default `--hello-timeout`.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time from a report to its ack. HTTP/2 keepalive detects a dead connection; this detects a
+/// server that keeps its connections alive and has stopped processing sessions.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time from the goodbye to the end of the stream. It is short because the process is being
+/// stopped, and its supervisor kills it after a grace period.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest time between two reports, as the protocol requires. Each report has the whole health, so the
+/// next one repairs a report that the server lost.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
+/// Capacity of the queue of outbound messages: one report, and a goodbye after it. The next report waits
+/// for the ack of the one before.
+const OUTBOUND_CAPACITY: usize = 2;
 
-/// What one session needs. Many may share a channel.
+/// The inputs of one session. Many sessions may share a channel.
 #[derive(Debug)]
 pub struct Session {
-    /// To the server.
+    /// A channel to the server.
     pub channel: Channel,
-    /// Who speaks.
+    /// The dataplane that the session registers.
     pub dataplane: Arc<Dataplane>,
-    /// Which of its attempts this is.
+    /// The attempt that the hello states.
     pub attempt: Attempt,
-    /// How it is. When its sender is gone, the last value stays true.
+    /// Health of the dataplane. When the sender is dropped, the last value is reported from then on.
     pub health: watch::Receiver<Health>,
-    /// Cancelled when the dataplane leaves for good: says goodbye.
+    /// Cancel to unregister the dataplane: the session sends a goodbye and ends.
     pub leave: CancellationToken,
 }
 
-/// What happens within a session, for who logs or measures it.
+/// An event within a session, for logs and measurements.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionEvent<'a> {
-    /// The session is open.
+    /// The server has accepted the hello.
     Welcomed(&'a Welcome),
-    /// The server has counted a report.
+    /// The server has acknowledged a report.
     Acked {
-        /// From sending the report to its ack.
+        /// Time from sending the report to receiving its ack.
         after: Duration,
     },
 }
 
 impl Session {
-    /// Runs the session to its end. `observe` is called within, so it must not
-    /// block.
+    /// Runs the session to its end. `observe` is called on the session's task and must not block.
     pub async fn run(mut self, mut observe: impl FnMut(SessionEvent<'_>)) -> SessionEnd {
-        self.hold(&mut observe).await.unwrap_or_else(SessionEnd::from)
+        self.try_run(&mut observe).await.unwrap_or_else(SessionEnd::from)
     }
 
-    async fn hold(&mut self, observe: &mut impl FnMut(SessionEvent<'_>)) -> Result<SessionEnd, Status> {
-        let (requests, outbound) = mpsc::channel(OUTBOUND);
-        say(&requests, Say::Hello(hello(&self.dataplane, self.attempt)));
+    async fn try_run(&mut self, observe: &mut impl FnMut(SessionEvent<'_>)) -> Result<SessionEnd, Status> {
+        let (requests, outbound) = mpsc::channel(OUTBOUND_CAPACITY);
+        send(&requests, ClientMessage::Hello(hello(&self.dataplane, self.attempt)));
         let mut opening = pin!(open(self.channel.clone(), ReceiverStream::new(outbound)));
         let (welcome, mut responses) = tokio::select! {
             biased;
-            opened = within(WELCOME_WITHIN, "no welcome", &mut opening) => opened?,
+            opened = with_timeout(WELCOME_TIMEOUT, "no welcome", &mut opening) => opened?,
             () = self.leave.cancelled() => {
-                // The server may have read the hello already, so the goodbye
-                // follows it, and the stream is seen through to its end.
-                return part(requests, async { drain(opening.await?.1).await }).await;
+                // The server may have read the hello already, so the goodbye follows it, and the
+                // session waits for the end of the stream.
+                return close(requests, async { read_to_end(opening.await?.1).await }).await;
             }
         };
         observe(SessionEvent::Welcomed(&welcome));
 
-        let mut reports = Reports::new();
-        let mut watching = true;
-        let mut statement = time::interval(STATEMENT_EVERY);
-        statement.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reports = ReportSchedule::new();
+        let mut health_may_change = true;
+        let mut report_interval = time::interval(REPORT_INTERVAL);
+        report_interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let newest = || *self.health.borrow_and_update();
-            if let Some(report) = reports.next(newest, Instant::now()) {
-                say(&requests, Say::Health(convert::report_to_proto(report, &self.dataplane)));
-                statement.reset();
+            let latest = || *self.health.borrow_and_update();
+            if let Some(report) = reports.next(latest, Instant::now()) {
+                send(&requests, ClientMessage::Health(convert::report_to_proto(report, &self.dataplane)));
+                report_interval.reset();
             }
-            // In the order of what the server said, what is new, what is due, so that
-            // a run of a simulation can be repeated.
+            // A fixed order of the branches makes a simulation with a given seed repeatable.
             tokio::select! {
                 biased;
                 response = responses.message() => match response?.map(|response| response.message) {
-                    Some(Some(Hear::Ack(ack))) => {
+                    Some(Some(ServerMessage::Ack(ack))) => {
                         if let Some(sent_at) = reports.acked(ack.sequence) {
                             observe(SessionEvent::Acked { after: sent_at.elapsed() });
                         }
                     }
-                    // No goodbye: the dataplane lives on and comes back.
-                    Some(Some(Hear::Drain(drain))) => return Ok(drain.into()),
-                    // A second welcome, or a message of a newer server.
-                    Some(Some(Hear::Welcome(_)) | None) => {}
+                    // Without a goodbye the dataplane stays registered until it reconnects.
+                    Some(Some(ServerMessage::Drain(drain))) => return Ok(drain.into()),
+                    // A second welcome, or a message type of a newer server.
+                    Some(Some(ServerMessage::Welcome(_)) | None) => {}
                     None => return Err(Status::unavailable("the server ended the session without a reason")),
                 },
-                changed = self.health.changed(), if watching => match changed {
-                    Ok(()) => reports.note(),
-                    Err(_) => watching = false,
+                changed = self.health.changed(), if health_may_change => match changed {
+                    Ok(()) => reports.request(),
+                    Err(_) => health_may_change = false,
                 },
-                _ = statement.tick() => reports.note(),
-                () = overdue(reports.sent_at()) => {
-                    return Err(Status::deadline_exceeded(format!("no ack within {ACK_WITHIN:?}")));
+                _ = report_interval.tick() => reports.request(),
+                () = ack_timeout(reports.sent_at()) => {
+                    return Err(Status::deadline_exceeded(format!("no ack within {ACK_TIMEOUT:?}")));
                 }
-                () = self.leave.cancelled() => return part(requests, drain(responses)).await,
+                () = self.leave.cancelled() => return close(requests, read_to_end(responses)).await,
             }
         }
     }
@@ -134,59 +132,61 @@ fn hello(dataplane: &Dataplane, attempt: Attempt) -> Hello {
     }
 }
 
-/// Queues a message. It can't be sent only when the stream has ended, and then
-/// the responses say so, with the reason.
-fn say(requests: &mpsc::Sender<SessionRequest>, message: Say) {
+/// Queues a message. Sending fails only when the stream has ended; the response stream then returns the
+/// reason.
+fn send(requests: &mpsc::Sender<SessionRequest>, message: ClientMessage) {
     let queued = requests.try_send(SessionRequest { message: Some(message) });
-    debug_assert!(!matches!(queued, Err(mpsc::error::TrySendError::Full(_))), "OUTBOUND is too small");
+    debug_assert!(
+        !matches!(queued, Err(mpsc::error::TrySendError::Full(_))),
+        "OUTBOUND_CAPACITY is too small"
+    );
 }
 
-/// Opens the stream, in which the hello is queued already, and waits for its
-/// welcome.
+/// Opens the stream, whose hello is queued already, and waits for the welcome.
 async fn open(
     channel: Channel,
     outbound: ReceiverStream<SessionRequest>,
 ) -> Result<(Welcome, Streaming<SessionResponse>), Status> {
     let mut responses = DataplaneServiceClient::new(channel).session(outbound).await?.into_inner();
     match responses.message().await?.and_then(|response| response.message) {
-        Some(Hear::Welcome(welcome)) => Ok((welcome, responses)),
-        Some(_) => Err(Status::internal("the server spoke before its welcome")),
+        Some(ServerMessage::Welcome(welcome)) => Ok((welcome, responses)),
+        Some(_) => Err(Status::internal("the server sent another message before its welcome")),
         None => Err(Status::unavailable("the server ended the session before its welcome")),
     }
 }
 
-/// Says goodbye, and nothing after it, and waits for the stream to end.
-async fn part(
+/// Sends a goodbye, half-closes the stream, and waits for its end.
+async fn close(
     requests: mpsc::Sender<SessionRequest>,
     end: impl Future<Output = Result<(), Status>>,
 ) -> Result<SessionEnd, Status> {
-    say(&requests, Say::Goodbye(Goodbye {}));
+    send(&requests, ClientMessage::Goodbye(Goodbye {}));
     drop(requests);
-    within(END_WITHIN, "no end of the stream after the goodbye", end).await?;
+    with_timeout(CLOSE_TIMEOUT, "no end of the stream after the goodbye", end).await?;
     Ok(SessionEnd::Goodbye)
 }
 
-/// Reads a stream to its end.
-async fn drain(mut responses: Streaming<SessionResponse>) -> Result<(), Status> {
+async fn read_to_end(mut responses: Streaming<SessionResponse>) -> Result<(), Status> {
     while responses.message().await?.is_some() {}
     Ok(())
 }
 
-/// Resolves when a report sent then should have been answered.
-async fn overdue(sent_at: Option<Instant>) {
+/// Resolves when the ack of a report sent at `sent_at` is overdue; never if none is awaited.
+async fn ack_timeout(sent_at: Option<Instant>) {
     match sent_at {
-        Some(sent_at) => time::sleep_until(sent_at + ACK_WITHIN).await,
+        Some(sent_at) => time::sleep_until(sent_at + ACK_TIMEOUT).await,
         None => std::future::pending().await,
     }
 }
 
-async fn within<T>(
+/// Awaits `future`; fails with `missing` in the message if that takes longer than `limit`.
+async fn with_timeout<T>(
     limit: Duration,
-    what: &str,
-    answer: impl Future<Output = Result<T, Status>>,
+    missing: &str,
+    future: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
-    let late = |_| Status::deadline_exceeded(format!("{what} within {limit:?}"));
-    time::timeout(limit, answer).await.map_err(late)?
+    let elapsed = |_| Status::deadline_exceeded(format!("{missing} within {limit:?}"));
+    time::timeout(limit, future).await.map_err(elapsed)?
 }
 
 #[cfg(test)]

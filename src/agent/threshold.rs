@@ -1,55 +1,54 @@
-//! How many results in a row it takes to change a mind.
+//! Thresholds: how many consecutive results change a health state.
 
 use crate::model::HealthState;
 
-/// Both are at least 1.
+/// Consecutive results that change a state. Both are at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Successes in a row that make it ready.
+    /// Consecutive successes that make a port ready.
     pub healthy: u32,
-    /// Failures in a row that make it not ready.
+    /// Consecutive failures that make a port not ready.
     pub unhealthy: u32,
 }
 
 impl Default for Thresholds {
-    /// Every result counts, as in Kuma's HDS defaults.
+    /// Every result changes the state, as by default in Kuma.
     fn default() -> Self {
         Self { healthy: 1, unhealthy: 1 }
     }
 }
 
-/// The state that a row of results adds up to.
+/// Derives a health state from the results of a probe.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) struct StateTracker {
     thresholds: Thresholds,
     state: HealthState,
-    /// Results in a row that speak against `state`.
-    against: u32,
+    /// Consecutive results that contradict `state`.
+    contradicting: u32,
 }
 
-impl Verdict {
+impl StateTracker {
     pub(super) fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, state: HealthState::Unknown, against: 0 }
+        Self { thresholds, state: HealthState::Unknown, contradicting: 0 }
     }
 
-    /// Takes one result and returns the state if it is a new one. The very
-    /// first result decides alone: unknown is no state worth keeping, and an
-    /// application that is up should not wait to be counted.
-    pub(super) fn record(&mut self, up: bool) -> Option<HealthState> {
-        let (now, needed) = if up {
+    /// Records one result, and returns the state if it changed. The first result decides alone,
+    /// whatever the thresholds: a running application should be counted at once.
+    pub(super) fn record(&mut self, passed: bool) -> Option<HealthState> {
+        let (now, needed) = if passed {
             (HealthState::Ready, self.thresholds.healthy)
         } else {
             (HealthState::NotReady, self.thresholds.unhealthy)
         };
         if now == self.state {
-            self.against = 0;
+            self.contradicting = 0;
             return None;
         }
-        self.against += 1;
-        if self.state != HealthState::Unknown && self.against < needed {
+        self.contradicting += 1;
+        if self.state != HealthState::Unknown && self.contradicting < needed {
             return None;
         }
-        self.against = 0;
+        self.contradicting = 0;
         self.state = now;
         Some(now)
     }
@@ -60,37 +59,37 @@ mod tests {
     use super::*;
     use HealthState::{NotReady, Ready};
 
-    /// What each result of a row (`+` success, `-` failure) changes.
+    /// The change after each result of `results` (`+` is a success, `-` a failure).
     fn changes(healthy: u32, unhealthy: u32, results: &str) -> Vec<Option<HealthState>> {
-        let mut verdict = Verdict::new(Thresholds { healthy, unhealthy });
-        results.chars().map(|result| verdict.record(result == '+')).collect()
+        let mut tracker = StateTracker::new(Thresholds { healthy, unhealthy });
+        results.chars().map(|result| tracker.record(result == '+')).collect()
     }
 
     #[test]
-    fn the_first_result_decides_at_once() {
+    fn the_first_result_decides_alone() {
         assert_eq!(changes(5, 5, "+"), [Some(Ready)]);
         assert_eq!(changes(5, 5, "-"), [Some(NotReady)]);
     }
 
     #[test]
-    fn with_thresholds_of_one_every_result_counts() {
+    fn with_thresholds_of_one_every_result_changes_the_state() {
         assert_eq!(changes(1, 1, "+-+"), [Some(Ready), Some(NotReady), Some(Ready)]);
     }
 
     #[test]
-    fn it_takes_as_many_in_a_row_as_the_threshold_says() {
+    fn a_change_takes_as_many_consecutive_results_as_the_threshold() {
         assert_eq!(changes(1, 3, "+---"), [Some(Ready), None, None, Some(NotReady)]);
         assert_eq!(changes(2, 1, "-++"), [Some(NotReady), None, Some(Ready)]);
     }
 
     #[test]
-    fn a_row_that_breaks_starts_over() {
+    fn an_opposite_result_resets_the_count() {
         assert_eq!(changes(1, 3, "+--+--")[1..], [None; 5]);
         assert_eq!(changes(2, 1, "-+-+")[1..], [None; 3]);
     }
 
     #[test]
-    fn more_of_the_same_changes_nothing() {
+    fn equal_results_change_nothing() {
         assert_eq!(changes(1, 1, "+++")[1..], [None, None]);
         assert_eq!(changes(3, 3, "---")[1..], [None, None]);
     }

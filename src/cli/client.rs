@@ -8,7 +8,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{Failure, Parsed, Problems, period::NonZeroPeriod, server_url::ServerUrl, terminal::visible};
+use super::{
+    Failure, Parsed, Problems,
+    args::{period::NonZeroPeriod, server_url::ServerUrl},
+    terminal::visible,
+};
 use crate::proto::{
     dataplane_service_client::DataplaneServiceClient, event_service_client::EventServiceClient,
     workload_service_client::WorkloadServiceClient,

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
+    args::server_url::KubeUrl,
     output::{Format, document},
-    server_url::KubeUrl,
 };
 use crate::{
     model::{DEFAULT_NAMESPACE, Namespace},

@@ -13,35 +13,20 @@
 //! Commands write to a [`Terminal`], so tests read what a person would.
 
 mod agent;
-mod backoff;
+mod args;
 mod client;
 mod completions;
 mod config;
-mod config_file;
-mod dataplane_file;
-mod demo;
 mod envoy;
 mod get;
-mod kube_api_addr;
 mod kubeconfig;
-mod log;
 mod outcome;
 mod output;
-mod parsed;
-mod period;
-mod problems;
 mod serve;
-mod server_url;
 mod simulate;
 mod terminal;
 mod wait;
 
-#[cfg(test)]
-mod docs_tests;
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod real_tests;
 #[cfg(test)]
 mod tests;
 
@@ -49,10 +34,11 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+pub use args::{Parsed, Problems, choice};
+// `envoy` finds these here.
+use args::{dataplane_file, server_url};
 pub use outcome::{Failure, Outcome};
 pub use output::Format;
-pub use parsed::{Parsed, choice};
-pub use problems::Problems;
 pub use terminal::Terminal;
 
 /// Puts a flag of all commands behind those of each.

@@ -7,7 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, Outcome, Parsed, Problems, Terminal, choice, period::NonZeroPeriod, server_url::ServerUrl,
+    Failure, Outcome, Parsed, Problems, Terminal,
+    args::{period::NonZeroPeriod, server_url::ServerUrl},
+    choice,
 };
 use crate::{
     agent::endpoint,

@@ -8,15 +8,15 @@ use tonic::{Code, Status};
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    backoff::Backoff,
+    args::period::Period,
     client::{Client, ClientArgs, Target, is_passing},
     output::counts,
-    period::Period,
     terminal::visible,
 };
 use crate::{
     convert,
     model::{DEFAULT_NAMESPACE, MeshName, Namespace, WorkloadName},
+    net::backoff::{Backoff, Policy, retry_after},
     proto::{WaitForWorkloadRequest, Workload},
 };
 
@@ -149,7 +149,7 @@ async fn wait(
     deadline: Instant,
     terminal: &mut Terminal<'_>,
 ) -> Result<Result<Workload, String>, Failure> {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(Policy::Reader);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = left.min(LONGEST_REQUEST);
@@ -168,7 +168,7 @@ async fn wait(
         if !is_passing(&status) {
             return Err(client.explain(&status));
         }
-        let delay = backoff.after(&status);
+        let delay = backoff.next(retry_after(&status));
         if Instant::now() + delay >= deadline {
             return Err(client.explain(&status));
         }

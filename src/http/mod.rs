@@ -1,4 +1,4 @@
-//! The HTTP desk: metrics for Prometheus, health for whoever runs us.
+//! The HTTP server: metrics for Prometheus, liveness and readiness for orchestrators.
 
 use std::time::Duration;
 
@@ -14,65 +14,69 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    net::accept::quiet_arrivals,
-    net::http1::{self, Bounds, nothing_before},
+    net::{
+        accept::incoming_with_keepalive,
+        http1::{self, ConnectionLimits, no_handshake},
+    },
     runtime::readiness::Readiness,
     telemetry::metrics::Metrics,
 };
 
-/// With whoever takes nothing of what is sent.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A client that acknowledges nothing for so long, or is silent and answers no TCP
+/// keepalive probe, is cut.
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
-const BOUNDS: Bounds = Bounds {
-    // Scrapers and probes come one by one; this is room for many, and for some
-    // that only take up room.
-    connections: 256,
-    greeting: Duration::ZERO,
-    // Longer than a quick scraper's interval of 5 s, so that it needs no new
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    // Scrapers and probes need a handful; the rest is room for clients that only hold
+    // connections open.
+    max_connections: 256,
+    handshake_timeout: Duration::ZERO,
+    // Above the 5 s between the scrapes of a fast scraper, so that it can reuse its
     // connection.
-    header_time: Duration::from_secs(10),
-    // Of which a scraper needs a few seconds for each scrape.
-    life: Duration::from_mins(5),
-    last_request: Duration::from_secs(30),
-    buffer: 64 * 1024,
-    headers: 100,
+    header_read_timeout: Duration::from_secs(10),
+    max_age: Duration::from_mins(5),
+    // A scrape takes a few seconds at most.
+    grace: Duration::from_secs(30),
+    max_buffer: 64 * 1024,
+    max_headers: 100,
 };
 
 #[derive(Debug, Clone)]
-struct Desk {
+struct HttpState {
     metrics: Metrics,
     ready: Readiness,
 }
 
-/// All pages.
+/// Returns the routes: `/`, `/metrics`, `/livez` and `/readyz`.
 pub fn router(metrics: Metrics, ready: Readiness) -> Router {
     Router::new()
         .route("/", get(|| async { "headcount: /metrics /livez /readyz\n" }))
         .route("/metrics", get(scrape))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Desk { metrics, ready })
+        .with_state(HttpState { metrics, ready })
 }
 
-async fn scrape(State(desk): State<Desk>) -> Response {
-    // Sessions and watches on this thread would wait for it.
-    let encoded = spawn_blocking(move || desk.metrics.encode()).await;
+async fn scrape(State(state): State<HttpState>) -> Response {
+    // Encoding takes milliseconds; on this thread it would delay sessions and watches.
+    let encoded = spawn_blocking(move || state.metrics.encode()).await;
     match encoded.map_err(anyhow::Error::from).and_then(|encoded| Ok(encoded?)) {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
-async fn readyz(State(desk): State<Desk>) -> (StatusCode, &'static str) {
-    if desk.ready.is_ready() {
+async fn readyz(State(state): State<HttpState>) -> (StatusCode, &'static str) {
+    if state.ready.is_ready() {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n")
     }
 }
 
-/// Serves until shutdown is cancelled, then lets requests under way finish.
+/// Serves until `shutdown` is cancelled, then lets the requests in flight finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
-    let refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", BOUNDS.connections);
-    http1::serve(quiet_arrivals(listener, PATIENCE), nothing_before, router, BOUNDS, refused, shutdown).await;
+    let incoming = incoming_with_keepalive(listener, PEER_TIMEOUT);
+    let on_refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", LIMITS.max_connections);
+    http1::serve(incoming, no_handshake, router, LIMITS, on_refused, shutdown).await;
 }

@@ -9,32 +9,22 @@
 //!                                             registry
 //! ```
 
-mod accept;
-mod access;
 mod admission;
-mod answer;
-mod discovery;
-mod events;
-mod gate;
-mod list;
-mod names;
-mod observe;
-mod openapi;
-mod options;
-mod routes;
+mod api;
+mod objects;
+mod protocol;
 mod server;
-mod shown;
-mod status;
-mod version;
-mod watch;
-mod workloads;
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::{discovery::Documents, openapi::OpenApi, shown::Kind, status::Status};
+use self::{
+    api::{discovery::Documents, openapi::OpenApi},
+    objects::{events, renderer::Kind, workloads},
+    protocol::status::Status,
+};
 use crate::{
     config::KubeSettings,
     registry::{Full, Registry},

@@ -1,4 +1,4 @@
-//! Taking the next connection, whatever the system is short of.
+//! Streams of accepted TCP connections, with their socket options set.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -10,73 +10,73 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Before the next try after the system had no descriptor or memory left for a
-/// connection: it frees some as others end.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How often a quiet peer is asked before it is cut: one packet may be lost, and the
-/// next.
-const QUESTIONS: u32 = 3;
+/// Wait before the next `accept` after one failed for want of file descriptors or
+/// memory; both are freed as other connections end.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// TCP keepalive probes before a connection is reset: up to two may be lost.
+const KEEPALIVE_PROBES: u32 = 3;
 
-/// Connections as they come, for as long as somebody takes them. What they
-/// carry is small and waited for, so it is never held back to be sent with more.
-/// Whoever takes nothing of it for as long as `patience` is cut.
-pub(crate) fn arrivals(
+/// Returns an endless stream of the listener's connections.
+///
+/// `TCP_NODELAY` is set, because messages are small and latency matters. A connection
+/// whose peer acknowledges no data for `peer_timeout` is reset.
+pub(crate) fn incoming(
     listener: TcpListener,
-    patience: Duration,
+    peer_timeout: Duration,
 ) -> impl Stream<Item = (TcpStream, SocketAddr)> + Send {
     stream::unfold(listener, move |listener| async move {
         let (io, peer) = accept(&listener).await;
-        // Fails only where the connection has ended already; its first read says so.
+        // Fails only if the connection has ended; the first read reports that.
         let _ended = io.set_nodelay(true);
-        give_up_after(&io, patience);
+        set_user_timeout(&io, peer_timeout);
         Some(((io, peer), listener))
     })
 }
 
-/// The same for a protocol without PINGs: of a peer that has been quiet for a while
-/// the system asks whether it is still there, and cuts it if it does not answer.
-pub(crate) fn quiet_arrivals(
+/// Like [`incoming`], with TCP keepalive, for protocols that have no PING of their own.
+/// A peer that has sent nothing for `peer_timeout` is probed; the connection is reset if
+/// it does not answer.
+pub(crate) fn incoming_with_keepalive(
     listener: TcpListener,
-    patience: Duration,
+    peer_timeout: Duration,
 ) -> impl Stream<Item = (TcpStream, SocketAddr)> + Send {
-    arrivals(listener, patience).inspect(move |(io, _)| {
-        // Fails only where the connection has ended already.
-        let _ended = ask_when_quiet(io, patience);
+    incoming(listener, peer_timeout).inspect(move |(io, _)| {
+        // Fails only if the connection has ended.
+        let _ended = set_keepalive(io, peer_timeout);
     })
 }
 
-fn ask_when_quiet(io: &TcpStream, patience: Duration) -> io::Result<()> {
+fn set_keepalive(io: &TcpStream, idle: Duration) -> io::Result<()> {
     sockopt::set_socket_keepalive(io, true)?;
-    sockopt::set_tcp_keepidle(io, patience)?;
-    sockopt::set_tcp_keepintvl(io, (patience / QUESTIONS).max(Duration::from_secs(1)))?;
-    sockopt::set_tcp_keepcnt(io, QUESTIONS)?;
+    sockopt::set_tcp_keepidle(io, idle)?;
+    sockopt::set_tcp_keepintvl(io, (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1)))?;
+    sockopt::set_tcp_keepcnt(io, KEEPALIVE_PROBES)?;
     Ok(())
 }
 
-/// The next connection. What goes wrong is logged and tried again.
+/// Accepts the next connection; logs errors and retries.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => warn!(%error, listener = ?listener.local_addr().ok(), "can't accept a connection"),
         }
-        sleep(PAUSE).await;
+        sleep(RETRY_DELAY).await;
     }
 }
 
-/// HTTP/2's keepalive ends a connection with a last word, for which a socket that
-/// is full has no room: that word would wait for ever, and the connection with it.
-/// So the system gives up what nobody takes (`TCP_USER_TIMEOUT`, RFC 5482). Where
-/// it can't, it does so after its own time, which is some minutes.
-fn give_up_after(io: &TcpStream, patience: Duration) {
+/// Sets `TCP_USER_TIMEOUT` (RFC 5482). HTTP/2's keepalive ends a connection with a
+/// GOAWAY, which can never be written to a peer that has stopped reading; the connection
+/// would stay open. Systems other than Linux reset it after minutes.
+fn set_user_timeout(io: &TcpStream, timeout: Duration) {
     #[cfg(target_os = "linux")]
     {
-        let millis = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
-        // Fails only where the connection has ended already.
+        let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        // Fails only if the connection has ended.
         let _ended = sockopt::set_tcp_user_timeout(io, millis);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (io, patience);
+    let _ = (io, timeout);
 }
 
 #[cfg(test)]
@@ -84,12 +84,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn quiet_peers_are_asked_and_all_are_given_up() {
+    async fn keepalive_and_user_timeout_are_set_on_accepted_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let mut arrivals = Box::pin(quiet_arrivals(listener, Duration::from_mins(1)));
+        let mut incoming = Box::pin(incoming_with_keepalive(listener, Duration::from_mins(1)));
         let _client = TcpStream::connect(addr).await.unwrap();
-        let (io, _) = arrivals.next().await.unwrap();
+        let (io, _) = incoming.next().await.unwrap();
         assert!(io.nodelay().unwrap() && sockopt::socket_keepalive(&io).unwrap());
         assert_eq!(sockopt::tcp_keepidle(&io).unwrap(), Duration::from_mins(1));
         assert_eq!(sockopt::tcp_keepintvl(&io).unwrap(), Duration::from_secs(20));

@@ -1,28 +1,26 @@
-//! File descriptors, each of which is a connection that the process can hold.
+//! The limit of open file descriptors, which bounds the number of connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept from gRPC's connections for everything else: HTTP, so that probes and
-/// scrapers still get in, the listeners, the runtime; and what the Kubernetes API
-/// may take. Where there are few, a quarter.
-const RESERVE: u64 = 300;
+/// File descriptors kept for everything but gRPC and Kubernetes connections: the HTTP
+/// listener's connections (so that probes and scrapes still work), the listeners and the
+/// runtime. With a low limit, a quarter of it is kept.
+const RESERVED: u64 = 300;
 
-/// Raises the process' own limit to what it may be, as a server with many
-/// connections needs and shells seldom give, and returns how many connections
-/// that is room for beside so many others.
-pub fn room_for_connections(others: usize) -> usize {
+/// Raises the process' limit of open files (`RLIMIT_NOFILE`) to its hard limit, and
+/// returns how many gRPC connections that allows next to `other_connections`.
+pub fn connection_capacity(other_connections: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit { current: limit.maximum, ..limit };
-    // If it can't be raised the old limit holds, and is counted with.
-    let _raised = setrlimit(Resource::Nofile, most);
-    room(getrlimit(Resource::Nofile).current, others)
+    // If the limit can't be raised, the capacity follows from the old one.
+    let _raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    capacity(getrlimit(Resource::Nofile).current, other_connections)
 }
 
-/// None is no limit.
-fn room(descriptors: Option<u64>, others: usize) -> usize {
-    let reserve = u64::try_from(others).unwrap_or(u64::MAX).saturating_add(RESERVE);
-    let room = descriptors.map_or(u64::MAX, |most| most - reserve.min(most / 4));
-    usize::try_from(room).unwrap_or(usize::MAX)
+/// `descriptors` is `None` if the number is not limited.
+fn capacity(descriptors: Option<u64>, other_connections: usize) -> usize {
+    let reserved = u64::try_from(other_connections).unwrap_or(u64::MAX).saturating_add(RESERVED);
+    let capacity = descriptors.map_or(u64::MAX, |limit| limit - reserved.min(limit / 4));
+    usize::try_from(capacity).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -30,11 +28,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn something_is_kept_for_everything_else() {
-        assert_eq!(room(Some(20_000), 0), 19_700);
-        assert_eq!(room(Some(20_000), 700), 19_000);
-        assert_eq!(room(Some(64), usize::MAX), 48);
-        assert_eq!(room(None, 0), usize::MAX);
-        assert!(room_for_connections(0) > 0);
+    fn descriptors_are_reserved_but_at_most_a_quarter() {
+        assert_eq!(capacity(Some(20_000), 0), 19_700);
+        assert_eq!(capacity(Some(20_000), 700), 19_000);
+        assert_eq!(capacity(Some(64), usize::MAX), 48);
+        assert_eq!(capacity(None, 0), usize::MAX);
+        assert!(connection_capacity(0) > 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Connections of HTTP/1: bounded in number and in time, and drained.
+//! An HTTP/1 server with limits on the number, age and size of connections, and a graceful
+//! shutdown.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -17,118 +18,124 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use tracing::{debug, warn};
 
-/// What connections may cost.
+/// Limits of an HTTP/1 server's connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// Open at a time.
-    pub(crate) connections: usize,
-    /// For what comes before HTTP, if anything does.
-    pub(crate) greeting: Duration,
-    /// For a request's headers to arrive, also on a connection that is kept.
-    pub(crate) header_time: Duration,
-    /// Of a connection's life, after which it takes no more requests.
-    pub(crate) life: Duration,
-    /// For the request under way when that is over.
-    pub(crate) last_request: Duration,
-    /// Bytes of a request's headers, and of an answer that waits to be read.
-    pub(crate) buffer: usize,
-    /// Headers of a request.
-    pub(crate) headers: usize,
+pub(crate) struct ConnectionLimits {
+    /// Open connections; further ones are closed at once.
+    pub(crate) max_connections: usize,
+    /// Longest time for the handshake before HTTP, such as TLS.
+    pub(crate) handshake_timeout: Duration,
+    /// Longest time for a request's headers to arrive; also how long a keep-alive connection
+    /// may be idle.
+    pub(crate) header_read_timeout: Duration,
+    /// Longest age of a connection; after it, the connection serves no further request.
+    pub(crate) max_age: Duration,
+    /// Longest time for the request in flight to finish after `max_age` or after shutdown.
+    pub(crate) grace: Duration,
+    /// Bytes of a request's headers, and of response data that waits to be written.
+    pub(crate) max_buffer: usize,
+    /// Number of a request's headers.
+    pub(crate) max_headers: usize,
 }
 
-/// Serves what arrives, until shutdown is cancelled and the requests under way
-/// have ended. Dropped, it cuts those that are left.
+/// Serves the connections of `incoming` until `shutdown` is cancelled and the requests in
+/// flight have ended. Dropping the future cuts all connections.
 ///
-/// `greet` does what comes before HTTP, and finds out about the visitor what every
-/// request then carries as an extension; [`nothing_before`] is for who speaks HTTP
-/// at once. `refused` hears of each connection for which there is no place.
-pub(crate) async fn serve<Io, Greeting, Greeted, Visitor>(
-    arrivals: impl Stream<Item = (Io, SocketAddr)>,
-    greet: impl Fn(Io) -> Greeting,
+/// `handshake` runs before HTTP, such as a TLS handshake. It returns the stream to use and
+/// a value about the client that every request carries as an extension; use
+/// [`no_handshake`] for plain HTTP. `on_refused` is called for each connection above
+/// [`ConnectionLimits::max_connections`].
+pub(crate) async fn serve<Io, Handshake, Transport, Client>(
+    incoming: impl Stream<Item = (Io, SocketAddr)>,
+    handshake: impl Fn(Io) -> Handshake,
     router: Router,
-    bounds: Bounds,
-    refused: impl Fn(SocketAddr),
+    limits: ConnectionLimits,
+    on_refused: impl Fn(SocketAddr),
     shutdown: CancellationToken,
 ) where
-    Greeting: Future<Output = io::Result<(Greeted, Visitor)>> + Send + 'static,
-    Greeted: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    Visitor: Clone + Send + Sync + 'static,
+    Handshake: Future<Output = io::Result<(Transport, Client)>> + Send + 'static,
+    Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    Client: Clone + Send + Sync + 'static,
 {
-    let (mut arrivals, mut open) = (Box::pin(arrivals), JoinSet::new());
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let (mut incoming, mut open) = (Box::pin(incoming), JoinSet::new());
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
     loop {
-        let arrived = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(_ended) = open.join_next() => continue,
-            arrived = arrivals.next() => arrived,
+            accepted = incoming.next() => accepted,
         };
-        let Some((io, peer)) = arrived else { break };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let (greeting, router, shutdown) = (greet(io), router.clone(), shutdown.clone());
+        let Some((io, peer)) = accepted else { break };
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => {
+                let (handshake, router, shutdown) = (handshake(io), router.clone(), shutdown.clone());
                 open.spawn(async move {
-                    let greeted = tokio::select! {
-                        greeted = timeout(bounds.greeting, greeting) => greeted,
+                    let handshake = tokio::select! {
+                        result = timeout(limits.handshake_timeout, handshake) => result,
                         () = shutdown.cancelled() => return,
                     };
-                    match greeted {
-                        Ok(Ok(greeted)) => hold(greeted, peer, router, bounds, shutdown).await,
-                        Ok(Err(error)) => debug!(%peer, %error, "a connection did not come to HTTP"),
-                        Err(_late) => debug!(%peer, "a connection did not come to HTTP in time"),
+                    match handshake {
+                        Ok(Ok(established)) => {
+                            serve_connection(established, peer, router, limits, shutdown).await;
+                        }
+                        Ok(Err(error)) => debug!(%peer, %error, "the handshake before HTTP failed"),
+                        Err(_elapsed) => debug!(%peer, "the handshake before HTTP timed out"),
                     }
-                    drop(place);
+                    drop(permit);
                 });
             }
-            Err(_full) => refused(peer),
+            Err(_none_left) => on_refused(peer),
         }
     }
-    drop(arrivals);
+    drop(incoming);
     while open.join_next().await.is_some() {}
 }
 
-/// Nothing comes before HTTP.
-pub(crate) async fn nothing_before<Io>(io: Io) -> io::Result<(Io, ())> {
+/// The handshake of plain HTTP: none.
+pub(crate) async fn no_handshake<Io>(io: Io) -> io::Result<(Io, ())> {
     Ok((io, ()))
 }
 
-async fn hold<Io>(
-    (io, visitor): (Io, impl Clone + Send + Sync + 'static),
+async fn serve_connection<Io>(
+    (io, client): (Io, impl Clone + Send + Sync + 'static),
     peer: SocketAddr,
     router: Router,
-    bounds: Bounds,
+    limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) where
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let desk = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(visitor.clone());
+        request.extensions_mut().insert(client.clone());
         router.clone().call(request)
     });
     let mut http1 = hyper::server::conn::http1::Builder::new();
     http1
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_time)
-        .max_buf_size(bounds.buffer)
-        .max_headers(bounds.headers);
-    let mut served = pin!(http1.serve_connection(TokioIo::new(io), desk));
+        .header_read_timeout(limits.header_read_timeout)
+        .max_buf_size(limits.max_buffer)
+        .max_headers(limits.max_headers);
+    let mut connection = pin!(http1.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
+        ended = connection.as_mut() => Some(ended),
         () = shutdown.cancelled() => None,
-        () = sleep(bounds.life) => None,
+        () = sleep(limits.max_age) => None,
     };
     let ended = if let Some(ended) = ended {
         ended
     } else {
-        served.as_mut().graceful_shutdown();
-        match timeout(bounds.last_request, served).await {
+        connection.as_mut().graceful_shutdown();
+        match timeout(limits.grace, connection).await {
             Ok(ended) => ended,
-            Err(_late) => return warn!(%peer, "cut an HTTP connection: its last request takes too long"),
+            Err(_elapsed) => {
+                return warn!(%peer, "closed an HTTP connection: its last request exceeded the grace period");
+            }
         }
     };
     if let Err(error) = ended {
-        debug!(%peer, %error, "an HTTP connection ended badly");
+        debug!(%peer, %error, "an HTTP connection ended with an error");
     }
 }
 
@@ -141,50 +148,52 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        connections: 1,
-        greeting: Duration::from_secs(5),
-        header_time: Duration::from_mins(1),
-        life: Duration::from_mins(1),
-        last_request: Duration::from_mins(1),
-        buffer: 8 * 1024,
-        headers: 100,
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        max_connections: 1,
+        handshake_timeout: Duration::from_secs(5),
+        header_read_timeout: Duration::from_mins(1),
+        max_age: Duration::from_mins(1),
+        grace: Duration::from_mins(1),
+        max_buffer: 8 * 1024,
+        max_headers: 100,
     };
 
-    /// One who comes and is never done with what comes before HTTP, and the server.
-    fn silent(shutdown: &CancellationToken) -> (DuplexStream, impl Future<Output = ()> + use<>) {
+    /// A server with one connection whose handshake never completes, and that connection.
+    fn unfinished_handshake(
+        shutdown: &CancellationToken,
+    ) -> (DuplexStream, impl Future<Output = ()> + use<>) {
         let (near, far) = duplex(64);
-        let arrivals = stream::iter([(far, SocketAddr::from(([127, 0, 0, 1], 1)))]).chain(stream::pending());
-        let greet = |io: DuplexStream| async move {
+        let incoming = stream::iter([(far, SocketAddr::from(([127, 0, 0, 1], 1)))]).chain(stream::pending());
+        let handshake = |io: DuplexStream| async move {
             let never: io::Result<(DuplexStream, ())> = pending().await;
             drop(io);
             never
         };
-        (near, serve(arrivals, greet, Router::new(), BOUNDS, |_| (), shutdown.clone()))
+        (near, serve(incoming, handshake, Router::new(), LIMITS, |_| (), shutdown.clone()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_never_comes_to_http_is_cut_in_time() {
-        let (mut near, served) = silent(&CancellationToken::new());
-        let began = tokio::time::Instant::now();
+    async fn a_connection_is_closed_if_its_handshake_times_out() {
+        let (mut near, served) = unfinished_handshake(&CancellationToken::new());
+        let start = tokio::time::Instant::now();
         tokio::select! {
-            () = served => unreachable!("there may be more to come"),
+            () = served => unreachable!("the server runs until shutdown"),
             read = near.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof),
         }
-        assert_eq!(began.elapsed(), BOUNDS.greeting);
+        assert_eq!(start.elapsed(), LIMITS.handshake_timeout);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_does_not_wait_for_whoever_has_not_come_to_http() {
+    async fn shutdown_does_not_wait_for_handshakes() {
         let shutdown = CancellationToken::new();
-        let (_near, served) = silent(&shutdown);
+        let (_near, served) = unfinished_handshake(&shutdown);
         let mut served = pin!(served);
         tokio::select! {
-            () = served.as_mut() => unreachable!("there may be more to come"),
+            () = served.as_mut() => unreachable!("the server runs until shutdown"),
             () = sleep(Duration::from_secs(1)) => shutdown.cancel(),
         }
-        let began = tokio::time::Instant::now();
+        let start = tokio::time::Instant::now();
         served.await;
-        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 }

@@ -1,7 +1,9 @@
-//! What every listener needs: accepting connections, HTTP/1, TLS, and the number of
-//! file descriptors that bounds them all.
+//! Network code that servers and clients share: listening and accepting, HTTP/1, TLS, backoff,
+//! and the limit of file descriptors.
 
 pub(crate) mod accept;
+pub mod backoff;
 pub mod file_descriptors;
 pub(crate) mod http1;
+pub(crate) mod listen;
 pub(crate) mod tls;

@@ -16,8 +16,8 @@ impl DeadlineTimer {
         self.0.notify_one();
     }
 
-    /// Waits until `earliest`, or until [`DeadlineTimer::wake`]; the caller then looks
-    /// at its deadlines again. Without a deadline it waits for the wake-up alone.
+    /// Waits until `earliest`, or until [`DeadlineTimer::wake`]; the caller then checks its
+    /// deadlines again. Without a deadline it waits for the wake-up alone.
     pub(crate) async fn sleep_until(&self, earliest: Option<Instant>) {
         let deadline = async {
             match earliest {

@@ -1,5 +1,5 @@
-//! What a process needs whatever it serves: signals, readiness, blocking work,
-//! timers, and the locks that a model checker can replace.
+//! Parts of a process that are independent of what it serves: signals, readiness, blocking
+//! work, timers, and locks that a model checker can replace.
 
 pub(crate) mod blocking;
 pub(crate) mod coalescing_timer;

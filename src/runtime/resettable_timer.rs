@@ -1,4 +1,4 @@
-//! One timer for a deadline that moves again and again.
+//! A timer for a deadline that moves often.
 
 use std::{future::pending, pin::Pin};
 
@@ -40,11 +40,11 @@ mod tests {
     async fn it_fires_at_the_latest_deadline() {
         let (mut timer, start) = (ResettableTimer::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        for (asked, fires) in [(5, 5), (6, 6), (1, 6)] {
-            timer.sleep_until(Some(after(asked))).await;
+        for (deadline, fires) in [(5, 5), (6, 6), (1, 6)] {
+            timer.sleep_until(Some(after(deadline))).await;
             assert_eq!(start.elapsed().as_secs(), fires);
         }
-        // Put off while it waits, and put forward.
+        // Moved later while it waits, then earlier.
         for (first, then) in [(10, 20), (40, 30)] {
             tokio::select! {
                 biased;

@@ -1,14 +1,12 @@
-//! The locks and atomics of the vault, in one place, so that a model checker
-//! can put its own in their place: built with `--cfg shuttle`, every lock and
-//! every atomic is a point where shuttle may switch threads
-//! (`registry/races.rs`, `make races`).
+//! The locks and atomics of the registry. Built with `--cfg shuttle`, they are those of the
+//! model checker shuttle, which may switch threads at each of them (`make races`).
 
 #[cfg(not(shuttle))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(shuttle)]
 pub(crate) use shuttled::{Mutex, MutexGuard};
 
-/// Atomics, by the names of the standard library.
+/// Atomics, under the names of the standard library.
 pub(crate) mod atomic {
     #[cfg(shuttle)]
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -22,7 +20,7 @@ mod shuttled {
 
     pub(crate) use shuttle::sync::MutexGuard;
 
-    /// shuttle's lock with `parking_lot`'s manners: no poisoning.
+    /// shuttle's lock with `parking_lot`'s interface, which has no poisoning.
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 

@@ -1,6 +1,6 @@
-//! Logs: text for people, JSON for machines, on standard error.
+//! Logs on standard error, as text or JSON.
 
-mod summary;
+mod rate_limit;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -9,15 +9,15 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use self::summary::Storm;
+use self::rate_limit::RateLimit;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -33,8 +33,8 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Which log lines are written: a level, or levels by module, as the crate
-/// `tracing` reads them (`info`, `headcount=debug,h2=warn`).
+/// Selects the log lines to write: a level, or levels by module, in the syntax of
+/// [`EnvFilter`] (`info`, `headcount=debug,h2=warn`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
@@ -47,16 +47,16 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Starts logging for the whole process. A second call changes nothing.
+/// Starts logging for the whole process. A second call has no effect.
 pub fn start(filter: &LogFilter, format: LogFormat) {
     let filter = EnvFilter::new(&filter.0);
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter).with(Storm::new());
+    let registry = tracing_subscriber::registry().with(filter).with(RateLimit::new());
     let started = match format {
         LogFormat::Text => registry.with(lines).try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),
     };
-    // Only a test that starts two servers gets here twice.
+    // Fails only in a test that starts two servers.
     drop(started);
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_checked_before_they_are_used() {
+    fn an_invalid_filter_is_rejected() {
         assert!("headcount=debug,h2=warn".parse::<LogFilter>().is_ok());
         let error = "headcount=loud".parse::<LogFilter>().unwrap_err();
         assert!(error.contains("try info"), "{error}");

@@ -1,5 +1,4 @@
-//! What the program says about itself: logs on standard error, and metrics for
-//! Prometheus.
+//! Logs on standard error, and metrics for Prometheus.
 
 pub mod logs;
 pub mod metrics;

@@ -1,16 +1,16 @@
-//! The real binary under clients that abuse HTTP/2: each is ended or bounded,
-//! and a good client beside them hardly notices.
+//! The real binary under clients that abuse HTTP/2. The server ends or bounds each abuse, and a
+//! well-behaved client beside it hardly notices.
 //!
 //! ```text
-//!   test ──> abusers: HTTP/2 by hand ──┐
-//!     │                                ▼
-//!     ├────> witness: a proxy and ──> headcount serve ──> /proc: its memory, its CPU
-//!     │      a watch that reads
+//!   test ──> abusive clients: HTTP/2 by hand ──┐
+//!     │                                        ▼
+//!     ├────> background client: a proxy ──> headcount serve ──> /proc: its memory, its CPU
+//!     │      and a watch that reads
 //! ```
 //!
-//! Every abuse goes the same way (`stage`): the server is looked at before, the
-//! witness works all the while and afterwards, and what the server holds and
-//! burns at the end is bounded.
+//! Every test has the same shape (`harness::survives`): measure the server's memory, run the abuse
+//! beside the background client, and then check that the server has not grown by more than the bound,
+//! is idle again, and counts exactly the background client's proxy.
 
 #[path = "../http2/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]
@@ -19,9 +19,9 @@ mod http2;
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
 mod support;
 
-mod figures;
-mod stage;
-mod witness;
+mod background_client;
+mod harness;
+mod process_stats;
 
 mod control;
 mod headers;

@@ -1,47 +1,48 @@
-//! Clients that take for ever to say what they want.
+//! Clients that send their first bytes very slowly.
 
 use std::time::Duration;
 
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
+    harness::{in_time, survives},
     http2::{PREFACE, settings},
-    stage::{flood_ends, survives},
 };
 
-const DRIPPERS: usize = 300;
-/// Between two bytes.
-const DRIP: Duration = Duration::from_millis(100);
-/// KiB for each.
-const PER_DRIPPER: u64 = 60;
+const SLOW_CLIENTS: usize = 300;
+/// Pause between two bytes.
+const PAUSE: Duration = Duration::from_millis(100);
+/// KiB.
+const GROWTH_PER_CLIENT: u64 = 60;
 
-/// Says all that at once, and then byte by byte, without reading, until it is cut.
-async fn drip(mut io: TcpStream, at_once: usize, bytes: Vec<u8>) {
-    let mut said = io.write_all(&bytes[..at_once]).await;
+/// Sends the first `at_once` bytes together and the rest byte by byte, without reading, until the
+/// server closes the connection.
+async fn send_slowly(mut io: TcpStream, at_once: usize, bytes: Vec<u8>) {
+    let mut sent = io.write_all(&bytes[..at_once]).await;
     for byte in &bytes[at_once..] {
-        if said.is_err() {
+        if sent.is_err() {
             return;
         }
-        sleep(DRIP).await; // is what this client does
-        said = io.write_all(&[*byte]).await;
+        sleep(PAUSE).await; // the abuse itself
+        sent = io.write_all(&[*byte]).await;
     }
-    panic!("it could say all: {} bytes", bytes.len());
+    panic!("the server has read all {} bytes", bytes.len());
 }
 
-/// A deadline of 1 s is over before the preface is; and who says it at once and
-/// then drips a frame answers no PING, for a frame is not finished.
+/// Half of the clients miss the deadline of 1 s with their preface. The others send the preface at
+/// once and then a frame that never ends, so they cannot answer a PING.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_byte_now_and_then() {
-    let growth = PER_DRIPPER * u64::try_from(DRIPPERS).expect("a few");
+async fn clients_that_send_a_byte_at_a_time_are_disconnected() {
+    let growth = GROWTH_PER_CLIENT * u64::try_from(SLOW_CLIENTS).expect("a small number");
     survives("--hello-timeout 1s --keepalive-interval 1s", growth, async |server| {
-        let mut drippers = JoinSet::new();
-        for n in 0..DRIPPERS {
+        let mut clients = JoinSet::new();
+        for n in 0..SLOW_CLIENTS {
             let at_once = if n % 2 == 0 { 0 } else { PREFACE.len() };
             let bytes = [PREFACE, &settings(&[(4, 65_535); 40])].concat();
-            let io = TcpStream::connect(server.grpc).await.expect("it listens");
-            drippers.spawn(drip(io, at_once, bytes));
+            let io = TcpStream::connect(server.grpc).await.expect("the server listens");
+            clients.spawn(send_slowly(io, at_once, bytes));
         }
-        flood_ends(drippers.join_all()).await;
+        in_time(clients.join_all()).await;
     })
     .await;
 }

@@ -1,70 +1,70 @@
-//! Clients that let nothing through, and clients that send more than they may.
+//! Clients that grant (almost) no flow-control window, and clients that exceed the server's.
 
 use crate::{
-    http2::{Frame, Line, SESSION, WATCH, flag, frame, framed, header_block, kind, setting},
-    stage::{flood_ends, sessions, survives},
+    harness::{connected, in_time, survives},
+    http2::{Connection, Frame, SESSION, WATCH, flag, frame, framed, header_block, kind, setting},
     support::{Server, dataplane, get, hello, ready, retry},
 };
 use headcount::proto::{SessionRequest, WatchWorkloadsRequest};
 
-const LINES: u32 = 10;
-/// Of each line, sessions and watches.
+const CONNECTIONS: u32 = 10;
+/// Sessions of each connection, and as many watches.
 const STREAMS: u32 = 50;
-/// KiB for each stream: what an idle one costs, in a debug build.
-const PER_STREAM: u64 = 24;
-/// `FLOW_CONTROL_ERROR`
-const FLOW_CONTROL: u32 = 3;
+/// KiB: what an idle stream costs in a debug build.
+const GROWTH_PER_STREAM: u64 = 24;
+/// The error code `FLOW_CONTROL_ERROR`.
+const FLOW_CONTROL_ERROR: u32 = 3;
 
-/// A line with many sessions and as many watches, on which the server may say
-/// so many bytes each, ever.
-async fn stingy(server: &Server, number: u32, window: u32) -> Line {
+/// Opens a connection with many sessions and as many watches. The server may send `window` bytes on
+/// each stream, ever.
+async fn open_streams(server: &Server, number: u32, window: u32) -> Connection {
     let settings = [(setting::INITIAL_WINDOW_SIZE, window)];
-    let mut line = Line::connect(server.grpc, &settings).await.expect("it listens");
-    let said = |message| framed(&SessionRequest { message: Some(message) });
-    let mut say = Vec::new();
+    let mut connection = Connection::connect(server.grpc, &settings).await.expect("the server listens");
+    let request = |message| framed(&SessionRequest { message: Some(message) });
+    let mut bytes = Vec::new();
     for n in 0..STREAMS {
-        let dataplane = dataplane("default", &format!("stingy-{n}"), &format!("stingy-{number}-{n}"));
+        let dataplane = dataplane("default", &format!("window-{n}"), &format!("window-{number}-{n}"));
         let (session, watch) = (4 * n + 1, 4 * n + 3);
-        say.extend(frame(kind::HEADERS, flag::END_HEADERS, session, &header_block(SESSION)));
-        say.extend(frame(kind::DATA, flag::NONE, session, &said(hello(dataplane))));
-        say.extend(frame(kind::DATA, flag::NONE, session, &said(ready())));
-        say.extend(frame(kind::HEADERS, flag::END_HEADERS, watch, &header_block(WATCH)));
+        bytes.extend(frame(kind::HEADERS, flag::END_HEADERS, session, &header_block(SESSION)));
+        bytes.extend(frame(kind::DATA, flag::NONE, session, &request(hello(dataplane))));
+        bytes.extend(frame(kind::DATA, flag::NONE, session, &request(ready())));
+        bytes.extend(frame(kind::HEADERS, flag::END_HEADERS, watch, &header_block(WATCH)));
         let all = framed(&WatchWorkloadsRequest::default());
-        say.extend(frame(kind::DATA, flag::END_STREAM, watch, &all));
+        bytes.extend(frame(kind::DATA, flag::END_STREAM, watch, &all));
     }
-    line.send(&say).await.expect("it takes bytes");
-    line
+    connection.send(&bytes).await.expect("an open connection");
+    connection
 }
 
-async fn survives_windows_of(bytes: u32) {
-    survives("", u64::from(LINES * STREAMS * 2) * PER_STREAM, async |server| {
-        let mut lines = Vec::new();
-        for number in 0..LINES {
-            lines.push(stingy(server, number, bytes).await);
+async fn survives_windows_of(window: u32) {
+    survives("", u64::from(CONNECTIONS * STREAMS * 2) * GROWTH_PER_STREAM, async |server| {
+        let mut connections = Vec::new();
+        for number in 0..CONNECTIONS {
+            connections.push(open_streams(server, number, window).await);
         }
-        let called = LINES * STREAMS;
-        retry("all calls have come", async || {
+        let sessions = CONNECTIONS * STREAMS;
+        retry("all calls have started", async || {
             let (_, metrics) = get(server.http, "/metrics").await?;
-            let of =
+            let of_sessions =
                 |line: &&str| line.starts_with("grpc_server_started_total") && line.contains("\"Session\"");
-            let started = metrics.lines().find(of)?.rsplit_once(' ')?.1.parse::<u32>().ok()?;
-            (started == called + 1).then_some(())
+            let started = metrics.lines().find(of_sessions)?.rsplit_once(' ')?.1.parse::<u32>().ok()?;
+            (started == sessions + 1).then_some(())
         })
         .await;
-        // One message ahead is taken even where none can be sent: the welcome.
-        retry("all are let in", async || (sessions(server).await == u64::from(called) + 1).then_some(()))
-            .await;
-        for line in &mut lines {
-            assert!(flood_ends(line.lives()).await, "it holds little, and may");
+        // The server queues one message that cannot be sent yet, the welcome, so the hello is handled.
+        let all = u64::from(sessions) + 1;
+        retry("all are admitted", async || (connected(server).await == all).then_some(())).await;
+        for connection in &mut connections {
+            assert!(in_time(connection.is_alive()).await, "a small window is allowed");
         }
-        drop(lines);
-        retry("all are gone", async || (sessions(server).await == 1).then_some(())).await;
+        drop(connections);
+        retry("all are gone", async || (connected(server).await == 1).then_some(())).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn windows_of_nothing() {
+async fn windows_of_zero_bytes() {
     survives_windows_of(0).await;
 }
 
@@ -73,45 +73,45 @@ async fn windows_of_one_byte() {
     survives_windows_of(1).await;
 }
 
-/// A session that is not read because it can't be answered, and so many bytes
-/// of a report: what that is answered with, if it is too much.
-async fn send_beyond(server: &Server, frames: usize) -> Option<u32> {
+/// Opens a session that the server does not read, because it cannot send its response, and sends this
+/// many frames of 8 KiB. Returns the error code with which the server ends the stream, if it does.
+async fn send_unread(server: &Server, frames: usize) -> Option<u32> {
     let settings = [(setting::INITIAL_WINDOW_SIZE, 0)];
-    let mut line = Line::connect(server.grpc, &settings).await.expect("it listens");
-    assert!(flood_ends(line.lives()).await, "and the server's settings are agreed on");
-    let said = hello(dataplane("default", "beyond", &format!("beyond-{frames}")));
-    let hello = framed(&SessionRequest { message: Some(said) });
-    let say = [
+    let mut connection = Connection::connect(server.grpc, &settings).await.expect("the server listens");
+    assert!(in_time(connection.is_alive()).await, "the server's SETTINGS have been exchanged");
+    let dataplane = dataplane("default", "unread", &format!("unread-{frames}"));
+    let hello = framed(&SessionRequest { message: Some(hello(dataplane)) });
+    let call = [
         frame(kind::HEADERS, flag::END_HEADERS, 1, &header_block(SESSION)),
         frame(kind::DATA, flag::NONE, 1, &hello),
         frame(kind::DATA, flag::NONE, 1, &[0; 8 * 1024]).repeat(frames),
     ];
-    line.send(&say.concat()).await.expect("it takes bytes");
-    // A reset is behind the answer to the first PING, and before that to the next.
-    let mut heard = None;
-    for payload in [*b"all read", *b"all said"] {
-        line.send(&frame(kind::PING, flag::NONE, 0, &payload)).await.expect("it takes bytes");
-        let wanted = |heard: &Frame| {
-            matches!(heard.kind, kind::RST_STREAM | kind::GOAWAY)
-                || heard.kind == kind::PING && heard.payload == payload
+    connection.send(&call.concat()).await.expect("an open connection");
+    // The server may send a reset after the answer to the first PING, but before that to the second.
+    let mut error_code = None;
+    for payload in [*b"1st ping", *b"2nd ping"] {
+        connection.send(&frame(kind::PING, flag::NONE, 0, &payload)).await.expect("an open connection");
+        let wanted = |received: &Frame| {
+            matches!(received.kind, kind::RST_STREAM | kind::GOAWAY)
+                || received.kind == kind::PING && received.payload == payload
         };
-        let next = flood_ends(line.until(wanted)).await.expect("an answer").expect("an answer");
-        heard = heard.or(next.reason().filter(|_| next.kind != kind::PING));
+        let received = in_time(connection.read_until(wanted)).await.expect("a frame").expect("a frame");
+        error_code = error_code.or(received.error_code().filter(|_| received.kind != kind::PING));
     }
-    heard
+    error_code
 }
 
-/// The hello has used up a little.
+/// The window is 64 KiB, or the setting, minus what the hello has used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn data_beyond_the_window() {
+async fn data_beyond_the_stream_window_is_a_flow_control_error() {
     survives("", 8 * 1024, async |server| {
-        assert_eq!(send_beyond(server, 7).await, None);
-        assert_eq!(send_beyond(server, 8).await, Some(FLOW_CONTROL));
+        assert_eq!(send_unread(server, 7).await, None);
+        assert_eq!(send_unread(server, 8).await, Some(FLOW_CONTROL_ERROR));
     })
     .await;
     survives("--stream-window-bytes 16384", 8 * 1024, async |server| {
-        assert_eq!(send_beyond(server, 1).await, None);
-        assert_eq!(send_beyond(server, 2).await, Some(FLOW_CONTROL));
+        assert_eq!(send_unread(server, 1).await, None);
+        assert_eq!(send_unread(server, 2).await, Some(FLOW_CONTROL_ERROR));
     })
     .await;
 }

@@ -4,10 +4,10 @@
 
 mod access;
 mod admission;
-#[path = "../answer/mod.rs"]
+#[path = "../http_response/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
-mod answer;
-mod hostile;
+mod http_response;
+mod invalid_reviews;
 #[path = "../pki/mod.rs"]
 mod pki;
 mod support;

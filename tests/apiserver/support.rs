@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub(crate) use crate::answer::{Answer, soon};
+pub(crate) use crate::http_response::{Answer, soon};
 use crate::pki::{Authority, Pair};
 
 /// By which kube-apiserver knows a Service.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{installed::Installed, support::pod_of};
+use crate::{installation::Installed, support::pod_of};
 
 const WORKLOAD: &str = "kuma.io/workload";
 
@@ -31,14 +31,14 @@ pub(crate) async fn pods_get_their_workload(installed: &Installed) {
     pod["metadata"]["namespace"] = "headcount-demo".into();
     pod["metadata"]["name"] = "wrong-admitted".into();
     pod["metadata"]["annotations"] = json!({ WORKLOAD: "My_Workload" });
-    let ended = installed.cluster.with_file("create", &pod.to_string()).await.with(1);
+    let ended = installed.cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
     assert!(ended.err.contains("My_Workload") && ended.err.contains("DNS-1123"), "{ended}");
 }
 
 pub(crate) async fn the_label_is_refused(installed: &Installed) {
     let mut pod = pod_of(&installed.demo("demo-app").await, "labelled");
     pod["metadata"]["labels"][WORKLOAD] = "mine".into();
-    let ended = installed.cluster.with_file("create", &pod.to_string()).await.with(1);
+    let ended = installed.cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
     let denied = |err: &str| {
         err.contains("admission webhook \"validator.headcount.kuma.io\" denied the request: ")
             && err.contains(REFUSED)
@@ -47,7 +47,7 @@ pub(crate) async fn the_label_is_refused(installed: &Installed) {
     assert!(ended.err.contains("(Forbidden)"), "{ended}");
 
     let label = "label pod demo-app-admitted -n headcount-demo kuma.io/workload=mine";
-    let ended = installed.cluster.kubectl("admin", label).end().await.with(1);
+    let ended = installed.cluster.kubectl("admin", label).end().await.expect_exit(1);
     assert!(denied(&ended.err), "{ended}");
     installed.cluster.admin("label pod demo-app-admitted -n headcount-demo team=shop").await;
 }

@@ -73,7 +73,7 @@ impl Cluster {
 
     /// The administrator's kubectl, which must succeed; what it prints.
     pub(crate) async fn admin(&self, words: &str) -> String {
-        self.kubectl("admin", words).end().await.with(0).out
+        self.kubectl("admin", words).end().await.expect_exit(0).out
     }
 
     /// The administrator's kubectl, with an object to apply or create. Words come

@@ -24,15 +24,15 @@ mod support;
 mod pki;
 
 mod control_plane;
-mod installed;
+mod installation;
 mod manifests;
 
 mod admission;
+mod authorization;
 mod outage;
-mod reading;
-mod rights;
+mod reads;
 
-use installed::Installed;
+use installation::Installed;
 
 /// One cluster goes through all of it: it takes a while to start.
 #[tokio::test]
@@ -41,10 +41,10 @@ async fn a_cluster_is_served_as_the_manifests_promise() {
     let Some(mut installed) = Installed::start().await else { return };
     admission::pods_get_their_workload(&installed).await;
     admission::the_label_is_refused(&installed).await;
-    reading::workloads_are_a_resource_like_any_other(&installed).await;
-    reading::a_watch_follows(&installed).await;
-    rights::rbac_decides_who_reads(&installed).await;
-    rights::nobody_writes(&installed).await;
-    rights::nobody_gets_in_beside_kube_apiserver(&installed).await;
+    reads::workloads_are_a_resource_like_any_other(&installed).await;
+    reads::a_watch_follows(&installed).await;
+    authorization::rbac_decides_who_reads(&installed).await;
+    authorization::nobody_writes(&installed).await;
+    authorization::nobody_gets_in_beside_kube_apiserver(&installed).await;
     outage::the_cluster_gets_along_without(&mut installed).await;
 }

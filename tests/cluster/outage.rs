@@ -1,7 +1,7 @@
 //! While headcount is away.
 
 use crate::{
-    installed::Installed,
+    installation::Installed,
     support::{pod_of, retry},
 };
 
@@ -15,7 +15,7 @@ pub(crate) async fn the_cluster_gets_along_without(installed: &mut Installed) {
     .await;
     // A Pod of the mesh has to wait, and its controller will try again.
     let mut pod = pod_of(&installed.demo("demo-app").await, "demo-app-in-vain");
-    let refused = cluster.with_file("create", &pod.to_string()).await.with(1);
+    let refused = cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
     assert!(refused.err.contains("failed calling webhook \"workload.headcount.kuma.io\""), "{refused}");
     // One that runs can be changed, and ended; others are not concerned.
     cluster.admin("annotate pod demo-app-1 -n headcount-demo note=anything").await;

@@ -46,6 +46,6 @@ async fn serve(address: SocketAddr, files: &str) -> Program {
     let mut command = Command::new("python3");
     command.args(["-u", "-m", "http.server", "--directory", files, "--bind"]);
     let program = Program::start(command.arg(address.ip().to_string()).arg(address.port().to_string()));
-    program.finds("that it serves", |out| out.contains("Serving HTTP on").then_some(())).await;
+    program.wait_for_stdout("that it serves", |out| out.contains("Serving HTTP on").then_some(())).await;
     program
 }

@@ -24,7 +24,7 @@ pub(crate) async fn print(
         "envoy bootstrap --dataplane-file {} --control-plane {control_plane} --admin-addr {admin}",
         file.display()
     );
-    let printed = Program::start(&mut headcount(&words)).end().await.with(0).out;
+    let printed = Program::start(&mut headcount(&words)).end().await.expect_exit(0).out;
     site.file(&format!("{name}-envoy.yaml"), &printed)
 }
 
@@ -63,7 +63,7 @@ networking:
         ("strange", strange, "head_count.mesh.svc:1", here),
     ] {
         let printed = print(&site, name, dataplane, control_plane, admin).await;
-        let ended = validate(&envoy, &["-c", printed.to_str().unwrap()]).await.with(0);
+        let ended = validate(&envoy, &["-c", printed.to_str().unwrap()]).await.expect_exit(0);
         assert!(!ended.err.contains("[warning]") && !ended.err.contains("deprecated"), "{name}: {ended}");
     }
 }
@@ -94,7 +94,7 @@ static_resources:
     let admin = "127.0.0.1:9901".parse().unwrap();
     let printed = print(&site, "edge", &gateway("default", "edge", "edge-1"), "127.0.0.1", admin).await;
     let printed = printed.to_str().unwrap();
-    let ended = validate(&envoy, &["-c", printed, "--config-yaml", traffic]).await.with(0);
+    let ended = validate(&envoy, &["-c", printed, "--config-yaml", traffic]).await.expect_exit(0);
     assert!(ended.err.contains("loading 2 cluster(s)"), "{ended}");
     assert!(ended.err.contains("loading 1 listener(s)"), "{ended}");
 }

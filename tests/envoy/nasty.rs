@@ -87,6 +87,6 @@ async fn nothing_that_is_taken_harms_an_envoy() {
         }
         let connected = envoys.len();
         let wait = format!("wait workload round-{round} --connected {connected} --timeout 10s");
-        stage.server.run(&wait).await.with(0);
+        stage.server.run(&wait).await.expect_exit(0);
     }
 }

@@ -69,7 +69,7 @@ async fn the_refusal_of_an_envoy_is_an_event_that_names_the_field() {
     }
     for (id, field, envoy) in &envoys {
         retry(&format!("{id}: {field} in an event"), async || {
-            let events = stage.server.run("get events -A").await.with(0).out;
+            let events = stage.server.run("get events -A").await.expect_exit(0).out;
             names(&events, id, field).then_some(())
         })
         .await;
@@ -78,7 +78,7 @@ async fn the_refusal_of_an_envoy_is_an_event_that_names_the_field() {
         assert_eq!(envoy.admin.counter("hds_delegate.updates").await, Some(0), "{id}");
         assert!(envoy.admin.is_ready().await, "{id}");
     }
-    let workloads = stage.server.run("get workloads -A").await.with(0);
+    let workloads = stage.server.run("get workloads -A").await.expect_exit(0);
     assert_eq!(workloads.out, "", "nobody is counted");
 }
 
@@ -89,5 +89,5 @@ async fn the_refusal_of_an_envoy_is_a_line_of_the_log_that_names_the_field() {
     let node = json!({"id": "web-1", "cluster": "web", "metadata": metadata});
     let _envoy = stage.envoy_that_says("web-1", &node).await;
     let field = "node.metadata.inbounds[0].protocol";
-    stage.server.program.hears(field, |log| names(log, "web-1", field)).await;
+    stage.server.program.wait_for_stderr_matching(field, |log| names(log, "web-1", field)).await;
 }

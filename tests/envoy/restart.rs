@@ -14,7 +14,7 @@ async fn envoys_come_back_to_a_server_that_is_back_and_none_looks_ill() {
     for signal in [Signal::KILL, Signal::TERM] {
         let ended = stage.server.restart(signal).await;
         if signal == Signal::TERM {
-            let ended = ended.with(0);
+            let ended = ended.expect_exit(0);
             assert!(ended.after < Duration::from_secs(3), "Envoys hold up no drain: {:?}", ended.after);
         }
         let start = Instant::now();

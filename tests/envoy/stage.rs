@@ -95,7 +95,7 @@ impl Stage {
 
     /// Asserts that List and the metrics say what the watch says.
     pub(crate) async fn agrees(&self, [connected, healthy, total]: Counts) {
-        let table = self.server.run("get workloads").await.with(0).out;
+        let table = self.server.run("get workloads").await.expect_exit(0).out;
         let row: Vec<_> = table.lines().nth(1).unwrap_or_default().split_whitespace().collect();
         let counts = [connected, healthy, total].map(|count| count.to_string());
         assert_eq!(row[3..6], counts, "{table}");

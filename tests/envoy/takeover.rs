@@ -15,7 +15,7 @@ async fn an_envoy_and_an_agent_are_proxies_of_one_workload() {
     let file = |name| Stage::dataplane(name, &application);
     let mut watch = stage.server.watch(WORKLOAD).await;
     let agent = stage.server.agent("web-1", &file("web-1"));
-    agent.says("connected").await;
+    agent.wait_for_stderr("connected").await;
     let _envoy = stage.envoy("web-2", &file("web-2")).await;
     watch.until(Some([2, 2, 2])).await;
     // They look after the same application.
@@ -26,7 +26,7 @@ async fn an_envoy_and_an_agent_are_proxies_of_one_workload() {
 
 /// The dataplane's labels, inbounds and version, as anybody can ask for them.
 async fn stated(server: &Server) -> Value {
-    let dataplane = server.run("get dataplanes web-1 -o json").await.with(0).out;
+    let dataplane = server.run("get dataplanes web-1 -o json").await.expect_exit(0).out;
     serde_json::from_str(&dataplane).unwrap()
 }
 
@@ -41,16 +41,16 @@ async fn a_dataplane_moves_from_its_agent_to_its_envoy_and_back() {
     let by_agent = stated(&stage.server).await;
 
     let envoy = stage.envoy("web-1", &file).await;
-    let ended = agent.end().await.with(2);
+    let ended = agent.end().await.expect_exit(2);
     assert!(ended.err.contains("a newer session of the dataplane"), "{ended}");
-    stage.server.run(&format!("wait workload {WORKLOAD} --healthy 1")).await.with(0);
+    stage.server.run(&format!("wait workload {WORKLOAD} --healthy 1")).await.expect_exit(0);
     let by_envoy = stated(&stage.server).await;
     assert_eq!(by_envoy["networking"]["inbound"], by_agent["networking"]["inbound"], "{by_envoy}");
 
     // An Envoy that is sent away comes back for ever, so who wants the agent in
     // its place ends it.
     let agent = stage.server.agent("web-1", &file);
-    agent.end().await.with(2);
+    agent.end().await.expect_exit(2);
     envoy.kill();
     watch.until(Some([0, 0, 1])).await;
     let _agent = stage.server.agent("web-1", &file);

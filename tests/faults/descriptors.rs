@@ -44,7 +44,7 @@ async fn a_full_server_refuses_loses_nobody_and_recovers() {
     truth.shows("a full house", &fleet.numbers(), PROMISE).await;
 
     let late = Fleet::launch(server.grpc, "late", LATE, 1);
-    server.program.says("max-connections is reached").await;
+    server.program.wait_for_stderr("max-connections is reached").await;
     for _ in 0..20 {
         assert_eq!(get(server.http, "/livez").await, Some((200, "ok\n".to_owned())));
     }
@@ -73,7 +73,7 @@ async fn a_server_without_any_descriptor_serves_who_is_in() {
 
     let before = limit_to(&server, STANDARD);
     let late = Fleet::launch(server.grpc, "late", LATE, 1);
-    server.program.says("can't accept a connection").await;
+    server.program.wait_for_stderr("can't accept a connection").await;
     fleet.flip(0);
     truth.shows("those who are in", &fleet.numbers(), PROMISE).await;
     scraper.finds_it_alive().await;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use headcount::net::file_descriptors::room_for_connections;
+use headcount::net::file_descriptors::connection_capacity;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -25,7 +25,7 @@ impl Fleet {
     /// So many members of workloads whose names begin like this. All are told
     /// to be well.
     pub(crate) fn launch(server: SocketAddr, name: &'static str, members: usize, workloads: usize) -> Self {
-        let room = room_for_connections(0);
+        let room = connection_capacity(0);
         assert!(members < room, "this process may hold {room} connections (ulimit -n)");
         let (mut tasks, mut orders) = (JoinSet::new(), Vec::new());
         for n in 0..members {

@@ -7,7 +7,7 @@ use headcount::proto::{Dataplane, HealthReport, HealthState, SessionRequest, ses
 use tokio::{io::AsyncWriteExt as _, sync::watch, time::sleep};
 
 use crate::{
-    http2::{HUGE_WINDOW, Line, SESSION, flag, frame, framed, header_block, kind, setting},
+    http2::{Connection, HUGE_WINDOW, SESSION, flag, frame, framed, header_block, kind, setting},
     support::hello,
 };
 
@@ -52,7 +52,7 @@ async fn visit(
     dataplane: &Dataplane,
     orders: &mut watch::Receiver<Order>,
 ) -> io::Result<()> {
-    let mut line = Line::connect(server, &[(setting::INITIAL_WINDOW_SIZE, HUGE_WINDOW)]).await?;
+    let mut line = Connection::connect(server, &[(setting::INITIAL_WINDOW_SIZE, HUGE_WINDOW)]).await?;
     let (mut sequence, mut healthy) = (1, orders.borrow().healthy);
     let more = HUGE_WINDOW - 65_535;
     let say = [
@@ -78,20 +78,20 @@ async fn visit(
             Presence::Closed => {
                 line.io.shutdown().await?;
                 // With something unread, the end would be a RST.
-                while line.next().await?.is_some() {}
+                while line.next_frame().await?.is_some() {}
                 return Ok(());
             }
         }
         tokio::select! {
             changed = orders.changed() => changed.map_err(io::Error::other)?,
-            heard = line.next() => {
+            heard = line.next_frame() => {
                 let heard = heard?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 let over = heard.kind == kind::RST_STREAM
                     || heard.stream == 1 && heard.flags & flag::END_STREAM != 0;
                 if over || heard.kind == kind::GOAWAY {
                     return Ok(());
                 }
-                line.answer(&heard).await?;
+                line.acknowledge(&heard).await?;
             }
         }
     }

@@ -25,7 +25,7 @@ impl Served {
             file.display()
         );
         let program = Program::start(&mut wrap(headcount(&serve)));
-        program.says("serving").await;
+        program.wait_for_stderr("serving").await;
         let addresses: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
         Self { program, grpc: address("grpc"), http: address("http"), _site: site }

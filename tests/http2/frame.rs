@@ -1,8 +1,8 @@
-//! Frames, as RFC 9113 has them.
+//! HTTP/2 frames (RFC 9113).
 
-/// What every client sends first.
+/// The client connection preface.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The largest window there is.
+/// The largest flow-control window, 2³¹ - 1.
 pub(crate) const HUGE_WINDOW: u32 = (1 << 31) - 1;
 
 pub(crate) mod kind {
@@ -19,7 +19,7 @@ pub(crate) mod kind {
 
 pub(crate) mod flag {
     pub(crate) const NONE: u8 = 0;
-    /// Of SETTINGS and PING.
+    /// On SETTINGS and PING frames.
     pub(crate) const ACK: u8 = 1;
     pub(crate) const END_STREAM: u8 = 1;
     pub(crate) const END_HEADERS: u8 = 4;
@@ -29,7 +29,7 @@ pub(crate) mod setting {
     pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 }
 
-/// One frame as it was read.
+/// A received frame.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -39,7 +39,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The first frame in these bytes, and how long it is, if it is there whole.
+    /// Returns the first frame in these bytes and its length, or none if it is incomplete.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (head, rest) = bytes.split_first_chunk::<9>()?;
         let [a, b, c, kind, flags, stream @ ..] = *head;
@@ -49,21 +49,21 @@ impl Frame {
         Some((Self { kind, flags, stream, payload }, 9 + length))
     }
 
-    /// What a `GOAWAY` or an `RST_STREAM` gives as its reason.
-    pub(crate) fn reason(&self) -> Option<u32> {
+    /// Returns the error code of a `GOAWAY` or `RST_STREAM` frame.
+    pub(crate) fn error_code(&self) -> Option<u32> {
         let at = if self.kind == kind::GOAWAY { 4 } else { 0 };
-        let reason = self.payload.get(at..at + 4)?;
-        Some(u32::from_be_bytes(reason.try_into().expect("four bytes")))
+        let code = self.payload.get(at..at + 4)?;
+        Some(u32::from_be_bytes(code.try_into().expect("four bytes")))
     }
 }
 
-/// The bytes of a frame, whether it makes sense or not.
+/// Encodes a frame, valid or not.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
-/// A SETTINGS frame.
+/// Encodes a SETTINGS frame.
 pub(crate) fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
     let payload: Vec<u8> = settings
         .iter()

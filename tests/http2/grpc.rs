@@ -1,4 +1,4 @@
-//! gRPC's requests: headers in HPACK without its table, messages in their frame.
+//! gRPC requests: HPACK without its dynamic table, and length-prefixed messages.
 
 use prost::Message;
 
@@ -8,25 +8,25 @@ pub(crate) const WATCH: &str = "/headcount.v1.WorkloadService/WatchWorkloads";
 /// `:method: POST` and `:scheme: http`, from HPACK's static table.
 const POST_HTTP: [u8; 2] = [0x83, 0x86];
 
-/// The header block of a call.
+/// Encodes the request headers of a call.
 pub(crate) fn header_block(path: &str) -> Vec<u8> {
     [
         &POST_HTTP[..],
         &[0x04], // `:path`, from the static table
-        &text(path),
+        &string(path),
         &literal("content-type", "application/grpc"),
         &literal("te", "trailers"),
     ]
     .concat()
 }
 
-/// A header that no table will have.
+/// Encodes a header that is not added to the dynamic table.
 pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
-    [&[0x00], &text(name)[..], &text(value)].concat()
+    [&[0x00], &string(name)[..], &string(value)].concat()
 }
 
-/// A string: its length, in HPACK's integers with a prefix of 7 bits, and itself.
-fn text(text: &str) -> Vec<u8> {
+/// Encodes a string: its length as an HPACK integer with a 7-bit prefix, then its bytes.
+fn string(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     match u8::try_from(text.len()) {
         Ok(length) if length < 0x7f => bytes.push(length),
@@ -44,7 +44,7 @@ fn text(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A message in gRPC's framing.
+/// Encodes a length-prefixed gRPC message.
 pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     let length = u32::try_from(message.encoded_len()).expect("a short message");
     [&[0], &length.to_be_bytes()[..], &message.encode_to_vec()].concat()

@@ -1,12 +1,12 @@
-//! HTTP/2 by hand: what no client library would send, and clients so lean that
-//! ten thousand fit into a test.
+//! HTTP/2 clients written by hand, for frames that no client library sends, and for clients of about
+//! 3 KB of memory, so that one test can run ten thousand of them.
 
+mod connection;
 mod frame;
 mod grpc;
-mod line;
 mod sessions;
 
+pub(crate) use connection::{Connection, End};
 pub(crate) use frame::{Frame, HUGE_WINDOW, PREFACE, flag, frame, kind, setting, settings};
 pub(crate) use grpc::{SESSION, WATCH, framed, header_block, literal};
-pub(crate) use line::{End, Line};
-pub(crate) use sessions::{Sessions, open_wide};
+pub(crate) use sessions::{Sessions, open_connection_window};

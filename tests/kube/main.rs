@@ -1,21 +1,21 @@
-//! The Kubernetes API over real sockets, as kubectl and informers use it: what
-//! they ask for, what they must not be answered, and what strangers try.
+//! The Kubernetes API over real sockets, as kubectl and informers use it, and hostile
+//! clients.
 
-#[path = "../answer/mod.rs"]
-mod answer;
-mod anything;
-mod cut;
 mod discovery;
 mod drain;
 mod errors;
 mod events;
-mod history;
+mod grpc_parity;
+mod hostile_clients;
+#[path = "../http_response/mod.rs"]
+mod http_response;
 mod limits;
 mod listing;
 mod openapi;
 mod options;
+mod random_requests;
+mod resume;
 mod selectors;
-mod strangers;
 mod support;
 mod tables;
 mod watch;

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-pub(crate) use crate::answer::{Answer, soon};
+pub(crate) use crate::http_response::{Answer, soon};
 
 pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
 pub(crate) const IN_DEFAULT: &str = "/apis/kuma.io/v1alpha1/namespaces/default/workloads";

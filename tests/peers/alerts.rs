@@ -21,7 +21,7 @@ async fn the_example_configuration_is_valid() {
     let Some(checked) = promtool(&["check", "config"], "examples/prometheus/prometheus.yml").await else {
         return;
     };
-    let checked = checked.with(0);
+    let checked = checked.expect_exit(0);
     assert!(checked.out.contains("1 rule files found"), "{checked}");
     assert!(!checked.out.contains("WARNING"), "{checked}");
 }
@@ -31,7 +31,7 @@ async fn the_example_alerts_are_valid() {
     let Some(checked) = promtool(&["check", "rules"], "examples/prometheus/alerts.yml").await else {
         return;
     };
-    let checked = checked.with(0);
+    let checked = checked.expect_exit(0);
     assert!(checked.out.contains("SUCCESS: 3 rules found"), "{checked}");
 }
 
@@ -40,7 +40,7 @@ async fn each_alert_fires_when_it_should_and_not_before() {
     let Some(tested) = promtool(&["test", "rules"], "tests/peers/alerts_test.yml").await else {
         return;
     };
-    tested.with(0);
+    tested.expect_exit(0);
 }
 
 /// An alert on a metric that was renamed would be silent for ever, and its test
@@ -50,7 +50,7 @@ async fn the_alerts_use_metrics_that_there_are() {
     let server = Server::start("").await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let (_, metrics) = get(server.http, "/metrics").await.unwrap();
 
     let alerts = fs::read_to_string(ours("examples/prometheus/alerts.yml")).unwrap();
@@ -69,7 +69,7 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
     let Some(promtool) = peer("promtool") else { return };
     let server = Server::start("--demo").await;
     // Something of everything: Workloads, a watcher, calls of every kind.
-    server.run("wait workload web --healthy 1").await.with(0);
+    server.run("wait workload web --healthy 1").await.expect_exit(0);
     let _watch = server.watch("web").await;
     let (_, metrics) = get(server.http, "/metrics").await.unwrap();
     assert!(metrics.contains("headcount_dataplane_proxies_healthy{"), "{metrics}");

@@ -13,13 +13,13 @@ async fn yes_is_0_and_no_is_1() {
     let server = Server::start("").await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
-    server.run("wait workload web --healthy 1").await.with(0);
+    server.run("wait workload web --healthy 1").await.expect_exit(0);
     for yes in
         ["get workloads", "get workload web", "get dataplane web-1", "get events", "get workloads -n none"]
     {
-        server.run(yes).await.with(0);
+        server.run(yes).await.expect_exit(0);
     }
-    let late = server.run("wait workload web --healthy 2 --timeout 50ms").await.with(1);
+    let late = server.run("wait workload web --healthy 2 --timeout 50ms").await.expect_exit(1);
     assert!(late.err.contains("timed out after 50ms") && late.err.contains("1 healthy"), "{late}");
     assert_eq!(late.out, "");
     for (no, said) in [
@@ -27,7 +27,7 @@ async fn yes_is_0_and_no_is_1() {
         ("get dataplane api-1", "dataplane \"api-1\" not found"),
         ("get workload web -n shop", "not found in shop namespace"),
     ] {
-        let ended = server.run(no).await.with(1);
+        let ended = server.run(no).await.expect_exit(1);
         assert!(ended.err.contains(said), "{ended}");
         assert_eq!(ended.out, "");
     }
@@ -37,7 +37,7 @@ async fn yes_is_0_and_no_is_1() {
 async fn no_server_is_2_and_says_what_to_do() {
     let nobody = Site::new().free_port();
     for command in ["get workloads", "get workloads -w", "get events", "wait workload web --healthy 1"] {
-        let ended = run(&format!("{command} --server {nobody}")).await.with(2);
+        let ended = run(&format!("{command} --server {nobody}")).await.expect_exit(2);
         for part in [&nobody.to_string(), "connection refused", "headcount serve"] {
             assert!(ended.err.contains(part), "{part}: {ended}");
         }
@@ -49,7 +49,7 @@ async fn no_server_is_2_and_says_what_to_do() {
 #[tokio::test]
 async fn another_kind_of_server_is_2_and_says_so() {
     let server = Server::start("").await;
-    let ended = run(&format!("get workloads --server {}", server.http)).await.with(2);
+    let ended = run(&format!("get workloads --server {}", server.http)).await.expect_exit(2);
     assert!(ended.err.contains("check --server"), "{ended}");
 }
 
@@ -57,31 +57,31 @@ async fn another_kind_of_server_is_2_and_says_so() {
 async fn a_server_that_is_gone_for_good_ends_a_wait_with_2() {
     let server = Server::start("").await;
     let wait = server.client("wait workload web --healthy 1 --timeout 2s");
-    server.has_watchers(1).await;
+    server.wait_for_watchers(1).await;
     server.program.signal(Signal::KILL);
-    wait.end().await.with(2);
+    wait.end().await.expect_exit(2);
 }
 
 #[tokio::test]
 async fn ctrl_c_is_130() {
     let server = Server::start("").await;
     let watch = server.client("get workloads -w");
-    watch.says("No workloads found").await;
+    watch.wait_for_stderr("No workloads found").await;
     let events = server.client("get events -w");
     let wait = server.client("wait workload web --healthy 1");
-    server.has_watchers(3).await;
+    server.wait_for_watchers(3).await;
     for following in [watch, events, wait] {
         following.signal(Signal::INT);
-        let ended = following.end().await.with(130);
+        let ended = following.end().await.expect_exit(130);
         assert!(!ended.err.contains("error"), "{ended}");
     }
     let load = server.client("simulate --proxies 3 --workloads 1 --duration 1m");
-    server.run("wait workload sim-0 -n simulate --healthy 1").await.with(0);
+    server.run("wait workload sim-0 -n simulate --healthy 1").await.expect_exit(0);
     load.signal(Signal::INT);
-    let ended = load.end().await.with(130);
+    let ended = load.end().await.expect_exit(130);
     assert!(ended.out.contains("3 proxies of 1 workloads"), "{ended}");
     // It said goodbye.
-    server.run("get workload sim-0 -n simulate").await.with(1);
+    server.run("get workload sim-0 -n simulate").await.expect_exit(1);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn wrong_words_are_64() {
         "simulate --proxies 0",
         "completions tcsh",
     ] {
-        let ended = run(wrong).await.with(64);
+        let ended = run(wrong).await.expect_exit(64);
         assert_eq!(ended.out, "", "{wrong}");
         assert_ne!(ended.err, "", "{wrong}");
     }
@@ -117,7 +117,7 @@ async fn a_taken_port_names_its_flag() {
         ("--http-addr", format!("--grpc-addr {free} --http-addr {http} --kube-api-addr {free}")),
         ("--kube-api-addr", format!("--grpc-addr {free} --http-addr {free} --kube-api-addr {kube}")),
     ] {
-        let ended = run(&format!("serve {flags}")).await.with(2);
+        let ended = run(&format!("serve {flags}")).await.expect_exit(2);
         assert!(ended.err.contains(&format!("choose another address with {flag}")), "{ended}");
         assert!(ended.err.contains("in use"), "{ended}");
     }
@@ -129,7 +129,7 @@ async fn an_addresses_file_that_cannot_be_written_names_its_flag() {
     let flags = format!(
         "--grpc-addr {any} --http-addr {any} --kube-api-addr {any} --addresses-file /nowhere/addresses.json"
     );
-    let ended = run(&format!("serve {flags}")).await.with(2);
+    let ended = run(&format!("serve {flags}")).await.expect_exit(2);
     assert!(ended.err.contains("--addresses-file"), "{ended}");
 }
 
@@ -138,14 +138,14 @@ async fn an_addresses_file_that_cannot_be_written_names_its_flag() {
 async fn a_reader_who_leaves_early_is_no_failure() {
     let server = Server::start("").await;
     let _load = server.client("simulate --proxies 20 --workloads 20 --flaps 500 --duration 1m");
-    server.run("wait workload sim-19 -n simulate --healthy 1").await.with(0);
+    server.run("wait workload sim-19 -n simulate --healthy 1").await.expect_exit(0);
     for words in ["get workloads -A", "get workloads -A -w", "get dataplanes -A -o yaml", "completions bash"]
     {
         let flags =
             if words.starts_with("get") { format!("--server {}", server.grpc) } else { String::new() };
         let line =
             format!("{} {words} {flags} | head -1; echo ${{PIPESTATUS[@]}}", env!("CARGO_BIN_EXE_headcount"));
-        let ended = Program::start(Command::new("bash").args(["-c", &line])).end().await.with(0);
+        let ended = Program::start(Command::new("bash").args(["-c", &line])).end().await.expect_exit(0);
         let lines: Vec<_> = ended.out.lines().collect();
         assert_eq!((lines.len(), lines.last()), (2, Some(&"0 0")), "{ended}");
         assert_eq!(ended.err, "", "{words}");

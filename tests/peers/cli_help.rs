@@ -23,18 +23,19 @@ const COMMANDS: [&str; 14] = [
 async fn each_command_has_help() {
     for command in COMMANDS {
         for flag in ["--help", "-h"] {
-            let help = Program::start(&mut headcount(&format!("{command} {flag}"))).end().await.with(0);
+            let help =
+                Program::start(&mut headcount(&format!("{command} {flag}"))).end().await.expect_exit(0);
             assert_eq!(help.err, "", "{command}");
             assert!(help.out.contains(format!("Usage: headcount {command}").trim_end()), "{help}");
         }
-        let help = Program::start(&mut headcount(&format!("help {command}"))).end().await.with(0);
+        let help = Program::start(&mut headcount(&format!("help {command}"))).end().await.expect_exit(0);
         assert!(help.out.contains("Usage: headcount"), "{help}");
     }
 }
 
 #[tokio::test]
 async fn help_of_all_has_the_exit_codes_and_each_command() {
-    let help = Program::start(&mut headcount("--help")).end().await.with(0).out;
+    let help = Program::start(&mut headcount("--help")).end().await.expect_exit(0).out;
     for part in ["Exit codes:", "64 ", "130 ", "Configuration:", "Examples:"] {
         assert!(help.contains(part), "{part} is not in:\n{help}");
     }
@@ -48,14 +49,15 @@ async fn help_of_all_has_the_exit_codes_and_each_command() {
 
 #[tokio::test]
 async fn the_version_is_that_of_the_crate() {
-    let version = Program::start(&mut headcount("--version")).end().await.with(0);
+    let version = Program::start(&mut headcount("--version")).end().await.expect_exit(0);
     assert_eq!(version.out, concat!("headcount ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 #[tokio::test]
 async fn completions_for_five_shells() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let script = Program::start(&mut headcount(&format!("completions {shell}"))).end().await.with(0);
+        let script =
+            Program::start(&mut headcount(&format!("completions {shell}"))).end().await.expect_exit(0);
         assert_eq!(script.err, "", "{shell}");
         assert!(
             script.out.contains("addresses-file") && script.out.contains("simulate"),
@@ -72,7 +74,9 @@ async fn bash_completes_a_command() {
          _headcount headcount si headcount; echo \"${{COMPREPLY[@]}}\"",
         env!("CARGO_BIN_EXE_headcount")
     );
-    let ended =
-        Program::start(tokio::process::Command::new("bash").args(["-c", &complete])).end().await.with(0);
+    let ended = Program::start(tokio::process::Command::new("bash").args(["-c", &complete]))
+        .end()
+        .await
+        .expect_exit(0);
     assert_eq!(ended.out, "simulate\n", "{ended}");
 }

@@ -10,7 +10,7 @@ async fn simulate_ends_right_and_its_json_can_be_read() {
     let load = server.run(
         "simulate --proxies 200 --workloads 10 --connections 4 --flaps 400 --duration 1s -o json --patience 20s",
     );
-    let load = load.await.with(0);
+    let load = load.await.expect_exit(0);
     let report: Value = serde_json::from_str(&load.out).unwrap();
     let is = |key: &str, value: Value| assert_eq!(report[key], value, "{key}: {report}");
     is("right", true.into());
@@ -23,14 +23,15 @@ async fn simulate_ends_right_and_its_json_can_be_read() {
     assert!(report["acks"].as_u64().unwrap() > 200, "{report}");
     assert!(report["flaps"].as_u64().unwrap() > 0, "{report}");
     assert_eq!(load.err, "", "no bar where no person watches");
-    let left = server.run("get dataplanes -A").await.with(0);
+    let left = server.run("get dataplanes -A").await.expect_exit(0);
     assert_eq!(left.out, "", "all said goodbye: {left}");
 }
 
 #[tokio::test]
 async fn simulate_for_people_says_whether_it_was_right() {
     let server = Server::start("").await;
-    let load = server.run("simulate --proxies 5 --workloads 2 --flaps 0 --duration 10ms").await.with(0);
+    let load =
+        server.run("simulate --proxies 5 --workloads 2 --flaps 0 --duration 10ms").await.expect_exit(0);
     assert!(load.out.starts_with("5 proxies of 2 workloads over 1 connections\n"), "{load}");
     assert!(load.out.lines().last().unwrap().ends_with(" right"), "{load}");
 }
@@ -42,7 +43,7 @@ async fn simulate_without_a_server_is_wrong() {
     let flags =
         format!("--proxies 2 --workloads 1 --duration 10ms --patience 200ms -o json --server {nobody}");
     let load = crate::support::headcount(&format!("simulate {flags}"));
-    let load = crate::support::Program::start(&mut { load }).end().await.with(1);
+    let load = crate::support::Program::start(&mut { load }).end().await.expect_exit(1);
     let report: Value = serde_json::from_str(&load.out).unwrap();
     assert_eq!((&report["right"], &report["connectSeconds"]), (&false.into(), &Value::Null), "{report}");
 }
@@ -52,8 +53,9 @@ async fn lists_and_watches_are_json_that_can_be_read() {
     let server = Server::start("").await;
     let said = |name: &str| [hello(dataplane("default", "web", name)), ready()];
     let _one = Proxy::open(server.connect().await, said("web-1")).await;
-    server.reaches("web", [1, 1, 1]).await;
-    let list: Value = serde_json::from_str(&server.run("get workloads -o json").await.with(0).out).unwrap();
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    let list: Value =
+        serde_json::from_str(&server.run("get workloads -o json").await.expect_exit(0).out).unwrap();
     assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&"List".into(), &"Workload".into()));
 
     let watch = server.client("get workloads -w -o json");
@@ -61,8 +63,8 @@ async fn lists_and_watches_are_json_that_can_be_read() {
         let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|change| Some(change["type"].as_str()?.to_owned())).collect()
     };
-    watch.finds("what was there", |out| (types(out)? == ["ADDED"]).then_some(())).await;
+    watch.wait_for_stdout("what was there", |out| (types(out)? == ["ADDED"]).then_some(())).await;
     let two = Proxy::open(server.connect().await, said("web-2")).await;
-    watch.finds("a change", |out| (types(out)?.last()? == "MODIFIED").then_some(())).await;
+    watch.wait_for_stdout("a change", |out| (types(out)?.last()? == "MODIFIED").then_some(())).await;
     drop(two);
 }

@@ -13,7 +13,7 @@ async fn all_that_is_wrong_in_three_places_is_said_at_once() {
     let flags = format!("serve --config {} --grpc-addr nowhere --max-inbounds 65", file.display());
     let mut command = headcount(&flags);
     command.env("HEADCOUNT_RETENTION", "soon").env("HEADCOUNT_HTTP_ADDR", "7101");
-    let ended = Program::start(&mut command).end().await.with(64);
+    let ended = Program::start(&mut command).end().await.expect_exit(64);
     let file = file.display();
     for part in [
         "7 problems".to_owned(),
@@ -45,7 +45,7 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     // The variable goes before the file.
     command.env("HEADCOUNT_HTTP_ADDR", any.to_string()).env("HEADCOUNT_ADDRESSES_FILE", &addresses);
     let server = Program::start(&mut command);
-    server.says("\"serving\"").await;
+    server.wait_for_stderr("\"serving\"").await;
     let addresses: Value = serde_json::from_slice(&fs::read(addresses).unwrap()).unwrap();
     let mut keys: Vec<_> = addresses.as_object().unwrap().keys().collect();
     keys.sort();
@@ -58,12 +58,12 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     let client = site.file("client.yaml", &format!("server: {}\noutput: yaml\n", address("grpc")));
     let mut command = headcount("wait workload web --healthy 1");
     let found = Program::start(command.env("HEADCOUNT_SERVER", address("grpc").to_string())).end().await;
-    found.with(0);
+    found.expect_exit(0);
     let shown = format!("get workload web --config {}", client.display());
-    let shown = Program::start(&mut headcount(&shown)).end().await.with(0);
+    let shown = Program::start(&mut headcount(&shown)).end().await.expect_exit(0);
     assert!(shown.out.starts_with("apiVersion: kuma.io/v1alpha1\n"), "{shown}");
     server.signal(Signal::TERM);
-    let ended = server.end().await.with(0);
+    let ended = server.end().await.expect_exit(0);
     for line in ended.err.lines() {
         let line: Result<Value, _> = serde_json::from_str(line);
         assert!(line.is_ok(), "every line of the log is JSON: {ended}");
@@ -88,14 +88,15 @@ async fn the_flag_goes_before_the_variable_and_that_before_the_file() {
         command.args(flag.iter().flat_map(|flag| ["--server", flag]));
         command.envs(variable.map(|value| ("HEADCOUNT_SERVER", value)));
         command.envs(file.map(|file| ("HEADCOUNT_CONFIG", file)));
-        Program::start(&mut command).end().await.with(code);
+        Program::start(&mut command).end().await.expect_exit(code);
     }
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_a_problem_like_others() {
     for file in ["/nowhere/headcount.yaml", "/"] {
-        let ended = Program::start(&mut headcount(&format!("serve --config {file}"))).end().await.with(64);
+        let ended =
+            Program::start(&mut headcount(&format!("serve --config {file}"))).end().await.expect_exit(64);
         assert!(ended.err.contains(&format!("cannot read {file}")), "{ended}");
     }
 }

@@ -19,8 +19,8 @@ async fn a_server_without_room_refuses_and_recovers() {
     );
     let shell = format!("ulimit -n 64; exec {} serve {serve}", env!("CARGO_BIN_EXE_headcount"));
     let server = Program::start(Command::new("sh").args(["-c", &shell]));
-    server.says("lowered").await;
-    server.says("serving").await;
+    server.wait_for_stderr("lowered").await;
+    server.wait_for_stderr("serving").await;
     let addresses: Value = serde_json::from_slice(&fs::read(addresses).unwrap()).unwrap();
     let address = |of: &str| -> SocketAddr { addresses[of].as_str().unwrap().parse().unwrap() };
     let (grpc, http) = (address("grpc"), address("http"));
@@ -40,5 +40,5 @@ async fn a_server_without_room_refuses_and_recovers() {
     })
     .await;
     server.signal(Signal::TERM);
-    server.end().await.with(0);
+    server.end().await.expect_exit(0);
 }

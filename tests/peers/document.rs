@@ -16,18 +16,18 @@ async fn three_agents_on_universal() {
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     let _agents = NAMES.map(|name| server.agent(name, &service(name, application.address(), "tcp: {}")));
-    server.run("wait workload demo-workload --healthy 3").await.with(0);
-    let yaml = server.run("get workload demo-workload -o yaml").await.with(0).out;
+    server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
+    let yaml = server.run("get workload demo-workload -o yaml").await.expect_exit(0).out;
     assert_eq!(yaml, swap(DOCUMENTED, ON_KUBERNETES, ON_UNIVERSAL));
-    let json = server.run("get workload demo-workload -n default -o json").await.with(0).out;
+    let json = server.run("get workload demo-workload -n default -o json").await.expect_exit(0).out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["status"]["dataplaneProxies"]["healthy"], 3, "{json}");
-    let table = server.run("get workloads").await.with(0).out;
+    let table = server.run("get workloads").await.expect_exit(0).out;
     let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["NAMESPACE", "NAME", "MESH", "CONNECTED", "HEALTHY", "TOTAL", "AGE"]);
     assert_eq!(rows[1][..6], ["default", "demo-workload", "default", "3", "3", "3"]);
     assert_eq!(rows.len(), 2);
-    let proxies = server.run("get dataplanes --workload demo-workload").await.with(0).out;
+    let proxies = server.run("get dataplanes --workload demo-workload").await.expect_exit(0).out;
     for name in NAMES {
         assert!(proxies.contains(name), "{proxies}");
     }
@@ -44,8 +44,8 @@ async fn three_sessions_on_kubernetes_are_the_document_byte_for_byte() {
         };
         proxies.push(Proxy::open(server.connect().await, [hello(dataplane), ready()]).await);
     }
-    server.run("wait workload demo-workload --healthy 3").await.with(0);
-    let yaml = server.run("get workload demo-workload -n default -o yaml").await.with(0).out;
+    server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
+    let yaml = server.run("get workload demo-workload -n default -o yaml").await.expect_exit(0).out;
     assert_eq!(yaml, DOCUMENTED);
 }
 
@@ -57,7 +57,7 @@ async fn a_name_that_cannot_be_is_refused_at_the_door() {
         "kuma.io/workload: demo-workload",
         "kuma.io/workload: Demo_Workload",
     );
-    let ended = server.agent("dp-1", &file).end().await.with(64);
+    let ended = server.agent("dp-1", &file).end().await.expect_exit(64);
     assert!(ended.err.contains("Demo_Workload"), "{ended}");
     assert!(ended.err.contains("kuma.io/workload"), "{ended}");
 }

@@ -29,9 +29,9 @@ async fn crowd(server: &Server) -> (Program, Vec<Program>) {
     let load = server.client(
         "simulate --proxies 100 --workloads 1 --connections 10 --flaps 200 --duration 60s --patience 3s -o json",
     );
-    server.reaches("web", [3, 3, 3]).await;
+    server.wait_for_counts("web", [3, 3, 3]).await;
     let sims = "wait workload sim-0 -n simulate --connected 100 --timeout 25s";
-    server.run(sims).await.with(0);
+    server.run(sims).await.expect_exit(0);
     (load, agents.into())
 }
 
@@ -63,7 +63,7 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
     let question = WaitForWorkloadRequest { name: "api".into(), minimum_healthy: 9, ..Default::default() };
     let waiting = tokio::spawn(async move { workloads.wait_for_workload(question).await });
     // The stuck one, the load tool's, and the three of here.
-    server.has_watchers(5).await;
+    server.wait_for_watchers(5).await;
 
     let Server { program, site: _site, .. } = server;
     program.signal(Signal::TERM);
@@ -88,18 +88,18 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
         assert_eq!((end.code(), end.message()), (Code::Unavailable, "the server is draining: reconnect"));
     }
     for agent in agents {
-        agent.says("session drained").await;
+        agent.wait_for_stderr("session drained").await;
         agent.signal(Signal::TERM);
-        agent.end().await.with(0);
+        agent.end().await.expect_exit(0);
     }
 
-    let ended = ending.await.unwrap().with(0);
+    let ended = ending.await.unwrap().expect_exit(0);
     assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
     assert!(ended.err.contains("cutting the connections that are left"), "the stuck one held it up: {ended}");
     assert!(!ended.err.contains("panicked"), "{ended}");
 
     load.signal(Signal::INT);
-    let load = load.end().await.with(130);
+    let load = load.end().await.expect_exit(130);
     let report: Value = serde_json::from_str(&load.out).unwrap();
     assert_eq!((&report["lost"], &report["firstLoss"]), (&100.into(), &"the server is draining".into()));
 }
@@ -109,13 +109,13 @@ async fn a_drain_is_quick_when_everybody_reads() {
     let server = Server::start("--drain-timeout 20s").await;
     let agent = server.agent("web-1", &gateway("default", "web", "web-1"));
     let watch = server.client("get workloads -w");
-    server.reaches("web", [1, 1, 1]).await;
-    watch.finds("the Workload", |out| out.contains("web").then_some(())).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    watch.wait_for_stdout("the Workload", |out| out.contains("web").then_some(())).await;
     server.program.signal(Signal::TERM);
-    let ended = server.program.end().await.with(0);
+    let ended = server.program.end().await.expect_exit(0);
     assert!(ended.after < Duration::from_secs(2), "{:?}", ended.after);
     assert!(ended.err.contains("drained"), "{ended}");
-    agent.says("session drained").await;
+    agent.wait_for_stderr("session drained").await;
 }
 
 #[tokio::test]
@@ -124,11 +124,11 @@ async fn a_second_signal_ends_at_once() {
     let _stuck = stuck_watcher(&server).await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     server.program.signal(Signal::TERM);
-    server.program.says("draining").await;
+    server.program.wait_for_stderr("draining").await;
     server.program.signal(Signal::TERM);
-    let ended = server.program.end().await.with(0);
+    let ended = server.program.end().await.expect_exit(0);
     assert!(ended.after < Duration::from_secs(1), "{:?}", ended.after);
     assert!(ended.err.contains("a second signal: ending at once"), "{ended}");
 }

@@ -16,7 +16,9 @@ fn healthy(out: &str) -> Vec<u64> {
 }
 
 async fn until(watch: &Program, wanted: &[u64]) {
-    watch.finds(&format!("healthy: {wanted:?}"), |out| (healthy(out) == wanted).then_some(())).await;
+    watch
+        .wait_for_stdout(&format!("healthy: {wanted:?}"), |out| (healthy(out) == wanted).then_some(()))
+        .await;
 }
 
 /// A server, an application and its agent, and grpcurl, which has seen it
@@ -26,7 +28,7 @@ async fn followed(probe: &str) -> Option<(Server, Application, Program, Program)
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     let agent = server.agent("demo-1", &service("demo-1", application.address(), probe));
-    server.reaches("demo-workload", [1, 1, 1]).await;
+    server.wait_for_counts("demo-workload", [1, 1, 1]).await;
     let filter = json!({ "filter": { "name": "demo-workload" } });
     let watch = grpcurl(&server).call("WorkloadService/WatchWorkloads", &filter);
     until(&watch, &[1]).await;
@@ -62,7 +64,7 @@ async fn grpcurl_sees_an_application_fail_die_and_come_back_by_http() {
 #[tokio::test]
 async fn the_first_message_is_a_snapshot_and_says_so() {
     let Some((_server, _application, _agent, watch)) = followed("tcp: {}").await else { return };
-    let first = watch.finds("a message", |out| Grpcurl::messages(out).next()).await;
+    let first = watch.wait_for_stdout("a message", |out| Grpcurl::messages(out).next()).await;
     assert_eq!((&first["reset"], &first["synced"]), (&json!(true), &json!(true)), "{first}");
     assert_ne!(first["resumeToken"], json!(""), "{first}");
 }

@@ -25,10 +25,10 @@ async fn a_server_that_drains_is_not_open() {
     // Holds the drain up, as it never reads.
     let _stuck = WorkloadServiceClient::new(narrow).watch_workloads(WatchWorkloadsRequest::default()).await;
     server.program.signal(Signal::TERM);
-    server.program.says("draining").await;
+    server.program.wait_for_stderr("draining").await;
     assert_eq!(get(server.http, "/readyz").await.unwrap().0, 503);
     assert_eq!(get(server.http, "/livez").await, Some((200, "ok\n".to_owned())));
     retry("gRPC is closed", async || server.endpoint().connect().await.is_err().then_some(())).await;
     server.program.signal(Signal::TERM);
-    server.program.end().await.with(0);
+    server.program.end().await.expect_exit(0);
 }

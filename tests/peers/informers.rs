@@ -42,7 +42,9 @@ async fn all_know(informers: &[Program], expected: &[(&str, Counts)]) {
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(name, counts)| ((*name).to_owned(), *counts)).collect();
     for informer in informers {
-        informer.finds(&format!("{expected:?}"), |out| (known(out) == expected).then_some(())).await;
+        informer
+            .wait_for_stdout(&format!("{expected:?}"), |out| (known(out) == expected).then_some(()))
+            .await;
     }
 }
 
@@ -50,7 +52,7 @@ async fn all_know(informers: &[Program], expected: &[(&str, Counts)]) {
 async fn informers_know_what_there_is_whatever_happens() {
     let server = Server::start("").await;
     let first = server.agent("w1", &gateway("default", "web", "w1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let Some(informers) = informers(&server) else { return };
     all_know(&informers, &[("web", [1, 1, 1])]).await;
     let api = server.agent("a1", &gateway("default", "api", "a1"));
@@ -68,8 +70,8 @@ async fn informers_find_their_way_into_another_life_of_the_server() {
     let mut server = Server::start("").await;
     let _web = server.agent("w1", &gateway("default", "web", "w1"));
     let gone = server.agent("a1", &gateway("default", "api", "a1"));
-    server.reaches("web", [1, 1, 1]).await;
-    server.reaches("api", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    server.wait_for_counts("api", [1, 1, 1]).await;
     let Some(informers) = informers(&server) else { return };
     for signal in [Signal::KILL, Signal::TERM] {
         if signal == Signal::KILL {
@@ -78,7 +80,7 @@ async fn informers_find_their_way_into_another_life_of_the_server() {
             gone.signal(Signal::KILL);
         }
         server.restart(signal).await;
-        server.reaches("web", [1, 1, 1]).await;
+        server.wait_for_counts("web", [1, 1, 1]).await;
         all_know(&informers, &[("web", [1, 1, 1])]).await;
     }
 }

@@ -5,14 +5,14 @@ use crate::support::{Kubectl, Program, Server, Signal, gateway};
 /// Waits for a row of a watch's table: name, mesh, connected, healthy, total.
 async fn shows(watch: &Program, row: [&str; 5]) {
     let is_it = |line: &str| line.split_whitespace().take(5).eq(row);
-    watch.finds(&format!("{row:?}"), |out| out.lines().any(is_it).then_some(())).await;
+    watch.wait_for_stdout(&format!("{row:?}"), |out| out.lines().any(is_it).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_watch_shows_every_change() {
     let server = Server::start("").await;
     let first = server.agent("w1", &gateway("default", "web", "w1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let kubectls = Kubectl::all(&server).await;
     let watchers: Vec<_> = kubectls
         .iter()
@@ -21,7 +21,7 @@ async fn a_watch_shows_every_change() {
     for watch in &watchers {
         shows(watch, ["web", "default", "1", "1", "1"]).await;
     }
-    server.has_watchers(u32::try_from(watchers.len()).unwrap()).await;
+    server.wait_for_watchers(u32::try_from(watchers.len()).unwrap()).await;
     let second = server.agent("w2", &gateway("default", "web", "w2"));
     for watch in &watchers {
         shows(watch, ["web", "default", "2", "2", "2"]).await;
@@ -37,9 +37,9 @@ async fn a_watch_shows_every_change() {
 async fn a_wait_ends_when_what_it_waits_for_is_true() {
     let server = Server::start("").await;
     let _first = server.agent("w1", &gateway("default", "web", "w1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let api = server.agent("a1", &gateway("default", "api", "a1"));
-    server.reaches("api", [1, 1, 1]).await;
+    server.wait_for_counts("api", [1, 1, 1]).await;
     let mut waiting = Vec::new();
     for kubectl in Kubectl::all(&server).await {
         // Debian's knows no such condition.
@@ -47,21 +47,21 @@ async fn a_wait_ends_when_what_it_waits_for_is_true() {
             let is = "{.status.dataplaneProxies.healthy}";
             let true_now =
                 kubectl.run(&format!("wait --for=jsonpath={is}=1 workload/web --timeout=20s")).await;
-            assert_eq!(true_now.with(0).out, "workload.kuma.io/web condition met\n");
+            assert_eq!(true_now.expect_exit(0).out, "workload.kuma.io/web condition met\n");
             let never = kubectl
                 .run(&format!("wait --for=jsonpath={is}=9 workload/web --timeout=100ms"))
                 .await
-                .with(1);
+                .expect_exit(1);
             assert!(never.err.contains("timed out waiting"), "{never}");
             waiting.push(kubectl.start(&format!("wait --for=jsonpath={is}=3 workload/web --timeout=30s")));
         }
         waiting.push(kubectl.start("wait --for=delete workload/api --timeout=30s"));
     }
-    server.has_watchers(u32::try_from(waiting.len()).unwrap()).await;
+    server.wait_for_watchers(u32::try_from(waiting.len()).unwrap()).await;
     api.signal(Signal::TERM);
     let _more = ["w2", "w3"].map(|name| server.agent(name, &gateway("default", "web", name)));
     for wait in waiting {
-        wait.end().await.with(0);
+        wait.end().await.expect_exit(0);
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_wait_ends_when_what_it_waits_for_is_true() {
 async fn a_wait_lives_through_a_restart() {
     let mut server = Server::start("").await;
     let _agents = ["w1", "w2"].map(|name| server.agent(name, &gateway("default", "web", name)));
-    server.reaches("web", [2, 2, 2]).await;
+    server.wait_for_counts("web", [2, 2, 2]).await;
     let is = "jsonpath={.status.dataplaneProxies.healthy}=3";
     let waits: Vec<_> = Kubectl::all(&server)
         .await
@@ -79,12 +79,12 @@ async fn a_wait_lives_through_a_restart() {
         .filter(|kubectl| kubectl.minor >= 23)
         .map(|kubectl| kubectl.start(&format!("wait --for={is} workload/web --timeout=60s")))
         .collect();
-    server.has_watchers(u32::try_from(waits.len()).unwrap()).await;
+    server.wait_for_watchers(u32::try_from(waits.len()).unwrap()).await;
     server.restart(Signal::KILL).await;
-    server.reaches("web", [2, 2, 2]).await;
+    server.wait_for_counts("web", [2, 2, 2]).await;
     let _third = server.agent("w3", &gateway("default", "web", "w3"));
     for wait in waits {
-        let ended = wait.end().await.with(0);
+        let ended = wait.end().await.expect_exit(0);
         assert_eq!(ended.out, "workload.kuma.io/web condition met\n");
     }
 }

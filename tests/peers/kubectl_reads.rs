@@ -12,8 +12,8 @@ async fn server() -> (Server, [crate::support::Program; 4]) {
     let server = Server::start("").await;
     let agents = [("demo-workload", "d1"), ("demo-workload", "d2"), ("demo-workload", "d3"), ("api", "a1")];
     let agents = agents.map(|(workload, name)| server.agent(name, &gateway("default", workload, name)));
-    server.reaches("demo-workload", [3, 3, 3]).await;
-    server.reaches("api", [1, 1, 1]).await;
+    server.wait_for_counts("demo-workload", [3, 3, 3]).await;
+    server.wait_for_counts("api", [1, 1, 1]).await;
     (server, agents)
 }
 
@@ -50,11 +50,11 @@ async fn kubectl_prints_tables_in_all_ways_to_ask() {
         assert_eq!(wide[0][6..], ["ZONE", "REVISION", "LAST-CHANGE", "UID"]);
         let labels = kubectl.table("get wl --show-labels").await;
         assert!(labels[1][6].contains("kuma.io/mesh=default"), "{labels:?}");
-        let none = kubectl.run("get wl -n nowhere").await.with(0);
+        let none = kubectl.run("get wl -n nowhere").await.expect_exit(0);
         assert_eq!(none.err, "No resources found in nowhere namespace.\n");
-        let none = kubectl.run("get wl nope").await.with(1);
+        let none = kubectl.run("get wl nope").await.expect_exit(1);
         assert_eq!(none.err, "Error from server (NotFound): workloads.kuma.io \"nope\" not found\n");
-        let bad = kubectl.run("get wl --field-selector status.x=1").await.with(1);
+        let bad = kubectl.run("get wl --field-selector status.x=1").await.expect_exit(1);
         assert!(bad.err.contains("field label not supported: status.x"), "{bad}");
     }
 }
@@ -71,22 +71,24 @@ fn without_its_life(mut workload: Value) -> Value {
 #[tokio::test]
 async fn kubectl_and_headcount_print_one_document() {
     let (server, _agents) = server().await;
-    let ours = server.run("get workload demo-workload -o yaml").await.with(0);
+    let ours = server.run("get workload demo-workload -o yaml").await.expect_exit(0);
     let ours: Value = serde_saphyr::from_str(&ours.out).unwrap();
-    let revision = server.run("get workload demo-workload -o wide").await.with(0).out;
+    let revision = server.run("get workload demo-workload -o wide").await.expect_exit(0).out;
     for kubectl in Kubectl::all(&server).await {
-        let yaml = kubectl.run("get workload demo-workload -n default -o yaml").await.with(0);
+        let yaml = kubectl.run("get workload demo-workload -n default -o yaml").await.expect_exit(0);
         let yaml: Value = serde_saphyr::from_str(&yaml.out).unwrap();
         let version = yaml["metadata"]["resourceVersion"].as_str().unwrap();
         assert!(revision.contains(version), "the revision of gRPC: {revision}");
         assert_eq!(without_its_life(yaml), ours);
-        let json = kubectl.run("get wl -o json").await.with(0);
+        let json = kubectl.run("get wl -o json").await.expect_exit(0);
         let json: Value = serde_json::from_str(&json.out).unwrap();
         assert_eq!(without_its_life(json["items"][1].clone()), ours);
-        let names = kubectl.run("get wl -o name").await.with(0);
+        let names = kubectl.run("get wl -o name").await.expect_exit(0);
         assert_eq!(names.out, "workload.kuma.io/api\nworkload.kuma.io/demo-workload\n");
-        let total =
-            kubectl.run("get wl demo-workload -o jsonpath={.status.dataplaneProxies.total}").await.with(0);
+        let total = kubectl
+            .run("get wl demo-workload -o jsonpath={.status.dataplaneProxies.total}")
+            .await
+            .expect_exit(0);
         assert_eq!(total.out, "3");
     }
 }
@@ -102,7 +104,7 @@ async fn kubectl_finds_and_explains_what_there_is() {
             ),
             "{resources:?}"
         );
-        let versions = kubectl.run("api-versions").await.with(0);
+        let versions = kubectl.run("api-versions").await.expect_exit(0);
         assert_eq!(versions.out, "kuma.io/v1alpha1\nv1\n");
         for (words, part) in [
             ("explain workload.status", "dataplaneProxies"),
@@ -115,7 +117,7 @@ async fn kubectl_finds_and_explains_what_there_is() {
             ("version", "+headcount-"),
             ("get --raw /livez", "ok"),
         ] {
-            let ended = kubectl.run(words).await.with(0);
+            let ended = kubectl.run(words).await.expect_exit(0);
             assert!(ended.out.contains(part), "1.{} {ended}", kubectl.minor);
             assert_eq!(ended.err, "", "{words}");
         }
@@ -126,13 +128,13 @@ async fn kubectl_finds_and_explains_what_there_is() {
 async fn kubectl_describes_a_conflict_of_meshes() {
     let (server, _agents) = server().await;
     let _other = server.agent("o1", &gateway("other", "demo-workload", "o1"));
-    server.run("get events").await.with(0);
+    server.run("get events").await.expect_exit(0);
     crate::support::retry("the event", async || {
         server.run("get events").await.out.contains("MultipleMeshesDetected").then_some(())
     })
     .await;
     for kubectl in Kubectl::all(&server).await {
-        let described = kubectl.run("describe workload demo-workload").await.with(0);
+        let described = kubectl.run("describe workload demo-workload").await.expect_exit(0);
         let (object, events) = described.out.split_once("Events:").unwrap();
         assert!(object.contains("Healthy:    3"), "{described}");
         for part in [
@@ -143,7 +145,7 @@ async fn kubectl_describes_a_conflict_of_meshes() {
         ] {
             assert!(events.contains(part), "{part}: {described}");
         }
-        let unharmed = kubectl.run("describe workload api").await.with(0);
+        let unharmed = kubectl.run("describe workload api").await.expect_exit(0);
         assert!(unharmed.out.contains("<none>"), "{unharmed}");
         let rows = kubectl.table("get events").await;
         assert_eq!(rows[0], ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
@@ -164,7 +166,7 @@ async fn kubectl_reads_over_tls_by_what_kubeconfig_prints() {
     let server =
         Server::start_at(site, &format!("--kube-tls-cert-file {cert} --kube-tls-key-file {key}")).await;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let words = format!("--kube-server https://{} --certificate-authority {ca}", server.kube);
     for kubectl in Kubectl::all_for(&server, &words).await {
         let table = kubectl.table("get workloads").await;

@@ -15,7 +15,7 @@ spec: {}
 async fn every_write_is_refused_with_the_remedy() {
     let server = Server::start("").await;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     let file = server.site.file("workload.yaml", MANIFEST);
     let file = file.display();
     for kubectl in Kubectl::all(&server).await {
@@ -31,15 +31,15 @@ async fn every_write_is_refused_with_the_remedy() {
             "edit workload web".into(),
             "patch workload web --type=merge -p {\"a\":1}".into(),
         ] {
-            let ended = kubectl.run(&words).await.with(1);
+            let ended = kubectl.run(&words).await.expect_exit(1);
             for part in
                 ["workloads.kuma.io are read-only", "managed automatically", "Change the dataplanes instead"]
             {
                 assert!(ended.err.contains(part), "1.{} {part:?}: {ended}", kubectl.minor);
             }
         }
-        let dry = kubectl.run(&format!("apply --dry-run=client -f {file}")).await.with(0);
+        let dry = kubectl.run(&format!("apply --dry-run=client -f {file}")).await.expect_exit(0);
         assert!(dry.out.contains("created (dry run)"), "{dry}");
     }
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
 }

@@ -32,7 +32,7 @@ async fn a_killed_agent_is_disconnected_at_once_and_stays_registered() {
     let (server, [one, _two], mut watch) = two_agents().await;
     let after = until(&mut watch, &one, Signal::KILL, Some([1, 1, 2])).await;
     assert!(after < AT_ONCE, "{after:?}");
-    let table = server.run("get workloads").await.with(0).out;
+    let table = server.run("get workloads").await.expect_exit(0).out;
     assert_eq!(columns(&table), ["default", "web", "default", "1", "1", "2"]);
     let (_, metrics) = get(server.http, "/metrics").await.unwrap();
     assert!(metrics.contains("headcount_sessions_ended_total{reason=\"lost\"} 1\n"), "{metrics}");
@@ -45,7 +45,7 @@ async fn a_stopped_agent_is_disconnected_within_ten_seconds_and_can_come_back() 
     assert!(after < Duration::from_secs(10), "{after:?}");
     assert!(after > Duration::from_secs(1), "by its silence, which takes a while to notice: {after:?}");
     one.signal(Signal::CONT);
-    one.says("session lost").await;
+    one.wait_for_stderr("session lost").await;
     watch.until(Some([2, 2, 2])).await;
     drop(server);
 }
@@ -55,13 +55,13 @@ async fn an_agent_that_is_told_to_end_is_gone_at_once() {
     let (server, [one, two], mut watch) = two_agents().await;
     let after = until(&mut watch, &one, Signal::TERM, Some([1, 1, 1])).await;
     assert!(after < AT_ONCE, "{after:?}");
-    let ended = one.end().await.with(0);
+    let ended = one.end().await.expect_exit(0);
     assert!(ended.err.contains("said goodbye"), "{ended}");
     // And the last one takes the Workload with it; Ctrl-C does the same.
     let after = until(&mut watch, &two, Signal::INT, None).await;
     assert!(after < AT_ONCE, "{after:?}");
-    two.end().await.with(0);
-    server.run("get workload web").await.with(1);
+    two.end().await.expect_exit(0);
+    server.run("get workload web").await.expect_exit(1);
 }
 
 #[tokio::test]
@@ -79,9 +79,9 @@ async fn retention_forgets_what_did_not_come_back() {
 async fn a_second_agent_of_the_same_dataplane_takes_over() {
     let (server, [one, _two], mut watch) = two_agents().await;
     let newer = server.agent("web-1-again", &gateway("default", "web", "web-1"));
-    let ended = one.end().await.with(2);
+    let ended = one.end().await.expect_exit(2);
     assert!(ended.err.contains("a newer session of the dataplane"), "{ended}");
-    newer.says("connected").await;
+    newer.wait_for_stderr("connected").await;
     watch.until(Some([2, 2, 2])).await;
     assert!(watch.seen().iter().flatten().all(|counts| counts[2] <= 2), "{:?}", watch.seen());
 }

@@ -19,29 +19,29 @@ async fn a_name_belongs_to_one_mesh() {
     let events = server.client("get events -w");
 
     let other = server.agent("web-2", &gateway("staging", "web", "web-2"));
-    other.says("the server warns").await;
-    other.says("mesh default holds the name").await;
-    other.says("Dataplanes of mesh staging are not counted").await;
+    other.wait_for_stderr("the server warns").await;
+    other.wait_for_stderr("mesh default holds the name").await;
+    other.wait_for_stderr("Dataplanes of mesh staging are not counted").await;
 
-    let listed = server.run("get events").await.with(0);
+    let listed = server.run("get events").await.expect_exit(0);
     let rows: Vec<_> = listed.out.lines().collect();
     assert_eq!(rows.len(), 2, "{listed}");
     for part in ["Warning", "MultipleMeshesDetected", "workload/web", "Skipping Workload generation"] {
         assert!(rows[1].contains(part), "{part}: {listed}");
     }
-    events.finds("the event", |out| out.contains("MultipleMeshesDetected").then_some(())).await;
+    events.wait_for_stdout("the event", |out| out.contains("MultipleMeshesDetected").then_some(())).await;
     assert_eq!(conflicts(&server).await, "1");
 
     // The Workload is as it was; the other proxy is connected all the same.
-    let yaml = server.run("get workload web -o yaml").await.with(0).out;
+    let yaml = server.run("get workload web -o yaml").await.expect_exit(0).out;
     assert!(yaml.contains("kuma.io/mesh: default") && yaml.contains("total: 1"), "{yaml}");
-    server.run("get workload web --mesh staging").await.with(1);
-    let proxies = server.run("get dataplanes -o wide").await.with(0).out;
+    server.run("get workload web --mesh staging").await.expect_exit(1);
+    let proxies = server.run("get dataplanes -o wide").await.expect_exit(0).out;
     assert!(proxies.contains("web-2"), "{proxies}");
 
     // Its holder leaves for good: the name passes over, as another Workload.
     holder.signal(Signal::TERM);
-    holder.end().await.with(0);
+    holder.end().await.expect_exit(0);
     retry("the Workload is of the other mesh", async || {
         let got = server.run("get workload web --mesh staging -o yaml").await;
         (got.code == Some(0) && got.out.ends_with("connected: 1\n    healthy: 1\n    total: 1\n"))
@@ -55,13 +55,13 @@ async fn a_name_belongs_to_one_mesh() {
 async fn an_event_that_repeats_is_one_with_a_count() {
     let server = Server::start("").await;
     let _holder = server.agent("web-1", &gateway("default", "web", "web-1"));
-    server.reaches("web", [1, 1, 1]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
     for round in 1..=2 {
         let other = server.agent("web-2", &gateway("staging", "web", "web-2"));
-        other.says("the server warns").await;
+        other.wait_for_stderr("the server warns").await;
         other.signal(Signal::TERM);
-        other.end().await.with(0);
-        let events = server.run("get events -o json").await.with(0).out;
+        other.end().await.expect_exit(0);
+        let events = server.run("get events -o json").await.expect_exit(0).out;
         let events: serde_json::Value = serde_json::from_str(&events).unwrap();
         assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
         assert_eq!(events["items"][0]["count"], round, "{events}");

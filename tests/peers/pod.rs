@@ -41,20 +41,20 @@ async fn three_pods_are_the_document_byte_for_byte() {
     let mut pods: Vec<_> = ["demo-1", "demo-2", "demo-3"]
         .map(|name| Program::start(&mut agent(&server, &application, name, LABELS, ANNOTATIONS)))
         .into();
-    server.run("wait workload demo-workload --healthy 3").await.with(0);
-    let yaml = server.run("get workload demo-workload -n default -o yaml").await.with(0).out;
+    server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
+    let yaml = server.run("get workload demo-workload -n default -o yaml").await.expect_exit(0).out;
     assert_eq!(yaml, DOCUMENTED);
 
     application.answer_with(503);
-    server.reaches("demo-workload", [3, 0, 3]).await;
+    server.wait_for_counts("demo-workload", [3, 0, 3]).await;
     application.answer_with(200);
-    server.reaches("demo-workload", [3, 3, 3]).await;
+    server.wait_for_counts("demo-workload", [3, 3, 3]).await;
 
     // What the kubelet sends before it removes a Pod.
     let pod = pods.remove(0);
     pod.signal(Signal::TERM);
-    pod.end().await.with(0);
-    server.reaches("demo-workload", [2, 2, 2]).await;
+    pod.end().await.expect_exit(0);
+    server.wait_for_counts("demo-workload", [2, 2, 2]).await;
 }
 
 #[tokio::test]
@@ -63,8 +63,8 @@ async fn the_dataplane_has_the_labels_of_its_pod() {
     let application = Application::start(server.site.any_port());
     let labels = "app=\"demo\"\nkuma.io/mesh=\"shop\"\nkuma.io/zone=\"east\"";
     let _agent = Program::start(&mut agent(&server, &application, "demo-1", labels, ANNOTATIONS));
-    server.run("wait workload demo-workload --mesh shop --healthy 1").await.with(0);
-    let proxies = server.run("get dataplanes --workload demo-workload -o yaml").await.with(0).out;
+    server.run("wait workload demo-workload --mesh shop --healthy 1").await.expect_exit(0);
+    let proxies = server.run("get dataplanes --workload demo-workload -o yaml").await.expect_exit(0).out;
     for part in [
         "app: demo",
         "k8s.kuma.io/namespace: default",
@@ -83,7 +83,7 @@ async fn a_manifest_that_gives_nothing_is_told_all_that_it_must() {
     for variable in ["POD_NAME", "POD_NAMESPACE", "POD_IP", "SERVICE_ACCOUNT"] {
         command.env_remove(variable);
     }
-    let ended = Program::start(&mut command).end().await.with(64);
+    let ended = Program::start(&mut command).end().await.expect_exit(64);
     for part in [
         "--dataplane-file: is missing",
         "HEADCOUNT_INBOUND (--inbound): is missing",
@@ -102,6 +102,6 @@ async fn a_pod_that_sets_the_label_by_hand_is_refused() {
     let application = Application::start(server.site.any_port());
     let labels = "kuma.io/workload=\"demo-workload\"";
     let refused = Program::start(&mut agent(&server, &application, "demo-1", labels, ANNOTATIONS));
-    let ended = refused.end().await.with(64);
+    let ended = refused.end().await.expect_exit(64);
     assert!(ended.err.contains("the label kuma.io/workload: is managed automatically"), "{ended}");
 }

@@ -28,7 +28,7 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", site.path("data").display()));
         command.arg(format!("--web.listen-address={address}"));
         let program = Program::start(&mut command);
-        program.says("Server is ready to receive web requests").await;
+        program.wait_for_stderr("Server is ready to receive web requests").await;
         Self { _program: program, address }
     }
 
@@ -65,8 +65,8 @@ async fn prometheus_sees_the_numbers_and_their_end() {
     let web = [("web-1", "web"), ("web-2", "web"), ("batch-1", "batch")]
         .map(|(name, workload)| server.agent(name, &gateway("default", workload, name)));
     let [web_1, web_2, batch] = web;
-    server.reaches("web", [2, 2, 2]).await;
-    server.reaches("batch", [1, 1, 1]).await;
+    server.wait_for_counts("web", [2, 2, 2]).await;
+    server.wait_for_counts("batch", [1, 1, 1]).await;
 
     let prometheus = Prometheus::start(program, &server).await;
     let labels = ["mesh", "workload"];

@@ -16,7 +16,7 @@ async fn grpcurl_gets_lists_and_waits() {
         let said = [hello(dataplane("default", "web", name)), ready()];
         proxies.push(Proxy::open(server.connect().await, said).await);
     }
-    let waited = waiting.end().await.with(0);
+    let waited = waiting.end().await.expect_exit(0);
     let waited: serde_json::Value = serde_json::from_str(&waited.out).unwrap();
     let counts = json!({ "connected": 2, "healthy": 2, "total": 2 });
     assert_eq!(waited["workload"]["status"]["dataplaneProxies"], counts, "{waited}");
@@ -73,7 +73,7 @@ async fn nobody_can_make_a_workload() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let described =
-        grpcurl(&server).start(&[], &["list", "headcount.v1.WorkloadService"]).end().await.with(0);
+        grpcurl(&server).start(&[], &["list", "headcount.v1.WorkloadService"]).end().await.expect_exit(0);
     let only = ["GetWorkload", "ListWorkloads", "WaitForWorkload", "WatchWorkloads"];
     let methods: Vec<_> = described.out.lines().filter_map(|line| line.rsplit('.').next()).collect();
     assert_eq!(methods, only);

@@ -12,16 +12,17 @@ async fn grpcurl_lists_and_describes_the_services() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let grpcurl = grpcurl(&server);
-    let listed = grpcurl.start(&[], &["list"]).end().await.with(0);
+    let listed = grpcurl.start(&[], &["list"]).end().await.expect_exit(0);
     for service in OURS.into_iter().chain(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]) {
         assert!(listed.out.lines().any(|line| line == service), "{service}: {listed}");
     }
-    let described = grpcurl.start(&[], &["describe", "headcount.v1.WorkloadService"]).end().await.with(0);
+    let described =
+        grpcurl.start(&[], &["describe", "headcount.v1.WorkloadService"]).end().await.expect_exit(0);
     for rpc in ["GetWorkload", "ListWorkloads", "WatchWorkloads", "WaitForWorkload"] {
         assert!(described.out.contains(&format!("rpc {rpc} ( .headcount.v1.{rpc}Request )")), "{described}");
     }
     for service in [OURS[0], "headcount.v1.Workload", "headcount.v1.DataplaneService.Session"] {
-        grpcurl.start(&[], &["describe", service]).end().await.with(0);
+        grpcurl.start(&[], &["describe", service]).end().await.expect_exit(0);
     }
 }
 
@@ -42,7 +43,7 @@ async fn reflection_answers_in_v1alpha_too() {
         )
         .end()
         .await
-        .with(0);
+        .expect_exit(0);
     let answer: Value = serde_json::from_str(&answer.out).unwrap();
     let services = answer["listServicesResponse"]["service"].as_array().unwrap();
     for service in OURS {
@@ -58,7 +59,7 @@ async fn the_health_service_says_serving() {
     for service in OURS.into_iter().chain([""]) {
         let request = json!({ "service": service }).to_string();
         let call = grpcurl.start(&["-d", &request], &["grpc.health.v1.Health/Check"]);
-        let answer: Value = serde_json::from_str(&call.end().await.with(0).out).unwrap();
+        let answer: Value = serde_json::from_str(&call.end().await.expect_exit(0).out).unwrap();
         assert_eq!(answer["status"], "SERVING", "{service}");
     }
 }

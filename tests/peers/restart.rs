@@ -12,7 +12,7 @@ fn last_shown(out: &str) -> Option<[u64; 3]> {
 }
 
 async fn shows(watch: &Program, counts: [u64; 3]) {
-    watch.finds(&format!("{counts:?}"), |out| (last_shown(out)? == counts).then_some(())).await;
+    watch.wait_for_stdout(&format!("{counts:?}"), |out| (last_shown(out)? == counts).then_some(())).await;
 }
 
 /// Three agents, a watch and a wait for a fourth live through a restart.
@@ -20,24 +20,24 @@ async fn all_recover(signal: Signal) -> (Server, [Program; 3]) {
     let mut server = Server::start("--drain-timeout 5s").await;
     let agent = |server: &Server, name: &str| server.agent(name, &gateway("default", "web", name));
     let agents = ["web-1", "web-2", "web-3"].map(|name| agent(&server, name));
-    server.reaches("web", [3, 3, 3]).await;
+    server.wait_for_counts("web", [3, 3, 3]).await;
     let watch = server.client("get workloads -w -o json");
     shows(&watch, [3, 3, 3]).await;
     let wait = server.client("wait workload web --healthy 4 --timeout 25s");
-    server.has_watchers(2).await;
+    server.wait_for_watchers(2).await;
 
     let ended = server.restart(signal).await;
     if signal == Signal::TERM {
-        ended.with(0);
+        ended.expect_exit(0);
     }
-    watch.says("watch interrupted").await;
-    wait.says("trying again").await;
-    server.reaches("web", [3, 3, 3]).await;
-    watch.says("\nreconnected\n").await;
+    watch.wait_for_stderr("watch interrupted").await;
+    wait.wait_for_stderr("trying again").await;
+    server.wait_for_counts("web", [3, 3, 3]).await;
+    watch.wait_for_stderr("\nreconnected\n").await;
     shows(&watch, [3, 3, 3]).await;
 
     let _fourth = agent(&server, "web-4");
-    let waited = wait.end().await.with(0);
+    let waited = wait.end().await.expect_exit(0);
     assert_eq!(waited.out, "workload default/web: 4 connected, 4 healthy, 4 total\n", "{waited}");
     shows(&watch, [4, 4, 4]).await;
     (server, agents)
@@ -47,7 +47,7 @@ async fn all_recover(signal: Signal) -> (Server, [Program; 3]) {
 async fn all_come_back_to_a_server_that_was_killed() {
     let (_server, agents) = all_recover(Signal::KILL).await;
     for agent in &agents {
-        agent.says("session lost").await;
+        agent.wait_for_stderr("session lost").await;
     }
 }
 
@@ -55,10 +55,10 @@ async fn all_come_back_to_a_server_that_was_killed() {
 async fn a_server_that_is_told_to_end_asks_its_agents_to_come_back() {
     let (server, agents) = all_recover(Signal::TERM).await;
     for agent in agents {
-        agent.says("session drained").await;
+        agent.wait_for_stderr("session drained").await;
         // They stayed away as long as they were asked to, and no loss came of it.
         agent.signal(Signal::TERM);
-        let ended = agent.end().await.with(0);
+        let ended = agent.end().await.expect_exit(0);
         assert!(!ended.err.contains("session lost"), "{ended}");
         let waited =
             ended.err.split("next_attempt_in=").nth(1).and_then(|rest| rest.split_whitespace().next());

@@ -1,4 +1,4 @@
-//! A process that runs the real agent, for one dataplane.
+//! A simulated process that runs the real agent for one dataplane.
 
 use headcount::{
     agent::{AgentError, SessionEnd, keep_session},
@@ -8,18 +8,18 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{self, Life},
+    client::{self, ConnectedTo},
     net::{Host, Network},
 };
 
-/// How an agent ended by itself.
-pub type Ended = Result<SessionEnd, AgentError>;
+/// What the agent returned.
+pub type AgentResult = Result<SessionEnd, AgentError>;
 
-/// A running agent. Dropping it ends it where it stands.
+/// A running agent. Dropping it aborts the agent, as a crash of its host does.
 #[derive(Debug)]
 pub struct Agent {
     leave: CancellationToken,
-    task: JoinHandle<Ended>,
+    task: JoinHandle<AgentResult>,
 }
 
 impl Agent {
@@ -30,12 +30,12 @@ impl Agent {
         health: watch::Receiver<Health>,
     ) -> Self {
         let (network, leave) = (network.clone(), CancellationToken::new());
-        let connect = move || client::connect(network.clone(), host, Life::default());
+        let connect = move || client::connect(network.clone(), host, ConnectedTo::default());
         let task = tokio::spawn(keep_session(connect, dataplane, health, leave.clone()));
         Self { leave, task }
     }
 
-    /// Tells it to say goodbye and end.
+    /// Asks the agent to send its goodbye and end.
     pub fn leave(&self) {
         self.leave.cancel();
     }
@@ -44,12 +44,12 @@ impl Agent {
         self.leave.is_cancelled()
     }
 
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// How it ended, once it has.
-    pub async fn ended(mut self) -> Ended {
+    /// Waits for the agent to end by itself.
+    pub async fn result(mut self) -> AgentResult {
         (&mut self.task).await.expect("an agent does not panic")
     }
 }

@@ -1,4 +1,4 @@
-//! How hosts reach the server: a real channel over a simulated connection.
+//! A real gRPC channel over a simulated connection.
 
 use std::sync::{
     Arc,
@@ -11,16 +11,20 @@ use tonic::transport::{self, Channel};
 
 use crate::net::{Host, Network};
 
-/// The life of the server that a channel's newest connection leads to.
-pub type Life = Arc<AtomicU64>;
+/// The server incarnation that a channel's newest connection leads to.
+pub type ConnectedTo = Arc<AtomicU64>;
 
-/// A channel with the settings of a real agent's.
-pub async fn connect(network: Network, host: Host, life: Life) -> Result<Channel, transport::Error> {
+/// Opens a channel with the settings of a real agent's channel.
+pub async fn connect(
+    network: Network,
+    host: Host,
+    connected_to: ConnectedTo,
+) -> Result<Channel, transport::Error> {
     let connector = move |_| {
-        let (network, life) = (network.clone(), Arc::clone(&life));
+        let (network, connected_to) = (network.clone(), Arc::clone(&connected_to));
         async move {
-            let (socket, leads_to) = network.connect(host).await?;
-            life.store(leads_to, Relaxed);
+            let (socket, incarnation) = network.connect(host).await?;
+            connected_to.store(incarnation, Relaxed);
             Ok::<_, std::io::Error>(TokioIo::new(socket))
         }
     };

@@ -1,5 +1,4 @@
-//! Who there is: a fixed set of dataplanes, of which each names one of a few
-//! workloads.
+//! The fixed set of dataplanes, each of which names one of a few workloads.
 
 use std::collections::BTreeMap;
 
@@ -7,43 +6,42 @@ use headcount::model::{
     Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthState, InboundSpec, WORKLOAD_LABEL,
 };
 
-/// Dataplanes, each with an agent on a host of its own.
+/// Number of dataplanes, each with an agent on a host of its own.
 pub const DATAPLANES: usize = 50;
-/// Names of workloads in each namespace.
+/// Number of workload names in each namespace.
 pub const WORKLOADS: usize = 4;
-/// One mesh each: which mesh gets a contested name depends on who was first,
-/// which a test that lets chance decide that can't know.
+/// Each namespace has a mesh of its own, so that no name is contested between meshes: the holder of
+/// a contested name depends on the order of arrival, which the oracle does not know.
 pub const NAMESPACES: [&str; 2] = ["default", "other"];
 
-/// A workload, by namespace and name.
-pub type Place = (String, String);
+/// Namespace and name of a Workload.
+pub type WorkloadKey = (String, String);
 
-/// Namespace of a dataplane.
 fn namespace(dataplane: usize) -> &'static str {
     NAMESPACES[dataplane % NAMESPACES.len()]
 }
 
-/// Where a dataplane is counted that names this workload.
-pub fn place(dataplane: usize, workload: usize) -> Place {
+/// The Workload that counts this dataplane when it names this workload.
+pub fn workload_key(dataplane: usize, workload: usize) -> WorkloadKey {
     (namespace(dataplane).to_owned(), format!("workload-{workload}"))
 }
 
-/// Its name.
+/// The dataplane's name.
 pub fn name(dataplane: usize) -> String {
     format!("dataplane-{dataplane}")
 }
 
-/// Its number.
+/// The dataplane's number, from its name.
 pub fn number(name: &str) -> Option<usize> {
     name.strip_prefix("dataplane-")?.parse().ok()
 }
 
-/// Every fifth is a gateway, which has no inbounds.
+/// Every fifth dataplane is a gateway, which has no inbounds.
 fn is_gateway(dataplane: usize) -> bool {
     dataplane % 5 == 4
 }
 
-/// A dataplane that names a workload.
+/// What the dataplane's agent registers when it names this workload.
 pub fn dataplane(dataplane: usize, workload: usize) -> Dataplane {
     let inbounds = if is_gateway(dataplane) {
         Vec::new()
@@ -54,15 +52,15 @@ pub fn dataplane(dataplane: usize, workload: usize) -> Dataplane {
         mesh: format!("mesh-{}", namespace(dataplane)),
         namespace: namespace(dataplane).into(),
         name: name(dataplane),
-        labels: BTreeMap::from([(WORKLOAD_LABEL.into(), place(dataplane, workload).1)]),
+        labels: BTreeMap::from([(WORKLOAD_LABEL.into(), workload_key(dataplane, workload).1)]),
         inbounds,
         agent_version: "sim".into(),
         ..DataplaneSpec::default()
     };
-    Dataplane::parse(&spec, DataplaneLimits::default()).expect("a dataplane")
+    Dataplane::parse(&spec, DataplaneLimits::default()).expect("a valid dataplane")
 }
 
-/// Its health, as it is told.
+/// What the dataplane's agent reports when its application is healthy or not.
 pub fn health(dataplane: usize, healthy: bool) -> Health {
     let state = if healthy { HealthState::Ready } else { HealthState::NotReady };
     if is_gateway(dataplane) {

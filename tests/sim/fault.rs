@@ -1,57 +1,58 @@
-//! What can happen.
+//! The faults that can be injected into a simulation.
 
 use std::time::Duration;
 
 use tokio::time::advance;
 
 use crate::{
-    fold::Fold,
-    net::{Crash, Side, Way},
+    net::{Crash, LinkState, Side},
+    replica::Replica,
     server::set_wall_clock,
-    world::{World, watcher_host},
+    simulation::{Simulation, watcher_host},
 };
 
-/// One thing that happens to the world.
+/// One event of a fault schedule.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// What these hosts send, or are sent, is held or lost; or is whole again.
-    Link { hosts: Vec<usize>, to: Vec<Side>, way: Way },
-    /// Something on the way resets these hosts' connections.
+    /// The links of these hosts change state, in the directions toward these sides: a partition
+    /// begins or ends.
+    Link { hosts: Vec<usize>, toward: Vec<Side>, state: LinkState },
+    /// A middlebox resets all connections of these hosts.
     Reset { hosts: Vec<usize> },
-    /// What these hosts send and are sent travels for so long.
-    Slow { hosts: Vec<usize>, latency: Duration },
-    /// The application behind a proxy comes up or goes down.
-    Flip { dataplane: usize },
+    /// The latency of these hosts' links changes.
+    Latency { hosts: Vec<usize>, latency: Duration },
+    /// The application behind a proxy becomes healthy or unhealthy.
+    HealthFlip { dataplane: usize },
     /// The host of an agent goes down.
     AgentCrash { dataplane: usize, crash: Crash },
-    /// An agent says goodbye.
+    /// An agent shuts down with a goodbye.
     AgentLeave { dataplane: usize },
-    /// An agent starts; a second one if one runs.
+    /// An agent starts; if one runs already, there are two of the same dataplane.
     AgentStart { dataplane: usize, workload: usize },
-    /// The server goes down.
+    /// The server's host goes down.
     ServerCrash { crash: Crash },
-    /// The server asks everybody to leave.
+    /// The server begins to drain its sessions.
     ServerDrain,
-    /// A server starts, in place of the one that is there, if one is.
+    /// A server starts with an empty registry. A running one is killed first.
     ServerStart,
-    /// A watcher goes down and is started again, with what it knew or without.
-    WatcherRestart { watcher: usize, crash: Crash, remembers: bool },
-    /// Everybody sleeps through this time, as a virtual machine does that is
-    /// moved or suspended: all that was due in it is due at once.
-    Leap { by: Duration },
-    /// The server's wall clock is set, forwards or back.
+    /// A watcher goes down and starts again, with its replica and resume token or without.
+    WatcherRestart { watcher: usize, crash: Crash, keeps_replica: bool },
+    /// All clocks jump forward, as those of a suspended virtual machine do: every timer within
+    /// the jump fires at once.
+    ClockJump { by: Duration },
+    /// The server's wall clock is set, forward or backward.
     WallClock { seconds: i64 },
 }
 
-impl World {
-    /// Makes it happen.
-    pub async fn suffer(&mut self, fault: &Fault) -> Result<(), String> {
-        self.trace.note("fault", format_args!("{fault:?}"));
+impl Simulation {
+    /// Injects a fault.
+    pub async fn inject(&mut self, fault: &Fault) -> Result<(), String> {
+        self.trace.record("fault", format_args!("{fault:?}"));
         match fault {
-            Fault::Link { hosts, to, way } => {
+            Fault::Link { hosts, toward, state } => {
                 for host in hosts {
-                    for side in to {
-                        self.network.set_way(*host, *side, *way);
+                    for side in toward {
+                        self.network.set_link(*host, *side, *state);
                     }
                 }
             }
@@ -60,21 +61,21 @@ impl World {
                     self.network.reset(*host);
                 }
             }
-            Fault::Slow { hosts, latency } => {
+            Fault::Latency { hosts, latency } => {
                 for host in hosts {
                     self.network.set_latency(*host, *latency);
                 }
             }
-            Fault::Flip { dataplane } => self.truth.slots[*dataplane].flip(),
+            Fault::HealthFlip { dataplane } => self.oracle.dataplanes[*dataplane].flip_health(),
             Fault::AgentCrash { dataplane, crash } => {
-                // Whoever has ended by itself is not crashed.
-                self.truth.reap().await?;
-                self.truth.slots[*dataplane].crash(&self.network, *crash);
+                // An agent that has ended by itself has a result, which must be checked first.
+                self.oracle.collect_results().await?;
+                self.oracle.dataplanes[*dataplane].crash(&self.network, *crash);
             }
-            Fault::AgentLeave { dataplane } => self.truth.slots[*dataplane].leave(),
+            Fault::AgentLeave { dataplane } => self.oracle.dataplanes[*dataplane].leave(),
             Fault::AgentStart { dataplane, workload } => {
-                self.truth.reap().await?;
-                self.truth.slots[*dataplane].start(&self.network, *workload);
+                self.oracle.collect_results().await?;
+                self.oracle.dataplanes[*dataplane].start(&self.network, *workload);
             }
             Fault::ServerCrash { crash } => self.server.crash(*crash),
             Fault::ServerDrain => self.server.drain(),
@@ -82,12 +83,13 @@ impl World {
                 self.server.crash(Crash::Killed);
                 self.start_server().await?;
             }
-            Fault::WatcherRestart { watcher, crash, remembers } => {
-                let fold = if *remembers { self.watchers[*watcher].fold() } else { Fold::default() };
+            Fault::WatcherRestart { watcher, crash, keeps_replica } => {
+                let replica =
+                    if *keeps_replica { self.watchers[*watcher].replica() } else { Replica::default() };
                 self.network.crash(watcher_host(*watcher), *crash);
-                self.start_watcher(*watcher, fold);
+                self.start_watcher(*watcher, replica);
             }
-            Fault::Leap { by } => advance(*by).await,
+            Fault::ClockJump { by } => advance(*by).await,
             Fault::WallClock { seconds } => set_wall_clock(*seconds),
         }
         Ok(())

@@ -1,45 +1,54 @@
-//! The whole of headcount in one thread, under every fault that we know, as
-//! often as one likes: the real server over its real gRPC stack, agents of the
-//! real code, and watchers with the generated clients, over a simulated
-//! [`net`]work on a paused clock.
+//! Deterministic simulation of headcount under fault injection.
+//!
+//! One thread runs one server, 50 agents and 10 watchers on tokio's paused clock. Real are the
+//! server with its whole gRPC stack, the agent (`headcount::agent`), and the generated clients
+//! of the watchers. Simulated are time, the machines and the network ([`net`]): latency,
+//! partitions in one or both directions, lossy links, resets, killed processes, lost power.
 //!
 //! ```text
-//!   seed ─► plan: faults ─► world ─► heal ─► within SETTLE:
-//!                             │         every watcher's fold = ListWorkloads = truth
-//!                             └─► every message: possible in itself
+//!   seed ─► fault schedule ─► simulation ─► heal ─► within CONVERGE_WITHIN:
+//!                                 │         replica of every watcher = ListWorkloads = oracle
+//!                                 └─► every message of a watch keeps the invariants
 //! ```
 //!
-//! A seed decides everything, and running it again does the same again. When
-//! one fails, its number is printed:
+//! A seed fails if
+//! * after a heal the watchers, the listings and the oracle do not agree in time, or do not stay
+//!   in agreement ([`convergence`]);
+//! * a message breaks an invariant at any time, such as `healthy <= connected <= total`, revisions
+//!   that never decrease, or no delta without a snapshot ([`replica`]);
+//! * an agent ends with an error that no fault explains ([`oracle`]); or
+//! * any task panics ([`panics`]).
+//!
+//! A seed decides everything, so a failure is replayed by its seed:
 //!
 //! ```text
-//! HEADCOUNT_SIM_SEED=17 cargo test --test sim seeds::seeds -- --nocapture # all that happens in this one
-//! HEADCOUNT_SIM_SEEDS=20000 cargo test --test sim seeds::seeds            # as many, from 0
+//! HEADCOUNT_SIM_SEED=17 cargo test --test sim every_seed -- --nocapture  # one seed, with its trace
+//! HEADCOUNT_SIM_SEEDS=20000 cargo test --test sim every_seed             # seeds from 0
 //! ```
 //!
-//! What no seed decides: tokio's own coin, by which `select!` without `biased`
-//! and the waking of several who wait for one `watch` choose an order; and the
-//! order of hash maps. Nothing that we look at may depend on them, which is why
-//! our own selects are biased, each host has its own chance and its own history
-//! in the trace, and a test runs seeds twice.
+//! Not decided by the seed are the random branch order of `select!` without `biased`, the order in
+//! which tokio wakes several waiters of one `watch` channel, and the iteration order of hash maps.
+//! Nothing observable may depend on them: headcount's own selects are biased, each host has a random
+//! generator and a trace of its own, and a test compares two runs of a seed.
 //!
-//! What it can't do: let the clock of one host alone leap, since all share one.
+//! Not simulated: clock jumps of a single host (all hosts share one clock), TLS, and the HTTP and
+//! Kubernetes ports.
 
-// Nothing outside can name what a test crate has.
+// A test crate has no public API: `pub` means "visible in this crate".
 #![allow(unreachable_pub)]
 
 mod agent;
 mod client;
+mod convergence;
 mod dataplane;
 mod fault;
-mod fold;
 mod net;
+mod oracle;
 mod panics;
-mod plan;
+mod replica;
+mod schedule;
 mod seeds;
 mod server;
-mod settle;
+mod simulation;
 mod trace;
-mod truth;
 mod watcher;
-mod world;

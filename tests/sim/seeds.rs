@@ -1,4 +1,4 @@
-//! Many seeds, on all cores.
+//! Runs many seeds, on all cores.
 
 use std::{
     env,
@@ -11,70 +11,72 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::world::{self, Summary};
+use crate::simulation::{self, Summary};
 
-/// As many as each run of all tests tries.
+/// Seeds of each test run, unless `HEADCOUNT_SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 1_000;
-/// One more failure says little more.
-const FAILURES: usize = 5;
+/// Failing seeds after which the run stops.
+const MAX_FAILURES: usize = 5;
 
 /// Runs one seed, on a runtime of its own.
 fn run(seed: u64, print: bool) -> Result<Summary, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(world::run(seed, print))
+    runtime.expect("a runtime").block_on(simulation::run(seed, print))
 }
 
-fn asked(variable: &str) -> Option<u64> {
+fn number_from_env(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number: {text:?}")))
 }
 
 #[test]
-fn seeds() {
-    if let Some(seed) = asked("HEADCOUNT_SIM_SEED") {
-        println!("{:?}", run(seed, true).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}")));
+fn every_seed_converges_and_keeps_the_invariants() {
+    if let Some(seed) = number_from_env("HEADCOUNT_SIM_SEED") {
+        println!("{:?}", run(seed, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}")));
         return;
     }
-    let (seeds, began) = (asked("HEADCOUNT_SIM_SEEDS").unwrap_or(SEEDS), Instant::now());
+    let (seeds, began) = (number_from_env("HEADCOUNT_SIM_SEEDS").unwrap_or(SEEDS), Instant::now());
     let (next, results) = (AtomicU64::new(0), Mutex::new((Vec::new(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Relaxed);
-                    if seed >= seeds || results.lock().unwrap().1.len() >= FAILURES {
+                    if seed >= seeds || results.lock().unwrap().1.len() >= MAX_FAILURES {
                         return;
                     }
                     let result = run(seed, false);
-                    let (right, wrong) = &mut *results.lock().unwrap();
+                    let (passed, failed) = &mut *results.lock().unwrap();
                     match result {
-                        Ok(summary) => right.push(summary),
-                        Err(why) => {
-                            println!("seed {seed}: {why}");
-                            println!("  again: HEADCOUNT_SIM_SEED={seed} cargo test --test sim seeds::seeds -- --nocapture");
-                            wrong.push(seed);
+                        Ok(summary) => passed.push(summary),
+                        Err(failure) => {
+                            println!("seed {seed}: {failure}");
+                            println!(
+                                "  replay: HEADCOUNT_SIM_SEED={seed} cargo test --test sim every_seed -- --nocapture"
+                            );
+                            failed.push(seed);
                         }
                     }
                 }
             });
         }
     });
-    let (right, wrong) = results.into_inner().unwrap();
-    let heals: u32 = right.iter().map(|summary| summary.heals).sum();
-    let longest = right.iter().map(|summary| summary.longest).max().unwrap_or_default();
-    let simulated: Duration = right.iter().map(|summary| summary.simulated).sum();
+    let (passed, failed) = results.into_inner().unwrap();
+    let heals: u32 = passed.iter().map(|summary| summary.heals).sum();
+    let slowest = passed.iter().map(|summary| summary.slowest).max().unwrap_or_default();
+    let simulated: Duration = passed.iter().map(|summary| summary.simulated).sum();
     println!(
-        "{} seeds held, {heals} heals, the longest until all was right {longest:?}; {simulated:?} simulated in {:?}",
-        right.len(),
+        "{} seeds passed, {heals} heals, slowest convergence {slowest:?}; simulated {simulated:?} in {:?}",
+        passed.len(),
         began.elapsed()
     );
-    assert!(wrong.is_empty(), "seeds that did not hold: {wrong:?}");
+    assert!(failed.is_empty(), "failing seeds: {failed:?}");
 }
 
 #[test]
-fn a_seed_does_the_same_again() {
+fn a_seed_replays_the_same_trace() {
     for seed in 0..10 {
-        let [once, again] = [run(seed, false), run(seed, false)].map(Result::unwrap);
-        assert_eq!(once, again, "seed {seed}");
+        let [first, second] = [run(seed, false), run(seed, false)].map(Result::unwrap);
+        assert_eq!(first, second, "seed {seed}");
     }
 }

@@ -1,4 +1,5 @@
-//! The machine that runs the server: all of it but the listeners.
+//! The host that runs the real server: registry, metrics and gRPC services on a simulated
+//! listener, with a wall clock that can be set.
 
 use std::{
     cell::Cell,
@@ -21,16 +22,15 @@ use tonic_health::ServingStatus;
 
 use crate::net::{Crash, Network};
 
-/// How long a drain may take, as by default.
+/// How long a drain may take: the default of `serve`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 thread_local! {
-    /// What the server's wall clock was set to, and when. A simulation has its
-    /// thread for itself.
+    /// What the server's wall clock was set to, and when. Each thread runs one simulation at a time.
     static WALL: Cell<Option<(SystemTime, Instant)>> = const { Cell::new(None) };
 }
 
-/// Sets the server's wall clock to so many seconds since 1970, or before.
+/// Sets the server's wall clock to this many seconds after 1970, or before it.
 pub fn set_wall_clock(seconds: i64) {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let time = if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance };
@@ -42,36 +42,36 @@ fn wall_clock() -> SystemTime {
     time + set_at.elapsed()
 }
 
-/// The machine, and what runs on it.
+/// The server's host, and the server process while one runs.
 #[derive(Debug)]
 pub struct Server {
     network: Network,
     settings: RegistrySettings,
-    running: Option<Running>,
+    process: Option<Process>,
 }
 
-/// One life of the server.
 #[derive(Debug)]
-struct Running {
+struct Process {
     shutdown: CancellationToken,
-    draining: Option<AbortHandle>,
-    /// Its own tasks. Those of its connections end when these do and the
-    /// connections are reset.
+    /// Ends the process when the drain has taken too long.
+    drain_timeout: Option<AbortHandle>,
+    /// The server's own tasks. The tasks of connections are not aborted with them: they end when
+    /// the network resets the connections.
     tasks: JoinSet<()>,
 }
 
 impl Server {
     pub fn new(network: &Network, mut settings: RegistrySettings) -> Self {
         settings.wall_clock = wall_clock;
-        Self { network: network.clone(), settings, running: None }
+        Self { network: network.clone(), settings, process: None }
     }
 
-    /// It runs, and has not been told to leave.
+    /// Whether a process runs that is not draining.
     pub fn is_serving(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.draining.is_none())
+        self.process.as_ref().is_some_and(|process| process.drain_timeout.is_none())
     }
 
-    /// Starts with an empty registry.
+    /// Starts a process with an empty registry.
     pub async fn start(&mut self) {
         let shutdown = CancellationToken::new();
         let registry = Registry::new(self.settings.clone());
@@ -85,28 +85,28 @@ impl Server {
         let serve = grpc.serve(self.network.listen());
         tasks.spawn(serve);
         tasks.spawn(async move { registry.run().await });
-        self.running = Some(Running { shutdown, draining: None, tasks });
+        self.process = Some(Process { shutdown, drain_timeout: None, tasks });
     }
 
-    /// Goes down at once.
+    /// Takes the host down at once.
     pub fn crash(&mut self, crash: Crash) {
-        if self.running.take().is_some() {
+        if self.process.take().is_some() {
             self.network.crash_server(crash);
         }
     }
 
-    /// Asks everybody to leave; who is still there at the end is cut.
+    /// Drains all sessions; those that are left after the timeout are reset.
     pub fn drain(&mut self) {
-        let Some(running) = &mut self.running else {
+        let Some(process) = &mut self.process else {
             return;
         };
-        running.shutdown.cancel();
+        process.shutdown.cancel();
         let network = self.network.clone();
-        let lives = network.lives();
-        running.draining.get_or_insert_with(|| {
+        let incarnation = network.incarnation();
+        process.drain_timeout.get_or_insert_with(|| {
             tokio::spawn(async move {
                 tokio::time::sleep(DRAIN_TIMEOUT).await;
-                if network.lives() == lives {
+                if network.incarnation() == incarnation {
                     network.crash_server(Crash::Killed);
                 }
             })
@@ -115,10 +115,10 @@ impl Server {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(draining) = &self.draining {
-            draining.abort();
+        if let Some(drain_timeout) = &self.drain_timeout {
+            drain_timeout.abort();
         }
         self.tasks.abort_all();
     }

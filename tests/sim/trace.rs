@@ -1,5 +1,5 @@
-//! What happened, by host: enough to tell two runs apart, and to read when one
-//! of them failed.
+//! The trace of a simulation, by host: shows whether two runs are the same, and what led to a
+//! failure.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 pub struct Trace {
     start: Instant,
     print: bool,
-    /// Each host's own history. Which of two hosts was first within one
-    /// millisecond is no part of it.
+    /// The order of events is recorded within a host only: which of two hosts was first within one
+    /// millisecond is not part of the trace.
     hosts: Arc<Mutex<BTreeMap<String, DefaultHasher>>>,
 }
 
@@ -25,22 +25,22 @@ impl Trace {
         Self { start: Instant::now(), print, hosts: Arc::default() }
     }
 
-    /// Something happened on a host.
-    pub fn note(&self, host: &str, what: fmt::Arguments<'_>) {
+    /// Records an event of a host.
+    pub fn record(&self, host: &str, event: fmt::Arguments<'_>) {
         let at = self.start.elapsed().as_millis();
-        let what = what.to_string();
+        let event = event.to_string();
         if self.print {
-            println!("{:>4}.{:03} s  {host:<12} {what}", at / 1_000, at % 1_000);
+            println!("{:>4}.{:03} s  {host:<12} {event}", at / 1_000, at % 1_000);
         }
-        let mut hosts = self.hosts.lock().expect("nobody panics with it");
-        (at, what).hash(hosts.entry(host.to_owned()).or_default());
+        let mut hosts = self.hosts.lock().expect("no panic while it is locked");
+        (at, event).hash(hosts.entry(host.to_owned()).or_default());
     }
 
-    /// Equal for two runs in which the same happened.
+    /// Returns a hash that is equal for two runs with the same events.
     pub fn hash(&self) -> u64 {
         let mut whole = DefaultHasher::new();
-        for (host, history) in &*self.hosts.lock().expect("nobody panics with it") {
-            (host, history.finish()).hash(&mut whole);
+        for (host, events) in &*self.hosts.lock().expect("no panic while it is locked") {
+            (host, events.finish()).hash(&mut whole);
         }
         whole.finish()
     }

@@ -1,4 +1,4 @@
-//! A process that watches Workloads and comes back by itself.
+//! A simulated process that watches Workloads and resumes the watch whenever it ends.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
@@ -12,45 +12,45 @@ use headcount::proto::{
 use tokio::{task::AbortHandle, time::sleep};
 
 use crate::{
-    client::{self, Life},
-    dataplane::Place,
-    fold::Fold,
+    client::{self, ConnectedTo},
+    dataplane::WorkloadKey,
     net::{Host, Network},
+    replica::Replica,
     trace::Trace,
 };
 
-/// The longest wait before the next attempt.
+/// Longest delay before the next attempt.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
 
-/// What one watches; none is all.
-pub type Namespace = Option<&'static str>;
+/// The namespace that a watcher selects; all if none.
+pub type NamespaceFilter = Option<&'static str>;
 
-/// A watcher. Dropping it ends it where it stands; what it knows stays.
+/// A running watcher. Dropping it aborts its process.
 #[derive(Debug)]
 pub struct Watcher {
     shared: Arc<Mutex<Shared>>,
-    namespace: Namespace,
+    namespace: NamespaceFilter,
     task: AbortHandle,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    fold: Fold,
-    /// The first message that can't be.
-    wrong: Option<String>,
+    replica: Replica,
+    /// The first invariant that a message broke.
+    violation: Option<String>,
 }
 
 impl Watcher {
-    /// Goes on from what is known.
+    /// Starts the process with this replica, from whose resume token the watch begins.
     pub fn start(
         network: &Network,
         host: Host,
-        namespace: Namespace,
-        fold: Fold,
+        namespace: NamespaceFilter,
+        replica: Replica,
         trace: &Trace,
         random: Rng,
     ) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { fold, wrong: None }));
+        let shared = Arc::new(Mutex::new(Shared { replica, violation: None }));
         let process = Process {
             network: network.clone(),
             host,
@@ -63,25 +63,25 @@ impl Watcher {
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("nobody panics with it")
+        self.shared.lock().expect("no panic while it is locked")
     }
 
-    pub fn fold(&self) -> Fold {
-        self.shared().fold.clone()
+    pub fn replica(&self) -> Replica {
+        self.shared().replica.clone()
     }
 
-    /// Looks at what it knows.
-    pub fn look<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
-        look(&self.shared().fold)
+    /// Reads the replica in place.
+    pub fn with_replica<T>(&self, read: impl FnOnce(&Replica) -> T) -> T {
+        read(&self.shared().replica)
     }
 
-    /// Whether it watches what is there.
-    pub fn wants(&self, place: &Place) -> bool {
-        self.namespace.is_none_or(|namespace| namespace == place.0)
+    /// Whether its filter selects this Workload.
+    pub fn selects(&self, key: &WorkloadKey) -> bool {
+        self.namespace.is_none_or(|namespace| namespace == key.0)
     }
 
-    pub fn wrong(&self) -> Option<String> {
-        self.shared().wrong.clone()
+    pub fn violation(&self) -> Option<String> {
+        self.shared().violation.clone()
     }
 }
 
@@ -96,7 +96,7 @@ struct Process {
     network: Network,
     host: Host,
     name: String,
-    namespace: Namespace,
+    namespace: NamespaceFilter,
     shared: Arc<Mutex<Shared>>,
     trace: Trace,
 }
@@ -105,37 +105,39 @@ impl Process {
     async fn run(self, mut random: Rng) {
         loop {
             if let Err(reason) = self.watch().await {
-                self.trace.note(&self.name, format_args!("lost: {reason}"));
+                self.trace.record(&self.name, format_args!("watch ended: {reason}"));
             }
-            self.shared().fold.interrupted();
+            self.shared().replica.interrupted();
             sleep(RETRY_WITHIN.mul_f64(random.f64())).await;
         }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("nobody panics with it")
+        self.shared.lock().expect("no panic while it is locked")
     }
 
     /// Watches until the stream ends.
     async fn watch(&self) -> Result<(), String> {
-        let life = Life::default();
-        let channel = client::connect(self.network.clone(), self.host, Arc::clone(&life)).await;
+        let connected_to = ConnectedTo::default();
+        let channel = client::connect(self.network.clone(), self.host, Arc::clone(&connected_to)).await;
         let channel = channel.map_err(|error| error.to_string())?;
         let namespace = self.namespace.unwrap_or_default().to_owned();
         let filter = Some(WorkloadFilter { namespace, ..WorkloadFilter::default() });
-        let request = WatchWorkloadsRequest { filter, resume_token: self.shared().fold.token.clone() };
+        let request =
+            WatchWorkloadsRequest { filter, resume_token: self.shared().replica.resume_token.clone() };
         let ended = |status: tonic::Status| format!("{:?}", status.code());
         let mut client = WorkloadServiceClient::new(channel);
-        let mut steps = client.watch_workloads(request).await.map_err(ended)?.into_inner();
-        while let Some(step) = steps.message().await.map_err(ended)? {
-            let reset = if step.reset { "reset, " } else { "" };
-            let (revision, upserted, removed) = (step.revision, step.upserted.len(), step.removed.len());
-            let what = format_args!("{reset}revision {revision}, {upserted} upserted, {removed} removed");
-            self.trace.note(&self.name, what);
+        let mut messages = client.watch_workloads(request).await.map_err(ended)?.into_inner();
+        while let Some(message) = messages.message().await.map_err(ended)? {
+            let reset = if message.reset { "reset, " } else { "" };
+            let (revision, upserted, removed) =
+                (message.revision, message.upserted.len(), message.removed.len());
+            let event = format_args!("{reset}revision {revision}, {upserted} upserted, {removed} removed");
+            self.trace.record(&self.name, event);
             let shared = &mut *self.shared();
-            if let Err(wrong) = shared.fold.take(life.load(Relaxed), step) {
-                self.trace.note(&self.name, format_args!("WRONG: {wrong}"));
-                shared.wrong.get_or_insert(wrong);
+            if let Err(violation) = shared.replica.apply(connected_to.load(Relaxed), message) {
+                self.trace.record(&self.name, format_args!("VIOLATION: {violation}"));
+                shared.violation.get_or_insert(violation);
             }
         }
         Ok(())

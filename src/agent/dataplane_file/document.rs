@@ -1,6 +1,5 @@
-//! A Dataplane document as serde sees it: the keys the agent has a use for, by
-//! Kuma's names for them. A key that is there without a value counts as absent,
-//! as in Kuma.
+//! The keys of a Dataplane document that the agent uses, under Kuma's names. A key without a value
+//! counts as absent, as in Kuma.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,17 +14,18 @@ use crate::{
     model::{InboundSpec, Invalid, Quoted},
 };
 
-/// Kuma's defaults for its health discovery service.
+/// Default probe interval of Kuma's Health Discovery Service.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+/// Default probe timeout of Kuma's Health Discovery Service.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A probe that runs more seldom says nothing about now.
-const LONGEST: Duration = Duration::from_hours(1);
+/// Longest interval and timeout: results of a slower probe would be stale.
+const MAX_DURATION: Duration = Duration::from_hours(1);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     r#type: Option<String>,
-    /// Only there to be recognized: it marks the form of Kubernetes.
+    /// Marks the Kubernetes format, which is rejected.
     kind: Option<IgnoredAny>,
     pub(super) mesh: Option<String>,
     pub(super) name: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Networking {
     pub(super) advertised_address: Option<String>,
     pub(super) inbound: Option<Vec<Inbound>>,
     gateway: Option<IgnoredAny>,
-    /// What a zone proxy has instead of inbounds.
+    /// A zone proxy has these instead of inbounds.
     listeners: Option<IgnoredAny>,
 }
 
@@ -74,27 +74,29 @@ struct Http {
 }
 
 impl Document {
-    /// Tells a Dataplane of Universal from everything else.
-    pub(super) fn check_form(&self) -> Result<(), Invalid> {
+    /// Checks that the document is a Dataplane in the format of Universal, with inbounds or a gateway.
+    pub(super) fn check_kind(&self) -> Result<(), Invalid> {
         if self.kind.is_some() {
-            let problem = "this is a Kubernetes resource: write it in the form of Universal (type: Dataplane, with mesh, name and networking at the top)";
+            let problem = "this is a Kubernetes resource: write it in the format of Universal (type: Dataplane, with mesh, name and networking at the top level)";
             return Err(Invalid::new("kind", problem));
         }
         if let Some(other) = self.r#type.as_deref().filter(|kind| *kind != "Dataplane") {
             return Err(Invalid::new("type", format!("{}: must be Dataplane", Quoted(other))));
         }
         let Some(networking) = &self.networking else {
-            return Err(Invalid::new("networking", "is required: it says what the proxy stands before"));
+            return Err(Invalid::new(
+                "networking",
+                "is required: list the inbounds of the proxy in it, or mark the proxy as a gateway",
+            ));
         };
         let inbounds = networking.inbound.as_ref().is_some_and(|inbounds| !inbounds.is_empty());
-        // Without this check a misspelt key would make a dataplane that is
-        // healthy whatever its application does.
+        // Without this check a misspelt key would make a dataplane that is always healthy.
         match (inbounds, networking.gateway.is_some()) {
             (true, true) => {
                 Err(Invalid::new("networking.inbound", "a gateway has none: remove inbound, or gateway"))
             }
             (false, false) if networking.listeners.is_none() => {
-                let problem = "is required: list the ports of the application, or say that this is a gateway (networking.gateway)";
+                let problem = "is required: list the ports of the application, or set networking.gateway if the proxy is a gateway";
                 Err(Invalid::new("networking.inbound", problem))
             }
             _ => Ok(()),
@@ -111,29 +113,33 @@ impl Inbound {
         }
     }
 
-    /// Where Kuma sends the traffic: to `serviceAddress`, else the inbound's own
-    /// address, else the proxy's (where a file has none, to this host), and to
-    /// `servicePort`, else the inbound's port. `at` is the inbound's own path.
-    pub(super) fn application(&self, at: &str, proxy_address: Option<&str>) -> Result<Application, Invalid> {
+    /// Returns where Kuma sends the traffic of this inbound: to `serviceAddress`, else the inbound's own
+    /// address, else the proxy's address, else loopback; and to `servicePort`, else the inbound's port.
+    /// `path` is the path of the inbound in the document.
+    pub(super) fn application(
+        &self,
+        path: &str,
+        proxy_address: Option<&str>,
+    ) -> Result<Application, Invalid> {
         let (key, host) = [
-            (format!("{at}.serviceAddress"), self.service_address.as_deref()),
-            (format!("{at}.address"), self.address.as_deref()),
+            (format!("{path}.serviceAddress"), self.service_address.as_deref()),
+            (format!("{path}.address"), self.address.as_deref()),
             ("networking.address".to_owned(), proxy_address),
         ]
         .into_iter()
         .find_map(|(key, host)| Some((key, host.filter(|host| !host.is_empty())?)))
-        .unwrap_or_else(|| (format!("{at}.serviceAddress"), "127.0.0.1"));
+        .unwrap_or_else(|| (format!("{path}.serviceAddress"), "127.0.0.1"));
         let (port_key, port) = match self.service_port {
             None | Some(0) => ("port", self.port),
             Some(port) => ("servicePort", port),
         };
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| {
-            Invalid::new(format!("{at}.{port_key}"), format!("{port}: must be between 1 and 65535"))
+            Invalid::new(format!("{path}.{port_key}"), format!("{port}: must be between 1 and 65535"))
         })?;
         Ok(Application { host: host.to_owned(), host_key: key, port })
     }
 
-    /// The probe of the application, if the inbound asks for one.
+    /// Returns the probe of the application, or none without `serviceProbe`.
     pub(super) fn probe(&self, application: &Application) -> Result<Option<ProbeSpec>, Invalid> {
         let Some(probe) = &self.service_probe else {
             return Ok(None);
@@ -151,15 +157,15 @@ impl ServiceProbe {
             (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
             (None, Some(http)) => Check::http(http.path.as_deref().unwrap_or("/"))
                 .map_err(|problem| Invalid::new("http.path", problem))?,
-            // Kuma knows no other check, so it needs not be named.
+            // TCP is Kuma's only check, so `tcp` may be omitted.
             (_, None) => Check::Tcp,
         };
         Ok(ProbeSpec {
             host: application.host.clone(),
             port: application.port,
             check,
-            interval: time("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
-            timeout: time("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,
+            interval: duration_value("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
+            timeout: duration_value("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,
             thresholds: Thresholds {
                 healthy: threshold("healthyThreshold", self.healthy_threshold)?,
                 unhealthy: threshold("unhealthyThreshold", self.unhealthy_threshold)?,
@@ -168,13 +174,13 @@ impl ServiceProbe {
     }
 }
 
-fn time(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, Invalid> {
+fn duration_value(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, Invalid> {
     let Some(text) = text else { return Ok(default) };
-    let time = duration::parse(text).map_err(|problem| Invalid::new(key, problem))?;
-    if time.is_zero() || time > LONGEST {
+    let duration = duration::parse(text).map_err(|problem| Invalid::new(key, problem))?;
+    if duration.is_zero() || duration > MAX_DURATION {
         return Err(Invalid::new(key, format!("{text}: must be more than 0 and at most 1h")));
     }
-    Ok(time)
+    Ok(duration)
 }
 
 fn threshold(key: &str, stated: Option<u32>) -> Result<u32, Invalid> {

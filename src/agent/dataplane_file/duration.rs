@@ -1,13 +1,13 @@
-//! Durations as Dataplane files write them.
+//! Durations in Dataplane files.
 
 use std::time::Duration;
 
-/// No duration that a probe may have needs more: `59m59.999999999s` has 16
-/// bytes. The bound also keeps every sum far from what a `Duration` can hold.
+/// Longest text. No duration of a probe needs more: `59m59.999999999s` has 16 bytes. The limit also
+/// rules out an overflow of `Duration`.
 const MAX_BYTES: usize = 20;
 
-/// Reads a duration in the notation of Go (`1m30s`, `500ms`) or of protobuf's
-/// JSON (`1.5s`). Kuma documents the first and reads the second.
+/// Parses a duration in the notation of Go (`1m30s`, `500ms`) or of protobuf's JSON (`1.5s`). Kuma
+/// documents the first and accepts both.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("{} bytes: write a duration such as 10s or 500ms", text.len()));
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_notations_are_read() {
+    fn both_notations_are_accepted() {
         for (text, milliseconds) in [
             ("10s", 10_000),
             ("500ms", 500),
@@ -40,13 +40,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_is_too_strange(text in "[0-9.a-zµ ]{0,24}") {
+        fn no_text_panics(text in "[0-9.a-zµ ]{0,24}") {
             let _ = parse(&text);
         }
     }
 
     #[test]
-    fn what_is_no_duration_is_refused_with_an_example() {
+    fn an_invalid_duration_is_rejected_with_an_example() {
         for bad in ["", "10", "s", "-1s", "1x", "1.s", "18446744073709551615s1000ms"] {
             let error = parse(bad).unwrap_err();
             assert!(error.ends_with("such as 10s or 500ms"), "{bad}: {error}");

@@ -1,4 +1,4 @@
-//! Documents, good and bad.
+//! Valid and invalid documents.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ fn parse(text: &str) -> DataplaneFile {
     DataplaneFile::parse(text).unwrap()
 }
 
-fn refusal(text: &str) -> String {
+fn rejection(text: &str) -> String {
     match DataplaneFile::parse(text) {
         Err(error) => error.to_string(),
         Ok(file) => file.dataplane().unwrap_err().to_string(),
     }
 }
 
-/// A file whose only inbound has these further lines.
+/// A file with one inbound that has these additional lines.
 fn with_inbound(lines: &str) -> String {
     let lines = lines.replace('\n', "\n      ");
     format!(
@@ -33,7 +33,7 @@ fn probe(lines: &str) -> ProbeSpec {
 }
 
 #[test]
-fn the_example_of_a_workload_is_read() {
+fn the_workload_example_is_valid() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dataplanes/demo-workload.yaml");
     let file = DataplaneFile::read(Path::new(path)).unwrap();
     let dataplane = file.dataplane().unwrap();
@@ -49,7 +49,7 @@ fn the_example_of_a_workload_is_read() {
 }
 
 #[test]
-fn the_example_of_a_gateway_has_no_inbounds() {
+fn the_gateway_example_has_no_inbounds() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dataplanes/gateway.yaml");
     let file = DataplaneFile::read(Path::new(path)).unwrap();
     assert!(file.probes.is_empty());
@@ -59,7 +59,7 @@ fn the_example_of_a_gateway_has_no_inbounds() {
 }
 
 #[test]
-fn a_file_of_kumas_with_all_its_other_keys_is_read() {
+fn keys_that_only_kuma_uses_are_ignored() {
     let file = parse(
         r#"
 type: Dataplane
@@ -101,7 +101,7 @@ probes: {port: 9000, endpoints: []}
 }
 
 #[test]
-fn the_caller_overrides_what_the_file_says() {
+fn the_caller_may_override_fields_of_the_file() {
     let mut file = parse(&with_inbound("name: http"));
     file.spec.namespace = "shop".into();
     file.spec.zone = "west".into();
@@ -112,7 +112,7 @@ fn the_caller_overrides_what_the_file_says() {
 }
 
 #[test]
-fn the_probe_goes_where_kuma_sends_the_traffic() {
+fn a_probe_goes_where_kuma_sends_the_traffic() {
     let target = |lines: &str| {
         let probe = probe(&format!("{lines}\nserviceProbe: {{}}"));
         (probe.host, probe.port)
@@ -121,12 +121,12 @@ fn the_probe_goes_where_kuma_sends_the_traffic() {
     assert_eq!(target("servicePort: 8080"), ("10.0.0.1".into(), 8080));
     assert_eq!(target("address: 10.0.0.2"), ("10.0.0.2".into(), 80));
     assert_eq!(target("address: 10.0.0.2\nserviceAddress: ::1"), ("::1".into(), 80));
-    let nowhere = with_inbound("serviceProbe: {tcp: {}}").replace("  address: 10.0.0.1\n", "");
-    assert_eq!(parse(&nowhere).probes[0].as_ref().unwrap().host, "127.0.0.1");
+    let without_address = with_inbound("serviceProbe: {tcp: {}}").replace("  address: 10.0.0.1\n", "");
+    assert_eq!(parse(&without_address).probes[0].as_ref().unwrap().host, "127.0.0.1");
 }
 
 #[test]
-fn the_application_is_known_without_a_probe_and_with_the_key_that_says_where() {
+fn an_inbound_without_a_probe_has_an_application_and_the_key_of_its_host() {
     let application = |lines: &str| {
         let Application { host, host_key, port } = parse(&with_inbound(lines)).applications.remove(0);
         format!("{host_key}: {host} {port}")
@@ -134,19 +134,19 @@ fn the_application_is_known_without_a_probe_and_with_the_key_that_says_where() {
     assert_eq!(application("name: a"), "networking.address: 10.0.0.1 80");
     assert_eq!(application("address: b\nservicePort: 81"), "networking.inbound[0].address: b 81");
     assert_eq!(application("address: b\nserviceAddress: c"), "networking.inbound[0].serviceAddress: c 80");
-    let error = refusal(&with_inbound("servicePort: 65536"));
+    let error = rejection(&with_inbound("servicePort: 65536"));
     assert!(error.starts_with("networking.inbound[0].servicePort: 65536: must be"), "{error}");
 }
 
 #[test]
-fn a_probe_without_numbers_has_kumas_defaults() {
+fn an_empty_probe_has_the_defaults_of_kuma() {
     let probe = probe("serviceProbe:\n  tcp: {}");
     assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
     assert_eq!(probe.thresholds, Thresholds { healthy: 1, unhealthy: 1 });
 }
 
 #[test]
-fn http_is_an_extension_with_a_path() {
+fn an_http_probe_requests_its_path() {
     let path = |lines: &str| match probe(lines).check {
         Check::Http(path) => path.to_string(),
         Check::Tcp => "tcp".to_owned(),
@@ -157,7 +157,7 @@ fn http_is_an_extension_with_a_path() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_key_and_the_remedy() {
+fn an_invalid_value_is_rejected_with_its_key_and_the_rule() {
     for (lines, expected) in [
         ("servicePort: 65536\nserviceProbe: {}", "networking.inbound[0].servicePort: 65536: must be between"),
         (
@@ -175,13 +175,13 @@ fn what_is_wrong_is_said_with_its_key_and_the_remedy() {
         ("serviceProbe: {tcp: {}, http: {}}", "networking.inbound[0].serviceProbe: has both tcp and http"),
         ("tags: {'kuma.io/workload': Web}", "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\""),
     ] {
-        let error = refusal(&with_inbound(lines));
+        let error = rejection(&with_inbound(lines));
         assert!(error.starts_with(expected), "{lines}: {error}");
     }
 }
 
 #[test]
-fn other_documents_are_refused_with_a_hint() {
+fn other_documents_are_rejected_with_a_hint() {
     for (text, expected) in [
         (
             "apiVersion: kuma.io/v1alpha1\nkind: Dataplane\nmetadata: {name: a}",
@@ -201,20 +201,20 @@ fn other_documents_are_refused_with_a_hint() {
             "networking.address: may not contain",
         ),
     ] {
-        let error = refusal(text);
+        let error = rejection(text);
         assert!(error.starts_with(expected), "{text}: {error}");
     }
-    assert!(refusal("name: {{ name }}\nmesh: default").contains("fill them in"));
+    assert!(rejection("name: {{ name }}\nmesh: default").contains("fill them in"));
     assert!(
-        refusal("networking: {inbound: [{port: eighty}]}").contains("port"),
+        rejection("networking: {inbound: [{port: eighty}]}").contains("port"),
         "{}",
-        refusal("networking: {inbound: [{port: eighty}]}")
+        rejection("networking: {inbound: [{port: eighty}]}")
     );
-    assert!(refusal(&"[".repeat(5000)).len() < 10_000);
+    assert!(rejection(&"[".repeat(5000)).len() < 10_000);
 }
 
 #[test]
-fn a_refusal_is_fit_for_a_terminal() {
+fn an_error_is_short_and_has_no_control_characters() {
     let long = "x".repeat(900_000);
     for text in [
         "x: &x {a: b}\nmesh: *x\n mesh:\tm\nnaw}".to_owned(),
@@ -228,7 +228,7 @@ fn a_refusal_is_fit_for_a_terminal() {
         with_inbound(&format!("serviceProbe: {{interval: '{long}'}}")),
         with_inbound(&format!("servicePort: '{long}'")),
     ] {
-        let error = refusal(&text);
+        let error = rejection(&text);
         assert!(error.len() < 8_192, "{} bytes: {error:.300}", error.len());
         assert!(!error.contains(|c: char| c.is_control() && c != '\n'), "{error:?}");
     }
@@ -236,7 +236,7 @@ fn a_refusal_is_fit_for_a_terminal() {
 
 proptest::proptest! {
     #[test]
-    fn no_document_is_too_strange(
+    fn no_document_panics(
         key in "(type|mesh|labels|networking|  inbound|  gateway)",
         value in "[ -~\\n]{0,40}",
         rest in ".{0,60}",
@@ -248,7 +248,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_file_that_goes_on_is_not_read_to_its_end() {
+fn a_file_above_1_mib_is_rejected() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), " ".repeat(1024 * 1024 + 1)).unwrap();
     let error = DataplaneFile::read(file.path()).unwrap_err();

@@ -1,27 +1,27 @@
-//! A port of the application in a Pod, and how it is probed.
+//! The notation of a port and its probe, `PORT[=PROBE]`.
 
 use std::str::FromStr;
 
 use crate::{agent::probe::Check, model::Quoted};
 
-/// A port of the Pod's application.
+/// A port of the Pod's application, and its probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodInbound {
-    /// Never 0.
+    /// 1 to 65535.
     pub port: u16,
-    /// None for a port that is as ready as its proxy.
+    /// None for a port that has the state of the proxy.
     pub check: Option<Check>,
 }
 
 impl FromStr for PodInbound {
     type Err = String;
 
-    /// Reads `PORT` or `PORT=PROBE`, where the probe is `tcp` (so it is if none
-    /// is named), `none`, or the path of a GET.
+    /// Parses `PORT` or `PORT=PROBE`. The probe is `tcp` (the default), `none`, or the path of an HTTP GET.
     fn from_str(text: &str) -> Result<Self, String> {
         let (port, probe) = text.split_once('=').unwrap_or((text, "tcp"));
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-            "must be a port (1 to 65535), perhaps with its probe: 8080, 8080=/healthz or 8080=none".to_owned()
+            "must be a port (1 to 65535), optionally with its probe: 8080, 8080=/healthz or 8080=none"
+                .to_owned()
         })?;
         let check = match probe {
             "tcp" => Some(Check::Tcp),
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_says_how_it_is_probed() {
+    fn a_port_may_have_a_probe() {
         let parse = |text: &str| text.parse::<PodInbound>().unwrap();
         assert_eq!(parse("8080"), PodInbound { port: 8080, check: Some(Check::Tcp) });
         assert_eq!(parse("8080=tcp"), parse("8080"));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused_with_the_ways_to_write_one() {
+    fn an_invalid_port_is_rejected_with_examples() {
         for bad in ["", "0", "65536", "-1", "http", "/healthz", "8080/tcp", "8080:80", "0=none", "=none"] {
             let problem = bad.parse::<PodInbound>().unwrap_err();
             assert!(problem.contains("8080=/healthz or 8080=none"), "{bad}: {problem}");

@@ -1,4 +1,4 @@
-//! The files of the downward API: a Pod's labels and annotations.
+//! Reads a Pod's labels and annotations from the files of the downward API.
 
 use std::{
     collections::BTreeMap,
@@ -6,48 +6,52 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::agent::file::read_at_most;
+use crate::agent::limited_file::read_limited;
 
-/// A Pod's annotations have at most 256 KiB. Escaped, each of their bytes takes
-/// four at most.
+/// Largest file that is read. A Pod's annotations have at most 256 KiB, and the escape of a byte has at
+/// most four characters.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// What the downward API says of a Pod. A part whose file is not there is none:
-/// the manifest did not ask for it.
+/// A Pod's metadata from the downward API. A field is none if its file does not exist, because the
+/// manifest does not mount it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodInfo {
-    /// Its labels.
+    /// Labels of the Pod.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Its annotations.
+    /// Annotations of the Pod.
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Why a file of the downward API is of no use.
+/// Why a file of the downward API was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum PodInfoError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read {}", path.display())]
     Unreadable {
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// No Pod has so much to say.
+    /// The file is larger than 1 MiB.
     #[error("{} has more than {MAX_BYTES} bytes: mount the downward API's volume there", .0.display())]
     TooLarge(PathBuf),
-    /// It is something else.
+    /// A line is not in the format of the downward API.
     #[error("{}: line {line}: must be key=\"value\", as the downward API writes it: mount its volume there", path.display())]
     Syntax {
-        /// Where it is.
+        /// Path of the file.
         path: PathBuf,
-        /// From 1.
+        /// Number of the line, from 1.
         line: usize,
     },
 }
 
 impl PodInfo {
-    /// Reads the files `labels` and `annotations` of a directory.
+    /// Reads the files `labels` and `annotations` in a directory. Either may be missing.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read, is larger than 1 MiB, or is not in the format of the downward API.
     pub fn read(directory: &Path) -> Result<Self, PodInfoError> {
         Ok(Self {
             labels: read(&directory.join("labels"))?,
@@ -57,7 +61,7 @@ impl PodInfo {
 }
 
 fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>, PodInfoError> {
-    let text = match read_at_most(path, MAX_BYTES) {
+    let text = match read_limited(path, MAX_BYTES) {
         Ok(text) => text.ok_or_else(|| PodInfoError::TooLarge(path.to_owned()))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(PodInfoError::Unreadable { path: path.to_owned(), source }),
@@ -65,8 +69,8 @@ fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>, PodInfoError> {
     parse(&text).map(Some).map_err(|line| PodInfoError::Syntax { path: path.to_owned(), line })
 }
 
-/// Reads lines of `key="value"`, where Go has quoted the value. An error is the
-/// number of a line.
+/// Parses lines of `key="value"` whose value is quoted by Go's `%q`. The error is the number of the first
+/// invalid line.
 fn parse(text: &str) -> Result<BTreeMap<String, String>, usize> {
     (1_usize..)
         .zip(text.lines())
@@ -77,8 +81,8 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, usize> {
         .collect()
 }
 
-/// Takes back what Go's `%q` does. It writes bytes that are no UTF-8 as `\xff`;
-/// the API server lets none of them through, so they may come out as U+FFFD.
+/// Reverses Go's `%q`, which writes bytes that are not UTF-8 as `\xff`. The API server accepts only UTF-8,
+/// so it is enough to return U+FFFD for them.
 fn unquote(quoted: &str) -> Option<String> {
     let mut rest = quoted.strip_prefix('"')?.strip_suffix('"')?;
     let mut text = String::with_capacity(rest.len());
@@ -120,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_downward_api_are_read() {
+    fn lines_of_the_downward_api_are_parsed() {
         let text =
             "app=\"web\"\nkuma.io/workload=\"demo-workload\"\nnote=\"a \\\"b\\\" = c\\nd\\\\\"\nempty=\"\"";
         let map = parse(text).unwrap();
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_escape_of_go_is_taken_back() {
+    fn every_escape_of_go_is_reversed() {
         for (quoted, expected) in [
             (r#""\a\b\f\n\r\t\v""#, "\x07\x08\x0c\n\r\t\x0b"),
             (r#""\x00\x7f""#, "\0\x7f"),
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_downward_api_does_not_write_is_refused_by_its_line() {
+    fn an_invalid_line_is_rejected_with_its_number() {
         for line in [
             "app",
             "app=web",
@@ -169,19 +173,19 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_line_is_too_strange(text in "([a-z=\"\\\\xuU0-9é]|\\n){0,40}") {
+        fn no_text_panics(text in "([a-z=\"\\\\xuU0-9é]|\\n){0,40}") {
             let _ = parse(&text);
         }
 
         #[test]
-        fn what_is_quoted_comes_back(value in "[ -~\\n\\t]{0,40}") {
-            // Rust's own quoting is Go's for these.
+        fn unquote_reverses_quoting(value in "[ -~\\n\\t]{0,40}") {
+            // For these characters Rust's quoting is equal to Go's.
             proptest::prop_assert_eq!(unquote(&format!("{value:?}")), Some(value));
         }
     }
 
     #[test]
-    fn a_part_that_is_not_there_is_none_and_one_that_cannot_be_read_is_an_error() {
+    fn a_missing_file_is_none_and_an_unreadable_file_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(PodInfo::read(directory.path()).unwrap(), PodInfo::default());
         assert_eq!(PodInfo::read(&directory.path().join("none")).unwrap(), PodInfo::default());

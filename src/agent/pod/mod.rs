@@ -1,9 +1,9 @@
-//! A Kubernetes Pod says what a Dataplane file says elsewhere. Its manifest
-//! gives the agent environment variables and, by the downward API, files with
-//! the Pod's labels and annotations; Kubernetes' API is never asked.
+//! Describes a Kubernetes Pod as a dataplane, without a Dataplane file.
 //!
-//! Errors name the variable, label or annotation, and the lines of the manifest
-//! that give it.
+//! The input is what the Pod's manifest provides: environment variables and, through the downward API,
+//! files with the Pod's labels and annotations. The agent does not call the Kubernetes API.
+//!
+//! Errors name the variable, label or annotation, and the lines to add to the manifest.
 
 mod inbound;
 mod info;
@@ -21,8 +21,8 @@ use super::AGENT_VERSION;
 pub use inbound::PodInbound;
 pub use info::{PodInfo, PodInfoError};
 
-/// What the manifest of a Pod tells its agent. An empty text tells nothing: so
-/// does the downward API say that a label is not there.
+/// What the manifest of a Pod provides to the agent. Empty means not given: the downward API sets a
+/// variable to the empty string when its label does not exist.
 #[derive(Debug, Clone, Default)]
 pub struct Pod {
     /// [`Self::NAME`].
@@ -33,22 +33,22 @@ pub struct Pod {
     pub ip: String,
     /// [`Self::SERVICE_ACCOUNT`]; optional.
     pub service_account: String,
-    /// Goes before the Pod's own label and annotation.
+    /// [`Self::MESH`]; overrides the label and the annotation `kuma.io/mesh`; optional.
     pub mesh: String,
-    /// Goes before the Pod's own annotation.
+    /// [`Self::WORKLOAD`]; overrides the annotation `kuma.io/workload`.
     pub workload: String,
-    /// Goes before the Pod's own label; optional.
+    /// [`Self::ZONE`]; overrides the label `kuma.io/zone`; optional.
     pub zone: String,
-    /// Its labels and annotations.
+    /// Labels and annotations of the Pod.
     pub info: PodInfo,
-    /// The ports of its application.
+    /// Ports of the application; empty for a gateway.
     pub inbounds: Vec<u16>,
 }
 
-/// A text that a message calls by the place it comes from.
-struct Told<'a> {
-    place: String,
-    text: &'a str,
+/// A value and the name of its source, for error messages.
+struct Sourced<'a> {
+    source: String,
+    value: &'a str,
 }
 
 impl Pod {
@@ -60,18 +60,21 @@ impl Pod {
     pub const IP: &str = "POD_IP";
     /// The variable with `spec.serviceAccountName`.
     pub const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
-    /// The variable with the mesh, for who mounts no file with it.
+    /// The variable with the mesh, for a Pod without the downward API volume.
     pub const MESH: &str = "HEADCOUNT_MESH";
-    /// The variable with the workload, for who mounts no file with it.
+    /// The variable with the workload, for a Pod without the downward API volume.
     pub const WORKLOAD: &str = "HEADCOUNT_WORKLOAD";
     /// The variable with the zone.
     pub const ZONE: &str = "HEADCOUNT_ZONE";
 
-    /// The dataplane that the Pod is, by the rules that the server has as well;
-    /// or all that is missing, or the first that is wrong.
+    /// Returns the dataplane of the Pod, validated by the same rules as the server.
+    ///
+    /// # Errors
+    ///
+    /// All required values that are missing; or else the first value that is invalid.
     pub fn dataplane(&self) -> Result<Dataplane, Vec<Invalid>> {
         let missing: Vec<_> = [
-            self.by_hand(),
+            self.reserved_label(),
             missing(Self::NAME, &self.name, "metadata.name"),
             missing(Self::NAMESPACE, &self.namespace, "metadata.namespace"),
         ]
@@ -84,16 +87,16 @@ impl Pod {
             (workload, _) => return Err(missing.into_iter().chain(workload.err()).collect()),
         };
         let mut labels = self.info.labels.clone().unwrap_or_default();
-        labels.insert(WORKLOAD_LABEL.to_owned(), workload.text.to_owned());
+        labels.insert(WORKLOAD_LABEL.to_owned(), workload.value.to_owned());
         labels.insert(NAMESPACE_LABEL.to_owned(), self.namespace.clone());
         if !self.service_account.is_empty() {
             labels.insert(SERVICE_ACCOUNT_LABEL.to_owned(), self.service_account.clone());
         }
         let spec = DataplaneSpec {
-            mesh: mesh.text.to_owned(),
+            mesh: mesh.value.to_owned(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-            zone: zone.text.to_owned(),
+            zone: zone.value.to_owned(),
             environment: Environment::Kubernetes,
             labels,
             address: self.ip.clone(),
@@ -101,23 +104,23 @@ impl Pod {
             agent_version: AGENT_VERSION.to_owned(),
         };
         Dataplane::parse(&spec, DataplaneLimits::default()).map_err(|invalid| {
-            let place = match invalid.field.as_str() {
+            let source = match invalid.field.as_str() {
                 "name" => Self::NAME.to_owned(),
                 "namespace" => Self::NAMESPACE.to_owned(),
                 "address" => Self::IP.to_owned(),
-                "mesh" => mesh.place,
-                "zone" => zone.place,
-                field if field == entry("labels", WORKLOAD_LABEL) => workload.place,
+                "mesh" => mesh.source,
+                "zone" => zone.source,
+                field if field == entry("labels", WORKLOAD_LABEL) => workload.source,
                 field if field == entry("labels", SERVICE_ACCOUNT_LABEL) => Self::SERVICE_ACCOUNT.to_owned(),
                 field => field.to_owned(),
             };
-            vec![Invalid { field: place, problem: invalid.problem }]
+            vec![Invalid { field: source, problem: invalid.problem }]
         })
     }
 
-    /// The label belongs to the control plane. Its webhook refuses such Pods,
-    /// where it is installed.
-    fn by_hand(&self) -> Option<Invalid> {
+    /// Rejects the label `kuma.io/workload`: it belongs to the control plane, whose admission webhook
+    /// rejects such Pods too, where it is installed.
+    fn reserved_label(&self) -> Option<Invalid> {
         let labels = self.info.labels.as_ref()?;
         labels.contains_key(WORKLOAD_LABEL).then(|| {
             let problem = "is managed automatically: remove it, and set the annotation of this name instead";
@@ -125,13 +128,13 @@ impl Pod {
         })
     }
 
-    fn workload(&self) -> Result<Told<'_>, Invalid> {
-        let annotation = of(self.info.annotations.as_ref(), WORKLOAD_LABEL);
-        let told = [
-            Told { place: Self::WORKLOAD.to_owned(), text: &self.workload },
-            Told { place: self::annotation(WORKLOAD_LABEL), text: annotation },
+    fn workload(&self) -> Result<Sourced<'_>, Invalid> {
+        let annotation = value_of(self.info.annotations.as_ref(), WORKLOAD_LABEL);
+        let candidates = [
+            Sourced { source: Self::WORKLOAD.to_owned(), value: &self.workload },
+            Sourced { source: self::annotation(WORKLOAD_LABEL), value: annotation },
         ];
-        told.into_iter().find(|told| !told.text.is_empty()).ok_or_else(|| {
+        candidates.into_iter().find(|candidate| !candidate.value.is_empty()).ok_or_else(|| {
             let problem = if self.info.annotations.is_some() {
                 "is not on the Pod: set it in the Pod template, or let headcount's admission webhook write it"
                     .to_owned()
@@ -146,21 +149,26 @@ impl Pod {
         })
     }
 
-    /// As in Kuma, except that an agent can't see what the namespace says.
-    fn mesh(&self) -> Told<'_> {
-        let told = [
-            Told { place: Self::MESH.to_owned(), text: &self.mesh },
-            Told { place: label(MESH_LABEL), text: of(self.info.labels.as_ref(), MESH_LABEL) },
-            Told { place: annotation(MESH_LABEL), text: of(self.info.annotations.as_ref(), MESH_LABEL) },
+    /// As in Kuma, except that the agent can't read the labels and annotations of the namespace.
+    fn mesh(&self) -> Sourced<'_> {
+        let candidates = [
+            Sourced { source: Self::MESH.to_owned(), value: &self.mesh },
+            Sourced { source: label(MESH_LABEL), value: value_of(self.info.labels.as_ref(), MESH_LABEL) },
+            Sourced {
+                source: annotation(MESH_LABEL),
+                value: value_of(self.info.annotations.as_ref(), MESH_LABEL),
+            },
         ];
-        let told = told.into_iter().find(|told| !told.text.is_empty());
-        told.unwrap_or_else(|| Told { place: Self::MESH.to_owned(), text: DEFAULT_MESH })
+        let given = candidates.into_iter().find(|candidate| !candidate.value.is_empty());
+        given.unwrap_or_else(|| Sourced { source: Self::MESH.to_owned(), value: DEFAULT_MESH })
     }
 
-    fn zone(&self) -> Told<'_> {
+    fn zone(&self) -> Sourced<'_> {
         match self.zone.as_str() {
-            "" => Told { place: label(ZONE_LABEL), text: of(self.info.labels.as_ref(), ZONE_LABEL) },
-            zone => Told { place: Self::ZONE.to_owned(), text: zone },
+            "" => {
+                Sourced { source: label(ZONE_LABEL), value: value_of(self.info.labels.as_ref(), ZONE_LABEL) }
+            }
+            zone => Sourced { source: Self::ZONE.to_owned(), value: zone },
         }
     }
 }
@@ -174,7 +182,7 @@ fn missing(variable: &str, value: &str, path: &str) -> Option<Invalid> {
     })
 }
 
-fn of<'a>(map: Option<&'a BTreeMap<String, String>>, key: &str) -> &'a str {
+fn value_of<'a>(map: Option<&'a BTreeMap<String, String>>, key: &str) -> &'a str {
     map.and_then(|map| map.get(key)).map_or("", String::as_str)
 }
 

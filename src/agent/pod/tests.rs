@@ -1,4 +1,4 @@
-//! Pods, good and bad.
+//! Valid and invalid Pods.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// As the manifest of the demo tells it.
+/// The Pod of the demo manifest.
 fn demo() -> Pod {
     Pod {
         name: "demo-7d4b9c-x2x1z".into(),
@@ -22,7 +22,7 @@ fn demo() -> Pod {
     }
 }
 
-fn refusals(pod: &Pod) -> Vec<String> {
+fn rejections(pod: &Pod) -> Vec<String> {
     pod.dataplane().unwrap_err().iter().map(ToString::to_string).collect()
 }
 
@@ -48,7 +48,7 @@ fn a_pod_is_a_dataplane() {
 }
 
 #[test]
-fn variables_alone_will_do() {
+fn variables_alone_describe_a_pod() {
     let pod = Pod {
         info: PodInfo::default(),
         ip: String::new(),
@@ -64,7 +64,7 @@ fn variables_alone_will_do() {
 }
 
 #[test]
-fn the_mesh_is_that_of_the_variable_the_label_the_annotation_or_the_default() {
+fn the_mesh_is_taken_from_the_variable_the_label_the_annotation_or_the_default() {
     let mut pod = demo();
     let mesh = |pod: &Pod| pod.dataplane().unwrap().key.mesh.to_string();
     assert_eq!(mesh(&pod), "default");
@@ -74,12 +74,12 @@ fn the_mesh_is_that_of_the_variable_the_label_the_annotation_or_the_default() {
     assert_eq!(mesh(&pod), "annotated");
     pod.info.labels = Some(map([("kuma.io/mesh", "labelled")]));
     assert_eq!(mesh(&pod), "labelled");
-    pod.mesh = "told".into();
-    assert_eq!(mesh(&pod), "told");
+    pod.mesh = "from-variable".into();
+    assert_eq!(mesh(&pod), "from-variable");
 }
 
 #[test]
-fn the_zone_is_that_of_the_variable_or_the_label() {
+fn the_zone_is_taken_from_the_variable_or_the_label() {
     let mut pod = demo();
     assert_eq!(pod.dataplane().unwrap().zone, None);
     pod.info.labels = Some(map([("kuma.io/zone", "east")]));
@@ -89,54 +89,57 @@ fn the_zone_is_that_of_the_variable_or_the_label() {
 }
 
 #[test]
-fn a_workload_may_be_called_as_a_service_account_may() {
+fn a_workload_name_may_be_as_long_as_a_service_account_name() {
     let workload = format!("1.{}", "a.".repeat(100)) + "z";
     let pod = Pod { workload: workload.clone(), ..demo() };
     assert_eq!(pod.dataplane().unwrap().workload.unwrap().as_str(), workload);
 }
 
 #[test]
-fn all_that_is_missing_is_said_at_once_with_the_lines_that_give_it() {
-    let refused = refusals(&Pod::default());
-    assert_eq!(refused.len(), 3, "{refused:#?}");
-    assert!(refused[0].starts_with("POD_NAME: is missing:"), "{refused:#?}");
-    assert!(refused[0].contains("fieldPath: metadata.name}"), "{refused:#?}");
-    assert!(refused[1].starts_with("POD_NAMESPACE: is missing:"), "{refused:#?}");
-    assert!(refused[1].contains("fieldPath: metadata.namespace}"), "{refused:#?}");
-    assert!(refused[2].starts_with("the annotation kuma.io/workload: is not known: mount"), "{refused:#?}");
-    assert!(refused[2].contains("fieldPath: metadata.annotations}"), "{refused:#?}");
-    assert!(refused[2].contains("metadata.annotations['kuma.io/workload']"), "{refused:#?}");
+fn all_missing_values_are_reported_with_the_manifest_lines_to_add() {
+    let problems = rejections(&Pod::default());
+    assert_eq!(problems.len(), 3, "{problems:#?}");
+    assert!(problems[0].starts_with("POD_NAME: is missing:"), "{problems:#?}");
+    assert!(problems[0].contains("fieldPath: metadata.name}"), "{problems:#?}");
+    assert!(problems[1].starts_with("POD_NAMESPACE: is missing:"), "{problems:#?}");
+    assert!(problems[1].contains("fieldPath: metadata.namespace}"), "{problems:#?}");
+    assert!(problems[2].starts_with("the annotation kuma.io/workload: is not known: mount"), "{problems:#?}");
+    assert!(problems[2].contains("fieldPath: metadata.annotations}"), "{problems:#?}");
+    assert!(problems[2].contains("metadata.annotations['kuma.io/workload']"), "{problems:#?}");
 }
 
 #[test]
-fn a_pod_without_the_annotation_is_told_how_it_comes_to_be() {
+fn a_missing_annotation_is_reported_with_the_ways_to_set_it() {
     for annotations in [map([]), map([("kuma.io/workload", "")])] {
         let pod = Pod { info: PodInfo { annotations: Some(annotations), ..PodInfo::default() }, ..demo() };
-        let refused = refusals(&pod);
-        assert!(refused[0].starts_with("the annotation kuma.io/workload: is not on the Pod:"), "{refused:?}");
-        assert!(refused[0].contains("admission webhook"), "{refused:?}");
+        let problems = rejections(&pod);
+        assert!(
+            problems[0].starts_with("the annotation kuma.io/workload: is not on the Pod:"),
+            "{problems:?}"
+        );
+        assert!(problems[0].contains("admission webhook"), "{problems:?}");
     }
 }
 
 #[test]
-fn the_label_may_not_be_set_by_hand() {
+fn the_workload_label_is_rejected() {
     let mut pod = demo();
     pod.info.labels = Some(map([("kuma.io/workload", "demo-workload")]));
-    let refused = refusals(&pod);
-    assert!(refused[0].starts_with("the label kuma.io/workload: is managed automatically"), "{refused:?}");
-    assert!(refused[0].contains("set the annotation"), "{refused:?}");
+    let problems = rejections(&pod);
+    assert!(problems[0].starts_with("the label kuma.io/workload: is managed automatically"), "{problems:?}");
+    assert!(problems[0].contains("set the annotation"), "{problems:?}");
 }
 
 #[test]
-fn what_is_wrong_is_called_by_its_place() {
+fn an_invalid_value_is_reported_with_its_source() {
     let change = |change: fn(&mut Pod)| {
         let mut pod = demo();
         change(&mut pod);
-        let refused = refusals(&pod);
-        assert_eq!(refused.len(), 1, "{refused:?}");
-        refused[0].clone()
+        let problems = rejections(&pod);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].clone()
     };
-    for (refused, expected) in [
+    for (problem, expected) in [
         (change(|pod| pod.name = "Demo".into()), "POD_NAME: \"Demo\": must be"),
         (change(|pod| pod.namespace = "a.b".into()), "POD_NAMESPACE: \"a.b\": must be"),
         (change(|pod| pod.ip = "a\tb".into()), "POD_IP: "),
@@ -159,6 +162,6 @@ fn what_is_wrong_is_called_by_its_place() {
         (change(|pod| pod.info.labels = Some(map([("a b", "c")]))), "labels[\"a b\"]: "),
         (change(|pod| pod.inbounds = vec![80, 80]), "inbounds[1].port: 80 is declared by inbounds[0]"),
     ] {
-        assert!(refused.starts_with(expected), "{refused}");
+        assert!(problem.starts_with(expected), "{problem}");
     }
 }

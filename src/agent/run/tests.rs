@@ -1,4 +1,4 @@
-//! The agent's loop against a server that is played by hand, on a paused clock.
+//! The agent's reconnect loop against a scripted server, on a paused clock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,156 +10,159 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::*;
 use crate::agent::{
     Check, ProbeSpec, endpoint,
-    fake::{self, Fake, dataplane, fake, in_time, nobody},
+    scripted_server::{
+        ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
+    },
 };
 use crate::model::HealthState;
 
-struct Stage {
-    server: Fake,
+/// A running agent and its server.
+struct Fixture {
+    server: ScriptedServer,
     shutdown: CancellationToken,
     agent: JoinHandle<Result<SessionEnd, AgentError>>,
 }
 
-/// Health that stays as it is.
+/// Health that never changes.
 fn healthy() -> watch::Receiver<Health> {
     watch::channel(Health::of_proxy(HealthState::Ready)).1
 }
 
-fn stage() -> Stage {
-    let (server, door) = fake();
+fn start() -> Fixture {
+    let (server, connector) = scripted_server();
     let shutdown = CancellationToken::new();
-    let connect = move || door.clone().connect();
+    let connect = move || connector.clone().connect();
     let agent = tokio::spawn(keep_session(connect, dataplane(), healthy(), shutdown.clone()));
-    Stage { server, shutdown, agent }
+    Fixture { server, shutdown, agent }
 }
 
-/// How long the agent stays away after this happens to its settled session.
-async fn away_after(stage: &mut Stage, happens: impl FnOnce(fake::Played)) -> Duration {
-    let session = stage.server.settled().await;
+/// Ends an acknowledged session with `end`, and returns the time until the agent's next hello.
+async fn reconnects_after(fixture: &mut Fixture, end: impl FnOnce(ScriptedSession)) -> Duration {
+    let session = fixture.server.acknowledged_session().await;
     let began = Instant::now();
-    happens(session);
-    stage.server.session().await.hello().await;
+    end(session);
+    fixture.server.session().await.hello().await;
     began.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_session_is_followed_by_another_within_a_second() {
+async fn the_agent_reconnects_within_a_second_of_a_loss() {
     for status in [
         Status::unavailable("restarting"),
         Status::deadline_exceeded("idle"),
         Status::internal("bug"),
         Status::unimplemented("not here"),
     ] {
-        let away = away_after(&mut stage(), |session| session.end(status)).await;
-        assert!(away <= Duration::from_millis(1010), "{away:?}");
+        let delay = reconnects_after(&mut start(), |session| session.end(status)).await;
+        assert!(delay <= Duration::from_millis(1010), "{delay:?}");
     }
-    let away = away_after(&mut stage(), drop).await;
-    assert!(away <= Duration::from_millis(1010), "{away:?}");
+    let delay = reconnects_after(&mut start(), drop).await;
+    assert!(delay <= Duration::from_millis(1010), "{delay:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_counts_its_attempts() {
-    let mut stages = [stage(), stage()];
-    let mut said = Vec::new();
+async fn hellos_of_one_agent_have_one_instance_and_counted_attempts() {
+    let mut agents = [start(), start()];
+    let mut hellos = Vec::new();
     for agent in [0, 0, 0, 1] {
-        let mut session = stages[agent].server.session().await;
+        let mut session = agents[agent].server.session().await;
         let hello = session.hello().await;
-        said.push((hello.instance, hello.attempt));
+        hellos.push((hello.instance, hello.attempt));
         session.end(Status::unavailable("restarting"));
     }
-    let [instance, stranger] = [said[0].0, said[3].0];
-    assert!(instance != 0 && instance != stranger, "{said:?}");
-    assert_eq!(said, [(instance, 1), (instance, 2), (instance, 3), (stranger, 1)]);
+    let [instance, other] = [hellos[0].0, hellos[3].0];
+    assert!(instance != 0 && instance != other, "{hellos:?}");
+    assert_eq!(hellos, [(instance, 1), (instance, 2), (instance, 3), (other, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_acknowledges_nothing_is_left_after_5_s() {
-    let mut stage = stage();
-    let mut session = stage.server.session().await;
+async fn the_agent_reconnects_when_an_ack_is_missing_for_5_s() {
+    let mut fixture = start();
+    let mut session = fixture.server.session().await;
     session.hello().await;
-    session.say(crate::proto::session_response::Message::Welcome(Welcome::default()));
+    session.send(crate::proto::session_response::Message::Welcome(Welcome::default()));
     session.report().await;
     let reported_at = Instant::now();
-    stage.server.session().await.hello().await;
-    let away = reported_at.elapsed();
-    assert!((5000..=6010).contains(&away.as_millis()), "{away:?}");
+    fixture.server.session().await.hello().await;
+    let delay = reported_at.elapsed();
+    assert!((5000..=6010).contains(&delay.as_millis()), "{delay:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_may_ask_for_a_longer_wait() {
+async fn the_agent_waits_as_long_as_the_server_requests() {
     let range = 20_000..=21_010;
-    let away = away_after(&mut stage(), |session| session.drain(20)).await;
-    assert!(range.contains(&away.as_millis()), "drain: {away:?}");
+    let delay = reconnects_after(&mut start(), |session| session.drain(20)).await;
+    assert!(range.contains(&delay.as_millis()), "drain: {delay:?}");
 
     let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(20)));
     let full = Status::with_error_details(Code::ResourceExhausted, "full", details);
-    let away = away_after(&mut stage(), |session| session.end(full)).await;
-    assert!(range.contains(&away.as_millis()), "retry info: {away:?}");
+    let delay = reconnects_after(&mut start(), |session| session.end(full)).await;
+    assert!(range.contains(&delay.as_millis()), "retry info: {delay:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_grow_until_a_session_has_settled() {
-    let mut stage = stage();
+async fn delays_grow_until_a_session_has_lasted_30_s() {
+    let mut fixture = start();
     let mut longest = Duration::ZERO;
     for _ in 0..20 {
-        // Acknowledged, and lost at once: this settles nothing.
-        let session = stage.server.settled().await;
+        // An acknowledged session that is lost at once does not reset the backoff.
+        let session = fixture.server.acknowledged_session().await;
         let lost_at = Instant::now();
         session.end(Status::unavailable("crash loop"));
-        let next = stage.server.session().await;
+        let next = fixture.server.session().await;
         longest = longest.max(lost_at.elapsed());
         next.end(Status::unavailable("crash loop"));
     }
     assert!(longest > Duration::from_secs(8) && longest <= Duration::from_millis(30_010), "{longest:?}");
-    let mut session = stage.server.settled().await;
-    session.silence(Duration::from_millis(29_900)).await;
-    let statement = session.report().await;
-    session.ack(statement.sequence);
-    let away_since = Instant::now();
+    let mut session = fixture.server.acknowledged_session().await;
+    session.no_message_for(Duration::from_millis(29_900)).await;
+    let report = session.report().await;
+    session.ack(report.sequence);
+    let ended_at = Instant::now();
     session.end(Status::unavailable("restarting"));
-    stage.server.session().await;
-    assert!(away_since.elapsed() <= Duration::from_millis(1010), "{:?}", away_since.elapsed());
+    fixture.server.session().await;
+    assert!(ended_at.elapsed() <= Duration::from_millis(1010), "{:?}", ended_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_listens_the_agent_tries_again() {
-    let (mut server, door) = fake();
+async fn the_agent_retries_while_connections_are_refused() {
+    let (mut server, connector) = scripted_server();
     let attempts = Arc::new(AtomicU32::new(0));
     let connect = move || {
-        let (door, attempt) = (door.clone(), attempts.fetch_add(1, Ordering::Relaxed));
-        async move { if attempt < 4 { nobody().await } else { door.connect().await } }
+        let (connector, attempt) = (connector.clone(), attempts.fetch_add(1, Ordering::Relaxed));
+        async move { if attempt < 4 { connect_refused().await } else { connector.connect().await } }
     };
     let began = Instant::now();
     tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
-    server.settled().await;
+    server.acknowledged_session().await;
     assert!(began.elapsed() <= Duration::from_millis(15_040), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_says_goodbye() {
-    let mut stage = stage();
-    let mut session = stage.server.settled().await;
-    stage.shutdown.cancel();
+async fn shutdown_sends_a_goodbye() {
+    let mut fixture = start();
+    let mut session = fixture.server.acknowledged_session().await;
+    fixture.shutdown.cancel();
     session.goodbye().await;
     drop(session);
-    let end = in_time(stage.agent).await.unwrap().unwrap();
+    let end = in_time(fixture.agent).await.unwrap().unwrap();
     assert!(matches!(end, SessionEnd::Goodbye), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_between_two_sessions_ends_the_wait() {
-    let mut stage = stage();
-    let session = stage.server.settled().await;
+async fn shutdown_between_two_sessions_ends_the_delay() {
+    let mut fixture = start();
+    let session = fixture.server.acknowledged_session().await;
     session.drain(1000);
     session.dropped().await;
     let asked_at = Instant::now();
-    stage.shutdown.cancel();
-    in_time(stage.agent).await.unwrap().unwrap();
+    fixture.shutdown.cancel();
+    in_time(fixture.agent).await.unwrap().unwrap();
     assert!(asked_at.elapsed() < Duration::from_millis(10), "{:?}", asked_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
+async fn shutdown_ends_a_pending_connect() {
     let shutdown = CancellationToken::new();
     let connect = || std::future::pending::<Result<Channel, transport::Error>>();
     let agent = tokio::spawn(keep_session(connect, dataplane(), healthy(), shutdown.clone()));
@@ -168,39 +171,39 @@ async fn shutdown_does_not_wait_for_a_server_that_is_not_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_session_of_the_same_dataplane_ends_the_agent() {
-    let mut stage = stage();
-    stage.server.settled().await.end(Status::aborted("taken over by session s-2"));
-    let error = in_time(stage.agent).await.unwrap().unwrap_err();
+async fn a_takeover_by_a_newer_session_ends_the_agent() {
+    let mut fixture = start();
+    fixture.server.acknowledged_session().await.end(Status::aborted("taken over by session s-2"));
+    let error = in_time(fixture.agent).await.unwrap().unwrap_err();
     assert!(matches!(error, AgentError::Superseded { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("default/default/web-1") && text.contains("taken over by session s-2"), "{text}");
-    assert!(stage.server.session_if_any().is_none());
+    assert!(fixture.server.session_if_any().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_ends_the_agent_with_the_words_of_the_server() {
+async fn a_final_rejection_ends_the_agent_with_the_server_message() {
     for code in
         [Code::InvalidArgument, Code::FailedPrecondition, Code::Unauthenticated, Code::PermissionDenied]
     {
-        let mut stage = stage();
-        let mut session = stage.server.session().await;
+        let mut fixture = start();
+        let mut session = fixture.server.session().await;
         session.hello().await;
         session.end(Status::new(code, "hello.dataplane.mesh: is required"));
-        let error = in_time(stage.agent).await.unwrap().unwrap_err();
+        let error = in_time(fixture.agent).await.unwrap().unwrap_err();
         assert!(matches!(error, AgentError::Refused { .. }), "{error}");
         assert!(error.to_string().contains("hello.dataplane.mesh: is required"), "{error}");
     }
 }
 
-/// The whole way once: a real socket, a real probe, the public entry.
+/// The public entry point, with a real socket and a real probe.
 #[tokio::test]
-async fn an_agent_reports_what_its_probe_finds() {
+async fn an_agent_reports_the_result_of_its_probe() {
     let application = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let server = endpoint(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let (mut fake, door) = fake();
-    tokio::spawn(door.serve(TcpListenerStream::new(listener)));
+    let (mut scripted, connector) = scripted_server();
+    tokio::spawn(connector.serve(TcpListenerStream::new(listener)));
     let probe = ProbeSpec {
         check: Check::Tcp,
         ..ProbeSpec::proxy_ready(&format!("http://{}", application.local_addr().unwrap())).unwrap()
@@ -209,9 +212,9 @@ async fn an_agent_reports_what_its_probe_finds() {
     let shutdown = CancellationToken::new();
     let agent = tokio::spawn(run(AgentConfig { server, dataplane: dataplane(), probes }, shutdown.clone()));
 
-    let mut session = fake.session().await;
+    let mut session = scripted.session().await;
     session.hello().await;
-    session.say(crate::proto::session_response::Message::Welcome(Welcome::default()));
+    session.send(crate::proto::session_response::Message::Welcome(Welcome::default()));
     loop {
         let report = session.report().await;
         session.ack(report.sequence);

@@ -1,4 +1,4 @@
-//! Sessions against a server that is played by hand, on a paused clock.
+//! Sessions against a scripted server, on a paused clock.
 
 use tokio::{
     io::{copy_bidirectional, duplex},
@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::*;
 use crate::{
-    agent::fake::{Fake, Played, dataplane, fake, in_time},
+    agent::scripted_server::{ScriptedServer, ScriptedSession, dataplane, in_time, scripted_server},
     model::{
         Attempt,
         HealthState::{self, NotReady, Ready},
@@ -16,21 +16,21 @@ use crate::{
     proto,
 };
 
-/// A running session and everything that moves it.
-struct Stage {
-    server: Fake,
+/// A running session, its server and its inputs.
+struct Fixture {
+    server: ScriptedServer,
     health: watch::Sender<Health>,
     leave: CancellationToken,
     events: mpsc::UnboundedReceiver<String>,
     end: JoinHandle<SessionEnd>,
 }
 
-async fn stage() -> Stage {
-    let (server, door) = fake();
+async fn start() -> Fixture {
+    let (server, connector) = scripted_server();
     let (health, receiver) = watch::channel(Health::of_proxy(Ready));
     let leave = CancellationToken::new();
     let session = Session {
-        channel: door.connect().await.unwrap(),
+        channel: connector.connect().await.unwrap(),
         dataplane: Arc::new(dataplane()),
         attempt: Attempt { instance: 7, number: 3 },
         health: receiver,
@@ -44,10 +44,10 @@ async fn stage() -> Stage {
         };
         observer.send(event).unwrap();
     }));
-    Stage { server, health, leave, events, end }
+    Fixture { server, health, leave, events, end }
 }
 
-impl Stage {
+impl Fixture {
     fn set_inbound(&self, state: HealthState) {
         self.health.send_modify(|health| health.set_inbound(0, state));
     }
@@ -57,49 +57,49 @@ fn inbound(report: &proto::HealthReport) -> Option<proto::HealthState> {
     report.inbounds.first().map(proto::InboundHealth::state)
 }
 
-fn welcome(session: &Played) {
-    session.say(Hear::Welcome(Welcome { session_id: "s-1".into(), ..Welcome::default() }));
+fn welcome(session: &ScriptedSession) {
+    session.send(ServerMessage::Welcome(Welcome { session_id: "s-1".into(), ..Welcome::default() }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hello_comes_first_and_the_report_after_the_welcome() {
-    let mut stage = stage().await;
-    let mut session = stage.server.session().await;
+async fn a_session_sends_a_hello_and_after_the_welcome_a_report() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.session().await;
     let hello = session.hello().await;
     assert_eq!(hello.dataplane.unwrap(), convert::dataplane_to_proto(&dataplane()));
     assert_eq!(hello.agent_version, "test");
     assert_eq!((hello.instance, hello.attempt), (7, 3));
-    session.silence(WELCOME_WITHIN / 2).await;
+    session.no_message_for(WELCOME_TIMEOUT / 2).await;
     welcome(&session);
     let report = session.report().await;
     assert_eq!((report.sequence, report.proxy(), inbound(&report)), (1, proto::HealthState::Ready, None));
     time::advance(Duration::from_millis(40)).await;
     session.ack(1);
-    assert_eq!(stage.events.recv().await.unwrap(), "welcomed s-1");
-    assert_eq!(stage.events.recv().await.unwrap(), "acked after 40 ms");
+    assert_eq!(fixture.events.recv().await.unwrap(), "welcomed s-1");
+    assert_eq!(fixture.events.recv().await.unwrap(), "acked after 40 ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_reported_at_once() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    for (sequence, state, stated) in
+async fn a_change_of_health_is_reported_at_once() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    for (sequence, state, reported) in
         [(2, Ready, proto::HealthState::Ready), (3, NotReady, proto::HealthState::NotReady)]
     {
-        session.silence(Duration::from_secs(10)).await;
+        session.no_message_for(Duration::from_secs(10)).await;
         let changed_at = Instant::now();
-        stage.set_inbound(state);
+        fixture.set_inbound(state);
         let report = session.report().await;
-        assert_eq!((report.sequence, inbound(&report)), (sequence, Some(stated)));
+        assert_eq!((report.sequence, inbound(&report)), (sequence, Some(reported)));
         assert!(changed_at.elapsed() < Duration::from_millis(10), "{:?}", changed_at.elapsed());
         session.ack(sequence);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_whole_health_is_stated_every_30_s() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
+async fn the_whole_health_is_reported_every_30_s() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
     for sequence in 2..5 {
         let before = Instant::now();
         let report = session.report().await;
@@ -110,46 +110,46 @@ async fn the_whole_health_is_stated_every_30_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_report_is_under_way_and_then_the_newest_state_follows() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    stage.set_inbound(Ready);
+async fn a_second_report_waits_for_the_ack_and_has_the_latest_health() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    fixture.set_inbound(Ready);
     assert_eq!(session.report().await.sequence, 2);
-    stage.set_inbound(NotReady);
-    session.silence(ACK_WITHIN / 4).await;
-    stage.health.send_modify(|health| health.proxy = NotReady);
-    session.silence(ACK_WITHIN / 4).await;
-    // An ack of something else releases nothing.
+    fixture.set_inbound(NotReady);
+    session.no_message_for(ACK_TIMEOUT / 4).await;
+    fixture.health.send_modify(|health| health.proxy = NotReady);
+    session.no_message_for(ACK_TIMEOUT / 4).await;
+    // An ack of another sequence does not release the next report.
     session.ack(1);
-    session.silence(ACK_WITHIN / 4).await;
+    session.no_message_for(ACK_TIMEOUT / 4).await;
     session.ack(2);
     let report = session.report().await;
     assert_eq!((report.sequence, report.proxy()), (3, proto::HealthState::NotReady));
     assert_eq!(inbound(&report), Some(proto::HealthState::NotReady));
     session.ack(3);
-    session.silence(Duration::from_secs(29)).await;
+    session.no_message_for(Duration::from_secs(29)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_without_an_ack_ends_the_session() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    stage.set_inbound(Ready);
+async fn a_session_ends_if_a_report_is_not_acknowledged_within_5_s() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    fixture.set_inbound(Ready);
     session.report().await;
     let reported_at = Instant::now();
-    let end = in_time(stage.end).await.unwrap();
+    let end = in_time(fixture.end).await.unwrap();
     assert_eq!(reported_at.elapsed().as_secs(), 5);
     assert!(matches!(&end, SessionEnd::Lost(status) if status.message() == "no ack within 5s"), "{end:?}");
     session.dropped().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hello_without_a_welcome_ends_the_session() {
-    let mut stage = stage().await;
+async fn a_session_ends_if_the_hello_is_not_welcomed_within_5_s() {
+    let mut fixture = start().await;
     let began = Instant::now();
-    let mut session = stage.server.session().await;
+    let mut session = fixture.server.session().await;
     session.hello().await;
-    let end = in_time(stage.end).await.unwrap();
+    let end = in_time(fixture.end).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 5);
     assert!(
         matches!(&end, SessionEnd::Lost(status) if status.message() == "no welcome within 5s"),
@@ -158,120 +158,120 @@ async fn a_hello_without_a_welcome_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_says_goodbye_and_waits_for_the_end() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    stage.leave.cancel();
+async fn leaving_sends_a_goodbye_and_waits_for_the_end_of_the_stream() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    fixture.leave.cancel();
     session.goodbye().await;
-    assert!(!stage.end.is_finished());
+    assert!(!fixture.end.is_finished());
     drop(session);
-    assert!(matches!(in_time(stage.end).await.unwrap(), SessionEnd::Goodbye));
+    assert!(matches!(in_time(fixture.end).await.unwrap(), SessionEnd::Goodbye));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_fits_in_behind_a_report_under_way() {
-    // Both happen at once: which one the session sees first is its choice.
+async fn a_goodbye_may_follow_a_report_that_is_not_acknowledged() {
+    // Both happen at once, and the session may process either first.
     for _ in 0..32 {
-        let mut stage = stage().await;
-        let mut session = stage.server.settled().await;
-        while !stage.events.recv().await.unwrap().starts_with("acked") {}
-        stage.set_inbound(Ready);
-        stage.leave.cancel();
-        let mut said = session.next().await;
-        if matches!(said, Some(Say::Health(_))) {
-            said = session.next().await;
+        let mut fixture = start().await;
+        let mut session = fixture.server.acknowledged_session().await;
+        while !fixture.events.recv().await.unwrap().starts_with("acked") {}
+        fixture.set_inbound(Ready);
+        fixture.leave.cancel();
+        let mut message = session.next().await;
+        if matches!(message, Some(ClientMessage::Health(_))) {
+            message = session.next().await;
         }
-        assert!(matches!(said, Some(Say::Goodbye(_))), "{said:?}");
+        assert!(matches!(message, Some(ClientMessage::Goodbye(_))), "{message:?}");
         drop(session);
-        assert!(matches!(in_time(stage.end).await.unwrap(), SessionEnd::Goodbye));
+        assert!(matches!(in_time(fixture.end).await.unwrap(), SessionEnd::Goodbye));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_before_the_welcome_says_goodbye_too() {
-    let mut stage = stage().await;
-    let mut session = stage.server.session().await;
+async fn leaving_before_the_welcome_sends_a_goodbye() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.session().await;
     session.hello().await;
-    stage.leave.cancel();
+    fixture.leave.cancel();
     session.goodbye().await;
     welcome(&session);
     drop(session);
-    assert!(matches!(in_time(stage.end).await.unwrap(), SessionEnd::Goodbye));
+    assert!(matches!(in_time(fixture.end).await.unwrap(), SessionEnd::Goodbye));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_that_nobody_answers_is_waited_for_2_s() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    stage.leave.cancel();
+async fn leaving_waits_at_most_2_s_for_the_end_of_the_stream() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    fixture.leave.cancel();
     session.goodbye().await;
-    let said_at = Instant::now();
-    let end = in_time(stage.end).await.unwrap();
-    assert_eq!(said_at.elapsed().as_secs(), 2);
+    let goodbye_at = Instant::now();
+    let end = in_time(fixture.end).await.unwrap();
+    assert_eq!(goodbye_at.elapsed().as_secs(), 2);
     assert!(matches!(end, SessionEnd::Lost(status) if status.code() == Code::DeadlineExceeded));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_the_session_without_a_goodbye() {
-    let mut stage = stage().await;
-    let session = stage.server.settled().await;
+    let mut fixture = start().await;
+    let session = fixture.server.acknowledged_session().await;
     session.drain(7);
-    let end = in_time(stage.end).await.unwrap();
+    let end = in_time(fixture.end).await.unwrap();
     assert!(matches!(&end, SessionEnd::Drained { reason, .. } if reason == "moving"), "{end:?}");
     assert_eq!(end.retry_after(), Duration::from_secs(7));
     session.dropped().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_without_a_reason_is_a_loss() {
-    let mut stage = stage().await;
-    drop(stage.server.settled().await);
-    let end = in_time(stage.end).await.unwrap();
+async fn an_end_without_a_status_is_a_loss() {
+    let mut fixture = start().await;
+    drop(fixture.server.acknowledged_session().await);
+    let end = in_time(fixture.end).await.unwrap();
     assert!(matches!(&end, SessionEnd::Lost(status) if status.code() == Code::Unavailable), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_newer_server_says_is_skipped() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    session.say(Hear::Welcome(Welcome::default()));
-    stage.set_inbound(Ready);
+async fn an_unexpected_message_is_ignored() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    session.send(ServerMessage::Welcome(Welcome::default()));
+    fixture.set_inbound(Ready);
     assert_eq!(session.report().await.sequence, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_that_nobody_will_change_stays_true() {
-    let mut stage = stage().await;
-    let mut session = stage.server.settled().await;
-    drop(stage.health);
+async fn the_last_health_is_reported_after_its_sender_is_dropped() {
+    let mut fixture = start().await;
+    let mut session = fixture.server.acknowledged_session().await;
+    drop(fixture.health);
     let report = session.report().await;
     assert_eq!((report.sequence, report.proxy()), (2, proto::HealthState::Ready));
 }
 
-/// Power or network fails: nothing ends, nothing answers.
+/// As after a power or network failure: the connection does not end, and nothing arrives.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_falls_silent_is_noticed_within_8_s() {
-    let (mut server, door) = fake();
+async fn an_unresponsive_connection_is_detected_within_8_s() {
+    let (mut server, connector) = scripted_server();
     let (client, mut near) = duplex(64 * 1024);
     let (mut far, end) = duplex(64 * 1024);
     let cut = CancellationToken::new();
-    let wire = cut.clone();
+    let is_cut = cut.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = copy_bidirectional(&mut near, &mut far) => {}
-            () = wire.cancelled() => std::future::pending().await,
+            () = is_cut.cancelled() => std::future::pending().await,
         }
     });
     let session = Session {
-        channel: door.connect_over(client, end).await.unwrap(),
+        channel: connector.connect_over(client, end).await.unwrap(),
         dataplane: Arc::new(dataplane()),
         attempt: Attempt::default(),
         health: watch::channel(Health::of_proxy(Ready)).1,
         leave: CancellationToken::new(),
     };
     let end = tokio::spawn(session.run(|_| {}));
-    let mut settled = server.settled().await;
-    settled.silence(Duration::from_secs(12)).await;
+    let mut session = server.acknowledged_session().await;
+    session.no_message_for(Duration::from_secs(12)).await;
     cut.cancel();
     let cut_at = Instant::now();
     let end = in_time(end).await.unwrap();
@@ -280,9 +280,9 @@ async fn a_connection_that_falls_silent_is_noticed_within_8_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_share_a_channel() {
-    let (mut server, door) = fake();
-    let channel = door.connect().await.unwrap();
+async fn many_sessions_share_a_channel() {
+    let (mut server, connector) = scripted_server();
+    let channel = connector.connect().await.unwrap();
     let (_health, receiver) = watch::channel(Health::of_proxy(Ready));
     let leave = CancellationToken::new();
     let dataplane = Arc::new(dataplane());
@@ -298,7 +298,7 @@ async fn sessions_share_a_channel() {
     }
     let mut sessions = Vec::new();
     for _ in 0..100 {
-        sessions.push(server.settled().await);
+        sessions.push(server.acknowledged_session().await);
     }
     leave.cancel();
     for mut session in sessions {

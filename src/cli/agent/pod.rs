@@ -7,7 +7,7 @@ use clap::Args;
 use super::Statement;
 use crate::{
     agent::{Pod, PodInbound, PodInfo, ProbeSpec, Thresholds},
-    cli::{Parsed, Problems, period::NonZeroPeriod},
+    cli::{Parsed, Problems, args::period::NonZeroPeriod},
 };
 
 /// In the place of a Dataplane file.

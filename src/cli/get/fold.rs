@@ -103,7 +103,7 @@ fn looks_like(a: &Workload, b: &Workload) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        cli::fake::{self, workload},
+        cli::tests::scripted_server::{self as fake, workload},
         proto::WorkloadRef,
     };
 

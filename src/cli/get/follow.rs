@@ -4,11 +4,13 @@ use std::{convert::Infallible, io};
 
 use tonic::{Status, Streaming};
 
-use crate::cli::{
-    Failure, Terminal,
-    backoff::Backoff,
-    client::{Client, is_passing},
-    terminal::visible,
+use crate::{
+    cli::{
+        Failure, Terminal,
+        client::{Client, is_passing},
+        terminal::visible,
+    },
+    net::backoff::{Backoff, Policy, retry_after},
 };
 
 /// Something to follow.
@@ -33,7 +35,7 @@ pub(super) async fn follow(
 ) -> Result<Infallible, Failure> {
     let opened = feed.open(client).await;
     let mut stream = opened.map_err(|status| client.explain(&status))?;
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(Policy::Reader);
     loop {
         let end = loop {
             match stream.message().await {
@@ -43,7 +45,7 @@ pub(super) async fn follow(
             }
             // Only a stream that says something is a success: one that opens
             // and breaks, again and again, is asked for ever less often.
-            backoff = Backoff::default();
+            backoff.reset();
         };
         stream = reopen(client, &mut feed, end, &mut backoff, terminal).await?;
     }
@@ -62,7 +64,7 @@ async fn reopen<F: Feed>(
         terminal.remark(format_args!("watch interrupted ({reason}); reconnecting"))?;
     }
     while is_passing(&end) {
-        tokio::time::sleep(backoff.after(&end)).await;
+        tokio::time::sleep(backoff.next(retry_after(&end))).await;
         match feed.open(client).await {
             Ok(stream) => {
                 terminal.remark("reconnected")?;

@@ -149,8 +149,8 @@ impl<'a> DataplaneResource<'a> {
 mod tests {
     use super::*;
     use crate::cli::{
-        fake,
         output::{Format, document::document},
+        tests::scripted_server as fake,
     };
 
     #[test]

@@ -74,8 +74,8 @@ pub(crate) fn counts(workload: &proto::Workload) -> proto::DataplaneProxies {
 mod tests {
     use super::*;
     use crate::cli::{
-        fake,
         output::{Format, document::document},
+        tests::scripted_server as fake,
     };
 
     /// The example of the documentation, with the indentation kubectl prints.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use clap::Args;
 
 use crate::{
-    cli::{Parsed, Problems, kube_api_addr::KubeApiAddr},
+    cli::{Parsed, Problems, args::kube_api_addr::KubeApiAddr},
     config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
 };

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{count, period};
 use crate::{
-    agent::STATEMENT_EVERY,
-    cli::{Parsed, Problems, period::NonZeroPeriod},
+    agent::REPORT_INTERVAL,
+    cli::{Parsed, Problems, args::period::NonZeroPeriod},
     config::{Http2Limits, Limits},
     model::{DataplaneLimits, Health},
     registry::RegistrySettings,
@@ -134,8 +134,8 @@ fn note_what_cannot_be(limits: &Limits, problems: &mut Problems) {
         let most = Health::MAX_INBOUNDS;
         problems.note("max-inbounds", &format!("\"{inbounds}\": must be {most} or less"));
     }
-    if limits.idle_timeout <= STATEMENT_EVERY {
-        let problem = format!("must be more than the {STATEMENT_EVERY:?} between agents' statements");
+    if limits.idle_timeout <= REPORT_INTERVAL {
+        let problem = format!("must be more than the {REPORT_INTERVAL:?} between agents' statements");
         problems.note("idle-timeout", &problem);
     }
     if limits.max_connections > MOST_CONNECTIONS {

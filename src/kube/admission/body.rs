@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::kube::status::Status;
+use crate::kube::protocol::status::Status;
 
 /// The new and the old object, each as large as a request to Kubernetes may be, and
 /// what is around them.

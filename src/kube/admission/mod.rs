@@ -31,8 +31,13 @@ use self::{
     review::{Review, Verdict},
     rules::Rules,
 };
-use super::{answer::json, status::Status};
-use crate::{config::AdmissionSettings, model::Quoted, registry::Registry, runtime::blocking::run_blocking};
+use crate::{
+    config::AdmissionSettings,
+    kube::protocol::{response::json, status::Status},
+    model::Quoted,
+    registry::Registry,
+    runtime::blocking::run_blocking,
+};
 
 /// Where Pods are checked; Kuma has the same.
 pub(super) const VALIDATE: &str = "/validate-v1-pod";

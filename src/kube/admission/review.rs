@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::pod::Pod;
-use crate::model::Quoted;
+use crate::{kube::protocol::response::encode, model::Quoted};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -220,7 +220,7 @@ impl Review<'_> {
             Verdict::Allow => (true, None, None),
             Verdict::Deny(denial) => (false, Some(denial), None),
             Verdict::Patch(operations) => {
-                let patch = STANDARD.encode(super::super::answer::encode(&operations));
+                let patch = STANDARD.encode(encode(&operations));
                 (true, None, Some(Patch { patch_type: "JSONPatch", patch }))
             }
         };

@@ -1,4 +1,4 @@
-//! Whom an authority vouches for.
+//! Client certificates, verified against a certificate authority.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use x509_cert::{
 
 use super::{
     pem::{PemFile, Text},
-    serve::Shown,
+    serve::PresentedCertificates,
 };
 
 /// X.520's `commonName`.
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// Certificates that others are issued by.
+/// A certificate authority: one or more root certificates.
 #[derive(Debug)]
 pub(crate) struct Authority(Arc<dyn ClientCertVerifier>);
 
-/// Why a client is not who it may want to be.
+/// Why a client's certificate was not verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unverified {
-    #[error("it has shown no client certificate")]
+    #[error("it presented no client certificate")]
     NoCertificate,
     #[error("its client certificate is not one of the authority's ({0})")]
     NotIssued(String),
@@ -38,12 +38,16 @@ pub(crate) enum Unverified {
     CommonNames(usize),
 }
 
-/// An authority, from its file.
+/// Parses the root certificates of a PEM file.
+///
+/// # Errors
+///
+/// If the file has no certificate, or one that can't be an authority.
 pub(crate) fn authority([(file, text)]: [(&PemFile, &Text); 1]) -> anyhow::Result<Authority> {
     let mut roots = RootCertStore::empty();
     for certificate in file.certificates(text)? {
         roots.add(certificate).with_context(|| {
-            format!("{}: one of its certificates can't be an authority: give those of a CA", file.place())
+            format!("{}: one of its certificates can't be an authority: give those of a CA", file.source())
         })?;
     }
     let provider = Arc::new(ring::default_provider());
@@ -52,10 +56,18 @@ pub(crate) fn authority([(file, text)]: [(&PemFile, &Text); 1]) -> anyhow::Resul
 }
 
 impl Authority {
-    /// The common name of a client whose certificate, at this time, is one that
-    /// the authority has issued, for clients.
-    pub(crate) fn verify(&self, shown: &Shown, now: UnixTime) -> Result<String, Unverified> {
-        let [leaf, issuers @ ..] = shown.certificates() else {
+    /// Verifies that this authority issued the client's certificate, for clients, and that it
+    /// is valid at `now`. Returns the certificate's common name.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate, it is not valid, or it has not exactly one common name.
+    pub(crate) fn verify(
+        &self,
+        presented: &PresentedCertificates,
+        now: UnixTime,
+    ) -> Result<String, Unverified> {
+        let [leaf, issuers @ ..] = presented.certificates() else {
             return Err(Unverified::NoCertificate);
         };
         let verified = self.0.verify_client_cert(leaf, issuers, now);
@@ -64,7 +76,7 @@ impl Authority {
     }
 }
 
-/// The only one that there is: of several, another reader could take another.
+/// Several common names are an error, because other software could read another one of them.
 fn common_name(leaf: &CertificateDer<'_>) -> Result<String, Unverified> {
     let unreadable = |error: x509_cert::der::Error| Unverified::NotIssued(error.to_string());
     let certificate = Certificate::from_der(leaf).map_err(unreadable)?;
@@ -94,9 +106,9 @@ mod tests {
         authority([(&PemFile::new("kube-client-ca-file", "ca.crt"), &pem.into())])
     }
 
-    fn shown(pem: &str) -> Shown {
+    fn presented(pem: &str) -> PresentedCertificates {
         let file = PemFile::new("", "");
-        Shown::new(Some(&file.certificates(pem.as_bytes()).unwrap()))
+        PresentedCertificates::new(Some(&file.certificates(pem.as_bytes()).unwrap()))
     }
 
     fn now() -> UnixTime {
@@ -104,20 +116,26 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_authority_vouches_for_has_a_name() {
+    fn a_certificate_of_the_authority_yields_its_common_name() {
         let ca = pki::Authority::new();
         let authority = from_pem(&ca.pem).unwrap();
         let client = ca.client("front-proxy-client");
-        assert_eq!(authority.verify(&shown(&client.cert), now()), Ok("front-proxy-client".to_owned()));
+        assert_eq!(authority.verify(&presented(&client.cert), now()), Ok("front-proxy-client".to_owned()));
         let both = from_pem(&(pki::Authority::new().pem + &ca.pem)).unwrap();
-        assert!(both.verify(&shown(&client.cert), now()).is_ok(), "one of two, while they are exchanged");
+        assert!(
+            both.verify(&presented(&client.cert), now()).is_ok(),
+            "one of two roots, as during a rotation"
+        );
     }
 
     #[test]
-    fn whom_it_does_not_vouch_for_has_none() {
+    fn missing_foreign_expired_and_server_certificates_are_rejected() {
         let ca = pki::Authority::new();
         let authority = from_pem(&ca.pem).unwrap();
-        assert_eq!(authority.verify(&Shown::default(), now()), Err(Unverified::NoCertificate));
+        assert_eq!(
+            authority.verify(&PresentedCertificates::default(), now()),
+            Err(Unverified::NoCertificate)
+        );
         let until = |year| move |params: &mut CertificateParams| params.not_after = date_time_ymd(year, 1, 1);
         let from = |params: &mut CertificateParams| params.not_before = date_time_ymd(2040, 1, 1);
         let for_servers = |params: &mut CertificateParams| {
@@ -129,14 +147,14 @@ mod tests {
             (ca.client_with("front-proxy-client", from), "not valid yet"),
             (ca.client_with("front-proxy-client", for_servers), "a server's"),
         ] {
-            let verified = authority.verify(&shown(&pair.cert), now());
+            let verified = authority.verify(&presented(&pair.cert), now());
             assert!(matches!(verified, Err(Unverified::NotIssued(_))), "{why}: {verified:?}");
         }
-        assert!(authority.verify(&shown(&ca.client_with("x", until(2030)).cert), now()).is_ok());
+        assert!(authority.verify(&presented(&ca.client_with("x", until(2030)).cert), now()).is_ok());
     }
 
     #[test]
-    fn a_certificate_has_one_name_or_none_that_counts() {
+    fn a_certificate_must_have_exactly_one_common_name() {
         let ca = pki::Authority::new();
         let authority = from_pem(&ca.pem).unwrap();
         let second = |params: &mut CertificateParams| {
@@ -146,14 +164,14 @@ mod tests {
             params.distinguished_name.remove(DnType::CommonName);
             params.distinguished_name.push(DnType::OrganizationName, "front-proxy-client");
         };
-        for (pair, names) in [(ca.client_with("stranger", second), 2), (ca.client_with("", none), 0)] {
-            let verified = authority.verify(&shown(&pair.cert), now());
+        for (pair, names) in [(ca.client_with("first", second), 2), (ca.client_with("", none), 0)] {
+            let verified = authority.verify(&presented(&pair.cert), now());
             assert_eq!(verified, Err(Unverified::CommonNames(names)));
         }
     }
 
     #[test]
-    fn what_is_no_authority_is_refused_by_setting_and_file() {
+    fn errors_name_the_setting_and_the_file() {
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for (text, problem) in [
             ("", "has no certificate"),

@@ -1,15 +1,16 @@
-//! TLS: with what a server proves who it is, and what its clients show.
+//! TLS: the server's certificate, and the certificates that clients present.
 //!
 //! ```text
-//! files ─► pem ─► certified key ─► Current ─► Tls: (connection) ─► (stream, Shown)
-//!            └──► authority ─────► Current ─────────────► verify(Shown) ─► common name
+//! files ─► pem ─► certified key ─► Current ─► Tls: (connection) ─► (stream, PresentedCertificates)
+//!            └──► authority ─────► Current ─► verify(PresentedCertificates) ─► common name
 //!                                    ▲
-//!                          Reloading, while it is served
+//!                          Reloading, while the server runs
 //! ```
 //!
-//! Clients are asked for a certificate and need not have one. Who issued what they
-//! show is looked at for each request that needs it, so that a refusal can be said
-//! in HTTP's words, and an authority that was replaced is believed no longer.
+//! The TLS handshake requests a client certificate but does not require or verify one. Each
+//! request that needs a verified client calls [`Authority::verify`], so that the client gets
+//! an HTTP error rather than a TLS alert, and a replaced authority takes effect on open
+//! connections.
 
 mod authority;
 mod certified;
@@ -22,7 +23,7 @@ pub(crate) use self::{
     certified::certified_key,
     pem::PemFile,
     reload::{Current, Reloading},
-    serve::{Shown, Tls},
+    serve::{PresentedCertificates, Tls},
 };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is read from files, and read again when they change.
+//! Values parsed from files, reloaded when the files change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,11 +8,12 @@ use tracing::{info, warn};
 use super::pem::{PemFile, Text};
 use crate::runtime::sync::Mutex;
 
-/// What was read last and made sense.
+/// The value that was parsed last without an error.
 #[derive(Debug)]
 pub(crate) struct Current<T>(Mutex<Arc<T>>);
 
 impl<T> Current<T> {
+    /// Returns the current value.
     pub(crate) fn get(&self) -> Arc<T> {
         Arc::clone(&self.0.lock())
     }
@@ -22,106 +23,112 @@ impl<T> Current<T> {
     }
 }
 
-/// Files that are looked at again and again. What they say is compared, not when
-/// they were written: Kubernetes replaces a Secret's files by turning a link.
+/// Files that are polled for changes. Contents are compared, not modification times,
+/// because Kubernetes replaces the files of a Secret by moving a symbolic link.
 pub(crate) struct Reloading<T, const N: usize> {
     files: [PemFile; N],
     parse: fn([(&PemFile, &Text); N]) -> anyhow::Result<T>,
     current: Arc<Current<T>>,
-    /// From which `current` was made.
-    served: [Text; N],
-    /// What made no sense, if that is how the files were found last.
-    broken: Option<Broken<N>>,
+    /// The contents that `current` was parsed from.
+    loaded: [Text; N],
+    /// Set while the last poll found the files invalid.
+    invalid: Option<Invalid<N>>,
 }
 
-struct Broken<const N: usize> {
-    /// None where they could not be read.
+struct Invalid<const N: usize> {
+    /// `None` if the files could not be read.
     texts: Option<[Text; N]>,
-    /// Once is enough.
-    told: bool,
+    /// Whether this state was reported, which happens once.
+    reported: bool,
 }
 
-/// What a look at the files has shown.
+/// The result of one poll of the files.
 #[derive(Debug)]
-enum Found {
-    /// Nothing to speak of.
-    NoNews,
-    /// Something else is served from now on.
+enum Poll {
+    /// Nothing to report.
+    Unchanged,
+    /// The files have changed and their new value is current.
     Replaced,
-    /// They have made no sense twice in a row: nobody is just replacing them.
-    Broken(anyhow::Error),
+    /// The files were invalid in the same way in two polls, so they are not just being
+    /// written.
+    Invalid(anyhow::Error),
 }
 
 impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
-    /// Reads the files, which must make sense this first time.
+    /// Loads the files for the first time.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be read or parsed.
     pub(crate) fn load(
         files: [PemFile; N],
         parse: fn([(&PemFile, &Text); N]) -> anyhow::Result<T>,
     ) -> anyhow::Result<Self> {
-        let served = read(&files)?;
-        let current = Arc::new(Current(Mutex::new(Arc::new(parse(paired(&files, &served))?))));
-        Ok(Self { files, parse, current, served, broken: None })
+        let loaded = read(&files)?;
+        let current = Arc::new(Current(Mutex::new(Arc::new(parse(paired(&files, &loaded))?))));
+        Ok(Self { files, parse, current, loaded, invalid: None })
     }
 
-    /// What they say, also later.
+    /// Returns a handle to the value, which later reloads update.
     pub(crate) fn current(&self) -> Arc<Current<T>> {
         Arc::clone(&self.current)
     }
 
-    /// Reads the files again and again, at this interval, until dropped. What makes no sense is
-    /// logged, and what made sense before is kept.
+    /// Polls the files at this interval until dropped. If they are invalid, logs the error and
+    /// keeps the current value.
     pub(crate) async fn run(mut self, interval: Duration) {
         loop {
             sleep(interval).await;
-            // A file may be on a disk that is far away.
-            let looked = spawn_blocking(move || {
-                let found = self.look();
-                (self, found)
+            // Off the runtime's threads: a file may be on a slow network disk.
+            let polled = spawn_blocking(move || {
+                let result = self.poll();
+                (self, result)
             });
-            let Ok((looked, found)) = looked.await else { return };
-            self = looked;
-            let places = self.files.each_ref().map(PemFile::place).join(", ");
-            match found {
-                Found::NoNews => {}
-                Found::Replaced => info!(files = places, "read again: they have changed"),
-                Found::Broken(error) => {
-                    warn!(files = places, "still serving what was read before: {error:#}");
+            let Ok((reloading, result)) = polled.await else { return };
+            self = reloading;
+            let files = self.files.each_ref().map(PemFile::source).join(", ");
+            match result {
+                Poll::Unchanged => {}
+                Poll::Replaced => info!(files, "reloaded"),
+                Poll::Invalid(error) => {
+                    warn!(files, "can't reload, still using the previous content: {error:#}");
                 }
             }
         }
     }
 
-    fn look(&mut self) -> Found {
+    fn poll(&mut self) -> Poll {
         let texts = match read(&self.files) {
             Ok(texts) => texts,
-            Err(error) => return self.broken(None, error),
+            Err(error) => return self.invalid(None, error),
         };
-        if texts == self.served {
-            self.broken = None;
-            return Found::NoNews;
+        if texts == self.loaded {
+            self.invalid = None;
+            return Poll::Unchanged;
         }
         match (self.parse)(paired(&self.files, &texts)) {
             Ok(new) => {
                 self.current.set(new);
-                (self.served, self.broken) = (texts, None);
-                Found::Replaced
+                (self.loaded, self.invalid) = (texts, None);
+                Poll::Replaced
             }
-            Err(error) => self.broken(Some(texts), error),
+            Err(error) => self.invalid(Some(texts), error),
         }
     }
 
-    fn broken(&mut self, texts: Option<[Text; N]>, error: anyhow::Error) -> Found {
-        match &mut self.broken {
+    /// Notes that the files are invalid; reports it at the second poll with the same contents.
+    fn invalid(&mut self, texts: Option<[Text; N]>, error: anyhow::Error) -> Poll {
+        match &mut self.invalid {
             Some(before) if before.texts == texts => {
-                if std::mem::replace(&mut before.told, true) {
-                    Found::NoNews
+                if std::mem::replace(&mut before.reported, true) {
+                    Poll::Unchanged
                 } else {
-                    Found::Broken(error)
+                    Poll::Invalid(error)
                 }
             }
             _ => {
-                self.broken = Some(Broken { texts, told: false });
-                Found::NoNews
+                self.invalid = Some(Invalid { texts, reported: false });
+                Poll::Unchanged
             }
         }
     }
@@ -145,9 +152,9 @@ mod tests {
 
     use super::*;
 
-    fn shout([(file, text)]: [(&PemFile, &Text); 1]) -> anyhow::Result<String> {
+    fn uppercase([(file, text)]: [(&PemFile, &Text); 1]) -> anyhow::Result<String> {
         let text = std::str::from_utf8(text)?;
-        anyhow::ensure!(!text.contains('?'), "{}: has a question", file.place());
+        anyhow::ensure!(!text.contains('?'), "{}: has a question mark", file.source());
         Ok(text.to_uppercase())
     }
 
@@ -155,7 +162,7 @@ mod tests {
         fs::write(at, text).unwrap();
     }
 
-    /// A file, its reader, and what the reader says.
+    /// A file and the value that is reloaded from it.
     struct Fixture {
         _dir: tempfile::TempDir,
         path: std::path::PathBuf,
@@ -167,67 +174,67 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("tls.crt");
             write(&path, "one");
-            let reloading = Reloading::load([PemFile::new("cert", &path)], shout).unwrap();
+            let reloading = Reloading::load([PemFile::new("cert", &path)], uppercase).unwrap();
             Self { _dir: dir, path, reloading }
         }
 
-        fn look(&mut self) -> (&'static str, String) {
-            let found = match self.reloading.look() {
-                Found::NoNews => "no news",
-                Found::Replaced => "replaced",
-                Found::Broken(_) => "broken",
+        fn poll(&mut self) -> (&'static str, String) {
+            let result = match self.reloading.poll() {
+                Poll::Unchanged => "unchanged",
+                Poll::Replaced => "replaced",
+                Poll::Invalid(_) => "invalid",
             };
-            (found, self.reloading.current().get().to_string())
+            (result, self.reloading.current().get().to_string())
         }
     }
 
     #[test]
-    fn what_a_file_says_is_served_from_the_next_look_on() {
+    fn a_changed_file_is_reloaded_by_the_next_poll() {
         let mut f = Fixture::new();
-        assert_eq!(f.look(), ("no news", "ONE".into()));
+        assert_eq!(f.poll(), ("unchanged", "ONE".into()));
         write(&f.path, "two");
-        assert_eq!(f.look(), ("replaced", "TWO".into()));
-        assert_eq!(f.look(), ("no news", "TWO".into()));
+        assert_eq!(f.poll(), ("replaced", "TWO".into()));
+        assert_eq!(f.poll(), ("unchanged", "TWO".into()));
         write(&f.path, "two");
-        assert_eq!(f.look(), ("no news", "TWO".into()), "written again, with the same words");
+        assert_eq!(f.poll(), ("unchanged", "TWO".into()), "written again with the same content");
     }
 
     #[test]
-    fn what_makes_no_sense_changes_nothing_and_is_told_once_when_it_stays() {
+    fn invalid_files_keep_the_value_and_are_reported_once_by_the_second_poll() {
         let mut f = Fixture::new();
         write(&f.path, "two?");
-        let looks: Vec<_> = (0..4).map(|_| f.look().0).collect();
-        assert_eq!(looks, ["no news", "broken", "no news", "no news"]);
+        let results: Vec<_> = (0..4).map(|_| f.poll().0).collect();
+        assert_eq!(results, ["unchanged", "invalid", "unchanged", "unchanged"]);
         write(&f.path, "three?");
-        assert_eq!([f.look().0, f.look().0], ["no news", "broken"], "another problem is told again");
+        assert_eq!([f.poll().0, f.poll().0], ["unchanged", "invalid"], "another problem is reported again");
         fs::remove_file(&f.path).unwrap();
-        assert_eq!([f.look().0, f.look().0, f.look().0], ["no news", "broken", "no news"]);
-        assert_eq!(f.look().1, "ONE");
+        assert_eq!([f.poll().0, f.poll().0, f.poll().0], ["unchanged", "invalid", "unchanged"]);
+        assert_eq!(f.poll().1, "ONE");
         write(&f.path, "four");
-        assert_eq!(f.look(), ("replaced", "FOUR".into()));
+        assert_eq!(f.poll(), ("replaced", "FOUR".into()));
     }
 
     #[test]
-    fn a_file_that_is_just_being_replaced_is_no_trouble() {
+    fn a_file_that_is_being_written_is_not_reported() {
         let mut f = Fixture::new();
-        for (half, whole, shown) in [("tw?", "two", "TWO"), ("thr?", "three", "THREE")] {
+        for (half, whole, value) in [("tw?", "two", "TWO"), ("thr?", "three", "THREE")] {
             write(&f.path, half);
-            assert_eq!(f.look().0, "no news");
+            assert_eq!(f.poll().0, "unchanged");
             write(&f.path, whole);
-            assert_eq!(f.look(), ("replaced", shown.into()));
+            assert_eq!(f.poll(), ("replaced", value.into()));
         }
         write(&f.path, "half?");
-        assert_eq!(f.look().0, "no news");
+        assert_eq!(f.poll().0, "unchanged");
         write(&f.path, "three");
-        assert_eq!(f.look().0, "no news", "the old one is back");
+        assert_eq!(f.poll().0, "unchanged", "the old content is back");
         write(&f.path, "half?");
-        assert_eq!(f.look().0, "no news", "and this is a first time again");
+        assert_eq!(f.poll().0, "unchanged", "invalid for the first time again");
     }
 
-    /// As Kubernetes replaces the files of a Secret.
+    /// Kubernetes replaces the files of a Secret this way.
     #[cfg(unix)]
     #[test]
-    fn a_link_that_is_turned_is_followed() {
+    fn a_moved_symbolic_link_is_followed() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let (at, data) = (|name: &str| dir.path().join(name), dir.path().join("..data"));
@@ -237,17 +244,17 @@ mod tests {
         }
         symlink("1", &data).unwrap();
         symlink("..data/tls.crt", at("tls.crt")).unwrap();
-        let mut reloading = Reloading::load([PemFile::new("cert", at("tls.crt"))], shout).unwrap();
+        let mut reloading = Reloading::load([PemFile::new("cert", at("tls.crt"))], uppercase).unwrap();
         symlink("2", at("next")).unwrap();
         fs::rename(at("next"), &data).unwrap();
-        assert!(matches!(reloading.look(), Found::Replaced));
+        assert!(matches!(reloading.poll(), Poll::Replaced));
         assert_eq!(*reloading.current().get(), "2");
     }
 
     #[test]
-    fn what_makes_no_sense_at_first_is_an_error_that_names_setting_and_file() {
+    fn a_file_that_cannot_be_loaded_at_first_is_an_error_that_names_setting_and_file() {
         let file = PemFile::new("kube-tls-cert-file", "/no/such.crt");
-        let error = format!("{:#}", Reloading::load([file], shout).err().unwrap());
+        let error = format!("{:#}", Reloading::load([file], uppercase).err().unwrap());
         assert!(error.starts_with("--kube-tls-cert-file /no/such.crt: can't read it: check that"), "{error}");
         assert!(error.contains("No such file"), "{error}");
     }

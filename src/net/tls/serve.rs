@@ -1,4 +1,4 @@
-//! The server's side of TLS.
+//! TLS handshakes of a server.
 
 use std::{fmt, io, sync::Arc};
 
@@ -18,57 +18,67 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::reload::Current;
 
-/// The one protocol that is spoken. Where a client could choose HTTP/2 it would put
-/// a thousand requests into one connection, and the bound of connections would bound
-/// nothing.
+/// The only protocol offered (ALPN). With HTTP/2 a client could send a thousand requests on
+/// one connection, so a limit on connections would limit nothing.
 const HTTP1: &[u8] = b"http/1.1";
 
-/// Speaks TLS with whoever connects.
+/// Accepts TLS connections with the current certificate.
 #[derive(Clone)]
 pub(crate) struct Tls(TlsAcceptor);
 
-/// The certificates that a client has shown: its own, whose key it has proved to
-/// have, and those of its issuers. Whether anybody vouches for them is another
-/// question.
+/// The certificates that a client presented: its own, whose private key it has proved to
+/// own, and those of its issuers. They are not verified; see [`super::Authority::verify`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shown(Option<Arc<[CertificateDer<'static>]>>);
+pub(crate) struct PresentedCertificates(Option<Arc<[CertificateDer<'static>]>>);
 
-impl Shown {
+impl PresentedCertificates {
     pub(super) fn new(certificates: Option<&[CertificateDer<'static>]>) -> Self {
         Self(certificates.map(Arc::from))
     }
 
-    /// Its own comes first.
+    /// The client's own certificate comes first; empty if it presented none.
     pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
         self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl Tls {
-    /// With the newest of `own`, and asking clients for a certificate if `asks`.
-    pub(crate) fn new(own: Arc<Current<CertifiedKey>>, asks: bool) -> anyhow::Result<Self> {
+    /// A server that presents the current `certificate` and, with `request_client_cert`,
+    /// requests one of each client.
+    ///
+    /// # Errors
+    ///
+    /// If the crypto provider supports no safe protocol version.
+    pub(crate) fn new(
+        certificate: Arc<Current<CertifiedKey>>,
+        request_client_cert: bool,
+    ) -> anyhow::Result<Self> {
         let provider = Arc::new(ring::default_provider());
-        // 1.2 for kube-apiservers in FIPS mode, some of which speak nothing newer.
+        // Includes TLS 1.2, the newest that some kube-apiservers in FIPS mode support.
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let config = if asks {
-            config.with_client_cert_verifier(Arc::new(AskOnly(provider)))
+        let config = if request_client_cert {
+            config.with_client_cert_verifier(Arc::new(RequestOnly(provider)))
         } else {
             config.with_no_client_auth()
         };
-        let mut config = config.with_cert_resolver(Arc::new(Newest(own)));
+        let mut config = config.with_cert_resolver(Arc::new(CurrentCertificate(certificate)));
         config.alpn_protocols = vec![HTTP1.to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// Greets a client. How long that may take is the caller's affair.
-    pub(crate) async fn greet<Io>(&self, io: Io) -> io::Result<(TlsStream<Io>, Shown)>
+    /// Performs the handshake. The caller applies a timeout.
+    ///
+    /// # Errors
+    ///
+    /// If the handshake fails or the connection ends.
+    pub(crate) async fn accept<Io>(&self, io: Io) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let stream = self.0.accept(io).await?;
-        let shown = Shown::new(stream.get_ref().1.peer_certificates());
-        Ok((stream, shown))
+        let presented = PresentedCertificates::new(stream.get_ref().1.peer_certificates());
+        Ok((stream, presented))
     }
 }
 
@@ -78,35 +88,35 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// One certificate for all names, which is the newest.
+/// Presents the current certificate, whatever server name the client asks for.
 #[derive(Debug)]
-struct Newest(Arc<Current<CertifiedKey>>);
+struct CurrentCertificate(Arc<Current<CertifiedKey>>);
 
-impl ResolvesServerCert for Newest {
+impl ResolvesServerCert for CurrentCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.get())
     }
 }
 
-/// Asks for a certificate, and has the client prove that it has the key. Who issued
-/// it is not asked here: webhook calls and probes come without one, or with one that
-/// is meant for somebody else, and are welcome.
+/// Requests a client certificate and checks that the client owns its private key, but does
+/// not verify the issuer: webhook calls and probes come without a certificate or with one of
+/// another authority, and must connect.
 #[derive(Debug)]
-struct AskOnly(Arc<CryptoProvider>);
+struct RequestOnly(Arc<CryptoProvider>);
 
-impl ClientCertVerifier for AskOnly {
+impl ClientCertVerifier for RequestOnly {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
 
-    /// Without a hint a client shows whatever it has.
+    /// Without hints a client presents any certificate that it has.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
 
     fn verify_client_cert(
         &self,
-        _own: &CertificateDer<'_>,
+        _leaf: &CertificateDer<'_>,
         _issuers: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
@@ -116,19 +126,19 @@ impl ClientCertVerifier for AskOnly {
     fn verify_tls12_signature(
         &self,
         message: &[u8],
-        own: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, own, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, leaf, signature, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        own: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, own, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, leaf, signature, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

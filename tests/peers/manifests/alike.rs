@@ -149,7 +149,7 @@ async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are
     let any = site.any_port();
     let serve = format!("serve --config {} --grpc-addr {any} --http-addr {any}", settings.display());
     let server = Program::start(&mut headcount(&format!("{serve} --kube-api-addr off")));
-    server.says("serving").await;
+    server.wait_for_stderr("serving").await;
 
     let ended = Program::start(&mut headcount(&format!("{serve} --kube-api-addr {any}"))).end().await;
     assert!(ended.err.contains("/etc/headcount/tls/tls.crt"), "{ended}");

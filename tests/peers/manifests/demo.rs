@@ -18,6 +18,6 @@ async fn the_agent_understands_its_manifest() {
         }
         pod["status"] = json!({"podIP": "10.1.2.3"});
         let _agent = run_sidecar(&pod, server.site.path(name), server.grpc, &application);
-        server.run(&format!("wait workload {workload} -n headcount-demo --healthy 1")).await.with(0);
+        server.run(&format!("wait workload {workload} -n headcount-demo --healthy 1")).await.expect_exit(0);
     }
 }

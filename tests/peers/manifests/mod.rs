@@ -39,7 +39,7 @@ async fn built(overlay: &str) -> Option<Vec<Value>> {
         fs::write(path, text).unwrap();
     }
     let mut kustomize = Command::new(kubectl);
-    let ended = Program::start(kustomize.arg("kustomize").arg(here.join(overlay))).end().await.with(0);
+    let ended = Program::start(kustomize.arg("kustomize").arg(here.join(overlay))).end().await.expect_exit(0);
     // Warnings of what is out of date.
     assert_eq!(ended.err, "", "{overlay}");
     Some(serde_saphyr::from_multiple(&ended.out).unwrap())

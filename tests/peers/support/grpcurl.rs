@@ -34,7 +34,7 @@ impl Grpcurl {
 
     /// The answer to a call that must succeed.
     pub(crate) async fn ask(&self, method: &str, request: &Value) -> Value {
-        let ended = self.call(method, request).end().await.with(0);
+        let ended = self.call(method, request).end().await.expect_exit(0);
         serde_json::from_str(&ended.out).unwrap()
     }
 

@@ -33,13 +33,14 @@ impl Kubectl {
     }
 
     async fn new(server: &Server, words: &str, name: &str, program: PathBuf) -> Self {
-        let printed = Program::start(&mut headcount(&format!("kubeconfig {words}"))).end().await.with(0);
+        let printed =
+            Program::start(&mut headcount(&format!("kubeconfig {words}"))).end().await.expect_exit(0);
         let config = server.site.file(&format!("{name}.config"), &printed.out);
         // What it keeps of one server is none of another's.
         let home = server.site.path(&format!("{name}.home"));
         fs::create_dir(&home).unwrap();
         let mut kubectl = Self { program, config, home, minor: 0 };
-        let version = kubectl.run("version --client -o json").await.with(0);
+        let version = kubectl.run("version --client -o json").await.expect_exit(0);
         let version: serde_json::Value = serde_json::from_str(&version.out).unwrap();
         let minor = version["clientVersion"]["minor"].as_str().unwrap();
         kubectl.minor = minor.trim_end_matches('+').parse().unwrap();
@@ -60,7 +61,7 @@ impl Kubectl {
 
     /// What it prints, a line a row and a word a cell; it must succeed.
     pub(crate) async fn table(&self, words: &str) -> Vec<Vec<String>> {
-        let ended = self.run(words).await.with(0);
+        let ended = self.run(words).await.expect_exit(0);
         ended.out.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     }
 }

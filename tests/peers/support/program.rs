@@ -80,17 +80,17 @@ impl Program {
     }
 
     /// Waits until standard error has a text.
-    pub(crate) async fn says(&self, text: &str) {
-        self.hears(text, |err| err.contains(text)).await;
+    pub(crate) async fn wait_for_stderr(&self, text: &str) {
+        self.wait_for_stderr_matching(text, |err| err.contains(text)).await;
     }
 
     /// Waits until standard error is as it should be.
-    pub(crate) async fn hears(&self, what: &str, is_right: impl Fn(&str) -> bool) {
+    pub(crate) async fn wait_for_stderr_matching(&self, what: &str, is_right: impl Fn(&str) -> bool) {
         self.until(what, |said| is_right(&said.err).then_some(())).await;
     }
 
     /// Waits until something can be found in standard output.
-    pub(crate) async fn finds<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) async fn wait_for_stdout<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         self.until(what, |said| find(&said.out)).await
     }
 
@@ -127,7 +127,7 @@ impl Program {
 impl Ended {
     /// Asserts the exit code.
     #[track_caller]
-    pub(crate) fn with(self, code: i32) -> Self {
+    pub(crate) fn expect_exit(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
     }

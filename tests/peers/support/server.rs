@@ -75,7 +75,7 @@ impl Server {
 
     /// Waits until it has so many watchers; one that waits for a Workload is one.
     /// A process that has begun to watch says so to nobody else.
-    pub(crate) async fn has_watchers(&self, count: u32) {
+    pub(crate) async fn wait_for_watchers(&self, count: u32) {
         let line = format!("headcount_watchers {count}");
         retry(&line, async || {
             let (_, metrics) = get(self.http, "/metrics").await?;
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Waits until a Workload has these numbers.
-    pub(crate) async fn reaches(&self, workload: &str, counts: Counts) {
+    pub(crate) async fn wait_for_counts(&self, workload: &str, counts: Counts) {
         self.watch(workload).await.until(Some(counts)).await;
     }
 }
@@ -96,6 +96,6 @@ async fn serve(site: &Site, [grpc, http, kube]: [SocketAddr; 3], flags: &str) ->
         "serve --grpc-addr {grpc} --http-addr {http} --kube-api-addr {kube} --addresses-file {} {flags}",
         addresses.display()
     )));
-    program.says("serving").await;
+    program.wait_for_stderr("serving").await;
     program
 }

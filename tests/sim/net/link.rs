@@ -1,14 +1,13 @@
-//! What lies between a host and the server, in plain data: its link, and its
-//! connections.
+//! The link between a host and the server, and the connections over it, as plain data.
 
 use std::time::Duration;
 
 use super::{
     Host,
-    pipe::{End, Pipe, Way, wake},
+    pipe::{End, LinkState, Pipe, wake},
 };
 
-/// The two ends of a connection; a pipe is named by the end it leads to.
+/// The two ends of a connection. A pipe is named by the end that it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Host,
@@ -27,35 +26,45 @@ impl Side {
 /// How a machine goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    /// The process dies; its kernel resets the connections.
+    /// The process dies, and its kernel resets the connections.
     Killed,
-    /// The power fails: nobody is told.
-    Silent,
+    /// The machine loses power, and sends nothing.
+    PowerLoss,
 }
 
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) up: Way,
-    pub(super) down: Way,
-    pub(super) usual_latency: Duration,
+    pub(super) to_server: LinkState,
+    pub(super) to_host: LinkState,
+    pub(super) healed_latency: Duration,
     pub(super) latency: Duration,
-    pub(super) connections: u64,
+    /// Connections that the host has attempted.
+    pub(super) attempts: u64,
 }
 
-/// A connection's two pipes and ends.
+impl Link {
+    pub(super) fn toward(&mut self, side: Side) -> &mut LinkState {
+        match side {
+            Side::Host => &mut self.to_host,
+            Side::Server => &mut self.to_server,
+        }
+    }
+}
+
+/// A connection: a pipe for each direction, and its two ends.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub(super) struct Connection {
     pub(super) host: Host,
     pub(super) to_host: Pipe,
     pub(super) to_server: Pipe,
-    /// Ends that are still there; one that crashed or was closed is not.
-    pub(super) host_lives: bool,
-    pub(super) server_lives: bool,
+    /// An end is open until it is closed or its machine goes down.
+    pub(super) host_open: bool,
+    pub(super) server_open: bool,
     /// Ends whose socket has not been dropped.
     pub(super) sockets: u8,
 }
 
-impl Pair {
+impl Connection {
     pub(super) fn pipe_to(&mut self, side: Side) -> &mut Pipe {
         match side {
             Side::Host => &mut self.to_host,
@@ -63,35 +72,26 @@ impl Pair {
         }
     }
 
-    pub(super) fn lives(&mut self, side: Side) -> &mut bool {
+    pub(super) fn open(&mut self, side: Side) -> &mut bool {
         match side {
-            Side::Host => &mut self.host_lives,
-            Side::Server => &mut self.server_lives,
+            Side::Host => &mut self.host_open,
+            Side::Server => &mut self.server_open,
         }
     }
 
-    /// An end goes down with its machine. Its tasks find the connection reset.
-    pub(super) fn crash(&mut self, side: Side, crash: Crash, way_out: Way) {
-        if !std::mem::take(self.lives(side)) {
+    /// Takes down the end on this side with its machine; tasks that still use it see a reset.
+    pub(super) fn crash(&mut self, side: Side, crash: Crash, outgoing: LinkState) {
+        if !std::mem::take(self.open(side)) {
             return;
         }
-        let out = self.pipe_to(side.other());
-        match (crash, way_out) {
-            (Crash::Killed, _) => out.close(way_out, End::Reset),
-            // Nobody is left to send it again.
-            (Crash::Silent, Way::Held) => out.lose(),
-            (Crash::Silent, _) => {}
+        let pipe = self.pipe_to(side.other());
+        match (crash, outgoing) {
+            (Crash::Killed, _) => pipe.close(outgoing, End::Reset),
+            // Nothing is left that could retransmit the stalled bytes.
+            (Crash::PowerLoss, LinkState::Stalled) => pipe.drop_in_flight(),
+            (Crash::PowerLoss, _) => {}
         }
         wake(&mut self.pipe_to(side).reader);
         wake(&mut self.pipe_to(side.other()).writer);
-    }
-}
-
-impl Link {
-    pub(super) fn way_to(&mut self, side: Side) -> &mut Way {
-        match side {
-            Side::Host => &mut self.down,
-            Side::Server => &mut self.up,
-        }
     }
 }

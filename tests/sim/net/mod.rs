@@ -1,20 +1,18 @@
-//! The simulated network: a server, and hosts that each have a link to it.
+//! The simulated network: one server, and hosts that each have a link to it.
 //!
 //! ```text
-//!   host ══ link: up ──► / down ◄── ══ server       a way is whole, held or lossy
-//!             └ connections, of two pipes each      a pipe is bytes that arrive later
+//!   host ══ link: to_server ──► / to_host ◄── ══ server     each direction is up, stalled or dropping
+//!             └ connections, of two pipes each              a pipe delays bytes by the link's latency
 //! ```
 //!
-//! Time is tokio's, which is paused: it moves to the next thing that is due as
-//! soon as nobody has anything to do. So a quiet minute costs nothing, however
-//! many hosts there are. Turmoil would be the obvious choice, but it gives each
-//! host a runtime of its own and steps all of them through every tick: a minute
-//! of 61 hosts that do nothing took it 81 s with ticks of 1 ms, 4 s with 10 ms
-//! and 0.8 s with 50 ms, in which what happens within a tick happens at once.
-//! A whole seed takes 0.3 s here.
+//! Time is tokio's paused clock: when every task is idle, it jumps to the next timer, so a quiet
+//! minute costs nothing, however many hosts there are. Turmoil was considered, but it gives each host
+//! a runtime of its own and polls all of them in every tick: a minute of 61 idle hosts took 81 s
+//! with ticks of 1 ms, 4 s with 10 ms and 0.8 s with 50 ms, and events within one tick are
+//! simultaneous. A whole seed takes 0.3 s here.
 //!
-//! All chance comes from the seed, by connection: it does not matter which of
-//! two hosts is polled first.
+//! Each connection has a random generator that depends only on the seed, its host and its number:
+//! the order in which two hosts are polled changes nothing.
 
 mod link;
 mod pipe;
@@ -38,21 +36,21 @@ use tokio::{
     time::sleep,
 };
 
+use self::{
+    link::{Connection, Link},
+    pipe::{End, Latency, Pipe, ReadOutcome, reset},
+};
 pub use self::{
     link::{Crash, Side},
-    pipe::Way,
+    pipe::LinkState,
     socket::Socket,
-};
-use self::{
-    link::{Link, Pair},
-    pipe::{End, Found, Latency, Pipe, reset},
 };
 
 /// A host, by its number.
 pub type Host = usize;
 
 /// A connection, by its number.
-type Connection = u64;
+type ConnectionId = u64;
 
 /// A handle on the network; clones share it.
 #[derive(Debug, Clone)]
@@ -63,7 +61,7 @@ pub struct Network {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// A way has become whole, or the server has come up.
+    /// A link has come up, or the server has.
     changed: Notify,
 }
 
@@ -71,223 +69,230 @@ struct Shared {
 struct State {
     seed: u64,
     links: Vec<Link>,
-    door: Door,
-    /// Lives of the server so far.
-    lives: u64,
-    connections: BTreeMap<Connection, Pair>,
-    made: Connection,
+    listener: Listener,
+    /// How often the server has started.
+    incarnation: u64,
+    connections: BTreeMap<ConnectionId, Connection>,
+    next_connection: ConnectionId,
 }
 
-/// Where connections come in.
+/// The server's side of new connections.
 #[derive(Debug)]
-enum Door {
-    /// Nobody answers.
-    Off,
-    /// The machine is up and nothing listens on it.
+enum Listener {
+    /// The machine is down: connection attempts are not answered.
+    Down,
+    /// The machine is up, and no process listens on it.
     Refusing,
-    Open(mpsc::UnboundedSender<(Socket, SocketAddr)>),
+    Listening(mpsc::UnboundedSender<(Socket, SocketAddr)>),
 }
 
 impl Network {
-    /// As many hosts with whole links, and a server that is off.
+    /// Creates a network of this many hosts whose links are up, and a server that is down.
     pub fn new(seed: u64, hosts: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let links = (0..hosts)
             .map(|_| {
                 let latency = Duration::from_micros(random.u64(300..8_000));
-                Link { up: Way::Whole, down: Way::Whole, usual_latency: latency, latency, connections: 0 }
+                Link {
+                    to_server: LinkState::Up,
+                    to_host: LinkState::Up,
+                    healed_latency: latency,
+                    latency,
+                    attempts: 0,
+                }
             })
             .collect();
-        let state = State { seed, links, door: Door::Off, lives: 0, connections: BTreeMap::new(), made: 0 };
+        let state = State {
+            seed,
+            links,
+            listener: Listener::Down,
+            incarnation: 0,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+        };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().expect("nobody panics with it")
+        self.shared.state.lock().expect("no panic while it is locked")
     }
 
-    /// The server comes up; returns what arrives at it. While the stream lives,
-    /// it listens.
+    /// Starts the server's next incarnation; returns its incoming connections. It listens until the
+    /// stream is dropped.
     pub fn listen(&self) -> impl Stream<Item = (Socket, SocketAddr)> + Send + use<> {
-        let (open, arrivals) = mpsc::unbounded_channel();
+        let (accepted, incoming) = mpsc::unbounded_channel();
         let mut state = self.state();
-        state.door = Door::Open(open);
-        state.lives += 1;
+        state.listener = Listener::Listening(accepted);
+        state.incarnation += 1;
         drop(state);
         self.shared.changed.notify_waiters();
-        stream::unfold(arrivals, |mut arrivals| async { Some((arrivals.recv().await?, arrivals)) })
+        stream::unfold(incoming, |mut incoming| async { Some((incoming.recv().await?, incoming)) })
     }
 
-    /// Lives of the server so far.
-    pub fn lives(&self) -> u64 {
-        self.state().lives
+    /// How often the server has started.
+    pub fn incarnation(&self) -> u64 {
+        self.state().incarnation
     }
 
-    /// Changes what happens to bytes that go to one side of a host's link.
-    pub fn set_way(&self, host: Host, to: Side, way: Way) {
+    /// Changes the state of a host's link in the direction toward a side.
+    pub fn set_link(&self, host: Host, toward: Side, link: LinkState) {
         let state = &mut *self.state();
-        let before = std::mem::replace(state.links[host].way_to(to), way);
-        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
-            let pipe = pair.pipe_to(to);
-            match (before, way) {
-                (Way::Held, Way::Whole) => pipe.release(),
-                (_, Way::Lossy) => pipe.lose(),
-                (_, Way::Whole | Way::Held) => {}
+        let before = std::mem::replace(state.links[host].toward(toward), link);
+        for connection in state.connections.values_mut().filter(|connection| connection.host == host) {
+            let pipe = connection.pipe_to(toward);
+            match (before, link) {
+                (LinkState::Stalled, LinkState::Up) => pipe.retransmit(),
+                (_, LinkState::Dropping) => pipe.drop_in_flight(),
+                (_, LinkState::Up | LinkState::Stalled) => {}
             }
         }
         self.shared.changed.notify_waiters();
     }
 
-    /// Changes how long bytes of a host's link travel, either way.
+    /// Changes the latency of a host's link, in both directions.
     pub fn set_latency(&self, host: Host, latency: Duration) {
         let state = &mut *self.state();
         state.links[host].latency = latency;
-        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
-            pair.to_host.set_latency(latency);
-            pair.to_server.set_latency(latency);
+        for connection in state.connections.values_mut().filter(|connection| connection.host == host) {
+            connection.to_host.set_latency(latency);
+            connection.to_server.set_latency(latency);
         }
     }
 
-    /// A host's link is whole and fast again.
+    /// Takes a host's link up, with its usual latency.
     pub fn heal(&self, host: Host) {
-        self.set_way(host, Side::Host, Way::Whole);
-        self.set_way(host, Side::Server, Way::Whole);
-        let usual = self.state().links[host].usual_latency;
-        self.set_latency(host, usual);
+        self.set_link(host, Side::Host, LinkState::Up);
+        self.set_link(host, Side::Server, LinkState::Up);
+        let latency = self.state().links[host].healed_latency;
+        self.set_latency(host, latency);
     }
 
-    /// Something on the way resets a host's connections, for both sides.
+    /// Resets a host's connections at both ends, as a middlebox does.
     pub fn reset(&self, host: Host) {
-        for pair in self.state().connections.values_mut().filter(|pair| pair.host == host) {
-            pair.to_host.reset();
-            pair.to_server.reset();
+        for connection in self.state().connections.values_mut().filter(|connection| connection.host == host) {
+            connection.to_host.reset();
+            connection.to_server.reset();
         }
     }
 
-    /// A host goes down. What it sent before still arrives.
+    /// Takes a host down. Bytes in flight still arrive.
     pub fn crash(&self, host: Host, crash: Crash) {
         let state = &mut *self.state();
-        let up = state.links[host].up;
-        for pair in state.connections.values_mut().filter(|pair| pair.host == host) {
-            pair.crash(Side::Host, crash, up);
+        let outgoing = state.links[host].to_server;
+        for connection in state.connections.values_mut().filter(|connection| connection.host == host) {
+            connection.crash(Side::Host, crash, outgoing);
         }
     }
 
-    /// The server goes down.
+    /// Takes the server down.
     pub fn crash_server(&self, crash: Crash) {
         let state = &mut *self.state();
-        state.door = match crash {
-            Crash::Killed => Door::Refusing,
-            Crash::Silent => Door::Off,
+        state.listener = match crash {
+            Crash::Killed => Listener::Refusing,
+            Crash::PowerLoss => Listener::Down,
         };
-        for pair in state.connections.values_mut() {
-            pair.crash(Side::Server, crash, state.links[pair.host].down);
+        for connection in state.connections.values_mut() {
+            connection.crash(Side::Server, crash, state.links[connection.host].to_host);
         }
     }
 
-    /// Opens a connection from a host to the server; returns it and which life
-    /// of the server it leads to. Waits for as long as nobody answers.
+    /// Connects a host to the server; returns the socket and the incarnation that it leads to.
+    /// Waits while the link or the server is down.
     pub async fn connect(&self, host: Host) -> io::Result<(Socket, u64)> {
-        let mut travel = self.latency(host);
+        let mut latency = self.latency(host);
         let opened = loop {
-            self.passable(host, Side::Server).await;
-            sleep(travel.next()).await;
-            let come_up = self.shared.changed.notified();
-            match self.knock(host, &travel) {
+            self.until_up(host, Side::Server).await;
+            sleep(latency.next()).await;
+            let changed = self.shared.changed.notified();
+            match self.accept(host, &latency) {
                 Some(answer) => break answer,
-                None => come_up.await,
+                None => changed.await,
             }
         };
-        self.passable(host, Side::Host).await;
-        sleep(travel.next()).await;
+        self.until_up(host, Side::Host).await;
+        sleep(latency.next()).await;
         opened
     }
 
-    /// At the server's door; none if nobody is there.
-    fn knock(&self, host: Host, travel: &Latency) -> Option<io::Result<(Socket, u64)>> {
+    /// The server's answer to a connection attempt; none while its machine is down.
+    fn accept(&self, host: Host, latency: &Latency) -> Option<io::Result<(Socket, u64)>> {
         let state = &mut *self.state();
         let refused = Some(Err(io::ErrorKind::ConnectionRefused.into()));
-        let open = match &state.door {
-            Door::Off => return None,
-            Door::Refusing => return refused,
-            Door::Open(open) if open.is_closed() => return refused,
-            Door::Open(open) => open,
+        let accepted = match &state.listener {
+            Listener::Down => return None,
+            Listener::Refusing => return refused,
+            Listener::Listening(accepted) if accepted.is_closed() => return refused,
+            Listener::Listening(accepted) => accepted,
         };
-        let connection = state.made;
-        state.made += 1;
-        let mut random = travel.random.clone();
-        // As the link is by now: it may have been mended since the knocking began.
+        let id = state.next_connection;
+        state.next_connection += 1;
+        let mut random = latency.random.clone();
+        // The link's latency may have changed since the attempt began.
         let base = state.links[host].latency;
         let mut pipe = || Pipe::new(Latency { base, random: random.fork() });
-        let pair = Pair {
+        let connection = Connection {
             host,
             to_host: pipe(),
             to_server: pipe(),
-            host_lives: true,
-            server_lives: true,
+            host_open: true,
+            server_open: true,
             sockets: 2,
         };
-        state.connections.insert(connection, pair);
-        let socket = |side| Socket::new(self.clone(), connection, side);
-        let port = u16::try_from(connection % 60_000).unwrap_or_default();
+        state.connections.insert(id, connection);
+        let socket = |side| Socket::new(self.clone(), id, side);
+        let port = u16::try_from(id % 60_000).unwrap_or_default();
         let octet = u8::try_from(host % 256).unwrap_or_default();
         let peer = SocketAddr::from(([10, 0, 0, octet], port));
-        let sent = open.send((socket(Side::Server), peer));
-        assert!(sent.is_ok(), "it was open");
-        Some(Ok((socket(Side::Host), state.lives)))
+        let sent = accepted.send((socket(Side::Server), peer));
+        assert!(sent.is_ok(), "the listener is open");
+        Some(Ok((socket(Side::Host), state.incarnation)))
     }
 
-    /// A latency for a new connection of this host, whose chance depends on
-    /// nothing but the seed, the host and how many it had before.
+    /// The latency of a host's next connection; its random generator depends only on the seed, the
+    /// host and the number of earlier attempts.
     fn latency(&self, host: Host) -> Latency {
         let state = &mut *self.state();
         let link = &mut state.links[host];
-        link.connections += 1;
-        let seed = state.seed ^ ((host as u64) << 48) ^ (link.connections << 24);
+        link.attempts += 1;
+        let seed = state.seed ^ ((host as u64) << 48) ^ (link.attempts << 24);
         Latency { base: link.latency, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Returns when packets pass this way.
-    async fn passable(&self, host: Host, to: Side) {
+    /// Waits until the link is up in the direction toward a side.
+    async fn until_up(&self, host: Host, toward: Side) {
         loop {
             let changed = self.shared.changed.notified();
-            if *self.state().links[host].way_to(to) == Way::Whole {
+            if *self.state().links[host].toward(toward) == LinkState::Up {
                 return;
             }
             changed.await;
         }
     }
 
-    fn read(&self, connection: Connection, side: Side, waker: &Waker, buf: &mut ReadBuf<'_>) -> Found {
+    fn read(&self, id: ConnectionId, side: Side, waker: &Waker, buf: &mut ReadBuf<'_>) -> ReadOutcome {
         let state = &mut *self.state();
-        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
-        if !*pair.lives(side) {
-            return Found::End(End::Reset);
+        let connection = state.connections.get_mut(&id).expect("a connection outlives its sockets");
+        if !*connection.open(side) {
+            return ReadOutcome::End(End::Reset);
         }
-        let way = *state.links[pair.host].way_to(side);
-        let pipe = pair.pipe_to(side);
-        let found = pipe.read(way, buf);
-        if matches!(found, Found::Nothing | Found::Later(_)) {
+        let link = *state.links[connection.host].toward(side);
+        let pipe = connection.pipe_to(side);
+        let outcome = pipe.read(link, buf);
+        if matches!(outcome, ReadOutcome::Empty | ReadOutcome::ArrivesAt(_)) {
             pipe.reader = Some(waker.clone());
         }
-        found
+        outcome
     }
 
-    fn write(
-        &self,
-        connection: Connection,
-        side: Side,
-        waker: &Waker,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn write(&self, id: ConnectionId, side: Side, waker: &Waker, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let state = &mut *self.state();
-        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
-        if !*pair.lives(side) {
+        let connection = state.connections.get_mut(&id).expect("a connection outlives its sockets");
+        if !*connection.open(side) {
             return Poll::Ready(Err(reset()));
         }
-        let way = *state.links[pair.host].way_to(side.other());
-        let pipe = pair.pipe_to(side.other());
-        match pipe.send(way, bytes) {
+        let link = *state.links[connection.host].toward(side.other());
+        let pipe = connection.pipe_to(side.other());
+        match pipe.send(link, bytes) {
             0 if !bytes.is_empty() => {
                 pipe.writer = Some(waker.clone());
                 Poll::Pending
@@ -296,23 +301,23 @@ impl Network {
         }
     }
 
-    fn shutdown(&self, connection: Connection, side: Side) {
+    fn shutdown(&self, id: ConnectionId, side: Side) {
         let state = &mut *self.state();
-        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
-        if *pair.lives(side) {
-            let way = *state.links[pair.host].way_to(side.other());
-            pair.pipe_to(side.other()).close(way, End::Fin);
+        let connection = state.connections.get_mut(&id).expect("a connection outlives its sockets");
+        if *connection.open(side) {
+            let link = *state.links[connection.host].toward(side.other());
+            connection.pipe_to(side.other()).close(link, End::Fin);
         }
     }
 
-    fn close(&self, connection: Connection, side: Side) {
-        self.shutdown(connection, side);
+    fn close(&self, id: ConnectionId, side: Side) {
+        self.shutdown(id, side);
         let state = &mut *self.state();
-        let pair = state.connections.get_mut(&connection).expect("a socket's connection is kept");
-        *pair.lives(side) = false;
-        pair.sockets -= 1;
-        if pair.sockets == 0 {
-            state.connections.remove(&connection);
+        let connection = state.connections.get_mut(&id).expect("a connection outlives its sockets");
+        *connection.open(side) = false;
+        connection.sockets -= 1;
+        if connection.sockets == 0 {
+            state.connections.remove(&id);
         }
     }
 }

@@ -1,69 +1,67 @@
-//! One direction of one connection, in plain data: what is under way, when it
-//! arrives, and how it ends.
+//! One direction of one connection, as plain data: the bytes in flight, when they arrive, and how
+//! the direction ends.
 
 use std::{collections::VecDeque, io, task::Waker, time::Duration};
 
 use bytes::{Buf as _, Bytes};
 use tokio::{io::ReadBuf, time::Instant};
 
-/// What may be under way: as much as a usual socket buffer.
+/// Bytes that may be in flight: the size of a usual socket buffer.
 const WINDOW: usize = 256 * 1024;
-/// What was held is sent again at a time of each connection's own: the longer
-/// it waited, the longer it may still wait.
+/// TCP retransmits stalled bytes within this time after the link is up again. Each connection draws
+/// its own delay.
 const RETRANSMITTED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a link does to bytes that go one way.
+/// What a link does to bytes in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// They arrive.
-    Whole,
-    /// They wait, and arrive together some time after the way is whole again:
-    /// what TCP makes of a gap that it can mend.
-    Held,
-    /// They are lost, and so is the connection, although nobody is told: what
-    /// comes after a gap that nothing mends is never delivered.
-    Lossy,
+pub enum LinkState {
+    /// Bytes arrive after the latency.
+    Up,
+    /// Bytes arrive some time after the link is up again: a partition that TCP survives, because it
+    /// retransmits.
+    Stalled,
+    /// Bytes are lost, and with them the direction: the link comes up too late for TCP to close the
+    /// gap, so nothing that follows is delivered either. Neither end is notified.
+    Dropping,
 }
 
 /// How a direction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Everything was said.
+    /// After everything that was sent.
     Fin,
-    /// The other side is no more.
+    /// The other end is gone.
     Reset,
 }
 
-/// What a reader finds.
+/// The outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Bytes, which were put into the buffer.
-    Bytes,
-    /// The end.
+pub enum ReadOutcome {
+    /// Bytes were put into the buffer.
+    Data,
+    /// The direction has ended.
     End(End),
-    /// Something that arrives then.
-    Later(Instant),
-    /// Nothing is under way.
-    Nothing,
+    /// The next bytes, or the end, arrive at this time.
+    ArrivesAt(Instant),
+    /// Nothing is in flight.
+    Empty,
 }
 
-/// See the module's documentation.
+/// One direction of a connection.
 #[derive(Debug)]
 pub struct Pipe {
-    under_way: VecDeque<(Instant, Bytes)>,
+    in_flight: VecDeque<(Instant, Bytes)>,
     bytes: usize,
     end: Option<(Instant, End)>,
-    /// Something was lost.
+    /// Bytes were lost, so nothing more is delivered.
     broken: bool,
     latency: Latency,
     last_arrival: Instant,
-    /// Who waits for something to read, or for room to write.
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
 }
 
-/// How long bytes travel: a time of the link's own, and up to half as much
-/// again.
+/// The latency of a link, with a jitter of up to half of it.
 #[derive(Debug, Clone)]
 pub struct Latency {
     pub base: Duration,
@@ -79,7 +77,7 @@ impl Latency {
 impl Pipe {
     pub fn new(latency: Latency) -> Self {
         Self {
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             bytes: 0,
             end: None,
             broken: false,
@@ -90,49 +88,49 @@ impl Pipe {
         }
     }
 
-    /// When what is sent now arrives: never before what was sent earlier.
+    /// When bytes that are sent now arrive: never before earlier ones.
     fn arrival(&mut self) -> Instant {
         self.last_arrival = self.last_arrival.max(Instant::now() + self.latency.next());
         self.last_arrival
     }
 
-    /// Sends bytes; returns how many there was room for.
-    pub fn send(&mut self, way: Way, bytes: &[u8]) -> usize {
+    /// Sends as many bytes as the window has room for; returns their number.
+    pub fn send(&mut self, link: LinkState, bytes: &[u8]) -> usize {
         let length = bytes.len().min(WINDOW - self.bytes);
         if length == 0 {
             return 0;
         }
-        // What is lost takes its room all the same, since nobody acknowledges it.
+        // Lost bytes fill the window too: they are never acknowledged.
         self.bytes += length;
-        // Who has not noticed yet that it was reset may go on for a while.
-        if self.end.is_none() && self.carries(way) {
+        // After a reset, the sender may write until it notices; those bytes never arrive.
+        if self.end.is_none() && self.delivers(link) {
             let arrival = self.arrival();
-            self.under_way.push_back((arrival, Bytes::copy_from_slice(&bytes[..length])));
+            self.in_flight.push_back((arrival, Bytes::copy_from_slice(&bytes[..length])));
             wake(&mut self.reader);
         }
         length
     }
 
     /// Ends the direction after all that was sent.
-    pub fn close(&mut self, way: Way, end: End) {
-        if self.end.is_none() && self.carries(way) {
+    pub fn close(&mut self, link: LinkState, end: End) {
+        if self.end.is_none() && self.delivers(link) {
             self.end = Some((self.arrival(), end));
             wake(&mut self.reader);
         }
     }
 
-    /// Ends it at once: what was under way is thrown away.
+    /// Ends the direction at once and discards the bytes in flight.
     pub fn reset(&mut self) {
-        self.under_way.clear();
+        self.in_flight.clear();
         self.end = Some((Instant::now(), End::Reset));
         wake(&mut self.reader);
     }
 
-    /// The way is whole again after it was held.
-    pub fn release(&mut self) {
+    /// The link is up again after it was stalled.
+    pub fn retransmit(&mut self) {
         let arrival = Instant::now() + RETRANSMITTED_WITHIN.mul_f64(self.latency.random.f64());
         let waiting =
-            self.under_way.iter_mut().map(|(at, _)| at).chain(self.end.iter_mut().map(|(at, _)| at));
+            self.in_flight.iter_mut().map(|(at, _)| at).chain(self.end.iter_mut().map(|(at, _)| at));
         for at in waiting {
             *at = arrival.max(*at);
             self.last_arrival = self.last_arrival.max(*at);
@@ -140,64 +138,64 @@ impl Pipe {
         wake(&mut self.reader);
     }
 
-    /// Bytes travel for another time from now on.
+    /// Changes the latency of bytes that are sent from now on.
     pub fn set_latency(&mut self, base: Duration) {
         self.latency.base = base;
     }
 
-    /// The way has become lossy: what is under way does not arrive.
-    pub fn lose(&mut self) {
-        if !self.under_way.is_empty() || self.end.is_some() {
-            self.under_way.clear();
+    /// Loses the bytes in flight, and with them the direction.
+    pub fn drop_in_flight(&mut self) {
+        if !self.in_flight.is_empty() || self.end.is_some() {
+            self.in_flight.clear();
             self.end = None;
             self.broken = true;
         }
     }
 
-    fn carries(&mut self, way: Way) -> bool {
-        self.broken |= way == Way::Lossy;
+    fn delivers(&mut self, link: LinkState) -> bool {
+        self.broken |= link == LinkState::Dropping;
         !self.broken
     }
 
-    /// Reads what has arrived.
-    pub fn read(&mut self, way: Way, buf: &mut ReadBuf<'_>) -> Found {
-        if way == Way::Held {
-            return Found::Nothing;
+    /// Reads the bytes that have arrived.
+    pub fn read(&mut self, link: LinkState, buf: &mut ReadBuf<'_>) -> ReadOutcome {
+        if link == LinkState::Stalled {
+            return ReadOutcome::Empty;
         }
         let now = Instant::now();
-        let mut found = Found::Nothing;
-        while let Some((arrival, bytes)) = self.under_way.front_mut() {
+        let mut outcome = ReadOutcome::Empty;
+        while let Some((arrival, bytes)) = self.in_flight.front_mut() {
             if *arrival > now || buf.remaining() == 0 {
-                let later = Found::Later(*arrival);
-                return if found == Found::Nothing { later } else { found };
+                let later = ReadOutcome::ArrivesAt(*arrival);
+                return if outcome == ReadOutcome::Empty { later } else { outcome };
             }
             let length = bytes.len().min(buf.remaining());
             buf.put_slice(&bytes[..length]);
             bytes.advance(length);
             if bytes.is_empty() {
-                self.under_way.pop_front();
+                self.in_flight.pop_front();
             }
             self.bytes -= length;
             wake(&mut self.writer);
-            found = Found::Bytes;
+            outcome = ReadOutcome::Data;
         }
         match self.end {
-            _ if found == Found::Bytes => found,
-            Some((arrival, _)) if arrival > now => Found::Later(arrival),
-            Some((_, end)) => Found::End(end),
-            None => Found::Nothing,
+            _ if outcome == ReadOutcome::Data => outcome,
+            Some((arrival, _)) if arrival > now => ReadOutcome::ArrivesAt(arrival),
+            Some((_, end)) => ReadOutcome::End(end),
+            None => ReadOutcome::Empty,
         }
     }
 }
 
-/// Wakes who waits, if somebody does.
+/// Wakes the task that waits, if there is one.
 pub fn wake(waiting: &mut Option<Waker>) {
     if let Some(waker) = waiting.take() {
         waker.wake();
     }
 }
 
-/// What a connection reports whose other side is no more.
+/// The error of a connection that was reset.
 pub fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }

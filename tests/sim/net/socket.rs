@@ -1,4 +1,4 @@
-//! One side of a connection, as hyper uses it.
+//! One end of a connection, as tokio's I/O traits for hyper.
 
 use std::{
     io,
@@ -12,22 +12,22 @@ use tokio::{
 };
 
 use super::{
-    Connection, Network, Side,
-    pipe::{End, Found, reset},
+    ConnectionId, Network, Side,
+    pipe::{End, ReadOutcome, reset},
 };
 
-/// One side of a connection. Dropping it closes the connection.
+/// One end of a connection. Dropping it closes this end.
 #[derive(Debug)]
 pub struct Socket {
     network: Network,
-    connection: Connection,
+    connection: ConnectionId,
     side: Side,
-    /// When what is under way arrives.
+    /// Fires when the next bytes arrive.
     arrival: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    pub(super) fn new(network: Network, connection: Connection, side: Side) -> Self {
+    pub(super) fn new(network: Network, connection: ConnectionId, side: Side) -> Self {
         Self { network, connection, side, arrival: None }
     }
 }
@@ -40,12 +40,11 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            let found = this.network.read(this.connection, this.side, cx.waker(), buf);
-            match found {
-                Found::Bytes | Found::End(End::Fin) => return Poll::Ready(Ok(())),
-                Found::End(End::Reset) => return Poll::Ready(Err(reset())),
-                Found::Nothing => return Poll::Pending,
-                Found::Later(at) => {
+            match this.network.read(this.connection, this.side, cx.waker(), buf) {
+                ReadOutcome::Data | ReadOutcome::End(End::Fin) => return Poll::Ready(Ok(())),
+                ReadOutcome::End(End::Reset) => return Poll::Ready(Err(reset())),
+                ReadOutcome::Empty => return Poll::Pending,
+                ReadOutcome::ArrivesAt(at) => {
                     let arrival = this.arrival.get_or_insert_with(|| Box::pin(sleep_until(at)));
                     if arrival.deadline() != at {
                         arrival.as_mut().reset(at);

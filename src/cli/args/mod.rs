@@ -1,0 +1,14 @@
+//! The building blocks of command lines: types of flag values, flags that several
+//! commands share, and the report of everything that is wrong with them.
+
+pub(super) mod dataplane_file;
+pub(super) mod kube_api_addr;
+pub(super) mod log;
+mod parsed;
+pub(super) mod period;
+mod problems;
+pub(super) mod server_url;
+
+pub use parsed::{Parsed, choice};
+pub(super) use problems::Origin;
+pub use problems::Problems;

@@ -1,0 +1,129 @@
+//! Where a server is, as people write it.
+
+use std::{fmt, str::FromStr};
+
+use http::{Uri, uri::Scheme};
+
+/// Where `headcount serve` listens for gRPC unless told otherwise.
+const GRPC: u16 = 7100;
+/// Where it listens for the Kubernetes API.
+const KUBE: u16 = 7102;
+
+/// The address of a server: `http://host:port`; `PORT` if none is given. With
+/// `TLS` it may also be `https://`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
+
+/// Of the Kubernetes API.
+pub(in crate::cli) type KubeUrl = ServerUrl<KUBE, true>;
+
+impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
+    /// As a URI with scheme, host and port.
+    pub(in crate::cli) fn uri(&self) -> Uri {
+        self.0.clone()
+    }
+
+    /// The host, as it stands in the URL: an IPv6 address is in brackets.
+    pub(in crate::cli) fn host(&self) -> &str {
+        self.0.host().unwrap_or_default()
+    }
+
+    /// The port.
+    pub(in crate::cli) fn port(&self) -> u16 {
+        self.0.port_u16().unwrap_or(PORT)
+    }
+}
+
+impl KubeUrl {
+    /// Whether it is `https://`.
+    pub(in crate::cli) fn is_encrypted(&self) -> bool {
+        self.0.scheme() == Some(&Scheme::HTTPS)
+    }
+}
+
+/// Takes `http://host:port`, `host:port` and `host`.
+impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (schemes, pattern) = if TLS { ("http or https", "http[s]") } else { ("http", "http") };
+        let expected = |problem: &str| format!("{problem}; write {pattern}://HOST:PORT or HOST:PORT");
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        match scheme {
+            "http" => {}
+            "https" if TLS => {}
+            "https" => return Err(expected("TLS is not supported yet")),
+            _ => return Err(expected(&format!("the scheme must be {schemes}"))),
+        }
+        let uri: Uri = format!("{scheme}://{rest}")
+            .parse()
+            .map_err(|problem| expected(&format!("is no URL ({problem})")))?;
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(expected("may have no path"));
+        }
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        if uri.host().is_none_or(str::is_empty) || authority.contains('@') {
+            return Err(expected("needs a host, and only that"));
+        }
+        if uri.port_u16().is_some() {
+            return Ok(Self(uri));
+        }
+        // What stands behind the brackets of an IPv6 address, if it is one.
+        if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+            return Err(expected("the port must be between 0 and 65535"));
+        }
+        format!("{scheme}://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
+    }
+}
+
+impl<const PORT: u16, const TLS: bool> fmt::Display for ServerUrl<PORT, TLS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_string().trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_may_leave_out_scheme_and_port() {
+        for (text, url) in [
+            ("http://127.0.0.1:7100", "http://127.0.0.1:7100"),
+            ("http://example.com:80/", "http://example.com:80"),
+            ("localhost:9000", "http://localhost:9000"),
+            ("headcount.mesh.svc", "http://headcount.mesh.svc:7100"),
+            ("[::1]:7100", "http://[::1]:7100"),
+            ("[::1]", "http://[::1]:7100"),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().unwrap().to_string(), url);
+        }
+        for (text, url, encrypted) in [
+            ("[::1]", "http://[::1]:7102", false),
+            ("https://localhost", "https://localhost:7102", true),
+            ("https://localhost:1/", "https://localhost:1", true),
+        ] {
+            let kube = text.parse::<KubeUrl>().unwrap();
+            assert_eq!((kube.to_string().as_str(), kube.is_encrypted()), (url, encrypted));
+        }
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused_with_a_remedy() {
+        for (text, problem) in [
+            ("", "is no URL"),
+            ("https://example.com", "TLS is not supported yet"),
+            ("ftp://example.com", "the scheme must be http"),
+            ("http://example.com/path", "may have no path"),
+            ("http://user@example.com", "needs a host"),
+            ("host:99999", "the port must be"),
+            ("host:", "the port must be"),
+            ("a b", "is no URL"),
+        ] {
+            let error = text.parse::<ServerUrl>().unwrap_err();
+            assert!(error.contains(problem) && error.contains("HOST:PORT"), "{text}: {error}");
+        }
+        let error = "ftp://example.com".parse::<KubeUrl>().unwrap_err();
+        assert_eq!(error, "the scheme must be http or https; write http[s]://HOST:PORT or HOST:PORT");
+    }
+}

@@ -1,0 +1,81 @@
+//! The commands against the real server, over a real socket.
+
+use std::net::SocketAddr;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{Outcome, run};
+use crate::{
+    app::App,
+    config::{Config, KubeSettings},
+    proto::{
+        Dataplane, HealthReport, HealthState, Hello, SessionRequest, SessionResponse,
+        dataplane_service_client::DataplaneServiceClient, session_request::Message,
+    },
+};
+
+async fn start() -> (App, String) {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let kube = KubeSettings { addr: None, ..KubeSettings::default() };
+    let config = Config { grpc_addr: loopback, http_addr: loopback, kube, ..Config::default() };
+    let app = App::start(config).await.unwrap();
+    let server = format!("--server {}", app.addresses().grpc);
+    (app, server)
+}
+
+/// A gateway of workload `web` that is connected and healthy while this lives.
+struct Proxy {
+    _requests: mpsc::Sender<SessionRequest>,
+    _responses: Streaming<SessionResponse>,
+}
+
+impl Proxy {
+    async fn connect(app: &App, name: &str) -> Self {
+        let url = format!("http://{}", app.addresses().grpc);
+        let (requests, receiver) = mpsc::channel(2);
+        let dataplane = Dataplane {
+            mesh: "default".into(),
+            name: name.into(),
+            labels: [("kuma.io/workload".to_owned(), "web".to_owned())].into(),
+            ..Dataplane::default()
+        };
+        let health =
+            HealthReport { sequence: 1, proxy: HealthState::Ready.into(), ..HealthReport::default() };
+        let hello = Hello { dataplane: Some(dataplane), ..Hello::default() };
+        for message in [Message::Hello(hello), Message::Health(health)] {
+            let request = SessionRequest { message: Some(message) };
+            requests.send(request).await.unwrap();
+        }
+        let mut client = DataplaneServiceClient::connect(url).await.unwrap();
+        let responses = client.session(ReceiverStream::new(receiver)).await.unwrap();
+        Self { _requests: requests, _responses: responses.into_inner() }
+    }
+}
+
+#[tokio::test]
+async fn every_command_understands_the_real_server() {
+    let (app, server) = start().await;
+    let nothing = run(&format!("get workloads {server}")).await;
+    assert_eq!(nothing.err, "No workloads found in default namespace.\n");
+
+    let _proxies = [Proxy::connect(&app, "web-1").await, Proxy::connect(&app, "web-2").await];
+    let ready = run(&format!("wait workload web --healthy 2 {server}")).await;
+    assert_eq!(ready.result.unwrap(), Outcome::Success);
+    assert_eq!(ready.out, "workload default/web: 2 connected, 2 healthy, 2 total\n");
+
+    let yaml = run(&format!("get workload web -o yaml {server}")).await.out;
+    assert!(yaml.ends_with("    connected: 2\n    healthy: 2\n    total: 2\n"), "{yaml}");
+    let proxies = run(&format!("get dataplanes --workload web {server}")).await.out;
+    assert_eq!(proxies.lines().count(), 3, "{proxies}");
+    let events = run(&format!("get events -A {server}")).await;
+    assert_eq!(events.err, "No events found.\n");
+
+    let more = run(&format!("wait workload web --healthy 3 --timeout 1ms {server}")).await;
+    assert_eq!(more.result.unwrap(), Outcome::No);
+    assert!(more.err.contains("2 healthy"), "the numbers last seen: {}", more.err);
+    let gone = run(&format!("get workload api {server}")).await;
+    assert_eq!(gone.result.unwrap(), Outcome::No);
+    app.drain().await;
+}

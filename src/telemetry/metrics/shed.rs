@@ -1,0 +1,39 @@
+//! Metrics of the load that limits refuse.
+
+use prometheus::{IntCounterVec, Opts, core::Collector};
+
+use crate::registry::Full;
+
+/// Counts connections, sessions and watches that are refused because a limit is reached.
+#[derive(Debug, Clone)]
+pub struct ShedMetrics {
+    by_limit: IntCounterVec,
+}
+
+impl ShedMetrics {
+    /// The setting that limits gRPC connections.
+    pub const CONNECTIONS: &str = "max-connections";
+    /// The setting that limits connections to the Kubernetes API.
+    pub const KUBE_CONNECTIONS: &str = "max-kube-connections";
+
+    pub(super) fn new() -> prometheus::Result<Self> {
+        let by_limit = Opts::new(
+            "headcount_shed_total",
+            "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
+        );
+        let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
+        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
+            by_limit.with_label_values(&[limit]);
+        }
+        Ok(Self { by_limit })
+    }
+
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 1] {
+        [Box::new(self.by_limit.clone())]
+    }
+
+    /// Counts one refusal by the limit with this setting.
+    pub fn shed(&self, limit: &'static str) {
+        self.by_limit.with_label_values(&[limit]).inc();
+    }
+}

@@ -1,0 +1,252 @@
+//! The oracle: what the server must report, derived from the injected faults alone.
+//!
+//! It knows which agents run and what health they report. For a dataplane without an agent it may
+//! not know whether the server received the last hello or goodbye; then it accepts both outcomes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headcount::{
+    agent::{AgentError, SessionEnd},
+    model::Health,
+    proto::DataplaneOverview,
+};
+use tokio::sync::watch;
+
+use crate::{
+    agent::{Agent, AgentResult},
+    dataplane::{DATAPLANES, WORKLOADS, WorkloadKey, dataplane, health, number, workload_key},
+    net::{Crash, Network},
+    replica::Counts,
+};
+
+/// The expected state of all dataplanes.
+#[derive(Debug)]
+pub struct Oracle {
+    pub dataplanes: Vec<ExpectedDataplane>,
+}
+
+/// The expected state of one dataplane, and its running agents.
+#[derive(Debug)]
+pub struct ExpectedDataplane {
+    number: usize,
+    /// The input of its agents.
+    health: watch::Sender<Health>,
+    healthy: bool,
+    /// Workloads that its agents named, under which the server may still count it.
+    workloads: BTreeSet<usize>,
+    /// Running agents with the workload that each names. A schedule may start a second agent; the
+    /// server then decides which of the two remains.
+    agents: Vec<(Agent, usize)>,
+    /// Two agents have run since the last agreement, and the server may receive their last messages
+    /// in either order.
+    had_two_agents: bool,
+    registration: Registration,
+}
+
+/// Whether the current server incarnation has the dataplane registered, apart from what a running
+/// agent is going to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    Present,
+    Absent,
+    Unknown,
+}
+
+impl ExpectedDataplane {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            health: watch::Sender::new(health(number, false)),
+            healthy: false,
+            workloads: BTreeSet::new(),
+            agents: Vec::new(),
+            had_two_agents: false,
+            registration: Registration::Absent,
+        }
+    }
+
+    fn has_agent(&self) -> bool {
+        self.workload().is_some()
+    }
+
+    /// The workload that its agent names.
+    fn workload(&self) -> Option<usize> {
+        self.agents.first().map(|(_, workload)| *workload)
+    }
+
+    /// Starts an agent that names this workload, even if another one runs.
+    pub fn start(&mut self, network: &Network, workload: usize) {
+        self.had_two_agents |= self.has_agent();
+        self.workloads.insert(workload);
+        if self.registration == Registration::Absent {
+            self.registration = Registration::Unknown;
+        }
+        let dataplane = dataplane(self.number, workload);
+        let agent = Agent::start(network, self.number, dataplane, self.health.subscribe());
+        self.agents.push((agent, workload));
+    }
+
+    /// Asks the agents to leave.
+    pub fn leave(&mut self) {
+        self.agents.iter().for_each(|(agent, _)| agent.leave());
+    }
+
+    /// Takes its host down, with all agents on it.
+    pub fn crash(&mut self, network: &Network, crash: Crash) {
+        network.crash(self.number, crash);
+        if self.is_leaving() {
+            self.registration = Registration::Unknown;
+        }
+        // Messages in flight may arrive after those of an agent that is started next.
+        self.had_two_agents |= self.has_agent();
+        self.agents.clear();
+    }
+
+    /// Makes its application healthy or unhealthy.
+    pub fn flip_health(&mut self) {
+        self.healthy = !self.healthy;
+        self.health.send_replace(health(self.number, self.healthy));
+    }
+
+    async fn collect_results(&mut self) -> Result<(), String> {
+        while let Some(at) = self.agents.iter().position(|(agent, _)| agent.is_finished()) {
+            let result = self.agents.swap_remove(at).0.result().await;
+            self.agent_ended(&result)
+                .map_err(|()| format!("dataplane {}: its agent ended: {result:?}", self.number))?;
+        }
+        Ok(())
+    }
+
+    fn agent_ended(&mut self, result: &AgentResult) -> Result<(), ()> {
+        match result {
+            Ok(SessionEnd::Goodbye) if !self.had_two_agents => self.registration = Registration::Absent,
+            Ok(_) => self.registration = Registration::Unknown,
+            Err(AgentError::Superseded { .. }) if self.had_two_agents => {}
+            Err(_) => return Err(()),
+        }
+        Ok(())
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.agents.iter().any(|(agent, _)| agent.is_leaving())
+    }
+}
+
+impl Oracle {
+    pub fn new() -> Self {
+        Self { dataplanes: (0..DATAPLANES).map(ExpectedDataplane::new).collect() }
+    }
+
+    /// Takes the results of agents that have ended; an error that no fault explains is returned.
+    pub async fn collect_results(&mut self) -> Result<(), String> {
+        for dataplane in &mut self.dataplanes {
+            dataplane.collect_results().await?;
+        }
+        Ok(())
+    }
+
+    /// The server has started with an empty registry.
+    pub fn server_started(&mut self) {
+        for dataplane in &mut self.dataplanes {
+            dataplane.registration =
+                if dataplane.has_agent() { Registration::Unknown } else { Registration::Absent };
+        }
+    }
+
+    /// The retention of lost dataplanes is over.
+    pub fn expire_lost(&mut self) {
+        for dataplane in self.dataplanes.iter_mut().filter(|dataplane| !dataplane.has_agent()) {
+            dataplane.registration = Registration::Absent;
+        }
+    }
+
+    /// Whether each dataplane has no agent, or one that stays.
+    pub fn is_quiescent(&self) -> bool {
+        self.dataplanes.iter().all(|dataplane| dataplane.agents.len() <= 1 && !dataplane.is_leaving())
+    }
+
+    /// Connected and healthy counts of each Workload with connected dataplanes; `total` is left 0.
+    pub fn connected(&self) -> BTreeMap<WorkloadKey, Counts> {
+        let mut workloads = BTreeMap::<_, Counts>::new();
+        for dataplane in &self.dataplanes {
+            let Some(workload) = dataplane.workload() else {
+                continue;
+            };
+            let counts = workloads.entry(workload_key(dataplane.number, workload)).or_default();
+            counts.connected += 1;
+            counts.healthy += u32::from(dataplane.healthy);
+        }
+        workloads
+    }
+
+    /// Checks `ListDataplanes` and returns the counts that follow from it. What was unknown before
+    /// is known from this listing on.
+    pub fn check_listing(
+        &mut self,
+        listing: &[DataplaneOverview],
+    ) -> Result<BTreeMap<WorkloadKey, Counts>, String> {
+        let mut listed: BTreeMap<_, _> =
+            listing.iter().map(|overview| (number_of(overview), overview)).collect();
+        let mut workloads = BTreeMap::<_, Counts>::new();
+        for dataplane in &self.dataplanes {
+            let overview = listed.remove(&Some(dataplane.number));
+            dataplane
+                .check(overview)
+                .map_err(|problem| format!("dataplane {}: {problem}: {overview:?}", dataplane.number))?;
+            if let Some((overview, workload)) =
+                overview.and_then(|overview| Some((overview, workload_of(overview)?)))
+            {
+                let counts = workloads.entry(workload_key(dataplane.number, workload)).or_default();
+                counts.connected += u32::from(overview.connected);
+                counts.healthy += u32::from(overview.healthy);
+                counts.total += 1;
+            }
+        }
+        if let Some(unexpected) = listed.first_entry() {
+            return Err(format!("no such dataplane exists: {:?}", unexpected.get()));
+        }
+        let known: BTreeMap<_, _> =
+            listing.iter().map(|overview| (number_of(overview), workload_of(overview))).collect();
+        for dataplane in &mut self.dataplanes {
+            let workload = known.get(&Some(dataplane.number)).copied().flatten();
+            dataplane.registration =
+                if workload.is_some() { Registration::Present } else { Registration::Absent };
+            dataplane.workloads = workload.into_iter().collect();
+            dataplane.had_two_agents = false;
+        }
+        Ok(workloads)
+    }
+}
+
+impl ExpectedDataplane {
+    fn check(&self, overview: Option<&DataplaneOverview>) -> Result<(), &'static str> {
+        let Some(overview) = overview else {
+            return match self.registration {
+                _ if self.has_agent() => Err("has an agent and is not registered"),
+                Registration::Present => Err("was lost and is not registered"),
+                Registration::Absent | Registration::Unknown => Ok(()),
+            };
+        };
+        let workload = workload_of(overview).ok_or("names no workload")?;
+        match (self.has_agent(), self.registration) {
+            (true, _) if Some(workload) != self.workload() => Err("is counted in another Workload"),
+            (true, _) if !overview.connected => Err("has an agent and is not connected"),
+            (true, _) if overview.healthy != self.healthy => Err("has the wrong health"),
+            (false, Registration::Absent) => Err("left or expired and is still registered"),
+            (false, _) if overview.connected || overview.healthy => Err("has no agent and is connected"),
+            (false, _) if !self.workloads.contains(&workload) => {
+                Err("is counted in a Workload that no agent named")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn number_of(overview: &DataplaneOverview) -> Option<usize> {
+    number(&overview.dataplane.as_ref()?.name)
+}
+
+fn workload_of(overview: &DataplaneOverview) -> Option<usize> {
+    let name = &overview.workload.as_ref()?.name;
+    (0..WORKLOADS).find(|workload| workload_key(0, *workload).1 == *name)
+}
