@@ -17,7 +17,8 @@ use crate::{
         HealthReport, HealthState, InboundSpec, Invalid, LabelSelector, Labels, MeshName, Namespace,
         Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
     },
-    proto,};
+    proto,
+};
 
 /// Which attempt of which agent a hello is.
 pub fn attempt(hello: &proto::Hello) -> Attempt {

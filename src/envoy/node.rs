@@ -37,7 +37,7 @@ use crate::{
             health_check_request_or_endpoint_health_response::RequestType,
         },
     },
-    registry::events::Stranger,
+    registry::events::UnknownProxy,
 };
 
 /// Where the metadata stands in a bootstrap.
@@ -73,7 +73,7 @@ pub fn read(first: &[u8]) -> Result<Node, Invalid> {
 }
 
 /// What an Envoy calls itself, for a person who wonders why it was not let in.
-pub fn stranger(node: &Node) -> Stranger {
+pub fn unknown_proxy(node: &Node) -> UnknownProxy {
     let metadata = node.metadata.as_ref().and_then(|metadata| metadata.fields.get(NAMESPACE_LABEL));
     let stated = match metadata.and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(namespace)) => namespace,
@@ -81,7 +81,7 @@ pub fn stranger(node: &Node) -> Stranger {
     };
     // One that is wrong itself is not where anybody looks.
     let namespace = Namespace::parse("namespace", stated).unwrap_or_default();
-    Stranger::new(namespace, &node.id)
+    UnknownProxy::new(namespace, &node.id)
 }
 
 impl Proxy {

@@ -1,17 +1,14 @@
-//! The gRPC desks: they speak protobuf to the street and types to the vault.
+//! The gRPC API.
+//!
+//! ```text
+//! accepted socket ─► connection (preface, HTTP/2, call metrics) ─► session  streams of dataplanes
+//!                                                                └► service  unary calls and watches
+//! ```
 
-mod connections;
-mod dataplane;
-mod envoy;
-mod event;
-mod incoming;
-mod managed;
-mod observe;
-mod reception;
+mod connection;
+mod service;
 mod session;
 mod status;
-mod until;
-mod workload;
 
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
 
@@ -24,13 +21,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Layer as _;
 
 use self::{
-    dataplane::Dataplanes,
-    envoy::Envoys,
-    event::Events,
-    observe::{Observe, Observed},
-    reception::Reception,
-    until::Until,
-    workload::Workloads,
+    connection::{CallObserver, Observed, UntilShutdown},
+    service::{Dataplanes, Events, Workloads},
+    session::{Envoys, SessionAdmission},
 };
 use crate::{
     config::Limits,
@@ -47,19 +40,12 @@ use crate::{
         },
     },
     registry::Registry,
-    telemetry::metrics::{Metrics, ShedMetrics},};
+    telemetry::metrics::{Metrics, ShedMetrics},
+};
 
-/// All that is served, and what a health check of the whole server asks for.
+/// The services whose health is reported; the empty name is the whole server.
 const SERVICES: [&str; 5] =
     ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE, HEALTH_DISCOVERY_SERVICE];
-
-/// Items of one page: what was asked for, within limits.
-fn page_size(asked: u32) -> usize {
-    match asked {
-        0 => 500,
-        asked => asked.min(1_000) as usize,
-    }
-}
 
 /// The gRPC server, ready to be given connections.
 #[derive(Debug)]
@@ -73,7 +59,11 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Sets up all services. Nobody is served, and health says `NOT_SERVING`.
+    /// Sets up all services. Their health is `NOT_SERVING` until [`set_health`].
+    ///
+    /// # Errors
+    ///
+    /// If an embedded descriptor set can't be decoded.
     pub async fn new(
         registry: &Registry,
         limits: Limits,
@@ -82,65 +72,69 @@ impl Grpc {
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let limits = Arc::new(limits);
-        let most = limits.max_message_bytes;
-        let reception = Reception::new(registry.clone(), metrics, shutdown.clone());
-        let dataplanes = Dataplanes { reception: reception.clone(), limits: Arc::clone(&limits) };
-        let envoys = Envoys { reception, limits: Arc::clone(&limits), checks };
+        let max_bytes = limits.max_message_bytes;
+        let admission = SessionAdmission::new(registry.clone(), metrics, shutdown.clone());
+        let dataplanes = Dataplanes {
+            registry: registry.clone(),
+            admission: admission.clone(),
+            limits: Arc::clone(&limits),
+        };
+        let envoys = Envoys { admission, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
-        let health_service = health_service.max_decoding_message_size(most);
+        let health_service = health_service.max_decoding_message_size(max_bytes);
         set_health(&health, ServingStatus::NotServing).await;
 
-        // Streams of these two know no shutdown, so they are ended from outside.
+        // The streams of health and reflection have no shutdown of their own.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let routes = Routes::new(DataplaneServiceServer::new(dataplanes).max_decoding_message_size(most))
-            .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(most))
-            .add_service(EventServiceServer::new(events).max_decoding_message_size(most))
-            .add_service(
-                HealthDiscoveryServiceServer::new(envoys)
-                    .max_decoding_message_size(limits.max_envoy_message_bytes),
-            )
-            .add_service(Until::new(health_service, shutdown.clone()))
-            .add_service(Until::new(
-                reflection().build_v1()?.max_decoding_message_size(most),
-                shutdown.clone(),
-            ))
-            .add_service(Until::new(
-                reflection().build_v1alpha()?.max_decoding_message_size(most),
-                shutdown.clone(),
-            ));
-        let routes = managed::refuse_writes(routes).into_axum_router();
-        let routes = routes.layer(map_response(status::mend));
+        let routes =
+            Routes::new(DataplaneServiceServer::new(dataplanes).max_decoding_message_size(max_bytes))
+                .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(max_bytes))
+                .add_service(EventServiceServer::new(events).max_decoding_message_size(max_bytes))
+                .add_service(
+                    HealthDiscoveryServiceServer::new(envoys)
+                        .max_decoding_message_size(limits.max_envoy_message_bytes),
+                )
+                .add_service(UntilShutdown::new(health_service, shutdown.clone()))
+                .add_service(UntilShutdown::new(
+                    reflection().build_v1()?.max_decoding_message_size(max_bytes),
+                    shutdown.clone(),
+                ))
+                .add_service(UntilShutdown::new(
+                    reflection().build_v1alpha()?.max_decoding_message_size(max_bytes),
+                    shutdown.clone(),
+                ));
+        let routes = service::reject_writes(routes).into_axum_router();
+        let routes = routes.layer(map_response(status::correct_malformed));
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let routes = Observe::new(&descriptors, metrics.calls.clone())?.layer(routes);
+        let routes = CallObserver::new(&descriptors, metrics.calls.clone())?.layer(routes);
         Ok(Self { registry: registry.clone(), routes, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
-    /// The handle by which the app says whether it serves.
+    /// The handle that sets the health of the services.
     pub fn health(&self) -> HealthReporter {
         self.health.clone()
     }
 
-    /// Serves what arrives, until shutdown is cancelled and every stream has
-    /// ended. Where the connections come from is the caller's affair: they need
-    /// be no sockets.
-    pub fn serve<S, Io>(self, arrivals: S) -> impl Future<Output = ()> + Send + use<S, Io>
+    /// Serves accepted connections, which need not be sockets, until `shutdown` is
+    /// cancelled and every stream has ended.
+    pub fn serve<S, Io>(self, accepted: S) -> impl Future<Output = ()> + Send + use<S, Io>
     where
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let incoming = incoming::incoming(arrivals, &self.limits, self.shed);
-        let serving = connections::serve(incoming, self.routes, self.limits, self.shutdown.clone());
+        let connections = connection::with_preface(accepted, &self.limits, self.shed);
+        let serving = connection::serve(connections, self.routes, self.limits, self.shutdown.clone());
         async move {
             let mut serving = pin!(serving);
             tokio::select! {
@@ -152,7 +146,7 @@ impl Grpc {
     }
 }
 
-/// Says the same of every service.
+/// Sets the health of every service.
 pub async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in SERVICES {
         health.set_service_status(service, status).await;

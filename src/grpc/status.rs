@@ -1,4 +1,4 @@
-//! The one place that turns what went wrong into a gRPC status.
+//! Converts errors into gRPC statuses.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     model::Invalid,
-    registry::{Full, PageError},
-    telemetry::metrics::ShedMetrics,};
+    registry::{LimitReached, PageError},
+    telemetry::metrics::ShedMetrics,
+};
 
-/// When to try again after a limit refused: long enough for a crowd to thin
-/// out, short enough that a freed place is soon taken. Doubled at most by jitter.
+/// The retry delay after a limit without one of its own, doubled at most by jitter: long
+/// enough for a crowd to thin out, short enough that a free place is soon taken.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl From<Invalid> for Status {
@@ -23,33 +24,33 @@ impl From<Invalid> for Status {
     }
 }
 
-/// Sends somebody away because a limit is reached, and counts it.
-pub(super) fn shed(metrics: &ShedMetrics, full: &Full) -> Status {
-    metrics.shed(full.setting());
-    let retry_after = match full {
-        // A time of its own already; a little jitter for those who ask again and again.
-        Full::SessionRate { retry_after, .. } => retry_after.mul_f64(1.0 + 0.2 * fastrand::f64()),
-        _ => RETRY_AFTER.mul_f64(1.0 + fastrand::f64()),
-    };
-    let details = ErrorDetails::with_retry_info(Some(retry_after));
-    Status::with_error_details(Code::ResourceExhausted, full.to_string(), details)
-}
-
 impl From<PageError> for Status {
     fn from(error: PageError) -> Self {
         Self::aborted(format!("page_token: {error}"))
     }
 }
 
-/// The server is going away.
+/// `RESOURCE_EXHAUSTED` with a retry delay, counted by the limit's setting.
+pub(super) fn limit_reached(metrics: &ShedMetrics, limit: &LimitReached) -> Status {
+    metrics.shed(limit.setting());
+    let retry_after = match limit {
+        // Different for each client already; a little jitter for those that retry again.
+        LimitReached::SessionRate { retry_after, .. } => retry_after.mul_f64(1.0 + 0.2 * fastrand::f64()),
+        _ => RETRY_AFTER.mul_f64(1.0 + fastrand::f64()),
+    };
+    let details = ErrorDetails::with_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, limit.to_string(), details)
+}
+
+/// `UNAVAILABLE`: the server is shutting down.
 pub(super) fn draining() -> Status {
     Status::unavailable("the server is draining: reconnect")
 }
 
-/// What a broken inbound message means. tonic reports one that is too long as
-/// `OUT_OF_RANGE` and one that is no protobuf as `INTERNAL`; both are the
-/// client's doing. Everything else is the connection's end.
-pub(super) fn bad_message(status: &Status) -> Option<Status> {
+/// The status for a malformed inbound message; none if the error is the end of the
+/// connection. tonic reports a message that is too long as `OUT_OF_RANGE` and one that
+/// is not protobuf as `INTERNAL`; both are the client's errors.
+pub(super) fn malformed(status: &Status) -> Option<Status> {
     match status.code() {
         Code::OutOfRange | Code::Internal => {
             Some(Status::invalid_argument(format!("message: {}", status.message())))
@@ -58,11 +59,11 @@ pub(super) fn bad_message(status: &Status) -> Option<Status> {
     }
 }
 
-/// Says so where tonic itself refused a message before a service saw it.
-pub(super) async fn mend(response: Response) -> Response {
-    let refused = Status::from_header_map(response.headers());
-    match refused.and_then(|status| bad_message(&status)) {
-        Some(mended) => mended.into_http(),
+/// Applies [`malformed`] to a response by which tonic itself rejected a message.
+pub(super) async fn correct_malformed(response: Response) -> Response {
+    let rejected = Status::from_header_map(response.headers());
+    match rejected.and_then(|status| malformed(&status)) {
+        Some(corrected) => corrected.into_http(),
         None => response,
     }
 }

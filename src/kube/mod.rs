@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     config::KubeSettings,
-    registry::{Full, Registry},
+    registry::{LimitReached, Registry},
     runtime::readiness::Readiness,
     telemetry::metrics::{DeliveryMetrics, KubeMetrics, Metrics, ShedMetrics},
 };
@@ -85,9 +85,9 @@ impl Desk {
     }
 
     /// Sends somebody away because a limit is reached, and counts it.
-    fn refuse(&self, full: &Full) -> Status {
-        self.shed.shed(full.setting());
-        Status::too_many(full.to_string())
+    fn refuse(&self, limit: &LimitReached) -> Status {
+        self.shed.shed(limit.setting());
+        Status::too_many(limit.to_string())
     }
 
     /// A watch has a connection to itself for as long as it lasts.

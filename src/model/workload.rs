@@ -10,8 +10,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    ENVIRONMENT_LABEL, Environment, Invalid, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace, WorkloadName,
-    ZONE_LABEL, ZoneName,
+    ENVIRONMENT_LABEL, Environment, Invalid, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace,
+    WorkloadName, ZONE_LABEL, ZoneName,
 };
 
 /// What whoever wants to write one should know.

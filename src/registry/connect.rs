@@ -1,5 +1,7 @@
 //! Connecting: everything between a hello and an open session.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -21,6 +23,18 @@ pub struct ConnectOptions {
     pub retry: RetryBehavior,
     /// How long the session may be idle.
     pub idle: IdlePolicy,
+}
+
+impl ConnectOptions {
+    /// Options of a client that honors retry delays and whose session may be idle for
+    /// `idle_timeout`.
+    pub fn new(idle_timeout: Duration) -> Self {
+        Self {
+            attempt: Attempt::default(),
+            retry: RetryBehavior::HonorsRetryAfter,
+            idle: IdlePolicy { timeout: idle_timeout, startup_grace: Duration::ZERO },
+        }
+    }
 }
 
 /// An open session.
@@ -111,7 +125,13 @@ impl Registry {
         let warning =
             format!("{message} Dataplanes of mesh {mesh} are not counted: {reason}. Use one mesh per name.");
         let now = self.shared.wall_clock();
-        self.shared.events.record(Reason::MultipleMeshesDetected, Regarding::Workload(key), holder, message, now);
+        self.shared.events.record(
+            Reason::MultipleMeshesDetected,
+            Regarding::Workload(key),
+            holder,
+            message,
+            now,
+        );
         warning
     }
 }

@@ -265,8 +265,10 @@ mod tests {
 
     #[test]
     fn the_name_of_an_unknown_proxy_is_truncated_and_printable() {
-        let proxy =
-            UnknownProxy::new(Namespace::parse("", "").unwrap(), &format!("\u{1b}[31mé{}", "x".repeat(1_000)));
+        let proxy = UnknownProxy::new(
+            Namespace::parse("", "").unwrap(),
+            &format!("\u{1b}[31mé{}", "x".repeat(1_000)),
+        );
         assert!(proxy.name().starts_with("?[31m?xxx"), "{}", proxy.name());
         assert_eq!(proxy.name().len(), MAX_NAME);
     }

@@ -113,4 +113,4 @@ impl Registry {
 #[cfg(all(test, shuttle))]
 mod races;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

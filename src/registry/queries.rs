@@ -138,7 +138,8 @@ impl Registry {
         let more = keys.len() > size;
         keys.truncate(size);
         let next_after = keys.last().filter(|_| more).map(|key| (**key).clone());
-        let view = |key: &Arc<DataplaneKey>| self.shared.dataplanes.get(key).map(|found| dataplane_view(&found));
+        let view =
+            |key: &Arc<DataplaneKey>| self.shared.dataplanes.get(key).map(|found| dataplane_view(&found));
         (keys.iter().filter_map(view).collect(), next_after)
     }
 }

@@ -88,7 +88,12 @@ impl Shared {
 
     /// The session of a stale attempt: the network delivered its hello after the same
     /// agent had opened a newer session. It never counts.
-    fn superseded_session(self: &Arc<Self>, known: &Registration, attempt: Attempt, now: SystemTime) -> Session {
+    fn superseded_session(
+        self: &Arc<Self>,
+        known: &Registration,
+        attempt: Attempt,
+        now: SystemTime,
+    ) -> Session {
         let session = self.open_session(&known.dataplane, &known.entry, attempt, now);
         session.cell.end();
         session.cell.notify(Notice::Superseded);

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{
-    Registry,
-    shards::shrink_sparse,
-    shared::Shared,
-};
+use super::{Registry, shards::shrink_sparse, shared::Shared};
 
 /// The pause between two checks for idle sessions: short enough for timeouts in seconds,
 /// and 10,000 sessions cost ten wake-ups a second instead of one each.

@@ -95,14 +95,14 @@ mod tests {
     use super::*;
     use crate::{
         model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-        registry::{RegistrySettings, Session},
+        registry::{RegistrySettings, Session, tests::connect},
     };
 
     fn join(registry: &Registry, mesh: &str, name: &str, workload: Option<&str>) -> Session {
         let labels: BTreeMap<_, _> =
             workload.map(|w| (WORKLOAD_LABEL.to_owned(), w.to_owned())).into_iter().collect();
         let spec = DataplaneSpec { mesh: mesh.into(), name: name.into(), labels, ..DataplaneSpec::default() };
-        registry.hello(Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()).unwrap().session
+        connect(registry, Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()).unwrap().session
     }
 
     #[test]

@@ -51,7 +51,7 @@ fn with_inbound(inbound: &Json) -> Json {
 
 #[track_caller]
 fn key(id: &str, metadata: Json) -> String {
-    let DataplaneKey { mesh, namespace, name } = proxy(id, metadata).dataplane.key;
+    let DataplaneKey { mesh, namespace, name } = (*proxy(id, metadata).dataplane.key).clone();
     format!("{mesh} {namespace} {name}")
 }
 

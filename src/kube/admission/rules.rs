@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Dataplane, DataplaneLimits, DataplaneSpec},
-        registry::{RegistrySettings, Session},
+        registry::{RegistrySettings, Session, tests::connect},
     };
 
     struct Fixture {
@@ -142,7 +142,7 @@ mod tests {
                 ..DataplaneSpec::default()
             };
             let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).unwrap();
-            self.sessions.push(self.rules.registry.hello(dataplane).unwrap().session);
+            self.sessions.push(connect(&self.rules.registry, dataplane).unwrap().session);
         }
 
         fn ask(&self, rule: fn(&Rules, &Review<'_>) -> Verdict, request: &Value) -> Value {

@@ -17,7 +17,6 @@ use super::{
     renderer::{Column, Kind, Pen, Shown},
 };
 use crate::{
-    convert,
     convert::resource::{Metadata, WorkloadResource, age_of},
     kube::{
         Desk,
@@ -127,7 +126,7 @@ pub(crate) async fn one(
     let pen = Pen { kind: Arc::clone(kind), form: Form::of(&headers)?, include: query.include()? };
     let not_found = || Status::not_found(kind.plural, &kind.group, &name);
     // A name that nothing can have is the name of nothing.
-    let key = convert::workload_key(&namespace, &name).map_err(|_| not_found())?;
+    let key = WorkloadKey::parse(&namespace, &name).map_err(|_| not_found())?;
     let (workload, revision) = desk.registry.get(&key);
     at_least(query.at_least()?, revision)?;
     let workload = workload.ok_or_else(not_found)?;

@@ -93,7 +93,12 @@ enum Stranger {
 }
 
 impl FrontProxy {
-    fn check(&self, shown: &PresentedCertificates, headers: &HeaderMap, now: UnixTime) -> Result<(), Stranger> {
+    fn check(
+        &self,
+        shown: &PresentedCertificates,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<(), Stranger> {
         let name = self.authority.get().verify(shown, now)?;
         if !self.allowed_names.is_empty() && !self.allowed_names.contains(&name) {
             return Err(Stranger::NotAllowed(name));

@@ -6,9 +6,9 @@ mod limit;
 mod rate_limiter;
 mod throttle;
 
-pub use self::{limit::LimitReached, rate_limiter::RetryBehavior};
 pub(crate) use self::{
     capacity::Capacity,
     rate_limiter::{ClientClass, RateLimiter},
     throttle::Throttle,
 };
+pub use self::{limit::LimitReached, rate_limiter::RetryBehavior};

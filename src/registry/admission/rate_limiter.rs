@@ -92,8 +92,7 @@ impl RateLimiter {
             }
             return Ok(());
         }
-        let retry_at =
-            last_retry_at.max(now + MIN_RETRY_AFTER).min(now + MAX_RETRY_AFTER) + self.interval;
+        let retry_at = last_retry_at.max(now + MIN_RETRY_AFTER).min(now + MAX_RETRY_AFTER) + self.interval;
         if retry == RetryBehavior::HonorsRetryAfter {
             *state = Some(State { full_at, last_retry_at: retry_at });
         }
@@ -129,7 +128,10 @@ mod tests {
     fn new_dataplanes_leave_half_of_the_burst_to_registered_ones() {
         let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
         assert_eq!(admitted(&limiter, ClientClass::New, 1_000, start), RATE / 2);
-        assert!(limiter.admit(ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_ok(), "it may be a registered one");
+        assert!(
+            limiter.admit(ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_ok(),
+            "it may be a registered one"
+        );
         assert_eq!(admitted(&limiter, ClientClass::Registered, 1_000, start), RATE / 2);
         assert!(limiter.admit(ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_err());
         let later = start + Duration::from_millis(100);
@@ -142,10 +144,14 @@ mod tests {
         let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
         admitted(&limiter, ClientClass::Registered, RATE, start);
         for _ in 0..10_000 {
-            assert!(limiter.admit(ClientClass::Unidentified, RetryBehavior::IgnoresRetryAfter, start).is_err());
+            assert!(
+                limiter.admit(ClientClass::Unidentified, RetryBehavior::IgnoresRetryAfter, start).is_err()
+            );
         }
         let honoring = limiter.admit(ClientClass::Registered, RetryBehavior::HonorsRetryAfter, start);
-        assert!(matches!(honoring, Err(LimitReached::SessionRate { retry_after, .. }) if retry_after < BURST));
+        assert!(
+            matches!(honoring, Err(LimitReached::SessionRate { retry_after, .. }) if retry_after < BURST)
+        );
     }
 
     #[test]
@@ -172,7 +178,10 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert!(delays[0] >= MIN_RETRY_AFTER && delays.iter().all(|wait| *wait <= MAX_RETRY_AFTER + limiter.interval));
+        assert!(
+            delays[0] >= MIN_RETRY_AFTER
+                && delays.iter().all(|wait| *wait <= MAX_RETRY_AFTER + limiter.interval)
+        );
         let in_a_second = |second| delays.iter().filter(|wait| wait.as_secs() == second).count();
         assert_eq!((in_a_second(1), in_a_second(5)), (RATE, RATE));
         // A client that is rejected after all those delays have passed need not wait for them.

@@ -130,7 +130,12 @@ impl Members {
     /// # Panics
     ///
     /// If the dataplane is not a member.
-    pub(crate) fn apply(&mut self, member: &Dataplane, change: CountChange, now: SystemTime) -> Option<Draft> {
+    pub(crate) fn apply(
+        &mut self,
+        member: &Dataplane,
+        change: CountChange,
+        now: SystemTime,
+    ) -> Option<Draft> {
         let at = match self.groups.as_slice() {
             // Reads the dataplane only where there is a choice: one of a million is not
             // in the processor's cache.
@@ -224,7 +229,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-        registry::log::change_log::ChangeLog,};
+        registry::log::ChangeLog,
+    };
 
     const LEAVE: CountChange = CountChange { connected: -1, healthy: 0, total: -1 };
 
@@ -308,7 +314,7 @@ mod tests {
         assert!(!f.join("b"));
         assert!(!f.apply("b", CountChange { healthy: 1, ..CountChange::default() }));
         assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
-        let b = dataplane("b").key.mesh;
+        let b = dataplane("b").key.mesh.clone();
         let conflict = f.members.conflict(&b).unwrap();
         assert_eq!((conflict.holder.unwrap().as_str(), conflict.meshes), ("a", 2));
         assert_eq!(f.members.conflict(&dataplane("a").key.mesh), None, "the holder has no conflict");

@@ -35,7 +35,11 @@ impl Retention {
     /// Removes a dataplane whose deadline has passed, the earliest first.
     pub(crate) fn pop_expired(&self, now: Instant) -> Option<(Instant, Arc<DataplaneKey>)> {
         let mut deadlines = self.deadlines.lock();
-        if deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) { deadlines.pop_first() } else { None }
+        if deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) {
+            deadlines.pop_first()
+        } else {
+            None
+        }
     }
 
     /// Removes the dataplane with the earliest deadline.

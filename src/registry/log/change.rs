@@ -8,23 +8,22 @@ use crate::model::{Workload, WorkloadKey};
 
 /// One visible change of one Workload.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its revision.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// The state before; none if the Workload was created.
-    pub old: Option<Arc<Workload>>,
+    pub(crate) old: Option<Arc<Workload>>,
     /// The state after; none if the Workload was deleted.
-    pub new: Option<Arc<Workload>>,
+    pub(crate) new: Option<Arc<Workload>>,
     /// When it was published.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The next revision belongs to the same transition, so no read ends here.
     pub(crate) continues: bool,
 }
 
 impl Change {
     /// The key of its Workload.
-    #[expect(clippy::missing_panics_doc, reason = "every constructor of a draft gives it a state")]
-    pub fn key(&self) -> &WorkloadKey {
+    pub(crate) fn key(&self) -> &WorkloadKey {
         let state = self.new.as_ref().or(self.old.as_ref());
         state.expect("a change has a state before or after it").key()
     }

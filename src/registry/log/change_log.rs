@@ -141,7 +141,9 @@ mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use super::{super::notifier::FEW, *};
-    use crate::model::{Counts, Environment, MeshName, Namespace, WorkloadIdentity, WorkloadName};
+    use crate::model::{
+        Counts, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
+    };
 
     fn draft(name: &str) -> Draft {
         let key = WorkloadKey {

@@ -11,9 +11,8 @@ mod notifier;
 mod read_view;
 mod ring;
 
-pub use self::change::Change;
 pub(crate) use self::{
-    change::{Draft, Published},
+    change::{Change, Draft, Published},
     change_log::ChangeLog,
     read_view::ReadView,
 };

@@ -63,7 +63,13 @@ impl Ring {
     /// Appends up to `limit` changes after a revision and up to another one to
     /// `target`, and more if the last one's transition continues. Returns whether all
     /// of the range has been read; none if the ring does not have the range.
-    pub(super) fn read(&self, after: u64, until: u64, limit: usize, target: &mut Vec<Change>) -> Option<bool> {
+    pub(super) fn read(
+        &self,
+        after: u64,
+        until: u64,
+        limit: usize,
+        target: &mut Vec<Change>,
+    ) -> Option<bool> {
         let (from, end) = (self.index_after(after)?, self.index_after(until.max(after))?);
         let mut to = from.saturating_add(limit).min(end);
         while to > from && to < end && self.changes[to - 1].continues {

@@ -38,7 +38,10 @@ pub(super) fn conflate(
 type Deltas = (Vec<Delta>, Option<Instant>);
 
 /// Compares the state before the first and after the last change of each Workload.
-fn per_workload(visible: impl Fn(&Option<Arc<Workload>>) -> Option<Arc<Workload>>, changes: &[Change]) -> Deltas {
+fn per_workload(
+    visible: impl Fn(&Option<Arc<Workload>>) -> Option<Arc<Workload>>,
+    changes: &[Change],
+) -> Deltas {
     let mut ranges: HashMap<&WorkloadKey, (&Change, &Change)> = HashMap::new();
     for change in changes {
         ranges.entry(change.key()).and_modify(|(_, last)| *last = change).or_insert((change, change));
@@ -59,7 +62,10 @@ fn per_workload(visible: impl Fn(&Option<Arc<Workload>>) -> Option<Arc<Workload>
 /// reader that stops after any delta and resumes at its revision then knows every
 /// object that existed at that revision and no other. A delta that combined a deletion
 /// with a later creation would hide the deletion from it.
-fn per_lifetime(visible: impl Fn(&Option<Arc<Workload>>) -> Option<Arc<Workload>>, changes: &[Change]) -> Deltas {
+fn per_lifetime(
+    visible: impl Fn(&Option<Arc<Workload>>) -> Option<Arc<Workload>>,
+    changes: &[Change],
+) -> Deltas {
     let mut deltas: Vec<Option<Delta>> = Vec::new();
     // The index of each object's latest update, which its next change replaces.
     let mut updates: HashMap<&WorkloadKey, usize> = HashMap::new();

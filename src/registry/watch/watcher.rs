@@ -189,7 +189,9 @@ impl Watcher {
                     let (filter, conflation) = (Arc::clone(&self.filter), self.conflation);
                     let range = LogRange { filter, conflation, after: *after, until };
                     match shared.batches.read(&shared.log, &range) {
-                        RangeResult::Empty if std::mem::take(confirm) => return Found::Batch(self.bookmark()),
+                        RangeResult::Empty if std::mem::take(confirm) => {
+                            return Found::Batch(self.bookmark());
+                        }
                         RangeResult::Empty => return Found::Nothing,
                         RangeResult::OutOfReach => return Found::OutOfReach,
                         RangeResult::NoMatch { revision } => *after = revision,

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, Opts, core::Collector};
 
-use crate::registry::Full;
+use crate::registry::LimitReached;
 
 /// Counts connections, sessions and watches that are refused because a limit is reached.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl ShedMetrics {
             "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
         );
         let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
-        for limit in Full::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
+        for limit in LimitReached::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
             by_limit.with_label_values(&[limit]);
         }
         Ok(Self { by_limit })

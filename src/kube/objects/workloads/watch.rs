@@ -19,7 +19,7 @@ use crate::{
         },
     },
     model::{Filter, Workload},
-    registry::{Position, Step, Told, Watcher},
+    registry::{Delta, DeltaBatch, Position, Watcher},
     runtime::blocking::run_blocking,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn watch(
             (page.revision, all, mark)
         }
     };
-    let watcher = registry.watch_lifetimes(&filter, Position(after)).map_err(|full| desk.refuse(&full))?;
+    let watcher = registry.watch_lifetimes(filter, Position(after)).map_err(|full| desk.refuse(&full))?;
     let state = State::Beginning { left: left.into_iter(), after, mark };
     let watch = WorkloadWatch {
         desk: Arc::clone(desk),
@@ -100,7 +100,7 @@ impl Telling for WorkloadWatch {
                 }
                 State::Following { greets } => {
                     let greeting = std::mem::take(greets);
-                    let Some(step) = self.watcher.follow().await else {
+                    let Some(step) = self.watcher.next_without_snapshot().await else {
                         self.state = State::Over;
                         self.lines.error(&self.out_of_reach());
                         continue;
@@ -117,11 +117,11 @@ impl Telling for WorkloadWatch {
 }
 
 impl WorkloadWatch {
-    fn write(&mut self, step: &Step, greeting: bool) -> Bytes {
+    fn write(&mut self, step: &DeltaBatch, greeting: bool) -> Bytes {
         if let Some(oldest) = step.oldest {
             self.desk.delivery.delivered(oldest.elapsed());
         }
-        if step.told.is_empty() {
+        if step.deltas.is_empty() {
             if let Some(revision) = step.synced.filter(|_| self.bookmarks && !greeting) {
                 self.lines.bookmark(revision, false);
             }
@@ -133,14 +133,14 @@ impl WorkloadWatch {
         }
     }
 
-    fn tell_all(&mut self, step: &Step) -> Bytes {
-        for told in &step.told {
+    fn tell_all(&mut self, step: &DeltaBatch) -> Bytes {
+        for told in &step.deltas {
             self.tell(told);
         }
         self.lines.take()
     }
 
-    fn tell(&mut self, Told { before, now, revision }: &Told) {
+    fn tell(&mut self, Delta { before, now, revision }: &Delta) {
         let kind = Arc::clone(&self.desk.workloads);
         let seen = |workload, revision| Seen { kind: &kind, workload, revision };
         match (before, now) {

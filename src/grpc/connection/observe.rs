@@ -1,5 +1,5 @@
-//! Counts every call, by service, method and code, as it really ended: a
-//! client that vanished is `Canceled`, not `OK`.
+//! Counts every call by service, method and the code with which it ended. A call whose
+//! client vanished is counted as `Canceled`, not as `OK`.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ use tower::{Layer, Service};
 
 use crate::telemetry::metrics::CallMetrics;
 
-/// Adds the observer to a server.
+/// The layer that counts the calls of a service.
 #[derive(Debug, Clone)]
-pub(super) struct Observe {
+pub(in crate::grpc) struct CallObserver {
     methods: Arc<HashMap<String, Arc<Method>>>,
     unknown: Arc<Method>,
     metrics: CallMetrics,
@@ -34,8 +34,7 @@ struct Method {
 }
 
 impl Method {
-    /// What all paths that nobody serves are counted as, so that strangers
-    /// can't make series.
+    /// Counts all paths that are not served, so that clients can't create series.
     fn unknown() -> Self {
         Self { kind: "unknown", service: "unknown".into(), name: "unknown".into() }
     }
@@ -45,9 +44,12 @@ impl Method {
     }
 }
 
-impl Observe {
-    /// Knows the methods of these encoded descriptor sets.
-    pub(super) fn new(descriptors: &[&[u8]], metrics: CallMetrics) -> Result<Self, prost::DecodeError> {
+impl CallObserver {
+    /// A layer for the methods of these encoded descriptor sets.
+    pub(in crate::grpc) fn new(
+        descriptors: &[&[u8]],
+        metrics: CallMetrics,
+    ) -> Result<Self, prost::DecodeError> {
         let mut methods = HashMap::new();
         for set in descriptors {
             for file in FileDescriptorSet::decode(*set)?.file {
@@ -71,19 +73,19 @@ impl Observe {
     }
 }
 
-impl<S> Layer<S> for Observe {
+impl<S> Layer<S> for CallObserver {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observed { inner, observe: self.clone() }
+        Observed { inner, observer: self.clone() }
     }
 }
 
-/// A server whose calls are counted.
+/// A service whose calls are counted.
 #[derive(Debug, Clone)]
-pub(super) struct Observed<S> {
+pub(in crate::grpc) struct Observed<S> {
     inner: S,
-    observe: Observe,
+    observer: CallObserver,
 }
 
 impl<S, In, Out> Service<http::Request<In>> for Observed<S>
@@ -100,18 +102,18 @@ where
     }
 
     fn call(&mut self, request: http::Request<In>) -> Self::Future {
-        let mut call = Call::begin(&self.observe, request.uri().path());
+        let mut call = Call::begin(&self.observer, request.uri().path());
         let response = self.inner.call(request);
         Box::pin(async move {
             let response = response.await?;
             // A response without a body has its status in the headers.
-            call.note(Status::from_header_map(response.headers()));
+            call.record(Status::from_header_map(response.headers()));
             Ok(response.map(|inner| ObservedBody { inner, call }))
         })
     }
 }
 
-/// A call under way. Counted when dropped.
+/// A call in progress. It is counted when it is dropped.
 #[derive(Debug)]
 struct Call {
     method: Arc<Method>,
@@ -121,13 +123,13 @@ struct Call {
 }
 
 impl Call {
-    fn begin(observe: &Observe, path: &str) -> Self {
-        let method = Arc::clone(observe.methods.get(path).unwrap_or(&observe.unknown));
-        observe.metrics.started(method.labels());
-        Self { method, metrics: observe.metrics.clone(), start: Instant::now(), code: None }
+    fn begin(observer: &CallObserver, path: &str) -> Self {
+        let method = Arc::clone(observer.methods.get(path).unwrap_or(&observer.unknown));
+        observer.metrics.started(method.labels());
+        Self { method, metrics: observer.metrics.clone(), start: Instant::now(), code: None }
     }
 
-    fn note(&mut self, status: Option<Status>) {
+    fn record(&mut self, status: Option<Status>) {
         if let Some(status) = status {
             self.code = Some(status.code());
         }
@@ -142,9 +144,9 @@ impl Drop for Call {
     }
 }
 
-/// A response's body, watched for the status in its trailers.
+/// A response body that records the status in its trailers.
 #[derive(Debug)]
-pub(super) struct ObservedBody<B> {
+pub(in crate::grpc) struct ObservedBody<B> {
     inner: B,
     call: Call,
 }
@@ -161,7 +163,7 @@ impl<B: Body + Unpin> Body for ObservedBody<B> {
         if let Some(Ok(frame)) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
-            self.call.note(Status::from_header_map(trailers));
+            self.call.record(Status::from_header_map(trailers));
         }
         Poll::Ready(frame)
     }
@@ -175,7 +177,7 @@ impl<B: Body + Unpin> Body for ObservedBody<B> {
     }
 }
 
-/// Codes as the field's metrics spell them (Go's names).
+/// Codes as other gRPC metrics spell them: Go's names.
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

@@ -1,5 +1,5 @@
-//! The connections there are: each is served until its client leaves, or until
-//! the server drains and its last stream has ended.
+//! Serves connections: each until its client closes it, or until the server drains and
+//! its last stream has ended.
 
 use std::{
     convert::Infallible,
@@ -23,14 +23,14 @@ use tower::Service as _;
 use tracing::debug;
 
 use super::{
-    incoming::Connection,
     observe::{Observed, ObservedBody},
+    preface::Connection,
 };
 use crate::{config::Limits, runtime::coalescing_timer::CoalescingTimer};
 
-/// Serves connections until shutdown is cancelled and every stream has ended.
-/// Dropped, it cuts those that are left.
-pub(super) async fn serve<Io>(
+/// Serves connections until `shutdown` is cancelled and every stream has ended. Dropping
+/// it closes the remaining connections.
+pub(in crate::grpc) async fn serve<Io>(
     connections: impl Stream<Item = Connection<Io>>,
     routes: Observed<Router>,
     limits: Arc<Limits>,
@@ -48,13 +48,13 @@ pub(super) async fn serve<Io>(
             connection = connections.next() => connection,
         };
         let Some(connection) = connection else { break };
-        open.spawn(hold(connection, http2.clone(), routes.clone(), shutdown.clone()));
+        open.spawn(serve_connection(connection, http2.clone(), routes.clone(), shutdown.clone()));
     }
     drop(connections);
     while open.join_next().await.is_some() {}
 }
 
-/// HTTP/2 with our bounds.
+/// HTTP/2 with the configured bounds.
 fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
     http2
@@ -68,12 +68,12 @@ fn http2(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .max_send_buf_size(limits.http2.send_buffer)
         .max_pending_accept_reset_streams(limits.http2.max_pending_resets)
         .max_local_error_reset_streams(limits.http2.max_error_resets)
-        // gRPC has no use for it.
+        // gRPC does not use the header.
         .auto_date_header(false);
     http2
 }
 
-async fn hold<Io>(
+async fn serve_connection<Io>(
     connection: Connection<Io>,
     http2: http2::Builder<TokioExecutor>,
     routes: Observed<Router>,
@@ -82,8 +82,8 @@ async fn hold<Io>(
     Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let peer = connection.peer();
-    let desk = Desk { routes, peer };
-    let mut served = pin!(http2.serve_connection(TokioIo::new(connection), desk));
+    let service = PeerService { routes, peer };
+    let mut served = pin!(http2.serve_connection(TokioIo::new(connection), service));
     let ended = tokio::select! {
         biased;
         ended = served.as_mut() => ended,
@@ -93,23 +93,23 @@ async fn hold<Io>(
         }
     };
     if let Err(error) = ended {
-        debug!(%peer, %error, "a connection ended badly");
+        debug!(%peer, %error, "a connection ended with an error");
     }
 }
 
-/// All services, as one peer finds them.
-struct Desk {
+/// All services for the requests of one peer.
+struct PeerService {
     routes: Observed<Router>,
     peer: SocketAddr,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Desk {
+impl hyper::service::Service<Request<Incoming>> for PeerService {
     type Response = Response<ObservedBody<axum::body::Body>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        // By which tonic's requests know their peer.
+        // tonic's `Request::remote_addr` reads this extension.
         let peer = TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) };
         request.extensions_mut().insert(peer);
         self.routes.clone().call(request)

@@ -1,4 +1,4 @@
-//! `EventService`: what a person should know.
+//! `EventService`: what an operator should know.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{status::shed, until::until_drained};
 use crate::{
     convert,
+    grpc::{connection::until_shutdown, status::limit_reached},
     model::{Invalid, Namespace, WorkloadName},
     proto::{
         self, EventType, ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
@@ -17,11 +17,12 @@ use crate::{
     },
     registry::events::{Event, Regarding},
     registry::{Registry, WatchPermit},
-    telemetry::metrics::{Metrics, ShedMetrics},};
+    telemetry::metrics::{Metrics, ShedMetrics},
+};
 
-/// The desk of the service.
+/// The service.
 #[derive(Debug, Clone)]
-pub(super) struct Events {
+pub(in crate::grpc) struct Events {
     registry: Registry,
     shed: ShedMetrics,
     shutdown: CancellationToken,
@@ -29,7 +30,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Watches end when `shutdown` is cancelled.
-    pub(super) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
+    pub(in crate::grpc) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
         Self { registry, shed: metrics.shed.clone(), shutdown }
     }
 }
@@ -43,7 +44,7 @@ impl EventService for Events {
         let request = request.into_inner();
         let filter = EventFilter::parse(&request.namespace, &request.workload)?;
         let (events, _) = self.registry.events().after(0);
-        Ok(Response::new(ListEventsResponse { events: filter.pick(&events) }))
+        Ok(Response::new(ListEventsResponse { events: filter.select(&events) }))
     }
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
@@ -55,13 +56,13 @@ impl EventService for Events {
         let request = request.into_inner();
         let watch = Watch {
             filter: EventFilter::parse(&request.namespace, &request.workload)?,
-            _permit: self.registry.permit_watch().map_err(|full| shed(&self.shed, &full))?,
-            news: self.registry.events().subscribe(),
+            _permit: self.registry.permit_watch().map_err(|limit| limit_reached(&self.shed, &limit))?,
+            announced: self.registry.events().subscribe(),
             registry: self.registry.clone(),
             seen: 0,
         };
-        let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
-        Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
+        let responses = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
+        Ok(Response::new(Box::pin(until_shutdown(responses, &self.shutdown))))
     }
 }
 
@@ -69,7 +70,7 @@ impl EventService for Events {
 struct Watch {
     registry: Registry,
     filter: EventFilter,
-    news: watch::Receiver<u64>,
+    announced: watch::Receiver<u64>,
     seen: u64,
     _permit: WatchPermit,
 }
@@ -77,20 +78,20 @@ struct Watch {
 impl Watch {
     async fn next(&mut self) -> Option<WatchEventsResponse> {
         loop {
-            self.news.borrow_and_update();
+            self.announced.borrow_and_update();
             let (events, seen) = self.registry.events().after(self.seen);
             self.seen = seen;
-            let events = self.filter.pick(&events);
+            let events = self.filter.select(&events);
             if !events.is_empty() {
                 return Some(WatchEventsResponse { events });
             }
-            // The sender lives in the registry, which we hold.
-            self.news.changed().await.ok()?;
+            // Fails only after the registry is dropped, which `self` holds.
+            self.announced.changed().await.ok()?;
         }
     }
 }
 
-/// Which events a reader wants to see.
+/// The filter of a listing or a watch.
 struct EventFilter {
     namespace: Option<Namespace>,
     workload: Option<WorkloadName>,
@@ -104,20 +105,20 @@ impl EventFilter {
         })
     }
 
-    fn pick(&self, events: &[Arc<Event>]) -> Vec<proto::Event> {
-        let wanted = |event: &&Arc<Event>| {
+    fn select(&self, events: &[Arc<Event>]) -> Vec<proto::Event> {
+        let matches = |event: &&Arc<Event>| {
             let workload = event.regarding.workload().map(|key| &key.name);
             self.namespace.as_ref().is_none_or(|namespace| namespace == event.regarding.namespace())
                 && (self.workload.is_none() || self.workload.as_ref() == workload)
         };
-        events.iter().filter(wanted).map(|event| write(event)).collect()
+        events.iter().filter(matches).map(|event| to_proto(event)).collect()
     }
 }
 
-fn write(event: &Event) -> proto::Event {
+fn to_proto(event: &Event) -> proto::Event {
     let (name, dataplane) = match &event.regarding {
         Regarding::Workload(key) => (key.name.to_string(), String::new()),
-        Regarding::Proxy(stranger) => (String::new(), stranger.name().to_owned()),
+        Regarding::Proxy(proxy) => (String::new(), proxy.name().to_owned()),
     };
     proto::Event {
         uid: event.uid.to_string(),

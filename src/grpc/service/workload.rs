@@ -1,4 +1,4 @@
-//! `WorkloadService`: Workloads as they are and as they change.
+//! `WorkloadService`: reads, watches and waits.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,13 +8,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{
-    page_size,
-    status::{draining, shed},
-    until::until_drained,
-};
+use super::page_size;
 use crate::{
     convert,
+    grpc::{
+        connection::until_shutdown,
+        status::{draining, limit_reached},
+    },
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
         Encoded, GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
@@ -24,18 +24,19 @@ use crate::{
         },
     },
     registry::token::{self, PageToken},
-    registry::{Encoding, Position, Registry, Step, Watcher},
+    registry::{DeltaBatch, Encoding, Position, Registry, Watcher},
     runtime::blocking::run_blocking,
-    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},};
+    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
+};
 
-/// How long `WaitForWorkload` waits that is not told.
+/// The timeout of `WaitForWorkload` if the request has none.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
-/// The longest it may be told.
+/// The longest timeout that a request may have.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// The desk of the service.
+/// The service.
 #[derive(Debug, Clone)]
-pub(super) struct Workloads {
+pub(in crate::grpc) struct Workloads {
     registry: Registry,
     metrics: DeliveryMetrics,
     shed: ShedMetrics,
@@ -44,11 +45,11 @@ pub(super) struct Workloads {
 
 impl Workloads {
     /// Watches end when `shutdown` is cancelled.
-    pub(super) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
+    pub(in crate::grpc) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
         Self { registry, metrics: metrics.delivery.clone(), shed: metrics.shed.clone(), shutdown }
     }
 
-    /// A Workload, if a mesh that was asked for holds it.
+    /// A Workload, if the requested mesh holds it.
     fn find(&self, key: &WorkloadKey, mesh: Option<&MeshName>) -> (Option<std::sync::Arc<Workload>>, u64) {
         let (workload, revision) = self.registry.get(key);
         (workload.filter(|workload| mesh.is_none_or(|mesh| *mesh == workload.identity.mesh)), revision)
@@ -110,11 +111,11 @@ impl WorkloadService for Workloads {
         let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher =
-            run_blocking(|| self.registry.watch(filter, from)).map_err(|full| shed(&self.shed, &full))?;
-        let watch = Watch { desk: self.clone(), watcher, fingerprint };
-        let steps = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
-        Ok(Response::new(Box::pin(until_drained(steps, &self.shutdown))))
+        let watcher = run_blocking(|| self.registry.watch(filter, from))
+            .map_err(|limit| limit_reached(&self.shed, &limit))?;
+        let watch = Watch { service: self.clone(), watcher, fingerprint };
+        let batches = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
+        Ok(Response::new(Box::pin(until_shutdown(batches, &self.shutdown))))
     }
 
     async fn wait_for_workload(
@@ -130,37 +131,37 @@ impl WorkloadService for Workloads {
     }
 }
 
-/// One watcher's stream. Like a session's it is pulled: while the reader's
-/// HTTP/2 window is full nobody asks for the next step, and nothing piles up.
+/// One watch stream. Like a session's stream it is pulled: while the client's HTTP/2
+/// window is full nothing is read from the log, so nothing queues up.
 struct Watch {
-    desk: Workloads,
+    service: Workloads,
     watcher: Watcher,
     fingerprint: u64,
 }
 
 impl Watch {
     async fn next(&mut self) -> Encoded {
-        let step = self.watcher.next().await;
-        if let Some(oldest) = step.oldest {
-            self.desk.metrics.delivered(oldest.elapsed());
+        let batch = self.watcher.next().await;
+        if let Some(oldest) = batch.oldest {
+            self.service.metrics.delivered(oldest.elapsed());
         }
-        Encoded(step.encoded(Encoding::Protobuf, |step| self.write(step).encode_to_vec().into()))
+        Encoded(batch.encoded(Encoding::Protobuf, |batch| self.response(batch).encode_to_vec().into()))
     }
 
-    fn write(&self, step: &Step) -> WatchWorkloadsResponse {
-        let token = |revision| token::resume(&self.desk.registry, revision, self.fingerprint);
+    fn response(&self, batch: &DeltaBatch) -> WatchWorkloadsResponse {
+        let token = |revision| token::resume(&self.service.registry, revision, self.fingerprint);
         WatchWorkloadsResponse {
-            reset: step.reset,
-            upserted: step.upserted().map(|workload| convert::encoded(workload)).collect(),
-            removed: step.removed().map(|(key, mesh)| convert::workload_ref(key, mesh)).collect(),
-            synced: step.synced.is_some(),
-            revision: step.synced.unwrap_or_default(),
-            resume_token: step.synced.map(token).unwrap_or_default(),
+            reset: batch.reset,
+            upserted: batch.upserted().map(|workload| convert::encoded(workload)).collect(),
+            removed: batch.removed().map(|(key, mesh)| convert::workload_ref(key, mesh)).collect(),
+            synced: batch.synced.is_some(),
+            revision: batch.synced.unwrap_or_default(),
+            resume_token: batch.synced.map(token).unwrap_or_default(),
         }
     }
 }
 
-/// A deploy tool's question.
+/// A parsed `WaitForWorkload` request.
 struct Wait {
     key: WorkloadKey,
     mesh: Option<MeshName>,
@@ -199,7 +200,7 @@ impl Workloads {
             ..Filter::default()
         };
         let watcher = self.registry.watch(filter, Some(Position(self.registry.head())));
-        let mut watcher = watcher.map_err(|full| shed(&self.shed, &full))?;
+        let mut watcher = watcher.map_err(|limit| limit_reached(&self.shed, &limit))?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());
             let counts = workload.as_ref().map(|workload| workload.counts).unwrap_or_default();

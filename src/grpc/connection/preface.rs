@@ -1,5 +1,5 @@
-//! Where connections come in: a bound on how many, and a deadline for the
-//! first bytes, so that half-open ones cost little and not for long.
+//! New connections: a bound on their number, and a deadline for the HTTP/2 preface, so
+//! that connections without a request cost little and not for long.
 
 use std::{
     io,
@@ -22,14 +22,12 @@ use crate::{config::Limits, telemetry::metrics::ShedMetrics};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Connections that have shown the preface and wait for the server to take
-/// them, which it does at once.
-const READY: usize = 64;
+/// Connections with a preface that wait for the server, which takes them at once.
+const QUEUE: usize = 64;
 
-/// Of what arrives, the connections that speak HTTP/2. Ends when the task that
-/// lets them in does.
-pub(super) fn incoming<S, Io>(
-    arrivals: S,
+/// The accepted connections that have sent the HTTP/2 preface in time.
+pub(in crate::grpc) fn with_preface<S, Io>(
+    accepted: S,
     limits: &Limits,
     shed: ShedMetrics,
 ) -> impl Stream<Item = Connection<Io>> + use<S, Io>
@@ -37,30 +35,30 @@ where
     S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
     Io: AsyncRead + Send + Unpin + 'static,
 {
-    let (ready, taken) = mpsc::channel(READY);
+    let (sender, receiver) = mpsc::channel(QUEUE);
     let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(let_in(arrivals, places, limits.hello_timeout, ready, shed));
-    stream::unfold(taken, |mut taken| async { Some((taken.recv().await?, taken)) })
+    tokio::spawn(read_prefaces(accepted, places, limits.hello_timeout, sender, shed));
+    stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
 }
 
-async fn let_in<S, Io>(
-    arrivals: S,
+async fn read_prefaces<S, Io>(
+    accepted: S,
     places: Arc<Semaphore>,
     deadline: Duration,
-    ready: mpsc::Sender<Connection<Io>>,
+    sender: mpsc::Sender<Connection<Io>>,
     shed: ShedMetrics,
 ) where
     S: Stream<Item = (Io, SocketAddr)>,
     Io: AsyncRead + Send + Unpin + 'static,
 {
-    let mut arrivals = pin!(arrivals);
+    let mut accepted = pin!(accepted);
     loop {
-        let arrived = tokio::select! {
+        let next = tokio::select! {
             biased;
-            () = ready.closed() => return,
-            arrived = arrivals.next() => arrived,
+            () = sender.closed() => return,
+            next = accepted.next() => next,
         };
-        let Some((io, peer)) = arrived else {
+        let Some((io, peer)) = next else {
             return;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -68,11 +66,11 @@ async fn let_in<S, Io>(
             warn!(%peer, "refused a connection: max-connections is reached");
             continue;
         };
-        let ready = ready.clone();
+        let sender = sender.clone();
         tokio::spawn(async move {
             match timeout(deadline, Connection::open(io, peer, place)).await {
                 Ok(Ok(connection)) => {
-                    let _closed = ready.send(connection).await;
+                    let _closed = sender.send(connection).await;
                 }
                 Ok(Err(error)) => debug!(%peer, %error, "refused a connection"),
                 Err(_) => debug!(%peer, "refused a connection: no HTTP/2 preface in time"),
@@ -81,9 +79,9 @@ async fn let_in<S, Io>(
     }
 }
 
-/// A connection whose preface has been read, and is replayed to the server.
+/// A connection whose preface has been read and is replayed to the server.
 #[derive(Debug)]
-pub(super) struct Connection<Io> {
+pub(in crate::grpc) struct Connection<Io> {
     io: Io,
     peer: SocketAddr,
     replayed: usize,
@@ -100,7 +98,7 @@ impl<Io: AsyncRead + Unpin> Connection<Io> {
                 more => read += more,
             }
             if start[..read] != PREFACE[..read] {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP/2"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
             }
         }
         Ok(Self { io, peer, replayed: 0, _place: place })

@@ -1,4 +1,5 @@
-//! Ends streams at shutdown: ours, and those of services that know none.
+//! Ends streams at shutdown: watches, and the streams of services that have no shutdown of
+//! their own.
 
 use std::{
     convert::Infallible,
@@ -13,36 +14,36 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use super::status::draining;
+use crate::grpc::status::draining;
 
-/// A stream of answers that ends with `UNAVAILABLE` at shutdown.
-pub(super) fn until_drained<T: Send, S: Stream<Item = T> + Send>(
-    answers: S,
+/// Ends a stream of responses with `UNAVAILABLE` at shutdown.
+pub(in crate::grpc) fn until_shutdown<T: Send, S: Stream<Item = T> + Send>(
+    responses: S,
     shutdown: &CancellationToken,
 ) -> impl Stream<Item = Result<T, Status>> + Send + use<T, S> {
-    let answers = answers.map(Ok).take_until(shutdown.clone().cancelled_owned());
-    answers.chain(stream::once(async { Err(draining()) }))
+    let responses = responses.map(Ok).take_until(shutdown.clone().cancelled_owned());
+    responses.chain(stream::once(async { Err(draining()) }))
 }
 
-/// A service whose responses end with `UNAVAILABLE` at shutdown. Otherwise the
-/// graceful end of the server would wait for them for ever.
+/// Wraps a service so that its responses end with `UNAVAILABLE` at shutdown. The graceful
+/// shutdown of the server would otherwise wait for them forever.
 #[derive(Debug, Clone)]
-pub(super) struct Until<S> {
+pub(in crate::grpc) struct UntilShutdown<S> {
     inner: S,
     shutdown: CancellationToken,
 }
 
-impl<S> Until<S> {
-    pub(super) fn new(inner: S, shutdown: CancellationToken) -> Self {
+impl<S> UntilShutdown<S> {
+    pub(in crate::grpc) fn new(inner: S, shutdown: CancellationToken) -> Self {
         Self { inner, shutdown }
     }
 }
 
-impl<S: NamedService> NamedService for Until<S> {
+impl<S: NamedService> NamedService for UntilShutdown<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<http::Request<Body>> for Until<S>
+impl<S> Service<http::Request<Body>> for UntilShutdown<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -57,43 +58,43 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let shutdown = Box::pin(self.shutdown.clone().cancelled_owned());
-        // Reflection reads requests in a task of its own, which ends only when
-        // they do: so they end with the response.
-        let answered = CancellationToken::new();
+        // Reflection reads requests in a task that ends only when they do, so the request
+        // ends with the response.
+        let responded = CancellationToken::new();
         let request = request.map(|inner| {
-            Body::new(UntilBody {
+            Body::new(UntilShutdownBody {
                 inner,
-                end: Some(Box::pin(answered.clone().cancelled_owned())),
-                farewell: None,
-                _answered: None,
+                end: Some(Box::pin(responded.clone().cancelled_owned())),
+                final_status: None,
+                _responded: None,
             })
         });
-        let answered = answered.drop_guard();
+        let responded = responded.drop_guard();
         let response = self.inner.call(request);
         Box::pin(async move {
             let response = response.await?;
             Ok(response.map(|inner| {
-                Body::new(UntilBody {
+                Body::new(UntilShutdownBody {
                     inner,
                     end: Some(shutdown),
-                    farewell: Some(draining()),
-                    _answered: Some(answered),
+                    final_status: Some(draining()),
+                    _responded: Some(responded),
                 })
             }))
         })
     }
 }
 
-struct UntilBody {
+struct UntilShutdownBody {
     inner: Body,
-    /// None once the body has been ended.
+    /// When the body must end; none once it has ended.
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// What a response ends with; a request just ends.
-    farewell: Option<Status>,
-    _answered: Option<DropGuard>,
+    /// The trailers of a response; a request has none.
+    final_status: Option<Status>,
+    _responded: Option<DropGuard>,
 }
 
-impl http_body::Body for UntilBody {
+impl http_body::Body for UntilShutdownBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -104,14 +105,14 @@ impl http_body::Body for UntilBody {
         let Some(end) = &mut self.end else {
             return Poll::Ready(None);
         };
-        let over = end.as_mut().poll(cx).is_ready();
-        // What is ready comes first: a health watch says NOT_SERVING before it ends.
+        let ended = end.as_mut().poll(cx).is_ready();
+        // A frame that is ready goes first: a health watch sends NOT_SERVING before it ends.
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if frame.is_ready() || !over {
+        if frame.is_ready() || !ended {
             return frame;
         }
         self.end = None;
-        Poll::Ready(self.farewell.as_ref().map(trailers))
+        Poll::Ready(self.final_status.as_ref().map(trailers))
     }
 
     fn is_end_stream(&self) -> bool {

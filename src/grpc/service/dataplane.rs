@@ -1,15 +1,15 @@
-//! `DataplaneService`: where proxies connect, and where single proxies are
-//! looked at.
+//! `DataplaneService`: the sessions of dataplanes, and the listing of single dataplanes.
 
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{page_size, reception::Reception, session::converse};
+use super::page_size;
 use crate::{
     config::Limits,
     convert,
+    grpc::session::{AgentStream, SessionAdmission},
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
@@ -17,13 +17,15 @@ use crate::{
         DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
         server::dataplane_service_server::DataplaneService,
     },
-    registry::{Caller, DataplaneView},};
+    registry::{DataplaneView, Registry, RetryBehavior},
+};
 
-/// The desk of the service.
+/// The service.
 #[derive(Debug, Clone)]
-pub(super) struct Dataplanes {
-    pub(super) reception: Reception,
-    pub(super) limits: Arc<Limits>,
+pub(in crate::grpc) struct Dataplanes {
+    pub(in crate::grpc) registry: Registry,
+    pub(in crate::grpc) admission: SessionAdmission,
+    pub(in crate::grpc) limits: Arc<Limits>,
 }
 
 #[tonic::async_trait]
@@ -34,9 +36,11 @@ impl DataplaneService for Dataplanes {
         &self,
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        self.reception.gate(Caller::Patient)?;
+        self.admission.check_rate(RetryBehavior::HonorsRetryAfter)?;
+        let (admission, limits) = (self.admission.clone(), Arc::clone(&self.limits));
         let peer = request.remote_addr();
-        Ok(Response::new(Box::pin(converse(self.clone(), peer, request.into_inner()))))
+        let stream = AgentStream::new(admission, limits, peer, request.into_inner());
+        Ok(Response::new(Box::pin(stream.responses())))
     }
 
     async fn list_dataplanes(
@@ -46,9 +50,9 @@ impl DataplaneService for Dataplanes {
         let request = request.into_inner();
         let filter = DataplaneFilter::parse(&request)?;
         let after = convert::optional(&request.page_token, dataplane_key)?;
-        let wanted = |dataplane: &Dataplane| filter.matches(dataplane);
+        let matches = |dataplane: &Dataplane| filter.matches(dataplane);
         let (views, next_after) =
-            self.reception.registry.dataplanes(wanted, page_size(request.page_size), after.as_ref());
+            self.registry.dataplanes(matches, page_size(request.page_size), after.as_ref());
         Ok(Response::new(ListDataplanesResponse {
             dataplanes: views.iter().map(overview).collect(),
             next_page_token: next_after.map(|after| after.to_string()).unwrap_or_default(),
@@ -56,7 +60,7 @@ impl DataplaneService for Dataplanes {
     }
 }
 
-/// Which dataplanes a reader wants to see.
+/// The filter of a listing.
 struct DataplaneFilter {
     mesh: Option<MeshName>,
     namespace: Option<Namespace>,
@@ -84,7 +88,7 @@ impl DataplaneFilter {
     }
 }
 
-/// A page token is the key of the last dataplane of the page before.
+/// Reads a page token: the key of the last dataplane of the previous page.
 fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
     let field = "page_token";
     let foreign = || Invalid::new(field, "is not a token of this service; leave it empty for the first page");

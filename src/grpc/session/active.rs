@@ -1,0 +1,128 @@
+//! One open session, as the stream of either protocol uses it.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+use crate::{
+    grpc::status::draining,
+    model::{Dataplane, HealthReport},
+    registry::{Notice, ReportOutcome, Session, SessionId},
+    runtime::resettable_timer::ResettableTimer,
+    telemetry::metrics::{EndReason, SessionMetrics},
+};
+
+/// An open session with its timer, its log lines and its metrics. Dropping it is the
+/// loss of the session.
+pub(super) struct ActiveSession {
+    session: Session,
+    idle_timeout: Duration,
+    flush_timer: ResettableTimer,
+    end: EndRecord,
+}
+
+/// What happens in an open session.
+pub(super) enum SessionEvent<T> {
+    /// The client sent a message, or its stream ended.
+    Message(T),
+    /// The deferred report with this sequence number has taken effect.
+    Flushed(u64),
+    /// The registry requires the session to end.
+    Notice(Notice),
+}
+
+impl ActiveSession {
+    pub(super) fn new(session: Session, idle_timeout: Duration, metrics: SessionMetrics) -> Self {
+        metrics.opened();
+        let dataplane = Arc::clone(session.dataplane());
+        let end = EndRecord { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
+        Self { session, idle_timeout, flush_timer: ResettableTimer::default(), end }
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.session.id()
+    }
+
+    pub(super) fn dataplane(&self) -> &Arc<Dataplane> {
+        self.session.dataplane()
+    }
+
+    /// Waits for the next event, of which a `message` is one.
+    pub(super) async fn next<T>(&mut self, message: impl Future<Output = T>) -> SessionEvent<T> {
+        let mut message = pin!(message);
+        loop {
+            tokio::select! {
+                biased;
+                notice = self.session.notice() => return SessionEvent::Notice(notice),
+                message = &mut message => return SessionEvent::Message(message),
+                () = self.flush_timer.sleep_until(self.session.next_flush()) => {
+                    if let Some(sequence) = self.session.flush() {
+                        return SessionEvent::Flushed(sequence);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, report: HealthReport) -> ReportOutcome {
+        let outcome = self.session.report(report);
+        if outcome == ReportOutcome::Deferred {
+            self.end.metrics.held();
+        }
+        outcome
+    }
+
+    /// Records activity without a report.
+    pub(super) fn touch(&self) {
+        self.session.touch();
+    }
+
+    /// Ends the session as the registry requires, and returns the status for its stream.
+    pub(super) fn on_notice(mut self, notice: Notice) -> Status {
+        let (reason, status) = match notice {
+            Notice::Superseded => {
+                (EndReason::Superseded, Status::aborted("a newer session of this dataplane took over"))
+            }
+            Notice::Idle => {
+                let message = format!("no health report within {:?}: report more often", self.idle_timeout);
+                (EndReason::Idle, Status::deadline_exceeded(message))
+            }
+            Notice::Draining => (EndReason::Drained, draining()),
+        };
+        self.end.reason = reason;
+        status
+    }
+
+    /// Ends the session because its client violated the protocol.
+    pub(super) fn reject(mut self, rejected: &Status) {
+        self.end.reason = EndReason::Refused;
+        warn!(session = %self.end.id, dataplane = %self.end.dataplane.key, code = ?rejected.code(),
+            reason = rejected.message(), "refused");
+    }
+
+    /// Ends the session and the registration.
+    pub(super) fn goodbye(mut self) {
+        self.end.reason = EndReason::Goodbye;
+        self.session.goodbye();
+    }
+}
+
+/// Logs and counts the end of a session when it is dropped, however the session ended.
+struct EndRecord {
+    id: SessionId,
+    dataplane: Arc<Dataplane>,
+    reason: EndReason,
+    metrics: SessionMetrics,
+}
+
+impl Drop for EndRecord {
+    fn drop(&mut self) {
+        self.metrics.ended(self.reason);
+        let (session, dataplane, reason) = (self.id, &self.dataplane.key, self.reason.as_str());
+        match self.reason {
+            EndReason::Goodbye | EndReason::Drained => debug!(%session, %dataplane, reason, "disconnected"),
+            _ => info!(%session, %dataplane, reason, "disconnected"),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One stream of `DataplaneService.Session`.
+//!
+//! The response stream is the whole session: polled for the next response, it reads the
+//! client's messages and holds the session's guard. There is no task and no queue for a
+//! session. The server reads nothing from a client that does not read its
+//! acknowledgements, and when the stream is dropped, for whatever reason, the session
+//! ends with it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{Stream, stream};
+use tokio::task::yield_now;
+use tonic::{Status, Streaming};
+
+use super::{
+    End,
+    active::{ActiveSession, SessionEvent},
+    admission::{SessionAdmission, log_rejection},
+};
+use crate::{
+    config::Limits,
+    convert,
+    grpc::status::{draining, malformed},
+    proto::{
+        self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
+        session_request::Message as Request, session_response::Message as Response,
+    },
+    registry::{ConnectOptions, Notice, ReportOutcome},
+};
+
+/// The least time that a drained client stays away: a restart takes about a second.
+const MIN_DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The least time over which the returns of drained clients are spread.
+const MIN_DRAIN_SPREAD: Duration = Duration::from_secs(1);
+
+/// The state of one stream.
+pub(in crate::grpc) struct AgentStream {
+    admission: SessionAdmission,
+    limits: Arc<Limits>,
+    peer: Option<SocketAddr>,
+    inbound: Streaming<SessionRequest>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The hello is awaited.
+    Opening,
+    /// The session is open.
+    Open {
+        session: ActiveSession,
+        /// The sequence number of the latest report.
+        sequence: u64,
+    },
+    /// The client was asked to reconnect elsewhere; the end of the stream follows.
+    Drained,
+    /// The stream has ended.
+    Ended,
+}
+
+impl AgentStream {
+    pub(in crate::grpc) fn new(
+        admission: SessionAdmission,
+        limits: Arc<Limits>,
+        peer: Option<SocketAddr>,
+        inbound: Streaming<SessionRequest>,
+    ) -> Self {
+        Self { admission, limits, peer, inbound, phase: Phase::Opening }
+    }
+
+    /// The responses to the client.
+    pub(in crate::grpc) fn responses(self) -> impl Stream<Item = Result<SessionResponse, Status>> + Send {
+        stream::unfold(self, |mut stream| async {
+            let response = stream.next().await?;
+            Some((response, stream))
+        })
+    }
+
+    /// The next response. The last one may be an error.
+    async fn next(&mut self) -> Option<Result<SessionResponse, Status>> {
+        let response = match &mut self.phase {
+            // Boxed, because it is larger than the others and short-lived: it does not
+            // stay in the memory of ten thousand quiet sessions.
+            Phase::Opening => Box::pin(self.open()).await,
+            Phase::Open { .. } => self.run().await,
+            Phase::Drained => Err(draining().into()),
+            Phase::Ended => Err(End::Quiet),
+        };
+        match response {
+            Ok(response) => Some(Ok(SessionResponse { message: Some(response) })),
+            Err(end) => {
+                self.phase = Phase::Ended;
+                match end {
+                    End::Status(status) => Some(Err(status)),
+                    End::Quiet => None,
+                }
+            }
+        }
+    }
+
+    /// Waits for the hello.
+    async fn open(&mut self) -> Result<Response, End> {
+        let timeout = self.limits.hello_timeout;
+        let first = self.admission.first_message("hello", timeout, self.inbound.message()).await?;
+        let rejected = match first {
+            Ok(Some(SessionRequest { message: Some(Request::Hello(hello)) })) => {
+                match self.connect(hello).await {
+                    Ok(welcome) => return Ok(Response::Welcome(welcome)),
+                    Err(status) => status,
+                }
+            }
+            Ok(Some(SessionRequest { message: Some(Request::Health(_)) })) => before_hello("health"),
+            Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => before_hello("goodbye"),
+            Ok(Some(SessionRequest { message: None })) => empty_message(),
+            Ok(None) => return Err(End::Quiet),
+            Err(status) => malformed(&status).ok_or(End::Quiet)?,
+        };
+        log_rejection(self.peer, None, &rejected);
+        Err(rejected.into())
+    }
+
+    async fn connect(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
+        let options = ConnectOptions {
+            attempt: convert::attempt(&hello),
+            ..ConnectOptions::new(self.limits.idle_timeout)
+        };
+        let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;
+        let (session, warnings) = self.admission.admit(dataplane, options, self.peer).await?;
+        let dataplane = session.dataplane();
+        let welcome = proto::Welcome {
+            session_id: session.id().to_string(),
+            workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
+            warnings,
+        };
+        self.phase = Phase::Open { session, sequence: 0 };
+        Ok(welcome)
+    }
+
+    /// Waits for something to send in an open session.
+    async fn run(&mut self) -> Result<Response, End> {
+        while let Phase::Open { session, sequence } = &mut self.phase {
+            let message = match session.next(self.inbound.message()).await {
+                SessionEvent::Message(message) => message,
+                SessionEvent::Flushed(sequence) => return Ok(ack(sequence)),
+                SessionEvent::Notice(notice) => return self.on_notice(notice),
+            };
+            let rejected = match message {
+                Ok(Some(SessionRequest { message: Some(Request::Health(report)) })) => {
+                    match apply(session, sequence, &report) {
+                        Ok(ReportOutcome::Visible) => {
+                            // Lets the watchers that were woken run before this connection
+                            // writes its acknowledgement.
+                            yield_now().await;
+                            return Ok(ack(report.sequence));
+                        }
+                        Ok(ReportOutcome::Unchanged) => return Ok(ack(report.sequence)),
+                        Ok(ReportOutcome::Deferred) => continue,
+                        Err(status) => status,
+                    }
+                }
+                Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => {
+                    self.end(ActiveSession::goodbye);
+                    return Err(End::Quiet);
+                }
+                Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => Status::failed_precondition(
+                    "hello: was sent already; open a new stream to declare another dataplane",
+                ),
+                Ok(Some(SessionRequest { message: None })) => empty_message(),
+                Ok(None) => return Err(End::Quiet),
+                Err(status) => malformed(&status).ok_or(End::Quiet)?,
+            };
+            self.end(|session| session.reject(&rejected));
+            return Err(rejected.into());
+        }
+        Err(End::Quiet)
+    }
+
+    /// Ends the session as the registry requires.
+    fn on_notice(&mut self, notice: Notice) -> Result<Response, End> {
+        let status = self.end(|session| session.on_notice(notice)).ok_or(End::Quiet)?;
+        if notice == Notice::Draining {
+            self.phase = Phase::Drained;
+            return Ok(Response::Drain(self.drain()));
+        }
+        Err(status.into())
+    }
+
+    /// Ends the session in one of several ways; none if no session is open.
+    fn end<T>(&mut self, how: impl FnOnce(ActiveSession) -> T) -> Option<T> {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Open { session, .. } => Some(how(session)),
+            _ => None,
+        }
+    }
+
+    /// Asks the client to reconnect after a random delay. The delays are spread over the
+    /// time that it takes to admit all clients again.
+    fn drain(&self) -> Drain {
+        let spread = self.admission.time_to_readmit().max(MIN_DRAIN_SPREAD);
+        let retry_after = MIN_DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
+        Drain { retry_after: Some(convert::duration(retry_after)), reason: "the server is draining".into() }
+    }
+}
+
+fn apply(
+    session: &mut ActiveSession,
+    sequence: &mut u64,
+    report: &HealthReport,
+) -> Result<ReportOutcome, Status> {
+    let report = convert::report_from_proto(report, session.dataplane(), *sequence)?;
+    *sequence = report.sequence;
+    Ok(session.report(report))
+}
+
+fn before_hello(message: &str) -> Status {
+    Status::failed_precondition(format!("{message}: came before hello, which must be the first message"))
+}
+
+fn empty_message() -> Status {
+    Status::invalid_argument("message: is required: set hello, health or goodbye")
+}
+
+fn ack(sequence: u64) -> Response {
+    Response::Ack(HealthAck { sequence })
+}

@@ -1,0 +1,34 @@
+//! Sessions: the streams on which dataplanes connect.
+//!
+//! ```text
+//! agent_stream  headcount's own protocol ─┐
+//!                                         ├─► admission ─► active (one open session) ─► registry
+//! envoy_stream  Envoy's health discovery ─┘
+//! ```
+//!
+//! The two protocols differ in their messages only. Limits, throttling, takeover, idle
+//! timeout, drain, logs and metrics are the same code, so a dataplane may change from
+//! one protocol to the other, and that is a takeover.
+
+mod active;
+mod admission;
+mod agent_stream;
+mod envoy_stream;
+
+pub(super) use self::{admission::SessionAdmission, agent_stream::AgentStream, envoy_stream::Envoys};
+
+use tonic::Status;
+
+/// How a stream ends.
+enum End {
+    /// With a status that states the reason.
+    Status(Status),
+    /// Without one: the client has ended the stream, or it is gone.
+    Quiet,
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
