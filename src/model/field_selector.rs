@@ -91,7 +91,7 @@ fn unescape(text: &str) -> Result<String, String> {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => value.push(c),
-                _ => return Err(format!("value {text:?}: a backslash stands only before `\\`, `,` and `=`")),
+                _ => return Err(format!("value {text:?}: a backslash may only precede `\\`, `,` and `=`")),
             },
             '=' => return Err(format!("value {text:?}: write `\\=` for an equals sign")),
             c => value.push(c),
@@ -152,8 +152,8 @@ mod tests {
             ("metadata.name", "expected field=value"),
             ("metadata.name!web", "expected field=value"),
             ("metadata.name=a=b", "write `\\=`"),
-            ("metadata.name=a\\b", "a backslash stands only"),
-            ("metadata.name=a\\", "a backslash stands only"),
+            ("metadata.name=a\\b", "a backslash may only precede"),
+            ("metadata.name=a\\", "a backslash may only precede"),
         ] {
             let error = FieldSelector::parse(bad, &FIELDS).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
