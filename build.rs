@@ -1,13 +1,13 @@
-//! Compiles the protos, without a `protoc` on the machine, into two sides:
+//! Generates code from the protos, without `protoc`, in two modules:
 //!
-//! * `proto`: every message, and the clients;
-//! * `proto::server`: the services, in which a `Workload` is `Bytes` that are
-//!   encoded already. On the wire a message and bytes look alike, so the server
-//!   encodes a Workload once per revision and every watcher shares the result.
-//!   In the same way a watch answers with whole messages that are encoded.
+//! * `proto`: all messages, and the clients;
+//! * `proto::server`: the servers, in which the type of a `Workload` field is `Bytes`. A message
+//!   field and a bytes field have the same encoding, so the server encodes a Workload once per
+//!   revision and all watchers share the bytes. `WatchWorkloads` returns whole messages that are
+//!   pre-encoded.
 //!
-//! What an Envoy says stays `Bytes` on the server's side, because most of it
-//! says the same as before and so is never decoded.
+//! The server receives an Envoy's messages as `Bytes`, because most repeat the one before and
+//! need no decoding.
 
 use std::{
     env,
@@ -26,10 +26,10 @@ const PROTOS: [&str; 4] = [
     "envoy/service/health/v3/hds.proto",
 ];
 const PACKAGE: &str = ".headcount.v1";
-/// A message that is encoded already; see `proto.rs`.
+/// A pre-encoded message; see `proto.rs`.
 const ENCODED: &str = ".headcount.v1.Encoded";
-/// Whatever an Envoy says on its stream.
-const ENVOY_SAYS: &str = ".envoy.service.health.v3.HealthCheckRequestOrEndpointHealthResponse";
+/// The messages that an Envoy sends on its stream.
+const ENVOY_REQUEST: &str = ".envoy.service.health.v3.HealthCheckRequestOrEndpointHealthResponse";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -46,14 +46,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(&out)
         .compile_fds(files.clone())?;
 
-    let (envoys, ours) = files.file.into_iter().partition(|file| file.package().starts_with("envoy."));
-    compile_envoys_server(FileDescriptorSet { file: envoys }, &server_out)?;
-    compile_our_server(FileDescriptorSet { file: ours }, &server_out)
+    let (envoy, headcount) = files.file.into_iter().partition(|file| file.package().starts_with("envoy."));
+    compile_envoy_server(FileDescriptorSet { file: envoy }, &server_out)?;
+    compile_headcount_server(FileDescriptorSet { file: headcount }, &server_out)
 }
 
-fn compile_our_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
-    let (mut files, shared) = encoded_workloads(files);
-    encoded_steps(&mut files);
+fn compile_headcount_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
+    let (mut files, shared) = use_encoded_workloads(files);
+    use_encoded_watch_responses(&mut files);
     let server = tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
@@ -69,25 +69,25 @@ fn compile_our_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dy
     Ok(())
 }
 
-/// All messages are those of the clients' side, and what comes in is bytes.
-fn compile_envoys_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
+/// Reuses the messages of `proto`; incoming ones are `Bytes`.
+fn compile_envoy_server(files: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .extern_path(".envoy", "crate::proto::envoy")
-        .extern_path(ENVOY_SAYS, "::bytes::Bytes")
+        .extern_path(ENVOY_REQUEST, "::bytes::Bytes")
         .codec_path("crate::proto::codec::RawCodec")
         .out_dir(out)
         .compile_fds(files)?;
     Ok(())
 }
 
-/// Turns each field of type `Workload` into bytes, and names the messages and
-/// enums that are left as they were and so can be shared with the client side.
-fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<String>) {
+/// Changes each field of type `Workload` to bytes. Returns the names of the messages and enums
+/// that are unchanged, and so can be those of `proto`.
+fn use_encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<String>) {
     let workload = format!("{PACKAGE}.Workload");
     let mut shared = Vec::new();
-    let ours = files.file.iter_mut().filter(|file| file.package() == &PACKAGE[1..]);
-    for file in ours {
+    let own = files.file.iter_mut().filter(|file| file.package() == &PACKAGE[1..]);
+    for file in own {
         for message in &mut file.message_type {
             let mut changed = false;
             for field in &mut message.field {
@@ -106,8 +106,8 @@ fn encoded_workloads(mut files: FileDescriptorSet) -> (FileDescriptorSet, Vec<St
     (files, shared)
 }
 
-/// Lets the watch answer with messages that are encoded already.
-fn encoded_steps(files: &mut FileDescriptorSet) {
+/// Changes the responses of `WatchWorkloads` to pre-encoded messages.
+fn use_encoded_watch_responses(files: &mut FileDescriptorSet) {
     let services = files.file.iter_mut().flat_map(|file| &mut file.service);
     for method in services.flat_map(|service| &mut service.method) {
         if method.name() == "WatchWorkloads" {

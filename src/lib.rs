@@ -7,7 +7,7 @@
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
 //! core           registry (state, change log, watches)
-//! domain model   model   convert (the only code that names both messages and model)   envoy   proto
+//! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
 //! agent          the proxy's side: model, convert, net and the generated client only

@@ -1,5 +1,4 @@
-//! Generated code: what is on the wire. The reference documentation stands in
-//! `proto/**/*.proto`.
+//! Generated protobuf messages, clients and servers. `proto/**/*.proto` documents them.
 #![allow(missing_docs, unused_qualifications, clippy::pedantic)]
 
 tonic::include_proto!("headcount.v1");
@@ -7,17 +6,17 @@ tonic::include_proto!("headcount.v1");
 pub mod codec;
 pub mod envoy;
 
-/// Descriptors of the whole surface, for server reflection.
+/// Descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("headcount");
 
-/// The services' side, in which a `Workload` is bytes that are encoded already
-/// (see `build.rs`). All other messages are those of the parent module.
+/// The servers, whose messages contain `Workload`s as pre-encoded bytes (see `build.rs`). All
+/// other messages are those of the parent module.
 pub mod server {
     include!(concat!(env!("OUT_DIR"), "/server/headcount.v1.rs"));
 }
 
-/// A message that is encoded already: many readers are sent the same bytes.
-/// Nobody reads one of these, so it decodes as nothing.
+/// A pre-encoded message, so that many readers can share its bytes. It is only ever sent;
+/// decoding one yields an empty message.
 #[derive(Debug, Clone, Default)]
 pub struct Encoded(pub bytes::Bytes);
 

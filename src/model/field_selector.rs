@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::MAX_SELECTOR_BYTES;
 
-/// Requirements on fields, all of which must hold: `name=value`, `name==value`,
-/// `name!=value`, joined by commas. In a value, `\` stands before a comma, an
-/// equals sign or itself. There are only the fields that a resource says it has.
+/// A field selector: comma-separated requirements `name=value`, `name==value` and
+/// `name!=value`, all of which must hold. In a value, `\` escapes a comma, an equals sign and
+/// itself. Each resource supports its own set of fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSelector(Vec<Requirement>);
 
@@ -18,7 +18,11 @@ struct Requirement {
 }
 
 impl FieldSelector {
-    /// Reads a selector of a resource with these fields.
+    /// Parses a selector of a resource with these fields.
+    ///
+    /// # Errors
+    ///
+    /// If the text is longer than [`MAX_SELECTOR_BYTES`], malformed, or names another field.
     pub fn parse(text: &str, fields: &[&'static str]) -> Result<Self, String> {
         if text.len() > MAX_SELECTOR_BYTES {
             return Err(format!("{} bytes: at most {MAX_SELECTOR_BYTES} are read", text.len()));
@@ -27,25 +31,25 @@ impl FieldSelector {
         parts.map(|part| Requirement::parse(part, fields)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The same, and a field must have this value as well.
+    /// Adds the requirement that a field has this value.
     #[must_use]
     pub fn and(mut self, field: &'static str, value: &str) -> Self {
         self.0.push(Requirement { field, equal: true, value: value.to_owned() });
         self
     }
 
-    /// Whether fields, given by a look-up, satisfy every requirement.
-    pub fn matches<'a>(&self, of: impl Fn(&str) -> &'a str) -> bool {
-        self.0.iter().all(|requirement| (of(requirement.field) == requirement.value) == requirement.equal)
+    /// Whether the fields that `field` looks up by name satisfy every requirement.
+    pub fn matches<'a>(&self, field: impl Fn(&str) -> &'a str) -> bool {
+        self.0.iter().all(|requirement| (field(requirement.field) == requirement.value) == requirement.equal)
     }
 
-    /// Whether it requires nothing.
+    /// Whether the selector has no requirement.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Splits at the commas that no backslash stands before.
+/// Splits at the commas that no backslash escapes.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
     for (at, c) in text.char_indices() {
@@ -87,7 +91,7 @@ fn unescape(text: &str) -> Result<String, String> {
         match c {
             '\\' => match chars.next() {
                 Some(c @ ('\\' | ',' | '=')) => value.push(c),
-                _ => return Err(format!("value {text:?}: a backslash stands only before `\\`, `,` and `=`")),
+                _ => return Err(format!("value {text:?}: a backslash may only precede `\\`, `,` and `=`")),
             },
             '=' => return Err(format!("value {text:?}: write `\\=` for an equals sign")),
             c => value.push(c),
@@ -96,7 +100,7 @@ fn unescape(text: &str) -> Result<String, String> {
     Ok(value)
 }
 
-/// The canonical text: equal selectors print alike.
+/// Prints a canonical text: equal selectors print the same.
 impl fmt::Display for FieldSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Requirement { field, equal, value }) in self.0.iter().enumerate() {
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operator_means_what_kubernetes_means() {
+    fn operators_match_as_in_kubernetes() {
         for yes in [
             "",
             ",",
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_refused_with_a_reason() {
+    fn a_malformed_selector_is_rejected_with_a_reason() {
         for (bad, reason) in [
             ("status.x=1", "field label not supported: status.x; there are metadata.name, reason"),
             ("=web", "field label not supported: ;"),
@@ -148,8 +152,8 @@ mod tests {
             ("metadata.name", "expected field=value"),
             ("metadata.name!web", "expected field=value"),
             ("metadata.name=a=b", "write `\\=`"),
-            ("metadata.name=a\\b", "a backslash stands only"),
-            ("metadata.name=a\\", "a backslash stands only"),
+            ("metadata.name=a\\b", "a backslash may only precede"),
+            ("metadata.name=a\\", "a backslash may only precede"),
         ] {
             let error = FieldSelector::parse(bad, &FIELDS).unwrap_err();
             assert!(error.contains(reason), "{bad}: {error}");
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_text_reads_back_as_the_same_selector() {
+    fn the_canonical_text_parses_to_the_same_selector() {
         for text in ["metadata.name=a", "metadata.name!=a,reason==b\\,c\\=d\\\\e"] {
             let selector = FieldSelector::parse(text, &FIELDS).unwrap();
             assert_eq!(FieldSelector::parse(&selector.to_string(), &FIELDS).unwrap(), selector, "{text}");

@@ -1,29 +1,29 @@
-//! Which Workloads a reader wants to see.
+//! Filters of Workloads.
 
 use super::{FieldSelector, LabelSelector, MeshName, Namespace, Workload, WorkloadName};
 
-/// The field of a Workload's name, as Kubernetes' field selectors call it.
+/// The field selector name of a Workload's name.
 pub const NAME_FIELD: &str = "metadata.name";
-/// The field of its namespace.
+/// The field selector name of a Workload's namespace.
 pub const NAMESPACE_FIELD: &str = "metadata.namespace";
 
-/// All that is set must match.
+/// Selects Workloads; every criterion that is set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The mesh that holds the Workload.
     pub mesh: Option<MeshName>,
-    /// Its namespace.
+    /// The Workload's namespace.
     pub namespace: Option<Namespace>,
-    /// Its name.
+    /// The Workload's name.
     pub name: Option<WorkloadName>,
-    /// On its labels.
+    /// Selects by labels.
     pub selector: LabelSelector,
-    /// On [`NAME_FIELD`] and [`NAMESPACE_FIELD`].
+    /// Selects by [`NAME_FIELD`] and [`NAMESPACE_FIELD`].
     pub fields: FieldSelector,
 }
 
 impl Filter {
-    /// Whether a Workload is wanted.
+    /// Whether a Workload matches.
     pub fn matches(&self, workload: &Workload) -> bool {
         let identity = &workload.identity;
         self.mesh.as_ref().is_none_or(|mesh| *mesh == identity.mesh)
@@ -36,8 +36,8 @@ impl Filter {
             })
     }
 
-    /// A number that tells filters apart, the same in every build: a token made
-    /// for one filter says nothing about what another has seen.
+    /// Returns a hash that is the same in every build. Page and resume tokens carry it, because
+    /// a token of one filter is not valid for another.
     pub fn fingerprint(&self) -> u64 {
         fn text<T>(part: Option<&T>, as_str: impl Fn(&T) -> &str) -> &str {
             part.map_or("", as_str)
@@ -53,8 +53,8 @@ impl Filter {
     }
 }
 
-/// FNV-1a, 64 bits: stable across builds, which the standard library's hasher
-/// does not promise.
+/// The 64-bit FNV-1a hash, which is stable across builds; the standard library's hashers are
+/// not.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_the_name_and_the_namespace() {
+    fn field_selectors_match_name_and_namespace() {
         let web = workload("default", "shop", "web");
         for (text, expected) in [
             ("metadata.name=web,metadata.namespace=shop", true),
@@ -106,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_set_must_match() {
+    fn all_criteria_must_match() {
         let web = workload("default", "shop", "web");
-        for (yes, expected) in [
+        for (filter, expected) in [
             (filter("", "", "", ""), true),
             (filter("default", "shop", "web", "kuma.io/mesh=default"), true),
             (filter("other", "", "", ""), false),
@@ -116,12 +116,12 @@ mod tests {
             (filter("", "", "api", ""), false),
             (filter("", "", "", "kuma.io/managed-by!=workload-generator"), false),
         ] {
-            assert_eq!(yes.matches(&web), expected, "{yes:?}");
+            assert_eq!(filter.matches(&web), expected, "{filter:?}");
         }
     }
 
     #[test]
-    fn fingerprints_tell_filters_apart() {
+    fn fingerprints_of_different_filters_differ() {
         let filters = [
             filter("", "", "", ""),
             filter("a", "", "", ""),

@@ -1,59 +1,58 @@
 //! Health of a proxy and its inbounds.
 
-/// What is known about a proxy or an inbound.
+/// The health of a proxy or an inbound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HealthState {
-    /// Nobody has said yet; counts as not ready.
+    /// Not reported yet; counts as not ready.
     #[default]
     Unknown,
-    /// Ready to serve.
+    /// Reported ready.
     Ready,
-    /// Known not to be ready.
+    /// Reported not ready.
     NotReady,
 }
 
-/// The whole health of one dataplane at one time. An inbound is named by its
-/// place in the hello, one bit each, which is why a dataplane has at most
-/// [`Health::MAX_INBOUNDS`] of them.
+/// The health of a dataplane and all of its inbounds. An inbound is a bit, at its index in
+/// the hello, so a dataplane has at most [`Health::MAX_INBOUNDS`] of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Of the proxy itself.
+    /// Health of the proxy itself.
     pub proxy: HealthState,
-    /// Inbounds that are ready.
+    /// Bits of the inbounds that are ready.
     ready: u64,
-    /// Inbounds that are known not to be.
+    /// Bits of the inbounds that are not ready.
     not_ready: u64,
 }
 
-/// A numbered statement of health.
+/// A health report of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthReport {
-    /// Grows within a session.
+    /// Sequence number, which increases within a session.
     pub sequence: u64,
-    /// The whole health.
+    /// Health of the dataplane and all of its inbounds.
     pub health: Health,
 }
 
 impl Health {
-    /// As many as there are bits.
+    /// Largest number of inbounds: one for each bit of a `u64`.
     pub const MAX_INBOUNDS: usize = u64::BITS as usize;
 
-    /// Health of a proxy of whose inbounds nothing is known.
+    /// Health of a proxy whose inbounds are all unknown.
     pub fn of_proxy(proxy: HealthState) -> Self {
         Self { proxy, ready: 0, not_ready: 0 }
     }
 
-    /// From the sets of inbounds, as [`Self::bits`] gives them.
+    /// Creates a health from sets of inbounds as [`Self::bits`] returns them.
     pub fn from_bits(proxy: HealthState, ready: u64, not_ready: u64) -> Self {
         Self { proxy, ready: ready & !not_ready, not_ready }
     }
 
-    /// The sets of inbounds that are ready, and that are known not to be.
+    /// Returns the inbounds that are ready and those that are not ready, a bit for each.
     pub fn bits(self) -> (u64, u64) {
         (self.ready, self.not_ready)
     }
 
-    /// States the health of the inbound at a place.
+    /// Sets the health of the inbound at an index below [`Self::MAX_INBOUNDS`].
     pub fn set_inbound(&mut self, index: usize, state: HealthState) {
         let bit = 1 << index;
         self.ready &= !bit;
@@ -65,7 +64,7 @@ impl Health {
         }
     }
 
-    /// The health of the inbound at a place.
+    /// Returns the health of the inbound at an index below [`Self::MAX_INBOUNDS`].
     pub fn inbound(self, index: usize) -> HealthState {
         let bit = 1 << index;
         if self.ready & bit != 0 {
@@ -77,9 +76,9 @@ impl Health {
         }
     }
 
-    /// Whether a connected dataplane with this health counts as healthy: its
-    /// proxy is ready and so is at least one inbound. A gateway has none, so
-    /// there the proxy decides alone (Kuma never calls one healthy).
+    /// Whether a connected dataplane with this health counts as healthy: the proxy and at least
+    /// one inbound are ready. A gateway has no inbounds, so its proxy alone decides. (Kuma never
+    /// counts a gateway as healthy.)
     pub fn is_healthy(self, gateway: bool) -> bool {
         self.proxy == HealthState::Ready && (gateway || self.ready != 0)
     }
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn healthy_needs_the_proxy_and_one_inbound() {
+    fn a_healthy_dataplane_has_a_ready_proxy_and_a_ready_inbound() {
         let cases: [(HealthState, &[HealthState], bool); 8] = [
             (Ready, &[Ready, NotReady], true),
             (Ready, &[NotReady, Unknown], false),
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_statement_about_an_inbound_holds() {
+    fn setting_an_inbound_replaces_its_state() {
         let mut health = Health::of_proxy(Ready);
         for state in [Ready, NotReady, Unknown, Ready] {
             health.set_inbound(63, state);

@@ -8,38 +8,38 @@ use super::{
     shared::{share, share_all},
 };
 
-/// Names the workload of a dataplane.
+/// On a dataplane: the name of its workload.
 pub const WORKLOAD_LABEL: &str = "kuma.io/workload";
 /// On a Workload: the mesh that holds it.
 pub const MESH_LABEL: &str = "kuma.io/mesh";
-/// On a Workload: who creates and deletes it.
+/// On a Workload: the component that creates and deletes it.
 pub const MANAGED_BY_LABEL: &str = "kuma.io/managed-by";
-/// On a Workload: the zone its first dataplane named.
+/// On a Workload: the zone of its first dataplane.
 pub const ZONE_LABEL: &str = "kuma.io/zone";
-/// Where something runs: `universal` or `kubernetes`.
+/// On a dataplane or Workload: `universal` or `kubernetes`.
 pub const ENVIRONMENT_LABEL: &str = "kuma.io/env";
-/// Where Kuma keeps the namespace of a dataplane.
+/// On a dataplane in Kuma: its namespace.
 pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
-/// Where Kuma keeps the `ServiceAccount` of a dataplane's Pod.
+/// On a dataplane in Kuma: the `ServiceAccount` of its Pod.
 pub const SERVICE_ACCOUNT_LABEL: &str = "k8s.kuma.io/service-account";
 
-/// Longest name part of a key, and longest value (Kubernetes).
+/// Bytes of the name part of a label's key, and of a label's value, as in Kubernetes.
 const MAX_PART: usize = 63;
-/// Longest key or value of a tag, and longest value of the workload label on
-/// Kubernetes (where it comes from an annotation).
+/// Bytes of a tag's key or value, and of the workload label's value on Kubernetes, where it
+/// comes from an annotation.
 const MAX_LONG: usize = 253;
 
-/// Keys and values in the order of their keys. A million dataplanes keep theirs
-/// in memory, so they share what they have in common.
+/// Labels or tags, sorted by key. Keys and values are reference-counted, so that a million
+/// dataplanes can share them ([`Dataplane::share`](super::Dataplane::share)).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
 
-/// The key of a label, by Kubernetes' rules.
+/// The key of a label, valid by Kubernetes' rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelKey(Box<str>);
 
 impl LabelKey {
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,14 +55,22 @@ impl FromStr for LabelKey {
 }
 
 impl Labels {
-    /// Parses labels by Kubernetes' rules. The value of [`WORKLOAD_LABEL`] has
-    /// a rule of its own, which whoever reads it as a name applies; here it
-    /// only may not be longer than the longest such name.
+    /// Validates labels by Kubernetes' rules; `field` is the name for errors, `limit` the
+    /// largest number of labels. Of the value of [`WORKLOAD_LABEL`] only the length is checked:
+    /// its rule depends on the environment, and [`WorkloadName`](super::WorkloadName) checks it.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many labels or one is invalid.
     pub fn parse(field: &str, labels: &BTreeMap<String, String>, limit: usize) -> Result<Self, Invalid> {
         Self::parse_with(field, labels, limit, check_label)
     }
 
-    /// Parses inbound tags by Kuma's rules: letters, digits and `.-_/:`.
+    /// Validates inbound tags by Kuma's rules: letters, digits and `.-_/:`.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many tags or one is invalid.
     pub fn parse_tags(field: &str, tags: &BTreeMap<String, String>, limit: usize) -> Result<Self, Invalid> {
         Self::parse_with(field, tags, limit, check_tag)
     }
@@ -83,21 +91,21 @@ impl Labels {
         Ok(Self::from_trusted(entries.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
     }
 
-    /// Labels that this program makes itself.
+    /// Creates labels that are known to be valid.
     pub fn from_trusted<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut entries: Vec<_> = entries.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         entries.sort();
         Self(entries.into())
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
         Some(&self.0[at].1)
     }
 
-    /// Takes over the memory of labels that say the same; if some differ, of
-    /// each key and value that does not.
+    /// Deduplicates memory: shares all labels with `other` if they are equal, or else each equal
+    /// key and value.
     pub(super) fn share(&mut self, other: &Self) {
         share_all(&mut self.0, &other.0, |(key, value), others| {
             let Ok(at) = others.binary_search_by(|(other, _)| other.cmp(key)) else {
@@ -109,23 +117,23 @@ impl Labels {
         });
     }
 
-    /// In the order of the keys.
+    /// Iterates over keys and values in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(k, v)| (&**k, &**v))
     }
 }
 
-/// How messages write one entry of a map: `labels["app"]`.
+/// Formats an entry of a map for an error: `labels["app"]`.
 pub(crate) fn entry(field: &str, key: &str) -> String {
-    let shown: String = key.chars().take(MAX_LONG).collect();
-    format!("{field}[{shown:?}]")
+    let key: String = key.chars().take(MAX_LONG).collect();
+    format!("{field}[{key:?}]")
 }
 
 fn check_label(key: &str, value: &str) -> Result<(), String> {
     check_key(key)?;
     match key {
         WORKLOAD_LABEL => return within("value", value, MAX_LONG),
-        // The name of a ServiceAccount may be longer than a value.
+        // A ServiceAccount's name may be longer than a label's value.
         SERVICE_ACCOUNT_LABEL if is_dns_1123_subdomain(value) => return Ok(()),
         _ => {}
     }
@@ -139,7 +147,7 @@ fn check_label(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A label's key, by Kubernetes: `[prefix/]name`.
+/// Checks a label's key by Kubernetes' rules: `[prefix/]name`.
 pub(super) fn check_key(key: &str) -> Result<(), String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -199,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_labels_are_taken() {
+    fn valid_kubernetes_labels_are_accepted() {
         for (key, value) in
             [("app", "web"), ("kuma.io/service", "web_1.x"), ("a", ""), ("example.com/A_b.c", "V")]
         {
@@ -208,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_refuses_is_refused_by_name() {
+    fn labels_that_kubernetes_rejects_are_rejected_with_their_key() {
         let long = "x".repeat(64);
         for (key, value) in [
             ("", "v"),
@@ -227,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_account_may_have_a_longer_name_than_a_value() {
+    fn the_service_account_label_may_be_a_subdomain() {
         let name = format!("{}.{}", "a".repeat(63), "b".repeat(63));
         assert!(parse(SERVICE_ACCOUNT_LABEL, &name).is_ok());
         assert!(parse(SERVICE_ACCOUNT_LABEL, &name.to_uppercase()).is_err());
@@ -235,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_are_refused() {
+    fn too_many_labels_are_rejected() {
         let many: BTreeMap<_, _> = (0..65).map(|i| (format!("k{i}"), String::new())).collect();
         let error = Labels::parse("labels", &many, 64).unwrap_err().to_string();
         assert_eq!(error, "labels: 65 entries: at most 64 are allowed, leave some out");

@@ -1,6 +1,5 @@
-//! The domain's words as types that cannot be wrong: whoever holds a
-//! [`WorkloadName`] need not check it again. Everything from outside is parsed
-//! into these once, at the door.
+//! The domain model: types that are valid by construction. Input is parsed into them once, where
+//! it enters; code that has a [`WorkloadName`] need not check it again.
 
 mod attempt;
 mod dataplane;
@@ -34,23 +33,23 @@ pub use name::{
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey};
 
-/// A value from outside that breaks a rule: says where, what and which rule.
+/// An invalid input value: its field, the value, the rule and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
     /// Path of the field, such as `dataplane.inbounds[2].port`.
     pub field: String,
-    /// The offending value, the rule, and the remedy.
+    /// The invalid value, the rule, and the remedy.
     pub problem: String,
 }
 
 impl Invalid {
-    /// A problem with one field.
+    /// Creates an error about one field.
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
 
-    /// The same problem, seen from outside of `parent`.
+    /// Prefixes the field with the path of its parent.
     #[must_use]
     pub fn within(self, parent: &str) -> Self {
         Self { field: format!("{parent}.{}", self.field), problem: self.problem }

@@ -1,7 +1,7 @@
-//! Names, each by the rule of the field it comes from.
+//! Validated names.
 //!
-//! The rules are Kubernetes' (RFC 1123 and RFC 1035 as its apimachinery reads
-//! them), because Kuma's resources live there and elsewhere under one name.
+//! The rules are those of Kubernetes' apimachinery (RFC 1123 and RFC 1035), because Kuma's
+//! resources have the same names on Kubernetes and elsewhere.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use std::{
 
 use super::{Invalid, shared::same};
 
-/// The mesh of a Pod that names none, as in Kuma: its webhook and its agent have to
-/// mean the same.
+/// The mesh of a Pod that names none, as in Kuma. The webhook and the agent both use it and must
+/// agree.
 pub const DEFAULT_MESH: &str = "default";
-/// Where a resource is that does not say.
+/// The namespace of a resource that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 const DNS_1123_LABEL: &str =
@@ -54,15 +54,15 @@ fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> R
     }
 }
 
-/// Text of a stranger in a message: quoted, escaped, and cut where it is long.
+/// Displays untrusted text in an error: quoted, escaped and truncated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// The longest name that could be valid.
-        const SHOWN: usize = 253;
-        match self.0.char_indices().nth(SHOWN) {
+        /// Characters before truncation: the longest valid name.
+        const MAX_CHARS: usize = 253;
+        match self.0.char_indices().nth(MAX_CHARS) {
             None => write!(f, "{:?}", self.0),
             Some((end, _)) => write!(f, "{:?}...", &self.0[..end]),
         }
@@ -76,7 +76,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -131,19 +131,23 @@ name!(
 );
 
 name!(
-    /// Name of a group of Kubernetes' APIs: a DNS-1123 subdomain.
+    /// Name of a Kubernetes API group: a DNS-1123 subdomain.
     ApiGroup
 );
 
 impl ApiGroup {
     /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
     }
 }
 
-/// The group of Kuma's own resources.
 impl Default for ApiGroup {
+    /// The group of Kuma's resources, `kuma.io`.
     fn default() -> Self {
         Self("kuma.io".into())
     }
@@ -159,6 +163,10 @@ impl std::str::FromStr for ApiGroup {
 
 impl MeshName {
     /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
     }
@@ -166,6 +174,10 @@ impl MeshName {
 
 impl Namespace {
     /// Parses the value of `field`; empty means [`DEFAULT_NAMESPACE`].
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let text = if text.is_empty() { DEFAULT_NAMESPACE } else { text };
         check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
@@ -181,6 +193,10 @@ impl Default for Namespace {
 
 impl ZoneName {
     /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1123_label, DNS_1123_LABEL).map(Self)
     }
@@ -188,20 +204,32 @@ impl ZoneName {
 
 impl DataplaneName {
     /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
     }
 }
 
 impl WorkloadName {
-    /// Parses the value of `field` by Universal's rule, which Kuma's API server
-    /// has for the label `kuma.io/workload`.
+    /// Parses the value of `field` by the rule for Universal, which Kuma's API server applies to
+    /// the label `kuma.io/workload`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse_universal(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1035_label, DNS_1035_LABEL).map(Self)
     }
 
-    /// Parses the value of `field` by Kubernetes' rule, where a workload may be
-    /// named after a `ServiceAccount`.
+    /// Parses the value of `field` by the rule for Kubernetes, where a `ServiceAccount` may name
+    /// a workload.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub fn parse_kubernetes(field: &str, text: &str) -> Result<Self, Invalid> {
         check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
     }

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::label::check_key;
 
-/// Longest selector that is read: some hundred requirements.
+/// Bytes of the longest accepted selector: about a hundred requirements.
 pub const MAX_SELECTOR_BYTES: usize = 4096;
 
-/// Requirements on labels, all of which must hold: `k=v`, `k==v`, `k!=v`,
-/// `k in (a,b)`, `k notin (a,b)`, `k` (is there), `!k` (is not), joined by
-/// commas. As in Kubernetes, `k!=v` and `notin` also hold where `k` is absent.
+/// A label selector: comma-separated requirements, all of which must hold. They are `k=v`,
+/// `k==v`, `k!=v`, `k in (a,b)`, `k notin (a,b)`, `k` (exists) and `!k` (does not exist). As in
+/// Kubernetes, `k!=v` and `notin` also hold if `k` is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelSelector(Vec<Requirement>);
 
@@ -22,7 +22,7 @@ enum Requirement {
 }
 
 impl LabelSelector {
-    /// Whether labels, given by a look-up, satisfy every requirement.
+    /// Whether the labels that `label` looks up by key satisfy every requirement.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
@@ -51,7 +51,7 @@ impl FromStr for LabelSelector {
     }
 }
 
-/// Splits at the commas between requirements, not at those of a value set.
+/// Splits at the commas between requirements, not at those within a set of values.
 fn split_outside_parentheses(text: &str) -> Result<Vec<&str>, String> {
     let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
     for (at, c) in text.char_indices() {
@@ -114,7 +114,7 @@ fn parse_key(text: &str) -> Result<String, String> {
     Ok(key.to_owned())
 }
 
-/// Values may be as long as names may be, and empty.
+/// Parses the values of a set; a value may be empty.
 fn parse_values(text: &str) -> Result<BTreeSet<String>, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     text.split(',')
@@ -126,7 +126,7 @@ fn parse_values(text: &str) -> Result<BTreeSet<String>, String> {
         .collect()
 }
 
-/// The canonical text: equal selectors print alike.
+/// Prints a canonical text: equal selectors print the same.
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let set = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operator_means_what_kubernetes_means() {
+    fn operators_match_as_in_kubernetes() {
         let labels = [("app", "web"), ("kuma.io/mesh", "default"), ("empty", "")];
         for yes in [
             "",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selector_is_refused_with_a_reason() {
+    fn a_malformed_selector_is_rejected_with_a_reason() {
         for (bad, reason) in [
             ("app=web,", "empty"),
             (",", "empty"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_text_reads_back_as_the_same_selector() {
+    fn the_canonical_text_parses_to_the_same_selector() {
         for text in ["a=b", "a!=b", "x/a in (c,b)", "a notin (b)", "a", "!a", "a=b,!c,d in (e,f)", "a="] {
             let selector: LabelSelector = text.parse().unwrap();
             assert_eq!(selector.to_string().parse::<LabelSelector>().unwrap(), selector, "{text}");

@@ -14,17 +14,17 @@ use super::{
     WorkloadName, ZONE_LABEL, ZoneName,
 };
 
-/// What whoever wants to write one should know.
+/// The explanation that rejected writes to Workloads return.
 pub const MANAGED: &str = "Workloads are managed automatically: one exists while a registered dataplane carries its name in \
      the label kuma.io/workload. Change the dataplanes instead.";
 
-/// Identifies a Workload. Its mesh is no part of it: within a namespace a name
-/// belongs to one mesh.
+/// Identifies a Workload. The mesh is no part of the key, because a name belongs to one mesh
+/// within a namespace.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WorkloadKey {
-    /// Where its dataplanes are.
+    /// The namespace of its dataplanes.
     pub namespace: Namespace,
-    /// What they name.
+    /// The name that its dataplanes carry.
     pub name: WorkloadName,
 }
 
@@ -49,38 +49,38 @@ impl fmt::Display for WorkloadKey {
     }
 }
 
-/// How many dataplanes. Always `healthy <= connected <= total`.
+/// Numbers of dataplanes. Always `healthy <= connected <= total`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// With a live session.
+    /// Dataplanes with a live session.
     pub connected: u32,
-    /// Connected, and reported healthy.
+    /// Connected dataplanes that are reported healthy.
     pub healthy: u32,
-    /// Registered.
+    /// Registered dataplanes, connected or not.
     pub total: u32,
 }
 
-/// What stays the same through the life of a Workload.
+/// The fields of a Workload that stay the same from its creation to its deletion.
 #[derive(Debug)]
 pub struct WorkloadIdentity {
-    /// Its key.
+    /// The Workload's key.
     pub key: WorkloadKey,
     /// The mesh that holds it.
     pub mesh: MeshName,
-    /// New for each life.
+    /// Unique; a Workload that is deleted and created again gets a new one.
     pub uid: Uuid,
-    /// See [`WorkloadIdentity::new`].
+    /// The labels that [`WorkloadIdentity::new`] sets.
     pub labels: Labels,
-    /// When it came to be.
+    /// When the Workload was created.
     pub creation_time: SystemTime,
-    /// Made by the first reader who needs it.
+    /// The encoded message, made for the first reader that needs it.
     encoded: OnceLock<Bytes>,
 }
 
 impl WorkloadIdentity {
-    /// A new life of a Workload. It gets the labels that Kuma gives it: mesh
-    /// and manager everywhere, the environment on Universal; and the zone, if
-    /// the dataplane that founds it names one.
+    /// Creates a Workload with a new uid. Its labels are those that Kuma sets: the mesh and the
+    /// manager, the environment on Universal, and the zone of the first dataplane if it names
+    /// one.
     pub fn new(
         key: WorkloadKey,
         mesh: MeshName,
@@ -101,45 +101,45 @@ impl WorkloadIdentity {
         Self { key, mesh, uid, labels, creation_time: now, encoded }
     }
 
-    /// Its encoding, made by `encode` the first time and shared from then on.
+    /// Returns the encoded message. The first call makes it with `encode`, later ones share it.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
     }
 }
 
-/// A Workload as it was at one revision. Never changes, so all readers share it.
+/// A Workload at one revision. It is immutable, so all readers share it.
 #[derive(Debug)]
 pub struct Workload {
-    /// Who it is.
+    /// The fields that never change.
     pub identity: Arc<WorkloadIdentity>,
-    /// The revision that made it so.
+    /// The revision of this state.
     pub revision: u64,
-    /// The numbers.
+    /// The counts at this revision.
     pub counts: Counts,
-    /// When the numbers became so.
+    /// When the counts last changed.
     pub last_transition_time: SystemTime,
-    /// Made by the first reader who needs it.
+    /// The encoded message, made for the first reader that needs it.
     encoded: OnceLock<Bytes>,
 }
 
 impl Workload {
-    /// A state that has no revision yet; the change log gives it one.
+    /// Creates a state without a revision; the change log assigns one.
     pub fn draft(identity: Arc<WorkloadIdentity>, counts: Counts, now: SystemTime) -> Self {
         Self { identity, revision: 0, counts, last_transition_time: now, encoded: OnceLock::new() }
     }
 
-    /// The same state with its revision.
+    /// Returns the same state with a revision.
     #[must_use]
     pub fn stamped(self, revision: u64) -> Self {
         Self { revision, ..self }
     }
 
-    /// Its key.
+    /// Returns the Workload's key.
     pub fn key(&self) -> &WorkloadKey {
         &self.identity.key
     }
 
-    /// Its encoding, made by `encode` the first time and shared from then on.
+    /// Returns the encoded message. The first call makes it with `encode`, later ones share it.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.encoded.get_or_init(|| encode(self)).clone()
     }

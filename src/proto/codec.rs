@@ -1,9 +1,8 @@
 //! The codecs of all services: prost with small buffers.
 //!
-//! tonic keeps one buffer per direction of each open stream and starts them at
-//! 8 KiB. Our messages are mostly below 100 bytes and our streams mostly idle,
-//! so small buffers that grow on demand cut an idle multiplexed stream from
-//! 12 kB to 4 kB.
+//! tonic allocates one buffer per direction of each open stream, of 8 KiB by default. Most
+//! messages here are below 100 bytes and most streams idle, so small buffers that grow on demand
+//! reduce an idle multiplexed stream from 12 kB to 4 kB.
 
 use std::marker::PhantomData;
 
@@ -15,12 +14,12 @@ use tonic::{
 };
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// Bytes a stream's buffer starts with: a health report or an ack with room to spare.
+/// Initial bytes of a stream's buffer: enough for a health report or an acknowledgement.
 const INITIAL_BUFFER: usize = 128;
-/// Bytes after which queued messages are handed to HTTP/2: its default frame size.
+/// Bytes of queued messages that are passed to HTTP/2 at once: its default frame size.
 const YIELD_THRESHOLD: usize = 16 * 1024;
 
-/// See the module's documentation.
+/// A prost codec with small initial buffers.
 #[derive(Debug, Clone, Copy)]
 pub struct LeanCodec<T, U>(PhantomData<(T, U)>);
 
@@ -49,8 +48,8 @@ where
     }
 }
 
-/// Leaves what comes in as it came: for peers that say the same again and
-/// again, which need not be decoded to be seen.
+/// A codec that does not decode incoming messages: for peers that repeat the same message, which
+/// the server recognizes by its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct RawCodec<T>(PhantomData<T>);
 
@@ -75,13 +74,12 @@ impl<T: Message + Send + 'static> Codec for RawCodec<T> {
     }
 }
 
-/// The half of [`RawCodec`] that reads.
+/// The decoder of [`RawCodec`].
 ///
-/// A message's bytes lie in the stream's buffer, which tonic uses again when
-/// nobody has them any more. But for its first message of 61 kB an Envoy says
-/// some hundred bytes at a time, for weeks. So the last message is kept until
-/// the next: tonic then finds its buffer in use, takes a new one of the size it
-/// needs, and the large one is given back.
+/// A message is a slice of the stream's buffer, which tonic reuses once no slice of it is left.
+/// An Envoy's first message has 61 kB and all later ones about a hundred bytes, so the large
+/// buffer would stay for weeks. The decoder therefore retains the last message until the next:
+/// tonic finds the buffer in use, allocates one of the size it needs, and the large one is freed.
 #[derive(Debug, Default)]
 pub struct RawDecoder {
     last: Bytes,
@@ -127,23 +125,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_in_is_left_as_it_came() {
+    async fn messages_are_not_decoded() {
         let sizes = [61_345, 78, 0, 515];
         let messages: Vec<_> = streaming(sizes.into_iter()).map(Result::unwrap).collect().await;
         assert_eq!(messages, sizes.map(|size| vec![7; size]));
     }
 
     #[tokio::test]
-    async fn a_large_first_message_does_not_stay_in_memory() {
+    async fn the_buffer_of_a_large_first_message_is_freed() {
         for (size, count) in [(0, 4_000), (78, 300), (78, 500), (515, 50), (515, 100)] {
             let mut stream = streaming(iter::once(61_345).chain(iter::repeat_n(size, count)));
             for _ in 0..count {
-                // Gone before the next one comes.
+                // Dropped before the next message arrives.
                 drop(stream.next().await);
             }
             let last = stream.next().await.unwrap().unwrap();
             drop(stream);
-            // Whoever has the buffer alone sees all of it.
+            // The only owner of a buffer can see its whole capacity.
             let buffer = last.try_into_mut().unwrap().capacity();
             assert!(buffer < 4_096, "{buffer} bytes after {count} messages of {size}");
         }

@@ -1,5 +1,5 @@
-//! The part of Envoy's API that headcount speaks, in packages as Envoy has
-//! them. The documentation stands in `proto/envoy/**/*.proto`.
+//! The part of Envoy's API that headcount implements, in Envoy's packages.
+//! `proto/envoy/**/*.proto` documents it.
 
 pub mod config {
     pub mod core {
@@ -18,7 +18,7 @@ pub mod service {
         pub mod v3 {
             tonic::include_proto!("envoy.service.health.v3");
 
-            /// The service's side, to which what an Envoy says is bytes.
+            /// The server, which receives an Envoy's messages as bytes.
             pub mod server {
                 include!(concat!(env!("OUT_DIR"), "/server/envoy.service.health.v3.rs"));
             }

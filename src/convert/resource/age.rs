@@ -1,4 +1,4 @@
-//! Ages as kubectl writes them.
+//! Ages in kubectl's format.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
-/// The age of what began then.
+/// Returns the age of an object that was created at `began`.
 pub fn age_of(began: SystemTime, now: SystemTime) -> String {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     age(match now.duration_since(began) {
@@ -16,28 +16,28 @@ pub fn age_of(began: SystemTime, now: SystemTime) -> String {
     })
 }
 
-/// How long ago something was: `45s`, `5m`, `2d3h`; two units only where the
-/// first is small. By the rules of `HumanDuration` in Kubernetes' apimachinery.
+/// Formats an age such as `45s`, `5m` or `2d3h`, by the rules of `HumanDuration` in Kubernetes'
+/// apimachinery: two units only if the number of the first is small.
 pub fn age(seconds: i64) -> String {
     if seconds < -1 {
-        // The server's clock may be a little ahead of ours; this is an error.
+        // One second is tolerated, because the server's clock may be slightly ahead.
         return "<invalid>".to_owned();
     }
     let seconds = seconds.max(0);
     match seconds {
         ..120 => format!("{seconds}s"),
-        120..600 => two(seconds, MINUTE, "m", 1, "s"),
+        120..600 => two_units(seconds, MINUTE, "m", 1, "s"),
         600..10_800 => format!("{}m", seconds / MINUTE),
-        10_800..28_800 => two(seconds, HOUR, "h", MINUTE, "m"),
+        10_800..28_800 => two_units(seconds, HOUR, "h", MINUTE, "m"),
         28_800..172_800 => format!("{}h", seconds / HOUR),
-        172_800..691_200 => two(seconds, DAY, "d", HOUR, "h"),
+        172_800..691_200 => two_units(seconds, DAY, "d", HOUR, "h"),
         691_200..63_072_000 => format!("{}d", seconds / DAY),
-        63_072_000..252_288_000 => two(seconds, YEAR, "y", DAY, "d"),
+        63_072_000..252_288_000 => two_units(seconds, YEAR, "y", DAY, "d"),
         _ => format!("{}y", seconds / YEAR),
     }
 }
 
-fn two(seconds: i64, unit: i64, name: &str, small_unit: i64, small_name: &str) -> String {
+fn two_units(seconds: i64, unit: i64, name: &str, small_unit: i64, small_name: &str) -> String {
     match seconds % unit / small_unit {
         0 => format!("{}{name}", seconds / unit),
         rest => format!("{}{name}{rest}{small_name}", seconds / unit),
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_begins_in_a_moment_is_new_and_what_begins_later_is_wrong() {
+    fn a_time_in_the_near_future_is_new_and_a_later_one_is_invalid() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         for (began, expected) in [(700, "5m"), (1_001, "0s"), (1_009, "<invalid>")] {
             assert_eq!(age_of(SystemTime::UNIX_EPOCH + Duration::from_secs(began), now), expected);
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_read_as_those_of_kubectl() {
+    fn ages_match_those_of_kubectl() {
         for (seconds, expected) in [
             (-2, "<invalid>"),
             (-1, "0s"),

@@ -1,31 +1,31 @@
-//! An event, as Kubernetes' core API has it.
+//! The Event resource of Kubernetes' core API.
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Metadata;
 
-/// The type of an event that needs a person.
+/// The type of an event that needs attention.
 pub const WARNING: &str = "Warning";
 
-/// What an event tells.
+/// The content of an event.
 #[derive(Debug)]
 pub struct EventFacts<'a> {
     /// `Warning` or `Normal`.
     pub r#type: &'static str,
-    /// One word for machines.
+    /// A CamelCase word for programs.
     pub reason: &'a str,
-    /// A sentence for people.
+    /// A message for people.
     pub message: &'a str,
-    /// How often.
+    /// How often the event occurred.
     pub count: u64,
-    /// The first time.
+    /// Time of the first occurrence, in RFC 3339.
     pub first: Option<String>,
-    /// The last time.
+    /// Time of the last occurrence, in RFC 3339.
     pub last: Option<String>,
 }
 
-/// The resource.
+/// An event in the shape of the resource.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventResource<'a> {
@@ -42,19 +42,19 @@ pub struct EventResource<'a> {
     source: Source,
 }
 
-/// What an event is about.
+/// A reference to the object that an event is about.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvolvedObject<'a> {
-    /// Its group and version.
+    /// The object's group and version.
     pub api_version: &'a str,
-    /// What it is.
+    /// The object's kind.
     pub kind: &'static str,
-    /// Its name.
+    /// The object's name.
     pub name: &'a str,
-    /// Where it is.
+    /// The object's namespace.
     pub namespace: &'a str,
-    /// Of its life, if it is there.
+    /// The object's uid, if it exists.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "super::metadata::text")]
     pub uid: Option<Uuid>,
 }
@@ -65,10 +65,10 @@ struct Source {
 }
 
 impl<'a> EventResource<'a> {
-    /// Who records all events here.
+    /// The component that records all events.
     pub const COMPONENT: &'static str = "headcount";
 
-    /// An event about something.
+    /// Creates an event about an object.
     pub fn new(metadata: Metadata<'a>, involved_object: InvolvedObject<'a>, facts: EventFacts<'a>) -> Self {
         Self {
             api_version: "v1",

@@ -1,4 +1,4 @@
-//! What every resource says of itself.
+//! The metadata of resources.
 
 use std::fmt::Display;
 
@@ -8,39 +8,39 @@ use uuid::Uuid;
 
 use crate::model::MESH_LABEL;
 
-/// Kubernetes' `ObjectMeta`, as far as it is used. What is not set is left out.
+/// The part of Kubernetes' `ObjectMeta` that is used. Fields that are not set are left out.
 #[derive(Debug, Default, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata<'a> {
-    /// Of the resource.
+    /// The object's name.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub name: &'a str,
-    /// Where it is.
+    /// The object's namespace.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub namespace: &'a str,
-    /// Of its life.
+    /// The object's uid; an object that is created again gets a new one.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub uid: Option<Uuid>,
-    /// When it became as it is, by the number that readers hand back. A text,
-    /// because Kubernetes lets no client count with it.
+    /// The revision of the object. Kubernetes serializes it as a string, because clients must
+    /// treat it as opaque.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub resource_version: Option<u64>,
-    /// Of its specification.
+    /// The generation of the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// When its life began.
+    /// When the object was created.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
     pub creation_timestamp: Option<Rfc3339Timestamp>,
-    /// The mesh, which Kuma's documentation has first, then the others by name.
+    /// Labels: the mesh first, as in Kuma's documentation, then the others by key.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "map")]
     pub labels: Vec<(&'a str, &'a str)>,
-    /// What programs say to each other.
+    /// Annotations.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "map")]
     pub annotations: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Metadata<'a> {
-    /// The same with labels, which come in the order of their keys.
+    /// Sets the labels, which must be sorted by key.
     #[must_use]
     pub fn with_labels(mut self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.labels = labels.into_iter().collect();
@@ -49,7 +49,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde passes it so")]
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
 pub(super) fn text<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),

@@ -1,5 +1,5 @@
-//! How a Workload and an event look as Kubernetes' resources. The command line
-//! prints and the Kubernetes API serves the same document, so one place makes it.
+//! Workloads and events as Kubernetes resources, which the command line prints and the Kubernetes
+//! API serves.
 
 mod age;
 mod event;
@@ -13,8 +13,8 @@ pub use self::{
     workload::WorkloadResource,
 };
 
-/// What a proxy is called that an event is about.
+/// The kind of a dataplane that an event is about.
 pub const DATAPLANE_KIND: &str = "Dataplane";
 
-/// What `kubectl` calls a Workload's group, unless it is told otherwise.
+/// The default group and version of Workloads.
 pub const KUMA_API: &str = "kuma.io/v1alpha1";

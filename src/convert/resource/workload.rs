@@ -1,11 +1,11 @@
-//! A Workload, word for word in the shape of Kuma's documentation.
+//! The Workload resource, in the shape of Kuma's documentation.
 
 use serde::Serialize;
 
 use super::Metadata;
 use crate::model::Counts;
 
-/// The resource.
+/// A Workload in the shape of the resource.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadResource<'a> {
@@ -16,7 +16,7 @@ pub struct WorkloadResource<'a> {
     status: Status,
 }
 
-/// A Workload has nothing to specify: all of it is observed.
+/// Always empty: a Workload is observed, not specified.
 #[derive(Debug, Serialize)]
 struct Spec {}
 
@@ -34,10 +34,10 @@ struct DataplaneProxies {
 }
 
 impl<'a> WorkloadResource<'a> {
-    /// What kubectl calls it.
+    /// The kind.
     pub const KIND: &'static str = "Workload";
 
-    /// A Workload with these numbers.
+    /// Creates a Workload with these counts.
     pub fn new(api_version: &'a str, metadata: Metadata<'a>, counts: Counts) -> Self {
         let Counts { connected, healthy, total } = counts;
         let dataplane_proxies = DataplaneProxies { connected, healthy, total };
