@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use futures_util::FutureExt as _;
 use headcount::{
-    model::{Health, HealthReport, HealthState},
-    registry::{Registry, RegistrySettings, Session},
+    model::{Dataplane, Health, HealthReport, HealthState},
+    registry::{ConnectOptions, Registry, RegistrySettings, Session},
 };
 
 use crate::support::{process::KeptWaiting, typical};
@@ -130,7 +131,7 @@ impl Vault {
     }
 
     /// Like [`flip`](Self::flip), with reports that say what was said before.
-    pub(crate) fn repeat(&self, times: usize) -> anyhow::Result<f64> {
+    pub(crate) fn repeat(&mut self, times: usize) -> anyhow::Result<f64> {
         let revision = self.registry.head();
         let [ready, not_ready] = reports();
         // Those before the place where flipping stopped are one flip ahead.
@@ -147,6 +148,11 @@ impl Vault {
     }
 }
 
+fn connect(registry: &Registry, dataplane: Dataplane) -> anyhow::Result<Session> {
+    let connected = registry.connect(dataplane, ConnectOptions::new(Duration::MAX)).now_or_never();
+    Ok(connected.context("no throttle, no wait")??.session)
+}
+
 /// A registry with the dataplanes of these numbers, all connected.
 pub(crate) fn fill(
     numbers: impl ExactSizeIterator<Item = usize>,
@@ -157,10 +163,13 @@ pub(crate) fn fill(
         max_dataplanes: dataplanes,
         max_sessions: dataplanes,
         max_sessions_per_mesh: dataplanes,
+        max_session_rate: usize::MAX,
+        // Every report takes effect at once.
+        flap_interval: Duration::ZERO,
         ..RegistrySettings::default()
     });
     for number in numbers {
-        sessions.push(registry.hello(typical::dataplane(number)?)?.session);
+        sessions.push(connect(&registry, typical::dataplane(number)?)?);
     }
     Ok(registry)
 }

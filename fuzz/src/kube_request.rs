@@ -78,7 +78,7 @@ impl Desk {
                 ..DataplaneSpec::default()
             };
             let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("it is lawful");
-            registry.hello(dataplane).expect("there is room").session
+            super::connect(&registry, dataplane)
         });
         let metrics = Metrics::new(&registry).expect("metrics have names");
         let mut settings = KubeSettings::default();

@@ -13,6 +13,20 @@ pub mod kube_request;
 pub mod report;
 pub mod token;
 
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use headcount::{
+    model::Dataplane,
+    registry::{ConnectOptions, Registry, Session},
+};
+
+/// Opens a session that may be idle forever.
+fn connect(registry: &Registry, dataplane: Dataplane) -> Session {
+    let connected = registry.connect(dataplane, ConnectOptions::new(Duration::MAX)).now_or_never();
+    connected.expect("a new dataplane need not wait").expect("there is room").session
+}
+
 mod harmless;
 mod ip;
 mod rules;

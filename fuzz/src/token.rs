@@ -5,7 +5,6 @@
 use std::sync::LazyLock;
 
 use headcount::{
-    convert,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL, WorkloadKey},
     registry::token::{self, PageToken},
     registry::{Position, Registry, RegistrySettings, Session},
@@ -21,7 +20,7 @@ const FINGERPRINT: u64 = 7;
 /// With a few revisions.
 static REGISTRY: LazyLock<(Registry, Vec<Session>)> = LazyLock::new(|| {
     let registry = Registry::new(RegistrySettings::default());
-    let sessions = ["a", "b", "c"].map(|workload| registry.hello(dataplane(workload)).expect("room").session);
+    let sessions = ["a", "b", "c"].map(|workload| super::connect(&registry, dataplane(workload)));
     (registry, sessions.into())
 });
 
@@ -43,7 +42,7 @@ pub fn check(input: &[u8]) {
     check_resume(registry, &text);
     check_page(registry, &text);
     if let Some((namespace, name)) = text.split_once('.')
-        && let Ok(key) = convert::workload_key(namespace, name)
+        && let Ok(key) = WorkloadKey::parse(namespace, name)
     {
         check_way_back(registry, input, &key);
     }

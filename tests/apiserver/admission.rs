@@ -150,7 +150,13 @@ async fn a_pod_of_another_mesh_is_refused_if_that_is_asked_for() {
     let site = Site::with(|kube| kube.admission.one_mesh_per_namespace = true).await;
     let spec = DataplaneSpec { mesh: "blue".into(), name: "dp".into(), ..DataplaneSpec::default() };
     let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).unwrap();
-    let session = site.app.registry().hello(dataplane).unwrap().session;
+    let session = site
+        .app
+        .registry()
+        .connect(dataplane, headcount::registry::ConnectOptions::new(std::time::Duration::MAX))
+        .await
+        .unwrap()
+        .session;
     let client = site.client(None);
     let green = create(&pod(&json!({"labels": {"kuma.io/mesh": "green"}})));
     let response = ask(&client, VALIDATE, &green).await;

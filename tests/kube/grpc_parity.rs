@@ -96,7 +96,7 @@ async fn both_tell_every_change_that_both_have_time_for() {
             0 | 1 => {
                 sessions.push(Some(server.join(["api", "web"][usize::from(round % 8 > 3)], sessions.len())));
             }
-            2 => report(sessions.last().unwrap().as_ref().unwrap(), round + 1, true),
+            2 => report(sessions.last_mut().unwrap().as_mut().unwrap(), round + 1, true),
             _ => {
                 let place = usize::try_from(round / 4).unwrap();
                 sessions[place].take().into_iter().for_each(Session::goodbye);
@@ -116,9 +116,9 @@ async fn both_know_the_same_in_the_end_however_much_happens() {
     let mut both = Both::open(&server).await;
     let mut sessions: Vec<Session> = Vec::new();
     for number in 0..600 {
-        let session =
+        let mut session =
             server.join_in("default", ["default", "shop"][number % 2], &format!("w{}", number % 7), number);
-        report(&session, 1, number % 3 == 0);
+        report(&mut session, 1, number % 3 == 0);
         sessions.push(session);
         if number % 5 == 4 {
             sessions.remove(0).goodbye();

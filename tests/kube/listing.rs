@@ -10,8 +10,8 @@ const DOCUMENTED: &str = include_str!("../documented.yaml");
 #[tokio::test]
 async fn a_workload_is_the_documented_resource_field_for_field() {
     let server = Server::start().await;
-    let sessions = [1, 2, 3].map(|number| server.join("demo-workload", number));
-    for session in &sessions {
+    let mut sessions = [1, 2, 3].map(|number| server.join("demo-workload", number));
+    for session in &mut sessions {
         report(session, 1, true);
     }
     let mut workload = server.get(&format!("{IN_DEFAULT}/demo-workload")).await.ok();

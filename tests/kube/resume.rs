@@ -24,8 +24,8 @@ impl World {
             match self.0.remove(name) {
                 None => drop(self.0.insert(name, (server.join(name, 1), 0))),
                 Some((session, _)) if random.bool() => session.goodbye(),
-                Some((session, reports)) => {
-                    report(&session, reports + 1, reports % 2 == 0);
+                Some((mut session, reports)) => {
+                    report(&mut session, reports + 1, reports % 2 == 0);
                     self.0.insert(name, (session, reports + 1));
                 }
             }

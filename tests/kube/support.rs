@@ -1,8 +1,9 @@
 //! A server of one test, and whoever asks it.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use headcount::{
     app::App,
     config::{Config, KubeSettings},
@@ -10,7 +11,7 @@ use headcount::{
         Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport, HealthState,
         WORKLOAD_LABEL,
     },
-    registry::{Registry, Session},
+    registry::{ConnectOptions, Registry, Session},
 };
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -46,6 +47,8 @@ impl Server {
         let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
         // So that "now" is not 0, which in Kubernetes means "any".
         config.registry.first_revision = 1_000;
+        // Every report and every connect takes effect at once.
+        config.registry.flap_interval = Duration::ZERO;
         set(&mut config);
         Self { app: soon("start", App::start(config)).await.expect("it starts") }
     }
@@ -74,7 +77,9 @@ impl Server {
             ..DataplaneSpec::default()
         };
         let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("a dataplane");
-        self.registry().hello(dataplane).expect("room").session
+        let options = ConnectOptions::new(Duration::MAX);
+        let connected = self.registry().connect(dataplane, options).now_or_never();
+        connected.expect("no throttle, no wait").expect("room").session
     }
 
     pub(crate) fn head(&self) -> u64 {
@@ -154,7 +159,7 @@ impl Server {
 }
 
 /// Reports the health of a session's gateway.
-pub(crate) fn report(session: &Session, sequence: u64, ready: bool) {
+pub(crate) fn report(session: &mut Session, sequence: u64, ready: bool) {
     let state = if ready { HealthState::Ready } else { HealthState::NotReady };
     session.report(HealthReport { sequence, health: Health::of_proxy(state) });
 }

@@ -14,9 +14,9 @@ async fn changes_come_as_they_happen_one_to_a_line() {
     assert_eq!((response.code, response.body.len()), (200, 0), "nothing happens, and it ends in time");
 
     let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={from}")).await;
-    let first = server.join("web", 1);
+    let mut first = server.join("web", 1);
     assert_eq!(watch.event().await, told("ADDED", "web", from + 1, [1, 0, 1]));
-    report(&first, 1, true);
+    report(&mut first, 1, true);
     assert_eq!(watch.event().await, told("MODIFIED", "web", from + 2, [1, 1, 1]));
     drop(first);
     assert_eq!(

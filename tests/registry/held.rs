@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
@@ -42,6 +42,12 @@ impl Deref for Held {
 
     fn deref(&self) -> &Session {
         self.0.as_ref().expect("held until it ends")
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.0.as_mut().expect("held until it ends")
     }
 }
 

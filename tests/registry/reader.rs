@@ -8,7 +8,7 @@ use std::{
 
 use headcount::{
     model::{Workload, WorkloadKey},
-    registry::{Position, Registry, Step, Watcher},
+    registry::{DeltaBatch, Position, Registry, Watcher},
 };
 
 use crate::{lens::Lens, world::assert_bounds};
@@ -78,42 +78,42 @@ impl Reader {
 
     /// Hears one message, if there is one.
     pub(crate) fn poll(&mut self) -> Option<Heard> {
-        let step = self.watcher.next_now()?;
+        let batch = self.watcher.next_now()?;
         let first = std::mem::take(&mut self.fresh);
         let before = self.synced;
-        let reset = step.reset;
+        let reset = batch.reset;
         assert!(reset || before.is_some(), "the first message is a snapshot's");
         if reset {
             self.known.clear();
         }
-        self.check(&step);
-        for workload in step.upserted() {
+        self.check(&batch);
+        for workload in batch.upserted() {
             self.known.insert(workload.key().clone(), Arc::clone(workload));
         }
-        for (key, mesh) in step.removed() {
+        for (key, mesh) in batch.removed() {
             let gone = self.known.remove(key);
             let gone = gone.unwrap_or_else(|| panic!("removed {key}, which was not known"));
             assert_eq!(gone.identity.mesh, *mesh, "removed by the mesh that was known");
         }
-        let synced = step.synced.expect("this world is so small that every step is one message");
+        let synced = batch.synced.expect("this world is so small that every batch is one message");
         assert!(before.is_none_or(|before| before <= synced), "went back from {before:?} to {synced}");
         self.synced = Some(synced);
         Some(Heard { reset, first, before, synced })
     }
 
-    fn check(&self, step: &Step) {
+    fn check(&self, batch: &DeltaBatch) {
         let mut mentioned = BTreeSet::new();
-        for workload in step.upserted() {
+        for workload in batch.upserted() {
             assert_bounds(workload.counts);
             assert!(self.lens.matches(&**workload), "{workload:?} does not match {:?}", self.lens);
-            assert!(step.reset || self.synced < Some(workload.revision), "known already: {workload:?}");
+            assert!(batch.reset || self.synced < Some(workload.revision), "known already: {workload:?}");
             assert!(
-                step.synced.is_none_or(|synced| workload.revision <= synced),
+                batch.synced.is_none_or(|synced| workload.revision <= synced),
                 "ahead of its message: {workload:?}"
             );
             assert!(mentioned.insert(workload.key()), "{} twice", workload.key());
         }
-        for (key, _) in step.removed() {
+        for (key, _) in batch.removed() {
             assert!(mentioned.insert(key), "{key} twice");
         }
     }

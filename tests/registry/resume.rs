@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use headcount::{
     model::{Filter, HealthState, MeshName, Workload, WorkloadKey},
-    registry::{Position, Registry, RegistrySettings, Session, Told, Watcher},
+    registry::{Delta, Position, Registry, Session, Watcher},
 };
 use proptest::{
     collection::vec,
@@ -15,7 +15,7 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use crate::world::{MESHES, NAMESPACES, Pulse, Statement, WORKLOADS, Who};
+use crate::world::{MESHES, NAMESPACES, Pulse, Statement, WORKLOADS, Who, connect, settings};
 
 /// What happens to one of the eight dataplanes.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl World {
                     };
                     let workload = Some(WORKLOADS[usize::from(number / 2 % 2)]);
                     let statement = Statement { workload, zone: "", kubernetes: false, inbounds: 0 };
-                    let session = self.registry.hello(statement.of(who)).expect("room").session;
+                    let session = connect(&self.registry, statement.of(who)).expect("room").session;
                     self.sessions.insert(number, (session, 0));
                 }
                 Op::Flip => {
@@ -79,12 +79,13 @@ impl World {
         }
     }
 
-    fn watch(&self, filter: &Filter, after: u64) -> Vec<Told> {
-        let mut watcher: Watcher = self.registry.watch_lifetimes(filter, Position(after)).expect("room");
+    fn watch(&self, filter: &Filter, after: u64) -> Vec<Delta> {
+        let mut watcher: Watcher =
+            self.registry.watch_lifetimes(filter.clone(), Position(after)).expect("room");
         let mut entries = Vec::new();
-        while let Some(step) = watcher.next_now() {
-            assert!(!step.reset, "the log reaches it");
-            entries.extend(step.told.iter().cloned());
+        while let Some(batch) = watcher.next_now() {
+            assert!(!batch.reset, "the log reaches it");
+            entries.extend(batch.deltas.iter().cloned());
         }
         entries
     }
@@ -109,21 +110,21 @@ impl Known {
         Self(workloads.map(|workload| (workload.key().clone(), facts(workload))).collect())
     }
 
-    fn apply(&mut self, told: &Told) {
-        match (&told.before, &told.now) {
+    fn apply(&mut self, delta: &Delta) {
+        match (&delta.before, &delta.now) {
             (None, Some(created)) => {
                 let known = self.0.insert(created.key().clone(), facts(created));
-                assert!(known.is_none(), "created over {known:?}: {told:?}");
+                assert!(known.is_none(), "created over {known:?}: {delta:?}");
             }
             (Some(_), Some(updated)) => {
                 let known = self.0.insert(updated.key().clone(), facts(updated));
-                let (uid, _) = known.unwrap_or_else(|| panic!("updated, and not known: {told:?}"));
-                assert_eq!(uid, updated.identity.uid, "updated is another: {told:?}");
+                let (uid, _) = known.unwrap_or_else(|| panic!("updated, and not known: {delta:?}"));
+                assert_eq!(uid, updated.identity.uid, "updated is another: {delta:?}");
             }
             (Some(deleted), None) => {
                 let known = self.0.remove(deleted.key());
-                let (uid, _) = known.unwrap_or_else(|| panic!("deleted, and not known: {told:?}"));
-                assert_eq!(uid, deleted.identity.uid, "deleted is another: {told:?}");
+                let (uid, _) = known.unwrap_or_else(|| panic!("deleted, and not known: {delta:?}"));
+                assert_eq!(uid, deleted.identity.uid, "deleted is another: {delta:?}");
             }
             (None, None) => panic!("an entry about nothing"),
         }
@@ -131,7 +132,7 @@ impl Known {
 }
 
 fn check((before, first, second, one_mesh): Case) {
-    let mut world = World { registry: Registry::new(RegistrySettings::default()), sessions: BTreeMap::new() };
+    let mut world = World { registry: Registry::new(settings()), sessions: BTreeMap::new() };
     let mesh = MeshName::parse("", MESHES[0]).expect("valid");
     let filter = Filter { mesh: one_mesh.then_some(mesh), ..Filter::default() };
     world.play(&before);

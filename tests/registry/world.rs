@@ -1,10 +1,14 @@
 //! The words of a small world, in which everything collides.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use headcount::model::{
-    Counts, Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport, HealthState,
-    InboundSpec, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
+use futures_util::FutureExt as _;
+use headcount::{
+    model::{
+        Counts, Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport, HealthState,
+        InboundSpec, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
+    },
+    registry::{ConnectOptions, Connected, LimitReached, Registry, RegistrySettings},
 };
 
 pub(crate) type Name = &'static str;
@@ -81,6 +85,17 @@ impl Pulse {
         let serves = inbounds == 0 || self.inbounds[..inbounds].contains(&HealthState::Ready);
         self.proxy == HealthState::Ready && serves
     }
+}
+
+/// Without a throttle, so that every report and every connect takes effect at once.
+pub(crate) fn settings() -> RegistrySettings {
+    RegistrySettings { flap_interval: Duration::ZERO, ..RegistrySettings::default() }
+}
+
+/// Connects a dataplane whose session may be idle forever.
+pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, LimitReached> {
+    let options = ConnectOptions::new(Duration::MAX);
+    registry.connect(dataplane, options).now_or_never().expect("no throttle, no wait")
 }
 
 pub(crate) fn workload_key((namespace, name): Key) -> WorkloadKey {

@@ -125,7 +125,14 @@ async fn a_large_snapshot_comes_in_parts() {
             ..DataplaneSpec::default()
         };
         let parsed = Dataplane::parse(&spec, DataplaneLimits::default());
-        kept.push(server.app.registry().hello(parsed.unwrap()).unwrap());
+        kept.push(
+            server
+                .app
+                .registry()
+                .connect(parsed.unwrap(), headcount::registry::ConnectOptions::new(std::time::Duration::MAX))
+                .await
+                .unwrap(),
+        );
     }
     let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;

@@ -21,7 +21,7 @@ use super::{
     verdict,
     writer::{Desk, Graveyard, Role, write},
 };
-use crate::world::{MESHES, NAMESPACES, Name, Who};
+use crate::world::{MESHES, NAMESPACES, Name, Who, settings};
 
 /// With the readers more than cores, so that threads also stop in the middle
 /// of something.
@@ -38,8 +38,7 @@ const RETENTION: Duration = Duration::from_secs(1);
 
 pub(super) fn play(rng: &mut Rng, clock: &Runtime) {
     let forgetful = rng.bool();
-    let mut settings =
-        RegistrySettings { log_capacity: [1, 3, 16, 1_000][rng.usize(..4)], ..RegistrySettings::default() };
+    let mut settings = RegistrySettings { log_capacity: [1, 3, 16, 1_000][rng.usize(..4)], ..settings() };
     if forgetful {
         settings.retention = RETENTION;
     }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::{
     held::Held,
-    world::{INBOUNDS, Pulse, Statement, WORKLOADS, Who, ZONES},
+    world::{INBOUNDS, Pulse, Statement, WORKLOADS, Who, ZONES, connect},
 };
 
 /// Longest sequence of one writer.
@@ -34,9 +34,9 @@ impl Graveyard {
     /// Ends one, perhaps with a last word.
     fn bury_one(&self, rng: &mut Rng) {
         let next = self.0.lock().pop();
-        if let Some((session, end)) = next {
+        if let Some((mut session, end)) = next {
             if rng.bool() {
-                report(&session, pulse(rng));
+                report(&mut session, pulse(rng));
             }
             end.end(session);
         }
@@ -101,7 +101,7 @@ impl Desk {
     pub(super) fn hello(&mut self, registry: &Registry, graveyard: &Graveyard, rng: &mut Rng) {
         let before = self.last.take();
         let statement = statement(rng, self.role != Role::Mover);
-        let welcome = registry.hello(statement.of(self.who)).expect("room");
+        let welcome = connect(registry, statement.of(self.who)).expect("room");
         let session = Held::new(welcome.session);
         if let Some((_, Fate::Kept(older, _))) = before {
             graveyard.leave(older, End::any(rng));
@@ -158,8 +158,9 @@ pub(super) fn write(desks: &mut [Desk], registry: &Registry, graveyard: &Graveya
     }
 }
 
-fn report(session: &Held, pulse: Pulse) {
-    session.report(pulse.report(1, session.dataplane().inbounds.len()));
+fn report(session: &mut Held, pulse: Pulse) {
+    let inbounds = session.dataplane().inbounds.len();
+    session.report(pulse.report(1, inbounds));
 }
 
 fn statement(rng: &mut Rng, or_none: bool) -> Statement {

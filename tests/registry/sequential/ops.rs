@@ -13,7 +13,7 @@ use proptest::{
 
 use crate::{
     lens::{Lens, SELECTOR_COUNT},
-    world::{INBOUNDS, MESHES, NAMESPACES, Name, Pulse, Statement, WORKLOADS, Who, ZONES},
+    world::{INBOUNDS, MESHES, NAMESPACES, Name, Pulse, Statement, WORKLOADS, Who, ZONES, settings},
 };
 
 /// Most sequences are short, which is where most bugs are and what 10,000 of
@@ -80,7 +80,7 @@ impl Setting {
             max_dataplanes: self.max_dataplanes,
             max_sessions: self.max_sessions,
             max_sessions_per_mesh: self.max_sessions_per_mesh,
-            ..RegistrySettings::default()
+            ..settings()
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     held::Held,
     lens::Lens,
     reader::Reader,
-    world::{Pulse, Statement, Who},
+    world::{Pulse, Statement, Who, connect},
 };
 
 /// More than a retention.
@@ -117,7 +117,7 @@ impl<'a> Play<'a> {
     }
 
     fn hello(&mut self, who: Who, statement: Statement) {
-        let welcome = self.registry.hello(statement.of(who));
+        let welcome = connect(&self.registry, statement.of(who));
         assert_eq!(welcome.is_err(), self.model.refuses(who), "{welcome:?}");
         if let Ok(welcome) = welcome {
             let warned = self.model.hello(who, statement, welcome.session.id());
@@ -128,9 +128,10 @@ impl<'a> Play<'a> {
 
     fn report(&mut self, pick: Pick, pulse: Pulse) {
         if let Some(at) = place(&self.sessions, pick) {
-            let session = &self.sessions[at];
+            let session = &mut self.sessions[at];
             self.reports += 1;
-            session.report(pulse.report(self.reports, session.dataplane().inbounds.len()));
+            let inbounds = session.dataplane().inbounds.len();
+            session.report(pulse.report(self.reports, inbounds));
             self.model.report(session.id(), self.reports, pulse);
         }
     }
