@@ -31,7 +31,13 @@ const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Wait until enough proxies of a workload are connected or healthy
 #[derive(Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  headcount wait workload web --healthy 3 --timeout 2m"
+)]
 pub(super) struct WaitArgs {
     #[command(subcommand)]
     resource: Resource,

@@ -107,9 +107,9 @@ impl PodArgs {
         });
         let (dataplane, interval, timeout) = (dataplane.ok()?, interval?.into(), timeout?.into());
         let thresholds = Thresholds { healthy: healthy?.get(), unhealthy: unhealthy?.get() };
-        let probe = |PodInbound { port, check }| {
+        let probe = |PodInbound { port, handler }| {
             let host = self.probe_host.clone();
-            Some(ProbeSpec { host, port, check: check?, interval, timeout, thresholds })
+            Some(ProbeSpec { host, port, handler: handler?, interval, timeout, thresholds })
         };
         Some(Proxy { dataplane, probes: inbounds.into_iter().map(probe).collect() })
     }

@@ -16,7 +16,15 @@ use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
 /// Prints the current state as a table, or as JSON or YAML in the format of Kuma's
 /// resources. With --watch it then prints every change, until Ctrl-C.
 #[derive(Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  headcount get workloads -A                   list the workloads of all namespaces
+  headcount get dataplanes --workload web      list the proxies of a workload
+  headcount get events -w                      print each event when it occurs"
+)]
 pub(super) struct GetArgs {
     #[command(subcommand)]
     resource: Resource,

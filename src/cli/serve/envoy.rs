@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Envoy")]
+#[command(next_help_heading = "Envoys without an agent")]
 pub(super) struct EnvoyArgs {
     /// Time between two health checks of an application by its Envoy, 50ms to 1h
     #[arg(long = "envoy-check-interval", value_name = "DURATION", default_value = "1s")]

@@ -13,7 +13,7 @@ use crate::{
 const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
 
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Kubernetes")]
+#[command(next_help_heading = "Kubernetes API")]
 pub(super) struct KubeArgs {
     /// IP address and port of the Kubernetes API, or off; port 0 selects a free port
     ///
