@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headcount::{
-    agent::{Check, DataplaneFile, DataplaneFileError, ProbeSpec},
+    agent::{DataplaneFile, DataplaneFileError, ProbeHandler, ProbeSpec},
     model::{Dataplane, WORKLOAD_LABEL},
 };
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn assert_can_run(probe: &ProbeSpec) {
     for time in [probe.interval, probe.timeout] {
         assert!(!time.is_zero() && time <= Duration::from_hours(1), "{probe:?}");
     }
-    if let Check::Http(path) = &probe.check {
+    if let ProbeHandler::Http(path) = &probe.handler {
         assert!(path.as_str().starts_with('/'), "{probe:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use headcount::{
     envoy::{
-        checks::{Check, CheckSettings, Interval, Probe, Target, Timeout},
+        checks::{Check, CheckSettings, Checker, Interval, Target, Timeout},
         node::{self, Proxy},
     },
     model::{DataplaneLimits, Environment},
@@ -108,10 +108,10 @@ fn assert_says(Proxy { dataplane, checks }: &Proxy, statement: &Statement, ident
 }
 
 fn assert_asks(check: &Check, address: &str, port: u16, http_path: Option<&str>) {
-    assert_eq!(Ok(check.at.address), address.parse());
-    assert_eq!(check.at.port.get(), port);
-    match &check.probe {
-        Probe::Tcp => assert_eq!(http_path, None),
-        Probe::Http(path) => assert_eq!(http_path, Some(path.as_str())),
+    assert_eq!(Ok(check.endpoint.address), address.parse());
+    assert_eq!(check.endpoint.port.get(), port);
+    match &check.checker {
+        Checker::Tcp => assert_eq!(http_path, None),
+        Checker::Http(path) => assert_eq!(http_path, Some(path.as_str())),
     }
 }

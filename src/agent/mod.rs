@@ -34,7 +34,7 @@ pub use end::SessionEnd;
 pub use endpoint::endpoint;
 pub use monitor::{Monitor, Probes};
 pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
-pub use probe::{Check, ProbeSpec};
+pub use probe::{ProbeHandler, ProbeSpec};
 pub use run::{AgentConfig, AgentError, keep_session, run};
 pub use session::{REPORT_INTERVAL, Session, SessionEvent};
 pub use threshold::Thresholds;

@@ -113,7 +113,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::agent::{probe::Check, threshold::Thresholds};
+    use crate::agent::{probe::ProbeHandler, threshold::Thresholds};
     use HealthState::{NotReady, Ready, Unknown};
 
     const DEADLINE: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ mod tests {
         ProbeSpec {
             host: "127.0.0.1".into(),
             port,
-            check: Check::Tcp,
+            handler: ProbeHandler::Tcp,
             interval: Duration::from_millis(10),
             timeout: Duration::from_secs(5),
             thresholds: Thresholds { healthy: 1, unhealthy: 2 },

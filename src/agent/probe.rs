@@ -12,16 +12,16 @@ use tokio::{net::TcpStream, time};
 use super::threshold::Thresholds;
 use crate::model::{Invalid, Quoted};
 
-/// What makes a probe pass.
+/// What a probe does, and what makes it pass; named after Kubernetes' `ProbeHandler`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
+pub enum ProbeHandler {
     /// The port accepts a connection.
     Tcp,
     /// A GET of this path returns a 2xx or 3xx status. An extension of Kuma's format.
     Http(PathAndQuery),
 }
 
-impl Check {
+impl ProbeHandler {
     /// Parses the path of an HTTP check.
     pub(super) fn http(path: &str) -> Result<Self, String> {
         let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
@@ -38,8 +38,8 @@ pub struct ProbeSpec {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
-    /// What makes it pass.
-    pub check: Check,
+    /// What the probe does.
+    pub handler: ProbeHandler,
     /// Time from the start of one attempt to the start of the next.
     pub interval: Duration,
     /// Longest time that an attempt may take.
@@ -81,7 +81,9 @@ impl ProbeSpec {
             // A literal IPv6 address is in brackets in a URL, and only there.
             host: host.trim_matches(['[', ']']).to_owned(),
             port: uri.port_u16().unwrap_or(80),
-            check: Check::Http(uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"))),
+            handler: ProbeHandler::Http(
+                uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            ),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             thresholds: Thresholds::default(),
@@ -90,14 +92,14 @@ impl ProbeSpec {
 
     /// Probes once.
     pub(super) async fn attempt(&self) -> Result<(), ProbeFailure> {
-        time::timeout(self.timeout, self.check()).await.unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
+        time::timeout(self.timeout, self.probe()).await.unwrap_or(Err(ProbeFailure::Timeout(self.timeout)))
     }
 
-    async fn check(&self) -> Result<(), ProbeFailure> {
+    async fn probe(&self) -> Result<(), ProbeFailure> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        match &self.check {
-            Check::Tcp => Ok(()),
-            Check::Http(path) => match self.get(stream, path).await? {
+        match &self.handler {
+            ProbeHandler::Tcp => Ok(()),
+            ProbeHandler::Http(path) => match self.get(stream, path).await? {
                 status if status.is_success() || status.is_redirection() => Ok(()),
                 status => Err(ProbeFailure::Status(status)),
             },
@@ -165,7 +167,7 @@ mod tests {
 
     fn tcp(port: u16) -> ProbeSpec {
         let url = format!("http://127.0.0.1:{port}");
-        ProbeSpec { check: Check::Tcp, ..ProbeSpec::proxy_ready(&url).unwrap() }
+        ProbeSpec { handler: ProbeHandler::Tcp, ..ProbeSpec::proxy_ready(&url).unwrap() }
     }
 
     #[tokio::test]
@@ -220,7 +222,7 @@ mod tests {
     fn a_readiness_url_has_a_host_a_port_and_a_path() {
         let probe = ProbeSpec::proxy_ready("http://[::1]:9901").unwrap();
         assert_eq!((probe.host.as_str(), probe.port), ("::1", 9901));
-        assert_eq!(probe.check, Check::Http(PathAndQuery::from_static("/")));
+        assert_eq!(probe.handler, ProbeHandler::Http(PathAndQuery::from_static("/")));
         assert_eq!(probe.authority(), "[::1]:9901");
         assert_eq!(ProbeSpec::proxy_ready("http://envoy/ready").unwrap().port, 80);
         for bad in ["", "127.0.0.1:9901", "/ready", "https://127.0.0.1:9901/ready", "http://"] {

@@ -1,5 +1,4 @@
-//! Talking to a server: how to connect, how long to wait, and what a person can
-//! do when it fails.
+//! A connection to a server: how it is made, and how its errors are explained.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -9,8 +8,8 @@ use tonic::{
 };
 
 use super::{
-    Failure, Parsed, Problems,
-    args::{period::NonZeroPeriod, server_url::ServerUrl},
+    Failure,
+    args::{server::Target, server_url::ServerUrl},
     terminal::visible,
 };
 use crate::proto::{
@@ -18,63 +17,17 @@ use crate::proto::{
     workload_service_client::WorkloadServiceClient,
 };
 
-/// A server that is there accepts within milliseconds; this is for lost packets.
+/// A reachable server accepts within milliseconds; the rest is for lost packets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A watch of a quiet mesh sends nothing for a minute. Pings find a server that
-/// vanished without a word in at most 30 s.
+/// A watch without changes receives nothing for a minute. With PINGs a dead server is detected
+/// within 30 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A page of 500 dataplanes with all the labels and inbounds they may have is
-/// larger than tonic's 4 MiB.
+/// A page of 500 dataplanes with the maximum of labels and inbounds is larger than tonic's
+/// default of 4 MiB.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// Flags of every command that talks to a server.
-#[derive(clap::Args, Debug, Clone)]
-#[command(next_help_heading = "Server")]
-pub(super) struct ClientArgs {
-    /// Where the server listens for gRPC; `host:port` will do
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
-    server: Parsed<ServerUrl>,
-    /// How long one request may take; a watch is not limited
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    request_timeout: Parsed<NonZeroPeriod>,
-}
-
-impl ClientArgs {
-    /// The server that is meant, or problems.
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Target> {
-        let server = problems.take("server", self.server);
-        let request_timeout = problems.take("request-timeout", self.request_timeout);
-        Some(Target { server: server?, request_timeout: request_timeout?.into() })
-    }
-}
-
-/// A server to talk to.
-#[derive(Debug, Clone)]
-pub(super) struct Target {
-    /// Where it is.
-    pub(super) server: ServerUrl,
-    /// How long a unary call may take.
-    pub(super) request_timeout: Duration,
-}
-
-impl Target {
-    /// Connects. From then on a connection that was lost is opened anew by the
-    /// next call.
-    pub(super) async fn connect(self) -> Result<Client, Failure> {
-        let endpoint = Endpoint::from(self.server.uri())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        match endpoint.connect().await {
-            Ok(channel) => Ok(Client { channel, target: self }),
-            Err(error) => Err(Failure::Server(unreachable_server(&self.server, &error))),
-        }
-    }
-}
-
-/// A connection to a server.
+/// A connection to a server. It reconnects by itself when a call finds it lost.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     channel: Channel,
@@ -82,68 +35,75 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Workloads.
+    /// Connects to a server.
+    pub(super) async fn connect(target: Target) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from(target.server.uri())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        match endpoint.connect().await {
+            Ok(channel) => Ok(Self { channel, target }),
+            Err(error) => Err(Failure::Server(connection_error(&target.server, &error))),
+        }
+    }
+
     pub(super) fn workloads(&self) -> WorkloadServiceClient<Channel> {
         WorkloadServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    /// Dataplanes.
     pub(super) fn dataplanes(&self) -> DataplaneServiceClient<Channel> {
         DataplaneServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    /// Events.
     pub(super) fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    /// Limits a call to the time one request may take; of a stream, that is the
-    /// time until it is open.
-    pub(super) async fn in_time<T>(
+    /// Limits a call to the request timeout. For a stream, that is the time until it starts.
+    pub(super) async fn with_timeout<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Status> {
-        let answer = tokio::time::timeout(self.target.request_timeout, call).await;
-        answer.map_err(|_| Status::deadline_exceeded("no answer in time"))?.map(Response::into_inner)
+        let response = tokio::time::timeout(self.target.request_timeout, call).await;
+        response.map_err(|_| Status::deadline_exceeded("request timeout"))?.map(Response::into_inner)
     }
 
-    /// What a status means to a person, and what to do next.
+    /// Turns a status into an error text with a remedy.
     pub(super) fn explain(&self, status: &Status) -> Failure {
         let Target { server, request_timeout } = &self.target;
-        let said = visible(status.message());
+        let message = visible(status.message());
         Failure::Server(match status.code() {
-            Code::InvalidArgument => return Failure::Usage(said.into_owned()),
+            Code::InvalidArgument => return Failure::Usage(message.into_owned()),
             Code::DeadlineExceeded => format!(
-                "the server at {server} did not answer within {}\n  \
-                 give it longer by --request-timeout, or look at its log",
+                "the server at {server} did not respond within {}\n  \
+                 set a longer --request-timeout, or check the server's log",
                 humantime::format_duration(*request_timeout)
             ),
             Code::Unimplemented => format!(
-                "the server at {server} does not know this request ({said})\n  \
-                 it may be older than this headcount ({}), or another kind of server: check --server",
+                "the server at {server} does not support this request ({message})\n  \
+                 it may be older than this headcount ({}), or not a headcount server: check --server",
                 env!("CARGO_PKG_VERSION")
             ),
             Code::Unauthenticated | Code::PermissionDenied => {
-                format!("the server at {server} refused: {said}")
+                format!("the server at {server} denied the request: {message}")
             }
-            _ if is_transport(status) => unreachable_server(server, status),
-            Code::Unavailable => {
-                format!(
-                    "the server at {server} is not available: {said}\n  it may be starting or ending: try again"
-                )
-            }
-            code => format!("the server at {server} failed: {said} ({code:?})"),
+            _ if is_transport(status) => connection_error(server, status),
+            Code::Unavailable => format!(
+                "the server at {server} is unavailable: {message}\n  it may be starting or stopping: try again"
+            ),
+            code => format!("the server at {server} returned an error: {message} ({code:?})"),
         })
     }
 }
 
-/// Whether it was not the server that spoke, but the connection that broke.
+/// Whether the connection failed, rather than the server returned this status.
 fn is_transport(status: &Status) -> bool {
     status.source().is_some()
 }
 
-/// Whether asking again, later, may succeed.
-pub(super) fn is_passing(status: &Status) -> bool {
+/// Whether the same request may succeed later.
+pub(super) fn is_transient(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable
@@ -151,21 +111,21 @@ pub(super) fn is_passing(status: &Status) -> bool {
             | Code::Aborted
             | Code::Cancelled
             | Code::DeadlineExceeded
-            // What tonic makes of a connection that breaks in mid-stream.
+            // tonic's codes for a connection that breaks in the middle of a stream.
             | Code::Unknown
             | Code::Internal
     )
 }
 
-fn unreachable_server(server: &ServerUrl, error: &(dyn StdError + 'static)) -> String {
+fn connection_error(server: &ServerUrl, error: &(dyn StdError + 'static)) -> String {
     let io_kind = causes(error).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
-    let (problem, advice) = match io_kind {
+    let (problem, remedy) = match io_kind {
         Some(io::ErrorKind::ConnectionRefused) => (
             "connection refused".to_owned(),
-            "is the server running? start one with `headcount serve --demo`, or name it by --server",
+            "is the server running? start one with `headcount serve --demo`, or set its address with --server",
         ),
         Some(io::ErrorKind::TimedOut) => {
-            ("no connection in time".to_owned(), "check the address in --server, and firewalls between")
+            ("connection timed out".to_owned(), "check --server, and firewalls on the way")
         }
         _ => {
             let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
@@ -175,10 +135,10 @@ fn unreachable_server(server: &ServerUrl, error: &(dyn StdError + 'static)) -> S
             )
         }
     };
-    format!("cannot reach the server at {server}: {problem}\n  {advice}")
+    format!("cannot reach the server at {server}: {problem}\n  {remedy}")
 }
 
-/// An error and what caused it, the root last.
+/// An error and its causes; the root cause is last.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }

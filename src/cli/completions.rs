@@ -9,18 +9,17 @@ use super::{Cli, Failure, Outcome, Terminal};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  source <(headcount completions bash)         for this shell
+  source <(headcount completions bash)         complete in this shell
   headcount completions zsh > ~/.zfunc/_headcount
   headcount completions fish > ~/.config/fish/completions/headcount.fish")]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell that will run the script
     shell: Shell,
 }
 
 impl CompletionsArgs {
-    /// Prints the script.
     pub(super) fn run(&self, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        // Into memory first: clap_complete panics where a write fails.
+        // Into memory first: clap_complete panics if a write fails.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "headcount", &mut script);
         terminal.print(&String::from_utf8_lossy(&script))?;

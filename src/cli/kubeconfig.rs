@@ -1,4 +1,4 @@
-//! `headcount kubeconfig`: how kubectl finds the server.
+//! `headcount kubeconfig`: prints a kubeconfig for the Kubernetes API of a server.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ use crate::{
     net::tls::PemFile,
 };
 
-/// What cluster, user and context are called.
+/// Name of the cluster, the user and the context.
 const NAME: &str = "headcount";
 
 /// Print a kubeconfig for the Kubernetes API of a server
 ///
-/// The server is not asked; `--kube-server` is where it listens by its
-/// `--kube-api-addr`.
+/// The command does not connect to the server. Set --kube-server to the address that the
+/// server listens on (its --kube-api-addr).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,13 +30,15 @@ Examples:
   KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w
   headcount kubeconfig --kube-server https://localhost:7102 --certificate-authority ca.crt")]
 pub(super) struct KubeconfigArgs {
-    /// Where the Kubernetes API of the server is
+    /// Address of the Kubernetes API: http[s]://HOST:PORT, HOST:PORT or HOST
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7102")]
     kube_server: Parsed<KubeUrl>,
-    /// Who vouches for a server of https, in PEM, if this machine does not know them anyway
+    /// PEM file of the CA that issued the certificate of an https server
+    ///
+    /// Without it kubectl uses the CAs that this machine trusts.
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
-    /// The namespace that kubectl looks into unless it is told otherwise
+    /// Default namespace of kubectl
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
 }
@@ -75,31 +77,30 @@ struct Server {
 
 #[derive(Serialize)]
 struct User {
-    user: Nobody,
+    user: Anonymous,
 }
 
-/// Nothing is authenticated. But over TLS kubectl asks its user who they are,
-/// unless it has something to say.
+/// No credentials. Over TLS kubectl prompts for a user name and password unless it has a token, so
+/// it gets a placeholder.
 #[derive(Serialize)]
-struct Nobody {
+struct Anonymous {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
 }
 
 #[derive(Serialize)]
 struct Context {
-    context: Place,
+    context: ContextSpec,
 }
 
 #[derive(Serialize)]
-struct Place {
+struct ContextSpec {
     cluster: &'static str,
     user: &'static str,
     namespace: String,
 }
 
 impl KubeconfigArgs {
-    /// Prints it.
     pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let server = problems.take("kube-server", self.kube_server);
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
@@ -109,21 +110,22 @@ impl KubeconfigArgs {
         let encrypted = server.is_encrypted();
         let certificate_authority = self.certificate_authority.and_then(|file| {
             if !encrypted {
-                problems.note("certificate-authority", "is only for a --kube-server of https://");
+                problems
+                    .note("certificate-authority", "is only valid for an https:// --kube-server: remove it");
             }
             let path = PemFile::new("certificate-authority", file).path_to_certificates();
             path.map_err(|problem| problems.note_text(format!("{problem:#}"))).ok()
         });
         problems.finish()?;
         let server = Server { server: server.to_string(), certificate_authority };
-        let nobody = Nobody { token: encrypted.then_some("none") };
-        let place = Place { cluster: NAME, user: NAME, namespace: namespace.to_string() };
+        let user = Anonymous { token: encrypted.then_some("none") };
+        let context = ContextSpec { cluster: NAME, user: NAME, namespace: namespace.to_string() };
         let kubeconfig = Kubeconfig {
             api_version: "v1",
             kind: "Config",
             clusters: [Named { name: NAME, of: Cluster { cluster: server } }],
-            users: [Named { name: NAME, of: User { user: nobody } }],
-            contexts: [Named { name: NAME, of: Context { context: place } }],
+            users: [Named { name: NAME, of: User { user } }],
+            contexts: [Named { name: NAME, of: Context { context } }],
             current_context: NAME,
         };
         terminal.print(&document(Format::Yaml, &kubeconfig))?;

@@ -1,16 +1,17 @@
-//! The command line: what a person or a script says, and what they hear.
+//! The command line: one file or folder per command.
 //!
 //! ```text
 //! argv, HEADCOUNT_*, --config FILE
-//!        │ config        one rule names all three; precedence is clap's
+//!        │ config        merges the three; one rule derives variables and keys from flags
 //!        ▼
-//!  Cli + Problems        values are `Parsed`: nothing stops at the first error
-//!        │ <command>.rs  takes its values, or reports all that is wrong
+//!  Cli + Problems        args: values are `Parsed`, so that no error hides the others
+//!        │ <command>     checks its values, reports all problems or runs
 //!        ▼
-//!  Outcome | Failure     typed; only `main` knows exit codes
+//!  Outcome | Failure     outcome: the only place that knows exit codes
 //! ```
 //!
-//! Commands write to a [`Terminal`], so tests read what a person would.
+//! Commands write to a [`Terminal`], so that tests can read what a user would see. A new command
+//! is a file here, a variant of `Command`, and a section in `docs/configuration.md`.
 
 mod agent;
 mod args;
@@ -25,60 +26,60 @@ mod output;
 mod serve;
 mod simulate;
 mod terminal;
-mod wait;
-
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
 pub use args::{Parsed, Problems, choice};
-// `envoy` finds these here.
 use args::{dataplane_file, server_url};
 pub use outcome::{Failure, Outcome};
 pub use output::Format;
 pub use terminal::Terminal;
 
-/// Puts a flag of all commands behind those of each.
+/// Position of a global flag in help: after the flags of the command.
 const LAST: usize = 900;
 
-/// Counts dataplane proxies per workload
+/// Count dataplane proxies per workload
 ///
-/// headcount always knows, per workload, how many dataplane proxies are
-/// registered, connected and healthy, and tells every watcher the moment that
-/// changes.
+/// headcount is a control plane that knows, for each workload, how many dataplane proxies are
+/// registered, connected and healthy, and sends every change to its watchers at once.
 #[derive(Parser, Debug)]
 #[command(
     name = "headcount",
     version,
     after_help = "\
 Examples:
-  headcount serve --demo                       a server with simulated proxies, to look around
-  headcount agent --dataplane-file dp.yaml     registers a proxy and reports its health
+  headcount serve --demo                       start a server with simulated proxies
+  headcount agent --dataplane-file dp.yaml     register a proxy and report its health
   headcount envoy bootstrap --dataplane-file dp.yaml
-                                               for an Envoy that needs no agent
-  headcount get workloads -A                   the head count of every workload
-  headcount get workloads -w                   and every change from now on
-  headcount wait workload web --healthy 3      for deploy scripts
-  headcount kubeconfig > headcount.kubeconfig  for kubectl
+                                               configure an Envoy that needs no agent
+  headcount get workloads -A                   show the counts of all workloads
+  headcount get workloads -w                   show each change of the counts
+  headcount wait workload web --healthy 3      wait until 3 proxies are healthy
+  headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
 
 Configuration:
-  Each flag, such as --request-timeout, is also an environment variable,
-  HEADCOUNT_REQUEST_TIMEOUT, and a key of the --config file (YAML),
-  requestTimeout. The flag goes before the variable, the variable before the
-  file, the file before the default.
+  Each flag can also be set by an environment variable and by a key of the YAML
+  file that --config names: --request-timeout, HEADCOUNT_REQUEST_TIMEOUT,
+  requestTimeout. The flag takes precedence over the variable, the variable over
+  the file, and the file over the default. A duration is a number with a unit,
+  such as 250ms, 10s or 1h30m, of at most a year.
 
 Exit codes:
-  0    success, or the answer is yes
-  1    the answer is no: a wait timed out, or what was named is not there
-  2    the server could not be reached, or it failed
-  64   the command line or the configuration is wrong
-  130  ended by Ctrl-C; serve and agent end in good order, with 0"
+  0    success
+  1    negative result: a wait timed out, a named resource does not exist, or a
+       simulation found a wrong count or lost a session
+  2    failure: the server can't be reached or returned an error, or serve or
+       agent could not start or go on
+  64   the command line, the configuration or the request is invalid
+  130  interrupted by Ctrl-C; serve and agent shut down gracefully, with 0"
 )]
 pub struct Cli {
-    /// A YAML file with values for flags
+    /// YAML file with values for flags
     #[arg(long, global = true, value_name = "FILE", display_order = LAST)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -97,7 +98,12 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
-/// Parses a command line and does what it says.
+/// Parses a command line and runs its command.
+///
+/// # Errors
+///
+/// Every failure of the command line, the configuration or the command. Help and the version are
+/// a [`Failure::Clap`] too, with exit code 0.
 pub async fn run(
     args: impl IntoIterator<Item = OsString>,
     terminal: &mut Terminal<'_>,
@@ -111,12 +117,12 @@ pub async fn run(
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
         Command::Envoy(args) => args.run(problems, terminal),
-        // Needs no configuration, so none can keep it from working.
+        // Reads no configuration, so problems of the file don't matter.
         Command::Completions(args) => args.run(terminal),
     }
 }
 
-/// Lets Ctrl-C end a command that has nothing to tidy up.
+/// Ends a command that has no cleanup on Ctrl-C.
 async fn interruptible(command: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
     tokio::select! {
         ended = command => ended,

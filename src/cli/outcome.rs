@@ -1,43 +1,44 @@
-//! How a command ends, and the exit code that says so.
+//! Results of commands and their exit codes.
 
 use std::{io, process::ExitCode};
 
-/// How a command ended that did its work.
+/// The result of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is well, or the answer is yes.
+    /// Success, or a positive result.
     Success,
-    /// The answer is no; the command has said so.
+    /// A negative result, which the command has printed: a wait timed out, a named resource
+    /// does not exist, or a simulation found a wrong count.
     No,
-    /// Ended by Ctrl-C.
+    /// Interrupted by Ctrl-C.
     Interrupted,
 }
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The command line as clap judges it; requests for help are among these.
+    /// clap rejected the command line, or printed help or the version.
     #[error("{0}")]
     Clap(clap::Error),
-    /// Flags, environment or file are wrong, or what they ask for is.
+    /// The configuration or the request is invalid.
     #[error("{0}")]
     Usage(String),
-    /// The server could not be reached, or failed.
+    /// The server can't be reached or returned an error.
     #[error("{0}")]
     Server(String),
-    /// The output could not be written.
+    /// The output can't be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// Anything else that went wrong.
+    /// Any other error.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
 }
 
-/// Not 1, so that "no" is never mistaken for "don't know".
+/// Not 1, so that a script can tell a failure from a negative result.
 const FAILED: u8 = 2;
 /// `EX_USAGE` of BSD's sysexits.
 const USAGE: u8 = 64;
-/// 128 + SIGINT, as shells have it.
+/// 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
 impl From<Outcome> for ExitCode {
@@ -51,13 +52,12 @@ impl From<Outcome> for ExitCode {
 }
 
 impl Failure {
-    /// Says on stderr what went wrong (help goes to stdout) and gives the exit
-    /// code.
+    /// Prints the error to stderr, or help to stdout, and returns the exit code.
     pub fn report(&self) -> ExitCode {
         match self {
-            // Whoever closed our output has seen enough: `headcount get wl | head`.
+            // The reader closed the pipe, as in `headcount get wl | head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            // If even this cannot be printed there is no one left to tell.
+            // Nothing is left to do if stderr can't be written.
             Self::Clap(error) => drop(error.print()),
             failure => eprintln!("error: {failure}"),
         }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_has_its_documented_code() {
+    fn failures_have_the_documented_exit_codes() {
         let clap = |kind| Failure::Clap(clap::Error::new(kind)).exit_code();
         assert_eq!(clap(clap::error::ErrorKind::DisplayHelp), 0);
         assert_eq!(clap(clap::error::ErrorKind::DisplayVersion), 0);
@@ -89,8 +89,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_went_away_is_no_failure() {
-        let gone = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!(gone.report(), ExitCode::SUCCESS);
+    fn a_closed_pipe_is_a_success() {
+        let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(closed.report(), ExitCode::SUCCESS);
     }
 }

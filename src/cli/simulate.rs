@@ -1,4 +1,4 @@
-//! `headcount simulate`: the load tool.
+//! `headcount simulate`: the load test.
 
 use std::{fmt::Write as _, io::IsTerminal as _, num::NonZeroU32, time::Duration};
 
@@ -10,6 +10,7 @@ use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     args::{period::NonZeroPeriod, server_url::ServerUrl},
     choice,
+    terminal::visible,
 };
 use crate::{
     agent::endpoint,
@@ -18,11 +19,12 @@ use crate::{
     simulate::load::{self, LoadConfig, LoadReport, Progress},
 };
 
-/// Simulate many proxies and check that the server counts them right
+/// Simulate many proxies and check the server's counts
 ///
-/// Connects, waits until a watch shows all of them healthy, flaps their health
-/// for a while, waits for the right numbers, says goodbye, and waits until none
-/// is left. Ends with code 1 if a number was wrong or a session was lost.
+/// The command connects the proxies, changes the health of random ones for a while, and
+/// disconnects them. After each phase it waits until a watch reports exactly the right
+/// counts, and prints how long that took. The exit code is 1 if the counts were not right
+/// in time or a session was lost.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -30,49 +32,49 @@ Examples:
   headcount simulate --proxies 10000 --workloads 100 --connections 10000 --flaps 1000 --duration 60s
   headcount simulate -o json | jq .ackP99Micros")]
 pub(super) struct SimulateArgs {
-    /// How many proxies
+    /// Number of proxies
     #[arg(long, value_name = "COUNT", default_value = "1000")]
     proxies: Parsed<NonZeroU32>,
-    /// Of how many workloads
+    /// Number of workloads; proxies are spread evenly over them
     #[arg(long, value_name = "COUNT", default_value = "10")]
     workloads: Parsed<NonZeroU32>,
-    /// Over how many connections; by default one for every 100 proxies
+    /// Number of connections [default: one per 100 proxies]
     #[arg(long, value_name = "COUNT")]
     connections: Option<Parsed<NonZeroU32>>,
-    /// Changes of health per second, of all proxies together; 0 for none
+    /// Health changes per second, of all proxies together; 0 for none
     #[arg(long, value_name = "COUNT", default_value = "100")]
     flaps: Parsed<u32>,
-    /// For how long health flaps
+    /// Duration of the phase with health changes
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     duration: Parsed<NonZeroPeriod>,
-    /// How long the numbers may take to become right after each phase
+    /// Longest time until the counts are right after each phase
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     patience: Parsed<NonZeroPeriod>,
-    /// The mesh of the proxies
-    #[arg(long, default_value = "default")]
+    /// Mesh of the proxies
+    #[arg(long, value_name = "MESH", default_value = "default")]
     mesh: String,
-    /// The namespace of the proxies; it should have no others
-    #[arg(short, long, default_value = "simulate")]
+    /// Namespace of the proxies; other dataplanes in it make the counts wrong
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "simulate")]
     namespace: String,
-    /// Where the server listens for gRPC; `host:port` will do
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
+    /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
+    #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
-    /// How to print the result
+    /// Format of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = choice::<ReportFormat>())]
     output: Parsed<ReportFormat>,
 }
 
-/// How to print the result.
+/// Format of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ReportFormat {
-    /// Lines for people
+    /// Lines of text
     Text,
     /// One JSON object
     Json,
 }
 
 impl SimulateArgs {
-    /// Simulates, and says how it went.
+    /// Runs the simulation and prints the result. The first signal skips to the last phase.
     pub(super) async fn run(
         self,
         problems: Problems,
@@ -82,7 +84,7 @@ impl SimulateArgs {
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let stop = CancellationToken::new();
         let bar = Bar::new();
-        let mut running = std::pin::pin!(load::run(config, stop.clone(), |progress| bar.show(progress)));
+        let mut running = std::pin::pin!(load::run(config, stop.clone(), |progress| bar.update(progress)));
         let (report, interrupted) = tokio::select! {
             report = &mut running => (report, false),
             () = signals.recv() => {
@@ -107,18 +109,17 @@ impl SimulateArgs {
     }
 
     fn check(self, mut problems: Problems) -> Result<(LoadConfig, ReportFormat), Failure> {
-        let of = &mut problems;
-        let mesh = of.take_checked("mesh", MeshName::parse("mesh", &self.mesh));
-        let namespace = of.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
-        let server = of.take("server", self.server);
-        let server = server.and_then(|url| of.take_checked("server", endpoint(&url.to_string())));
-        let proxies = of.take("proxies", self.proxies).map_or(1, NonZeroU32::get);
-        let workloads = of.take("workloads", self.workloads).map_or(1, NonZeroU32::get);
-        let connections = of.take_optional("connections", self.connections).map(NonZeroU32::get);
-        let flaps_per_second = of.take("flaps", self.flaps).unwrap_or_default();
-        let duration = of.take("duration", self.duration).map_or(Duration::ZERO, Into::into);
-        let patience = of.take("patience", self.patience).map_or(Duration::ZERO, Into::into);
-        let format = of.take("output", self.output);
+        let mesh = problems.take_checked("mesh", MeshName::parse("mesh", &self.mesh));
+        let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
+        let server = problems.take("server", self.server);
+        let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
+        let proxies = problems.take("proxies", self.proxies).map_or(1, NonZeroU32::get);
+        let workloads = problems.take("workloads", self.workloads).map_or(1, NonZeroU32::get);
+        let connections = problems.take_optional("connections", self.connections).map(NonZeroU32::get);
+        let flaps_per_second = problems.take("flaps", self.flaps).unwrap_or_default();
+        let duration = problems.take("duration", self.duration).map_or(Duration::ZERO, Into::into);
+        let settle_timeout = problems.take("patience", self.patience).map_or(Duration::ZERO, Into::into);
+        let format = problems.take("output", self.output);
         let (Some(mesh), Some(namespace), Some(server), Some(format)) = (mesh, namespace, server, format)
         else {
             return Err(problems.into());
@@ -131,7 +132,7 @@ impl SimulateArgs {
             connections: connections.unwrap_or(proxies.div_ceil(100)).min(proxies),
             flaps_per_second,
             duration,
-            patience,
+            settle_timeout,
             mesh: mesh.to_string(),
             namespace: namespace.to_string(),
         };
@@ -139,7 +140,7 @@ impl SimulateArgs {
     }
 }
 
-/// A progress bar where a person watches, nothing elsewhere.
+/// A progress bar if stderr is a terminal.
 struct Bar(ProgressBar);
 
 impl Bar {
@@ -151,7 +152,7 @@ impl Bar {
         Self(bar)
     }
 
-    fn show(&self, progress: Progress) {
+    fn update(&self, progress: Progress) {
         self.0.set_message(progress.phase);
         self.0.set_length(progress.total);
         self.0.set_position(progress.done);
@@ -166,16 +167,16 @@ fn text(report: &LoadReport) -> String {
         let _written = writeln!(text, "  {name:<22} {value}");
     };
     let seconds =
-        |time: Option<f64>| time.map_or("never right".to_owned(), |time| format!("right after {time:.3} s"));
+        |time: Option<f64>| time.map_or("not in time".to_owned(), |time| format!("after {time:.3} s"));
     line("all connected", seconds(report.connect_seconds));
-    line("flaps", format!("{}, {} reports acknowledged", report.flaps, report.acks));
+    line("health changes", format!("{}, {} reports acknowledged", report.flaps, report.acks));
     let (p50, p99, max) = (report.ack_p50_micros, report.ack_p99_micros, report.ack_max_micros);
     line("report to ack", format!("p50 {p50} us, p99 {p99} us, max {max} us"));
-    line("counts after flaps", seconds(report.settle_seconds));
-    line("counts after goodbyes", seconds(report.leave_seconds));
+    line("counts right", seconds(report.settle_seconds));
+    line("all unregistered", seconds(report.leave_seconds));
     line("lost sessions", report.lost.to_string());
     if let Some(loss) = &report.first_loss {
-        line("first loss", super::terminal::visible(loss).into_owned());
+        line("first lost because", visible(loss).into_owned());
     }
     line("result", if report.right { "right" } else { "WRONG" }.to_owned());
     text

@@ -1,4 +1,4 @@
-//! `headcount wait`: the deploy tool's question.
+//! `headcount wait`: waits for a condition, for deploy scripts.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -8,8 +8,11 @@ use tonic::{Code, Status};
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    args::period::Period,
-    client::{Client, ClientArgs, Target, is_passing},
+    args::{
+        period::Period,
+        server::{ServerArgs, Target},
+    },
+    client::{Client, is_transient},
     output::counts,
     terminal::visible,
 };
@@ -20,15 +23,21 @@ use crate::{
     proto::{WaitForWorkloadRequest, Workload},
 };
 
-/// The longest the server lets one request wait; a longer wait asks again.
-const LONGEST_REQUEST: Duration = Duration::from_hours(1);
-/// The server ends the wait, and its answer has the numbers; only if it does not
-/// come within this time do we.
-const GRACE: Duration = Duration::from_secs(5);
+/// The longest wait of one request that the server accepts; a longer wait repeats the request.
+const MAX_REQUEST_WAIT: Duration = Duration::from_hours(1);
+/// How long after its timeout a response may come. The server ends the wait itself and returns the
+/// counts; the client gives up only if no response comes.
+const RESPONSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Wait until enough proxies of a workload are connected or healthy
 #[derive(Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  headcount wait workload web --healthy 3 --timeout 2m"
+)]
 pub(super) struct WaitArgs {
     #[command(subcommand)]
     resource: Resource,
@@ -42,10 +51,10 @@ enum Resource {
 
 /// Wait until enough proxies of a workload are connected or healthy
 ///
-/// Ends with exit code 0 as soon as the workload has the numbers asked for, and
-/// with 1, and the numbers last seen, when the timeout ends first. A workload
-/// that does not exist counts as 0. A server that goes away meanwhile is waited
-/// for; if it is not back by the timeout, the exit code is 2.
+/// The exit code is 0 as soon as the counts are reached, and 1 if the timeout ends first;
+/// the current counts are then printed. A workload that does not exist has counts of 0.
+/// If the connection is lost, the command reconnects until the timeout; if it can't, the
+/// exit code is 2.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -53,39 +62,38 @@ Examples:
   headcount wait workload demo-workload -n shop --connected 3 --healthy 2 --timeout 5m
   kubectl rollout status deploy/web && headcount wait workload web --healthy 3")]
 struct WaitWorkloadArgs {
-    /// The workload
+    /// Name of the workload
     name: String,
-    /// At least this many healthy proxies
+    /// Wait until at least this many proxies are healthy
     #[arg(long, value_name = "COUNT")]
     healthy: Option<Parsed<NonZeroU32>>,
-    /// At least this many connected proxies
+    /// Wait until at least this many proxies are connected
     #[arg(long, value_name = "COUNT")]
     connected: Option<Parsed<NonZeroU32>>,
-    /// How long to wait
+    /// Longest time to wait; 0s checks once
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     timeout: Parsed<Period>,
-    /// The workload's namespace
+    /// Namespace of the workload
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
-    /// Only if this mesh holds the workload
-    #[arg(long)]
+    /// Mesh of the workload; in another mesh it counts as missing
+    #[arg(long, value_name = "MESH")]
     mesh: Option<String>,
     #[command(flatten)]
-    client: ClientArgs,
+    server: ServerArgs,
 }
 
 impl WaitArgs {
-    /// Waits, and says how it ended.
     pub(super) async fn run(
         self,
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let Resource::Workload(args) = self.resource;
-        let (target, question, timeout) = args.check(problems)?;
+        let (target, request, timeout) = args.check(problems)?;
         let deadline = Instant::now() + timeout;
-        let client = target.connect().await?;
-        match wait(&client, &question, deadline, terminal).await? {
+        let client = Client::connect(target).await?;
+        match wait(&client, &request, deadline, terminal).await? {
             Ok(workload) => {
                 let counts = counts(&workload);
                 let key = format!("{}/{}", workload.namespace, workload.name);
@@ -98,9 +106,9 @@ impl WaitArgs {
                 ))?;
                 Ok(Outcome::Success)
             }
-            Err(numbers) => {
+            Err(counts) => {
                 let timeout = humantime::format_duration(timeout);
-                terminal.remark(format_args!("timed out after {timeout}: {}", visible(&numbers)))?;
+                terminal.remark(format_args!("timed out after {timeout}: {}", visible(&counts)))?;
                 Ok(Outcome::No)
             }
         }
@@ -113,7 +121,7 @@ impl WaitWorkloadArgs {
             problems.note_text(invalid.to_string());
         }
         if self.healthy.is_none() && self.connected.is_none() {
-            problems.note_text("wait for what? give --healthy COUNT, --connected COUNT, or both");
+            problems.note_text("a condition is missing: set --healthy COUNT, --connected COUNT, or both");
         }
         let healthy = problems.take_optional("healthy", self.healthy);
         let connected = problems.take_optional("connected", self.connected);
@@ -124,12 +132,12 @@ impl WaitWorkloadArgs {
         }
         let timeout = problems.take("timeout", self.timeout);
         let (Some(target), Some(namespace), Some(timeout)) =
-            (self.client.check(&mut problems), namespace, timeout)
+            (self.server.check(&mut problems), namespace, timeout)
         else {
             return Err(problems.into());
         };
         problems.finish()?;
-        let question = WaitForWorkloadRequest {
+        let request = WaitForWorkloadRequest {
             name: self.name,
             namespace: namespace.to_string(),
             mesh: mesh.unwrap_or_default(),
@@ -137,35 +145,37 @@ impl WaitWorkloadArgs {
             minimum_healthy: healthy.map_or(0, NonZeroU32::get),
             timeout: None,
         };
-        Ok((target, question, timeout.into()))
+        Ok((target, request, timeout.into()))
     }
 }
 
-/// Asks until the answer is yes (the Workload) or the time is over (the numbers
-/// last seen, in the server's words).
+/// Repeats the request until the Workload reaches the counts, which returns it, or until the
+/// deadline, which returns the server's text with the current counts.
 async fn wait(
     client: &Client,
-    question: &WaitForWorkloadRequest,
+    request: &WaitForWorkloadRequest,
     deadline: Instant,
     terminal: &mut Terminal<'_>,
 ) -> Result<Result<Workload, String>, Failure> {
     let mut backoff = Backoff::new(Policy::Reader);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let limit = left.min(LONGEST_REQUEST);
-        let request = WaitForWorkloadRequest { timeout: Some(convert::duration(limit)), ..question.clone() };
-        let answer = tokio::time::timeout(limit + GRACE, client.workloads().wait_for_workload(request)).await;
-        let status = match answer.unwrap_or_else(|_| Err(Status::unavailable("the server does not answer"))) {
-            Ok(response) => return Ok(Ok(response.into_inner().workload.unwrap_or_default())),
-            Err(status) => status,
-        };
+        let limit = left.min(MAX_REQUEST_WAIT);
+        let request = WaitForWorkloadRequest { timeout: Some(convert::duration(limit)), ..request.clone() };
+        let response =
+            tokio::time::timeout(limit + RESPONSE_GRACE, client.workloads().wait_for_workload(request)).await;
+        let status =
+            match response.unwrap_or_else(|_| Err(Status::unavailable("the server does not respond"))) {
+                Ok(response) => return Ok(Ok(response.into_inner().workload.unwrap_or_default())),
+                Err(status) => status,
+            };
         if status.code() == Code::DeadlineExceeded {
             if limit == left {
                 return Ok(Err(status.message().to_owned()));
             }
             continue;
         }
-        if !is_passing(&status) {
+        if !is_transient(&status) {
             return Err(client.explain(&status));
         }
         let delay = backoff.next(retry_after(&status));

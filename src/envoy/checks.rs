@@ -1,16 +1,15 @@
-//! What an Envoy is asked to check.
+//! The health checks that headcount requests of an Envoy, as a `HealthCheckSpecifier`.
 //!
-//! Some specifiers end an Envoy at once: an address that is no literal IP, a
-//! port by name, an endpoint without an address, a locality without endpoints.
-//! Others it refuses in a line of its own log, or takes for something else: no
-//! report at all for an interval of 0. None of them can be said with the types
-//! of this module.
+//! Some specifiers crash Envoy: an address that is not a literal IP address, a port by name, an endpoint
+//! without an address, a locality without endpoints. Others Envoy rejects with a line in its own log, or
+//! interprets in an unexpected way: with an interval of 0 it never reports. The types of this module
+//! can't represent any of these.
 
 mod settings;
 
 use std::{fmt, net::IpAddr, num::NonZeroU16};
 
-pub use settings::{CheckSettings, Interval, Span, Timeout};
+pub use settings::{BoundedDuration, CheckSettings, Interval, Timeout};
 
 use crate::{
     model::{Invalid, Quoted},
@@ -27,86 +26,87 @@ use crate::{
     },
 };
 
-/// Before the port in the name of an inbound's cluster. The prefix keeps an
-/// Envoy's statistics of these clusters apart from those of its own.
-const INBOUND: &str = "headcount:inbound:";
-/// Name of the cluster that is the Envoy's own admin interface.
-const READY: &str = "headcount:ready";
-/// Where an Envoy's admin interface says whether it is ready.
+/// Name of an inbound's cluster, up to the port. In Envoy's statistics the prefix separates these
+/// clusters from the user's own.
+const INBOUND_CLUSTER_PREFIX: &str = "headcount:inbound:";
+/// Name of the cluster that checks the Envoy's own readiness.
+const READY_CLUSTER: &str = "headcount:ready";
+/// Readiness path of Envoy's admin interface.
 const READY_PATH: &str = "/ready";
-/// Longest path of a check. A path is sent once a second, for ever.
-const MAX_PATH: usize = 1024;
-/// HTTP statuses that pass: 2xx and 3xx, as for the agent's probes and for
-/// Kubernetes'. An Envoy that is not told takes 200 alone.
-const PASSES: Int64Range = Int64Range { start: 200, end: 400 };
+/// Longest path of a check, in bytes. Envoy sends it with each check.
+const MAX_PATH_BYTES: usize = 1024;
+/// HTTP statuses that pass: 2xx and 3xx, as for the agent's probes and those of Kubernetes. Envoy's
+/// default is 200 alone.
+const PASSING_STATUSES: Int64Range = Int64Range { start: 200, end: 400 };
 
-/// What one Envoy is asked to check: each inbound once, in the order of its
-/// dataplane's, and then perhaps itself. There may be nothing at all; its
-/// reports are then empty, and only say that it is there.
+/// The health checks of one Envoy: one for each inbound of the dataplane, in the same order, and after
+/// them optionally its own readiness. Without any, the Envoy sends empty reports, which show that it is
+/// alive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checks(Box<[Check]>);
 
-/// One check.
+/// One health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Whom it is about.
+    /// The inbound, or the Envoy itself, whose health the check determines.
     pub target: Target,
-    /// Where it is sent.
-    pub at: Place,
-    /// What is sent.
-    pub probe: Probe,
+    /// The address that Envoy checks.
+    pub endpoint: EndpointAddress,
+    /// The protocol of the check.
+    pub checker: Checker,
 }
 
-/// Whom a check is about. Written, it is the name of a cluster.
+/// The subject of a health check. Its `Display` is the name of the check's cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The application behind the inbound with this port.
     Inbound(u16),
-    /// The Envoy itself, which is not ready while it starts or drains.
+    /// The Envoy itself. It is not ready while it starts or drains.
     Ready,
 }
 
-/// Where something listens. An Envoy that is given a name ends at once.
+/// The address of an endpoint: a literal IP address, because Envoy crashes if it is sent a host name, and
+/// a TCP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Written as a literal.
+pub struct EndpointAddress {
+    /// IPv4 or IPv6.
     pub address: IpAddr,
-    /// Of TCP.
+    /// TCP port.
     pub port: NonZeroU16,
 }
 
-/// What a check sends.
+/// The protocol of a health check, Envoy's `health_checker`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// A connection has to be accepted. It is also for a process that hangs: the
-    /// kernel accepts in its place.
+pub enum Checker {
+    /// Passes if a connection is accepted. The kernel also accepts connections for a process that hangs,
+    /// so this check does not detect one.
     Tcp,
-    /// A GET of this path has to get a 2xx or 3xx.
+    /// Passes if a GET of this path returns a 2xx or 3xx status.
     Http(HttpPath),
 }
 
-/// A path that may stand in a request: begins with `/`, visible ASCII, at most
-/// 1024 bytes.
+/// A request path: starts with `/`, visible ASCII, at most 1024 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpPath(Box<str>);
 
 impl Checks {
-    /// The caller names each inbound once.
-    pub(super) fn new(inbounds: impl IntoIterator<Item = Check>, admin: Option<Place>) -> Self {
-        let ready = admin.map(|at| Check {
+    /// The checks of `inbounds`, each with a target of its own, and of the readiness of the Envoy with the
+    /// given admin interface.
+    pub(super) fn new(inbounds: impl IntoIterator<Item = Check>, admin: Option<EndpointAddress>) -> Self {
+        let ready = admin.map(|endpoint| Check {
             target: Target::Ready,
-            at,
-            probe: Probe::Http(HttpPath(READY_PATH.into())),
+            endpoint,
+            checker: Checker::Http(HttpPath(READY_PATH.into())),
         });
         Self(inbounds.into_iter().chain(ready).collect())
     }
 
-    /// One after another.
+    /// Iterates over the checks: inbounds first, readiness last.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Check> {
         self.0.iter()
     }
 
-    /// As an Envoy is told.
+    /// Converts the checks to the message that Envoy receives.
     pub fn specifier(&self, settings: &CheckSettings) -> HealthCheckSpecifier {
         HealthCheckSpecifier {
             cluster_health_checks: self.iter().map(|check| check.to_proto(settings)).collect(),
@@ -116,8 +116,7 @@ impl Checks {
 }
 
 impl Check {
-    /// A cluster of one endpoint with one check: a second one would write to the
-    /// same state.
+    /// A cluster of one endpoint with one check: the checks of a cluster share one state per endpoint.
     fn to_proto(&self, settings: &CheckSettings) -> ClusterHealthCheck {
         let interval = Some(settings.check_interval.to_proto());
         let health_check = HealthCheck {
@@ -126,39 +125,39 @@ impl Check {
             no_traffic_interval: interval,
             unhealthy_threshold: Some(settings.unhealthy_threshold.get()),
             healthy_threshold: Some(settings.healthy_threshold.get()),
-            health_checker: Some(self.probe.to_proto(self.at)),
+            health_checker: Some(self.checker.to_proto(self.endpoint)),
         };
         ClusterHealthCheck {
             cluster_name: self.target.to_string(),
             health_checks: vec![health_check],
-            locality_endpoints: vec![LocalityEndpoints { endpoints: vec![self.at.to_proto()] }],
+            locality_endpoints: vec![LocalityEndpoints { endpoints: vec![self.endpoint.to_proto()] }],
         }
     }
 }
 
 impl Target {
-    /// Whom the cluster of this name is about; none if it is not one of ours.
-    pub(super) fn of_cluster(name: &str) -> Option<Self> {
-        if name == READY {
+    /// Parses the name of a cluster; returns none if headcount did not request it.
+    pub(super) fn from_cluster_name(name: &str) -> Option<Self> {
+        if name == READY_CLUSTER {
             return Some(Self::Ready);
         }
-        // A number has one form here: no sign and no zeros before it.
-        let port = name.strip_prefix(INBOUND)?;
-        let is_plain = port.starts_with(|c| matches!(c, '1'..='9'));
-        port.parse().ok().filter(|_| is_plain).map(Self::Inbound)
+        let port = name.strip_prefix(INBOUND_CLUSTER_PREFIX)?;
+        // `u16::from_str` also accepts a sign and leading zeros.
+        let is_canonical = port.starts_with(|c| matches!(c, '1'..='9'));
+        port.parse().ok().filter(|_| is_canonical).map(Self::Inbound)
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inbound(port) => write!(f, "{INBOUND}{port}"),
-            Self::Ready => f.write_str(READY),
+            Self::Inbound(port) => write!(f, "{INBOUND_CLUSTER_PREFIX}{port}"),
+            Self::Ready => f.write_str(READY_CLUSTER),
         }
     }
 }
 
-impl Place {
+impl EndpointAddress {
     fn to_proto(self) -> Endpoint {
         let socket_address =
             SocketAddress { address: self.address.to_string(), port_value: self.port.get().into() };
@@ -166,22 +165,22 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         std::net::SocketAddr::new(self.address, self.port.get()).fmt(f)
     }
 }
 
-impl Probe {
-    fn to_proto(&self, at: Place) -> HealthChecker {
+impl Checker {
+    fn to_proto(&self, endpoint: EndpointAddress) -> HealthChecker {
         match self {
             Self::Tcp => HealthChecker::TcpHealthCheck(TcpHealthCheck {}),
             Self::Http(path) => HealthChecker::HttpHealthCheck(HttpHealthCheck {
-                // An Envoy would send the cluster's name, which is no host: many
-                // an application answers that with 400.
-                host: at.to_string(),
+                // By default Envoy sends the cluster's name, which is not a valid host; some applications
+                // respond to it with 400.
+                host: endpoint.to_string(),
                 path: path.0.to_string(),
-                expected_statuses: vec![PASSES],
+                expected_statuses: vec![PASSING_STATUSES],
             }),
         }
     }
@@ -189,20 +188,24 @@ impl Probe {
 
 impl HttpPath {
     /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the path does not start with `/`, is longer than 1024 bytes, or is not visible ASCII.
     pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
         let visible = text.bytes().all(|c| c.is_ascii_graphic());
-        if text.starts_with('/') && visible && text.len() <= MAX_PATH {
+        if text.starts_with('/') && visible && text.len() <= MAX_PATH_BYTES {
             return Ok(Self(text.into()));
         }
         let problem = format!(
-            "{}: must be a path that begins with '/', of at most {MAX_PATH} visible ASCII characters; \
-             write others as %20",
+            "{}: must be a path that begins with '/', of at most {MAX_PATH_BYTES} visible ASCII characters; \
+             encode others, such as a space as %20",
             Quoted(text)
         );
         Err(Invalid::new(field, problem))
     }
 
-    /// As it is requested.
+    /// The path as Envoy requests it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -219,8 +222,8 @@ impl Default for HttpPath {
 mod tests {
     use super::*;
 
-    fn place(address: &str, port: u16) -> Place {
-        Place { address: address.parse().unwrap(), port: NonZeroU16::new(port).unwrap() }
+    fn endpoint(address: &str, port: u16) -> EndpointAddress {
+        EndpointAddress { address: address.parse().unwrap(), port: NonZeroU16::new(port).unwrap() }
     }
 
     fn millis(millis: i64) -> prost_types::Duration {
@@ -228,7 +231,7 @@ mod tests {
         prost_types::Duration { seconds: millis / 1_000, nanos }
     }
 
-    /// A cluster as it is with the default settings.
+    /// A cluster with the default settings.
     fn cluster(name: &str, address: &str, port: u32, checker: HealthChecker) -> ClusterHealthCheck {
         let socket_address = Some(SocketAddress { address: address.into(), port_value: port });
         ClusterHealthCheck {
@@ -260,10 +263,14 @@ mod tests {
     fn each_target_is_a_cluster_with_one_endpoint_and_one_check() {
         let path = HttpPath::parse("path", "/healthz").unwrap();
         let inbounds = [
-            Check { target: Target::Inbound(8080), at: place("127.0.0.1", 9080), probe: Probe::Http(path) },
-            Check { target: Target::Inbound(8081), at: place("::1", 9081), probe: Probe::Tcp },
+            Check {
+                target: Target::Inbound(8080),
+                endpoint: endpoint("127.0.0.1", 9080),
+                checker: Checker::Http(path),
+            },
+            Check { target: Target::Inbound(8081), endpoint: endpoint("::1", 9081), checker: Checker::Tcp },
         ];
-        let checks = Checks::new(inbounds, Some(place("::1", 9901)));
+        let checks = Checks::new(inbounds, Some(endpoint("::1", 9901)));
         let tcp = HealthChecker::TcpHealthCheck(TcpHealthCheck {});
         assert_eq!(
             checks.specifier(&CheckSettings::default()),
@@ -279,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_nothing_to_check_reports_are_still_asked_for() {
+    fn without_checks_the_specifier_still_requests_reports() {
         let specifier = Checks::default().specifier(&CheckSettings::default());
         assert_eq!(
             specifier,
@@ -288,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_known_by_the_name_of_its_cluster() {
+    fn a_cluster_name_identifies_its_target() {
         for target in [Target::Inbound(1), Target::Inbound(65_535), Target::Ready] {
-            assert_eq!(Target::of_cluster(&target.to_string()), Some(target));
+            assert_eq!(Target::from_cluster_name(&target.to_string()), Some(target));
         }
         for other in [
             "",
@@ -302,7 +309,7 @@ mod tests {
             "headcount:inbound:080",
             "headcount:Ready",
         ] {
-            assert_eq!(Target::of_cluster(other), None, "{other}");
+            assert_eq!(Target::from_cluster_name(other), None, "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an Envoy has found out, folded into health.
+//! Converts the `EndpointHealthResponse` reports of one HDS stream to the health of its dataplane.
 
 #[cfg(test)]
 mod tests;
@@ -19,103 +19,105 @@ use crate::{
     },
 };
 
-/// In the metadata of an endpoint whose check was answered by HTTP.
+/// Metadata key of an endpoint whose HTTP check received a response.
 const HTTP_STATUS_CODE: &str = "http_status_code";
 
-/// Folds the reports of one stream, one after another.
+/// The health that the reports of one stream add up to.
 ///
-/// An Envoy says UNHEALTHY of what it has not yet checked, as of what has
-/// failed. So at first that is taken for "nobody knows": until something shows
-/// that the first check has ended, or until it must have.
+/// Envoy reports UNHEALTHY both for an endpoint that failed its checks and for one whose first check has
+/// not completed. So UNHEALTHY counts as unknown until a report shows that the first check of the
+/// endpoint has completed, or until the time in which it must have.
 #[derive(Debug)]
 pub struct Fold {
-    /// In the order of the checks, which begins with the dataplane's inbounds.
-    subjects: Box<[Subject]>,
-    /// When every first check has ended and its result is reported; none once
-    /// that is so.
+    /// One entry per check, in the order of the specifier, which starts with the dataplane's inbounds.
+    checks: Box<[CheckState]>,
+    /// When all first checks have completed and been reported; none once that time has passed.
     first_checks_end: Option<Instant>,
-    /// The last report. An Envoy repeats it a few times a second, and changes it
-    /// perhaps once a day.
-    last: Option<Bytes>,
-    /// What it said.
+    /// The last report, encoded. Envoy repeats an unchanged report several times a second.
+    last_report: Option<Bytes>,
+    /// The health as of the last report.
     health: Health,
 }
 
 #[derive(Debug)]
-struct Subject {
+struct CheckState {
     target: Target,
-    /// Its first check has ended.
+    /// Whether the first check has completed.
     is_checked: bool,
 }
 
-/// Why a report can't be read. The stream has to end.
+/// Why a report is rejected. The server must end the stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadReport {
-    /// It is no protobuf.
+    /// The message is not valid protobuf.
     #[error("message: {0}")]
     Undecodable(#[from] DecodeError),
-    /// It is a node once more.
+    /// The message is another `health_check_request`, which is allowed only as the first one.
     #[error("health_check_request: was said already; open a new stream to say another")]
     NodeAgain,
 }
 
 impl Fold {
-    /// For the reports of an Envoy that was sent the specifier of these checks
-    /// and settings at `sent_at`.
+    /// The state of a stream whose specifier, of these checks and settings, was sent at `sent_at`.
     pub fn new(checks: &Checks, settings: &CheckSettings, sent_at: Instant) -> Self {
-        let subject = |target| Subject { target, is_checked: false };
-        // A report that leaves just before a check ends does not have its result
-        // yet: that comes with the next. And one more, for the way there.
+        let unchecked = |target| CheckState { target, is_checked: false };
+        // A result may miss one report by a moment and be in the next one; the second interval is for the
+        // latency of the network.
         let first_checks = settings.check_timeout.get() + 2 * settings.report_interval.get();
         Self {
-            subjects: checks.iter().map(|check| subject(check.target)).collect(),
+            checks: checks.iter().map(|check| unchecked(check.target)).collect(),
             first_checks_end: Some(sent_at + first_checks),
-            last: None,
+            last_report: None,
             health: Health::default(),
         }
     }
 
-    /// Takes a report as it is on the wire, and returns the health if that has
-    /// changed. Bytes that are equal to the last ones are not decoded, but for
-    /// once: when the first checks have ended, the same words mean more.
+    /// Processes an encoded report, and returns the health if it has changed.
+    ///
+    /// A report with the same bytes as the last one is not decoded, with one exception: after the first
+    /// checks have completed, the same report means a different health.
+    ///
+    /// # Errors
+    ///
+    /// If the message is not a report; the health is unchanged then.
     pub fn report(&mut self, report: Bytes, now: Instant) -> Result<Option<Health>, BadReport> {
         if self.first_checks_end.is_some_and(|end| end <= now) {
             self.first_checks_end = None;
-            self.subjects.iter_mut().for_each(|subject| subject.is_checked = true);
-        } else if self.last.as_ref() == Some(&report) {
-            // The newer one, although it says the same: the older one may be all
-            // that keeps a large buffer from being given back.
-            self.last = Some(report);
+            self.checks.iter_mut().for_each(|check| check.is_checked = true);
+        } else if self.last_report.as_ref() == Some(&report) {
+            // Retain the newer of two equal reports: the older one may be the last reference to a large
+            // receive buffer.
+            self.last_report = Some(report);
             return Ok(None);
         }
-        let said = HealthCheckRequestOrEndpointHealthResponse::decode(&report[..])?;
-        let health = match said.request_type {
-            Some(RequestType::EndpointHealthResponse(said)) => self.read(&said),
-            // Where there is nothing to check, a report is an empty message.
-            None => self.read(&EndpointHealthResponse::default()),
+        let message = HealthCheckRequestOrEndpointHealthResponse::decode(&report[..])?;
+        let health = match message.request_type {
+            Some(RequestType::EndpointHealthResponse(response)) => self.health_of(&response),
+            // Without checks a report is an empty message.
+            None => self.health_of(&EndpointHealthResponse::default()),
             Some(RequestType::HealthCheckRequest(_)) => return Err(BadReport::NodeAgain),
         };
-        self.last = Some(report);
+        self.last_report = Some(report);
         let changed = self.health != health;
         self.health = health;
         Ok(changed.then_some(health))
     }
 
-    fn read(&mut self, said: &EndpointHealthResponse) -> Health {
-        let asks_itself = self.subjects.iter().any(|subject| subject.target == Target::Ready);
-        // Of one that is not asked we know that it speaks.
-        let proxy = if asks_itself { HealthState::Unknown } else { HealthState::Ready };
+    fn health_of(&mut self, response: &EndpointHealthResponse) -> Health {
+        let checks_readiness = self.checks.iter().any(|check| check.target == Target::Ready);
+        // Without a readiness check, an Envoy that reports is ready.
+        let proxy = if checks_readiness { HealthState::Unknown } else { HealthState::Ready };
         let mut health = Health::of_proxy(proxy);
-        for cluster in &said.cluster_endpoints_health {
-            let Some(target) = Target::of_cluster(&cluster.cluster_name) else { continue };
-            let Some(at) = self.subjects.iter().position(|subject| subject.target == target) else {
+        for cluster in &response.cluster_endpoints_health {
+            let Some(target) = Target::from_cluster_name(&cluster.cluster_name) else { continue };
+            let Some(index) = self.checks.iter().position(|check| check.target == target) else {
                 continue;
             };
             let localities = &cluster.locality_endpoints_health;
             for endpoint in localities.iter().flat_map(|locality| &locality.endpoints_health) {
-                let state = self.subjects[at].state(endpoint);
+                let state = self.checks[index].state(endpoint);
                 match target {
-                    Target::Inbound(_) => health.set_inbound(at, state),
+                    Target::Inbound(_) => health.set_inbound(index, state),
                     Target::Ready => health.proxy = state,
                 }
             }
@@ -124,12 +126,12 @@ impl Fold {
     }
 }
 
-impl Subject {
-    fn state(&mut self, said: &EndpointHealth) -> HealthState {
-        let status = said.health_status();
-        let metadata = said.health_metadata.as_ref();
-        let is_answered = metadata.is_some_and(|metadata| metadata.fields.contains_key(HTTP_STATUS_CODE));
-        self.is_checked |= is_answered || matches!(status, HealthStatus::Healthy | HealthStatus::Timeout);
+impl CheckState {
+    fn state(&mut self, endpoint: &EndpointHealth) -> HealthState {
+        let status = endpoint.health_status();
+        let metadata = endpoint.health_metadata.as_ref();
+        let has_response = metadata.is_some_and(|metadata| metadata.fields.contains_key(HTTP_STATUS_CODE));
+        self.is_checked |= has_response || matches!(status, HealthStatus::Healthy | HealthStatus::Timeout);
         match status {
             HealthStatus::Healthy => HealthState::Ready,
             HealthStatus::Timeout => HealthState::NotReady,

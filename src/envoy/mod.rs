@@ -1,9 +1,9 @@
-//! Envoy's desk: an unmodified Envoy is a dataplane proxy by its Health
-//! Discovery Service.
+//! Envoy's Health Discovery Service (HDS): an unmodified Envoy as a dataplane proxy.
 //!
-//! [`node`] reads who it is, [`checks`] writes what it is asked to check, and
-//! [`fold`] reads what it has found out. They wait for nothing and know no
-//! stream.
+//! [`node`] converts the `Node` of an Envoy's first message to a dataplane and its health checks,
+//! [`checks`] builds the `HealthCheckSpecifier` of the response, and [`fold`] converts the
+//! `EndpointHealthResponse` reports that follow to health. These modules do no I/O; the gRPC stream is
+//! in `grpc`.
 
 pub mod checks;
 pub mod fold;

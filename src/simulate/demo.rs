@@ -1,4 +1,4 @@
-//! A handful of proxies with lives of their own, for a newcomer to watch.
+//! A few proxies whose health and connections change at random, for `headcount serve --demo`.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -9,65 +9,78 @@ use tonic::transport::{Channel, Endpoint};
 use super::{dataplane, health};
 use crate::{
     agent::Session,
-    model::{Attempt, Dataplane, Invalid},
+    model::{Attempt, Dataplane, Health, Invalid},
 };
 
-/// Three workloads: one calm, one whose applications falter, and one whose
-/// proxies come and go, so that its Workload now and then disappears.
-static CAST: [(&str, u32, Temper); 3] = [
-    ("web", 4, Temper { ready: 20..60, faltering: 2..5, sessions: 60..180, exit: Exit::Cut, away: 2..6 }),
-    ("payments", 3, Temper { ready: 4..15, faltering: 2..6, sessions: 90..200, exit: Exit::Cut, away: 3..8 }),
+/// A stable workload, one whose applications often fail, and one whose proxies leave, so that its
+/// Workload disappears from time to time: name, replicas, behaviour.
+static WORKLOADS: [(&str, u32, Behaviour); 3] = [
+    (
+        "web",
+        4,
+        Behaviour { ready: 20..60, not_ready: 2..5, session: 60..180, exit: Exit::Crash, absence: 2..6 },
+    ),
+    (
+        "payments",
+        3,
+        Behaviour { ready: 4..15, not_ready: 2..6, session: 90..200, exit: Exit::Crash, absence: 3..8 },
+    ),
     (
         "nightly-batch",
         2,
-        Temper { ready: 10..20, faltering: 1..3, sessions: 8..18, exit: Exit::Goodbye, away: 6..14 },
+        Behaviour { ready: 10..20, not_ready: 1..3, session: 8..18, exit: Exit::Goodbye, absence: 6..14 },
     ),
 ];
 
-/// How a proxy lives; all times in seconds.
-struct Temper {
+/// How a proxy behaves. Durations are in seconds and drawn at random from the ranges.
+struct Behaviour {
     ready: Range<u64>,
-    faltering: Range<u64>,
-    sessions: Range<u64>,
+    not_ready: Range<u64>,
+    session: Range<u64>,
     exit: Exit,
-    away: Range<u64>,
+    absence: Range<u64>,
 }
 
-/// How it leaves.
+/// How a proxy disconnects.
 #[derive(Clone, Copy)]
 enum Exit {
-    /// As a crash: it stays registered.
-    Cut,
-    /// As a scale-down.
+    /// Without a goodbye: it stays registered.
+    Crash,
+    /// With a goodbye, as after a scale-down.
     Goodbye,
 }
 
-/// Plays until `curtain` is cancelled; then all say goodbye. Call it within a
-/// runtime.
-pub fn play(
+/// Returns a future that runs all proxies until `shutdown` is cancelled; they then disconnect with
+/// a goodbye. Call it within a tokio runtime, because it spawns the proxies.
+///
+/// # Errors
+///
+/// If a dataplane were invalid; those built in are valid.
+pub fn run(
     server: &Endpoint,
-    curtain: &CancellationToken,
+    shutdown: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + use<>, Invalid> {
     let channel = server.connect_lazy();
     let mut proxies = JoinSet::new();
-    for (workload, replicas, temper) in &CAST {
+    for (workload, replicas, behaviour) in &WORKLOADS {
         for replica in 0..*replicas {
             let dataplane = dataplane("default", "default", workload, format!("{workload}-{replica}"))?;
-            proxies.spawn(live(channel.clone(), dataplane, temper, curtain.clone()));
+            proxies.spawn(run_proxy(channel.clone(), dataplane, behaviour, shutdown.clone()));
         }
     }
     Ok(async move { drop(proxies.join_all().await) })
 }
 
-async fn live(
+/// Opens one session after the other.
+async fn run_proxy(
     channel: Channel,
     dataplane: Arc<Dataplane>,
-    temper: &'static Temper,
-    curtain: CancellationToken,
+    behaviour: &'static Behaviour,
+    shutdown: CancellationToken,
 ) {
-    while !curtain.is_cancelled() {
-        let (application, health) = watch::channel(health(true));
-        let leave = curtain.child_token();
+    while !shutdown.is_cancelled() {
+        let (health_sender, health) = watch::channel(health(true));
+        let leave = shutdown.child_token();
         let session = Session {
             channel: channel.clone(),
             dataplane: dataplane.clone(),
@@ -78,31 +91,31 @@ async fn live(
         let mut session = std::pin::pin!(session.run(|_| {}));
         tokio::select! {
             _ = &mut session => {}
-            () = falter(application, temper) => {}
-            () = pause(&temper.sessions) => {
-                if let Exit::Goodbye = temper.exit {
+            () = flap(health_sender, behaviour) => {}
+            () = sleep_random(&behaviour.session) => {
+                if let Exit::Goodbye = behaviour.exit {
                     leave.cancel();
                     session.await;
                 }
             }
         }
         tokio::select! {
-            () = pause(&temper.away) => {}
-            () = curtain.cancelled() => {}
+            () = sleep_random(&behaviour.absence) => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }
 
-/// The application is ready for a while, then not, and so on.
-async fn falter(application: watch::Sender<crate::model::Health>, temper: &Temper) {
+/// Makes the application ready and not ready in turn, forever.
+async fn flap(health_sender: watch::Sender<Health>, behaviour: &Behaviour) {
     loop {
-        pause(&temper.ready).await;
-        application.send_replace(health(false));
-        pause(&temper.faltering).await;
-        application.send_replace(health(true));
+        sleep_random(&behaviour.ready).await;
+        health_sender.send_replace(health(false));
+        sleep_random(&behaviour.not_ready).await;
+        health_sender.send_replace(health(true));
     }
 }
 
-async fn pause(seconds: &Range<u64>) {
+async fn sleep_random(seconds: &Range<u64>) {
     sleep(Duration::from_millis(fastrand::u64(seconds.start * 1_000..seconds.end * 1_000))).await;
 }

@@ -1,5 +1,5 @@
-//! The load tool: many proxies from one process, and whether the server's
-//! numbers are right at the end of each phase.
+//! The load test of `headcount simulate`: many proxies from one process, and a check after each
+//! phase that the server's counts are right.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{
     dataplane, health,
-    tally::{self, Sums},
+    totals::{self, Totals},
 };
 use crate::{
     agent::{Session, SessionEnd, SessionEvent},
@@ -27,153 +27,161 @@ use crate::{
     proto::WorkloadFilter,
 };
 
-/// How often progress is shown.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Sessions that open at a time. A thousand connections at once would measure
-/// the kernel's backlog and its retries, which take seconds.
-const OPENING: usize = 256;
-/// How often flaps are dealt out; the rate decides how many at a time.
-const FLAP_EVERY: Duration = Duration::from_millis(10);
+/// How often progress is reported.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Sessions that open at the same time. A thousand at once would measure the kernel's listen
+/// backlog and its retries, which take seconds.
+const CONCURRENT_OPENS: usize = 256;
+/// How often health changes are made; the rate decides how many each time.
+const FLAP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What to simulate.
+/// Settings of a load test.
 #[derive(Debug, Clone)]
 pub struct LoadConfig {
-    /// Where.
+    /// The server under test.
     pub server: Endpoint,
-    /// How many proxies.
+    /// Number of proxies.
     pub proxies: u32,
-    /// Of how many workloads.
+    /// Number of workloads; proxies are spread evenly over them.
     pub workloads: u32,
-    /// Over how many connections.
+    /// Number of connections; proxies are spread evenly over them.
     pub connections: u32,
-    /// Changes of health per second, of all proxies together.
+    /// Health changes per second, of all proxies together.
     pub flaps_per_second: u32,
-    /// For how long they flap.
+    /// Duration of the phase with health changes.
     pub duration: Duration,
-    /// How long the numbers may take to become right after each phase.
-    pub patience: Duration,
-    /// In which mesh.
+    /// Longest time until the counts are right after each phase.
+    pub settle_timeout: Duration,
+    /// Mesh of the proxies.
     pub mesh: String,
-    /// In which namespace. Workloads of others in it would be counted as ours.
+    /// Namespace of the proxies. All dataplanes of this mesh and namespace are counted, so there
+    /// must be no others.
     pub namespace: String,
 }
 
-/// How it went. Times are in seconds, latencies in microseconds.
+/// The result of a load test. Durations are in seconds, latencies in microseconds.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadReport {
-    /// As asked.
+    /// From the configuration.
     pub proxies: u32,
-    /// As asked.
+    /// From the configuration.
     pub workloads: u32,
-    /// As asked.
+    /// From the configuration.
     pub connections: u32,
-    /// Until the watch showed all of them connected and healthy.
+    /// Time until the watch reported all proxies connected and healthy; none if it never did.
     pub connect_seconds: Option<f64>,
-    /// Changes of health that were made.
+    /// Health changes made.
     pub flaps: u64,
-    /// Reports that the server acknowledged.
+    /// Health reports that the server acknowledged.
     pub acks: u64,
-    /// Half of the acks came within this time.
+    /// Median time from a report to its ack.
     pub ack_p50_micros: u64,
-    /// 99 of 100 did.
+    /// 99th percentile of the time from a report to its ack.
     pub ack_p99_micros: u64,
-    /// All did.
+    /// Longest time from a report to its ack.
     pub ack_max_micros: u64,
-    /// From the last flap until the watch showed the right numbers.
+    /// Time from the last health change until the watch reported the right counts; none if it
+    /// never did.
     pub settle_seconds: Option<f64>,
-    /// From the goodbyes until the watch showed none of them.
+    /// Time from the goodbyes until the watch reported no proxies; none if it never did.
     pub leave_seconds: Option<f64>,
-    /// Sessions that ended before they should.
+    /// Sessions that ended early.
     pub lost: u64,
-    /// What the first of these was told.
+    /// Why the first of them ended.
     pub first_loss: Option<String>,
-    /// Every phase ended with the right numbers, and no session was lost.
+    /// Whether the counts were right after every phase and no session was lost.
     pub right: bool,
 }
 
-/// How far a phase is.
+/// Progress of a phase.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// What is being done.
+    /// Name of the phase.
     pub phase: &'static str,
-    /// So much of it.
+    /// Completed part of `total`.
     pub done: u64,
-    /// Out of so much.
+    /// Proxies, or seconds of the flapping phase.
     pub total: u64,
 }
 
-/// Runs the whole load; `show` is called now and then. Cancelling `stop` skips
-/// to the goodbyes.
+/// Runs all phases of a load test and reports their progress. Cancelling `stop` skips to the last
+/// phase, in which all proxies disconnect.
+///
+/// # Errors
+///
+/// If a dataplane is invalid, for example because of the mesh or namespace.
 pub async fn run(
     config: LoadConfig,
     stop: CancellationToken,
-    show: impl Fn(Progress),
+    on_progress: impl Fn(Progress),
 ) -> Result<LoadReport, Invalid> {
-    let mut fleet = Fleet::launch(&config)?;
-    let all = u64::from(config.proxies);
-    let everybody = Sums { connected: all, healthy: all, total: all };
-    let connect_seconds = fleet.reach(everybody, "connecting", &stop, &show).await;
-    let flaps = fleet.flap(&config, &stop, &show).await;
-    let flapped = Sums { healthy: fleet.healthy(), ..everybody };
-    let settle_seconds = fleet.reach(flapped, "settling", &stop, &show).await;
-    let parting = Instant::now();
-    fleet.say_goodbye().await;
-    let gone = fleet.reach(Sums::default(), "leaving", &CancellationToken::new(), &show).await;
-    let leave_seconds = gone.map(|_| parting.elapsed().as_secs_f64());
-    let facts = fleet.facts.lock();
+    let mut fleet = Fleet::start(&config)?;
+    let proxies = u64::from(config.proxies);
+    let all_healthy = Totals { connected: proxies, healthy: proxies, total: proxies };
+    let connect_seconds = fleet.wait_for(all_healthy, "connecting", &stop, &on_progress).await;
+    let flaps = fleet.flap(&config, &stop, &on_progress).await;
+    let after_flaps = Totals { healthy: fleet.ready_count(), ..all_healthy };
+    let settle_seconds = fleet.wait_for(after_flaps, "settling", &stop, &on_progress).await;
+    let leave_start = Instant::now();
+    fleet.leave().await;
+    let none_left =
+        fleet.wait_for(Totals::default(), "leaving", &CancellationToken::new(), &on_progress).await;
+    let leave_seconds = none_left.map(|_| leave_start.elapsed().as_secs_f64());
+    let measurements = fleet.measurements.lock();
     Ok(LoadReport {
         proxies: config.proxies,
         workloads: config.workloads,
         connections: config.connections,
         connect_seconds,
         flaps,
-        acks: facts.acks.len(),
-        ack_p50_micros: facts.acks.value_at_quantile(0.5),
-        ack_p99_micros: facts.acks.value_at_quantile(0.99),
-        ack_max_micros: facts.acks.max(),
+        acks: measurements.acks.len(),
+        ack_p50_micros: measurements.acks.value_at_quantile(0.5),
+        ack_p99_micros: measurements.acks.value_at_quantile(0.99),
+        ack_max_micros: measurements.acks.max(),
         settle_seconds,
         leave_seconds,
-        lost: facts.lost,
-        first_loss: facts.first_loss.clone(),
-        right: facts.lost == 0 && connect_seconds.and(settle_seconds).and(leave_seconds).is_some(),
+        lost: measurements.lost,
+        first_loss: measurements.first_loss.clone(),
+        right: measurements.lost == 0 && connect_seconds.and(settle_seconds).and(leave_seconds).is_some(),
     })
 }
 
-/// All proxies, and what the server says of them.
+/// All proxies, and the totals that the server reports for them.
 struct Fleet {
-    applications: Vec<watch::Sender<Health>>,
+    health_senders: Vec<watch::Sender<Health>>,
+    /// Whether each proxy's application is ready.
     ready: Vec<bool>,
     leave: CancellationToken,
-    facts: Arc<Mutex<Facts>>,
-    watched: watch::Receiver<Sums>,
-    patience: Duration,
-    /// Aborted with the fleet, as is the watch.
+    measurements: Arc<Mutex<Measurements>>,
+    totals: watch::Receiver<Totals>,
+    settle_timeout: Duration,
+    /// Aborted when the fleet is dropped, like the watch.
     sessions: JoinSet<()>,
     _watch: JoinSet<()>,
 }
 
-/// What the sessions met.
-struct Facts {
+/// Measurements of all sessions.
+struct Measurements {
     acks: Histogram<u64>,
     lost: u64,
     first_loss: Option<String>,
 }
 
 impl Fleet {
-    fn launch(config: &LoadConfig) -> Result<Self, Invalid> {
+    fn start(config: &LoadConfig) -> Result<Self, Invalid> {
         let channels: Vec<Channel> = (0..config.connections).map(|_| config.server.connect_lazy()).collect();
-        // 1 us to 1 min, three digits: some 100 kB whatever comes.
+        // 1 us to 1 min with three significant digits: about 100 kB, for any number of acks.
         let acks =
             Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| Invalid::new("acks", e.to_string()))?;
-        let facts = Arc::new(Mutex::new(Facts { acks, lost: 0, first_loss: None }));
-        let (leave, gate) = (CancellationToken::new(), Arc::new(Semaphore::new(OPENING)));
-        let (mut sessions, mut applications) = (JoinSet::new(), Vec::new());
+        let measurements = Arc::new(Mutex::new(Measurements { acks, lost: 0, first_loss: None }));
+        let (leave, opens) = (CancellationToken::new(), Arc::new(Semaphore::new(CONCURRENT_OPENS)));
+        let (mut sessions, mut health_senders) = (JoinSet::new(), Vec::new());
         for (index, channel) in (0..config.proxies).zip(channels.iter().cycle()) {
             let workload = format!("sim-{}", index % config.workloads);
             let name = format!("{workload}-{}", index / config.workloads);
-            let (application, health) = watch::channel(health(true));
-            applications.push(application);
+            let (health_sender, health) = watch::channel(health(true));
+            health_senders.push(health_sender);
             let session = Session {
                 channel: channel.clone(),
                 dataplane: dataplane(&config.mesh, &config.namespace, &workload, name)?,
@@ -181,113 +189,119 @@ impl Fleet {
                 health,
                 leave: leave.clone(),
             };
-            sessions.spawn(hold(session, Arc::clone(&gate), Arc::clone(&facts)));
+            sessions.spawn(run_session(session, Arc::clone(&opens), Arc::clone(&measurements)));
         }
         let filter = WorkloadFilter {
             mesh: config.mesh.clone(),
             namespace: config.namespace.clone(),
             ..WorkloadFilter::default()
         };
-        let (sums, watched) = watch::channel(Sums::default());
+        let (sender, totals) = watch::channel(Totals::default());
         let mut watch = JoinSet::new();
-        watch.spawn(tally::follow(config.server.connect_lazy(), filter, sums));
-        let ready = vec![true; applications.len()];
+        watch.spawn(totals::follow(config.server.connect_lazy(), filter, sender));
+        let ready = vec![true; health_senders.len()];
         Ok(Self {
-            applications,
+            health_senders,
             ready,
             leave,
-            facts,
-            watched,
-            patience: config.patience,
+            measurements,
+            totals,
+            settle_timeout: config.settle_timeout,
             sessions,
             _watch: watch,
         })
     }
 
-    fn healthy(&self) -> u64 {
+    fn ready_count(&self) -> u64 {
         self.ready.iter().map(|ready| u64::from(*ready)).sum()
     }
 
-    /// Ends every session. A watch that has not shown anything yet shows that
-    /// none is left, so it is not what to wait for.
-    async fn say_goodbye(&mut self) {
+    /// Ends every session with a goodbye, and waits for the sessions rather than the watch: a
+    /// watch that has received nothing yet already has totals of 0.
+    async fn leave(&mut self) {
         self.leave.cancel();
         while self.sessions.join_next().await.is_some() {}
     }
 
-    /// Waits until the watch shows these sums; the seconds it took.
-    async fn reach(
+    /// Waits until the watch reports `expected`, and returns the seconds that it took.
+    async fn wait_for(
         &mut self,
-        wanted: Sums,
+        expected: Totals,
         phase: &'static str,
         stop: &CancellationToken,
-        show: &impl Fn(Progress),
+        on_progress: &impl Fn(Progress),
     ) -> Option<f64> {
         let start = Instant::now();
-        let total = u64::try_from(self.applications.len()).unwrap_or(u64::MAX);
-        let shown = self.watched.clone();
-        let showing = async {
+        let total = u64::try_from(self.health_senders.len()).unwrap_or(u64::MAX);
+        let current = self.totals.clone();
+        let report_progress = async {
             loop {
-                let done = total.saturating_sub(shown.borrow().connected.abs_diff(wanted.connected));
-                show(Progress { phase, done, total });
-                sleep(PROGRESS_EVERY).await;
+                let done = total.saturating_sub(current.borrow().connected.abs_diff(expected.connected));
+                on_progress(Progress { phase, done, total });
+                sleep(PROGRESS_INTERVAL).await;
             }
         };
-        let reached = timeout(self.patience, self.watched.wait_for(|sums| *sums == wanted));
+        let reached = timeout(self.settle_timeout, self.totals.wait_for(|totals| *totals == expected));
         tokio::select! {
             reached = reached => reached.ok().and_then(Result::ok).map(|_| start.elapsed().as_secs_f64()),
             () = stop.cancelled() => None,
-            () = showing => None,
+            () = report_progress => None,
         }
     }
 
-    /// Changes the health of random proxies at the rate asked for.
-    async fn flap(&mut self, config: &LoadConfig, stop: &CancellationToken, show: &impl Fn(Progress)) -> u64 {
-        let (start, mut made, mut shown) = (Instant::now(), 0, 0);
-        let mut ticks = interval(FLAP_EVERY);
+    /// Changes the health of random proxies at the configured rate, and returns the number of
+    /// changes.
+    async fn flap(
+        &mut self,
+        config: &LoadConfig,
+        stop: &CancellationToken,
+        on_progress: &impl Fn(Progress),
+    ) -> u64 {
+        let (start, mut made, mut reported) = (Instant::now(), 0, 0);
+        let mut ticks = interval(FLAP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let total = config.duration.as_secs();
         while start.elapsed() < config.duration && !stop.is_cancelled() {
             ticks.tick().await;
             let due = start.elapsed().as_micros() * u128::from(config.flaps_per_second) / 1_000_000;
             while u128::from(made) < due {
-                let index = fastrand::usize(..self.applications.len());
+                let index = fastrand::usize(..self.health_senders.len());
                 self.ready[index] = !self.ready[index];
-                self.applications[index].send_replace(health(self.ready[index]));
+                self.health_senders[index].send_replace(health(self.ready[index]));
                 made += 1;
             }
             let done = start.elapsed().as_secs();
-            if done != shown {
-                shown = done;
-                show(Progress { phase: "flapping", done, total });
+            if done != reported {
+                reported = done;
+                on_progress(Progress { phase: "flapping", done, total });
             }
         }
         made
     }
 }
 
-/// Holds one session to its end, and notes what it met.
-async fn hold(session: Session, gate: Arc<Semaphore>, facts: Arc<Mutex<Facts>>) {
-    let mut opening = gate.acquire().await.ok();
+/// Runs one session to its end. A permit of `opens` is held until the welcome.
+async fn run_session(session: Session, opens: Arc<Semaphore>, measurements: Arc<Mutex<Measurements>>) {
+    let mut permit = opens.acquire().await.ok();
     if session.leave.is_cancelled() {
         return;
     }
-    let note = |event: SessionEvent<'_>| match event {
-        SessionEvent::Welcomed(_) => opening = None,
+    let on_event = |event: SessionEvent<'_>| match event {
+        SessionEvent::Welcomed(_) => permit = None,
         SessionEvent::Acked { after } => {
             let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-            facts.lock().acks.saturating_record(micros);
+            measurements.lock().acks.saturating_record(micros);
         }
     };
-    let end = session.run(note).await;
-    let why = match end {
+    let end = session.run(on_event).await;
+    let reason = match end {
         SessionEnd::Goodbye => return,
         SessionEnd::Drained { reason, .. } => reason,
         SessionEnd::Superseded(status) | SessionEnd::Refused(status) | SessionEnd::Lost(status) => {
             format!("{:?}: {}", status.code(), status.message())
         }
     };
-    let mut facts = facts.lock();
-    facts.lost += 1;
-    facts.first_loss.get_or_insert(why);
+    let mut measurements = measurements.lock();
+    measurements.lost += 1;
+    measurements.first_loss.get_or_insert(reason);
 }

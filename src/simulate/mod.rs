@@ -1,20 +1,22 @@
-//! Simulated proxies: real sessions over real sockets, with nothing behind them.
+//! Simulated proxies: real sessions over real connections, without an application behind them.
 //!
-//! [`demo`] shows a newcomer what happens; [`load`] measures what a server can
-//! bear and checks that it counts right.
+//! [`demo`] runs a few for `headcount serve --demo`. [`load`] runs many for `headcount simulate`
+//! and checks the server's counts.
 
 pub mod demo;
 pub mod load;
-mod tally;
+mod totals;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec, Invalid, WORKLOAD_LABEL};
+use crate::model::{
+    Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthState, InboundSpec, Invalid, WORKLOAD_LABEL,
+};
 
-/// The port that every simulated application pretends to have.
+/// Port of every simulated application; nothing listens on it.
 const PORT: u32 = 8080;
 
-/// A dataplane of a workload, with one inbound.
+/// A dataplane with one inbound.
 fn dataplane(mesh: &str, namespace: &str, workload: &str, name: String) -> Result<Arc<Dataplane>, Invalid> {
     let spec = DataplaneSpec {
         mesh: mesh.to_owned(),
@@ -29,10 +31,9 @@ fn dataplane(mesh: &str, namespace: &str, workload: &str, name: String) -> Resul
     Dataplane::parse(&spec, DataplaneLimits::default()).map(Arc::new)
 }
 
-/// The health of a proxy whose only inbound is ready or not.
-fn health(ready: bool) -> crate::model::Health {
-    use crate::model::{Health, HealthState};
+/// Health of a ready proxy whose only inbound is ready or not.
+fn health(inbound_ready: bool) -> Health {
     let mut health = Health::of_proxy(HealthState::Ready);
-    health.set_inbound(0, if ready { HealthState::Ready } else { HealthState::NotReady });
+    health.set_inbound(0, if inbound_ready { HealthState::Ready } else { HealthState::NotReady });
     health
 }

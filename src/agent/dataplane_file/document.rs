@@ -8,7 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{Application, duration};
 use crate::{
     agent::{
-        probe::{Check, ProbeSpec},
+        probe::{ProbeHandler, ProbeSpec},
         threshold::Thresholds,
     },
     model::{InboundSpec, Invalid, Quoted},
@@ -153,17 +153,17 @@ impl Inbound {
 
 impl ServiceProbe {
     fn spec(&self, application: &Application) -> Result<ProbeSpec, Invalid> {
-        let check = match (&self.tcp, &self.http) {
+        let handler = match (&self.tcp, &self.http) {
             (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
-            (None, Some(http)) => Check::http(http.path.as_deref().unwrap_or("/"))
+            (None, Some(http)) => ProbeHandler::http(http.path.as_deref().unwrap_or("/"))
                 .map_err(|problem| Invalid::new("http.path", problem))?,
             // TCP is Kuma's only check, so `tcp` may be omitted.
-            (_, None) => Check::Tcp,
+            (_, None) => ProbeHandler::Tcp,
         };
         Ok(ProbeSpec {
             host: application.host.clone(),
             port: application.port,
-            check,
+            handler,
             interval: duration_value("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
             timeout: duration_value("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,
             thresholds: Thresholds {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    agent::{probe::Check, threshold::Thresholds},
+    agent::{probe::ProbeHandler, threshold::Thresholds},
     model::WORKLOAD_LABEL,
 };
 
@@ -43,7 +43,7 @@ fn the_workload_example_is_valid() {
     assert_eq!(dataplane.inbounds[0].tags.get("kuma.io/protocol"), Some("http"));
     let probe = file.probes[0].clone().unwrap();
     assert_eq!((probe.host.as_str(), probe.port), ("127.0.0.1", 8080));
-    assert_eq!(probe.check, Check::Tcp);
+    assert_eq!(probe.handler, ProbeHandler::Tcp);
     assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_millis(500)));
     assert_eq!(probe.thresholds, Thresholds { healthy: 1, unhealthy: 3 });
 }
@@ -147,9 +147,9 @@ fn an_empty_probe_has_the_defaults_of_kuma() {
 
 #[test]
 fn an_http_probe_requests_its_path() {
-    let path = |lines: &str| match probe(lines).check {
-        Check::Http(path) => path.to_string(),
-        Check::Tcp => "tcp".to_owned(),
+    let path = |lines: &str| match probe(lines).handler {
+        ProbeHandler::Http(path) => path.to_string(),
+        ProbeHandler::Tcp => "tcp".to_owned(),
     };
     assert_eq!(path("serviceProbe: {http: {path: /health?full=1}}"), "/health?full=1");
     assert_eq!(path("serviceProbe: {http: {}}"), "/");

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{agent::probe::Check, model::Quoted};
+use crate::{agent::probe::ProbeHandler, model::Quoted};
 
 /// A port of the Pod's application, and its probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct PodInbound {
     /// 1 to 65535.
     pub port: u16,
     /// None for a port that has the state of the proxy.
-    pub check: Option<Check>,
+    pub handler: Option<ProbeHandler>,
 }
 
 impl FromStr for PodInbound {
@@ -23,16 +23,16 @@ impl FromStr for PodInbound {
             "must be a port (1 to 65535), optionally with its probe: 8080, 8080=/healthz or 8080=none"
                 .to_owned()
         })?;
-        let check = match probe {
-            "tcp" => Some(Check::Tcp),
+        let handler = match probe {
+            "tcp" => Some(ProbeHandler::Tcp),
             "none" => None,
-            path if path.starts_with('/') => Some(Check::http(path)?),
+            path if path.starts_with('/') => Some(ProbeHandler::http(path)?),
             other => {
                 let other = Quoted(other);
                 return Err(format!("{other}: a probe is tcp, none, or the path of a GET such as /healthz"));
             }
         };
-        Ok(Self { port, check })
+        Ok(Self { port, handler })
     }
 }
 
@@ -43,11 +43,13 @@ mod tests {
     #[test]
     fn a_port_may_have_a_probe() {
         let parse = |text: &str| text.parse::<PodInbound>().unwrap();
-        assert_eq!(parse("8080"), PodInbound { port: 8080, check: Some(Check::Tcp) });
+        assert_eq!(parse("8080"), PodInbound { port: 8080, handler: Some(ProbeHandler::Tcp) });
         assert_eq!(parse("8080=tcp"), parse("8080"));
-        assert_eq!(parse("1=none"), PodInbound { port: 1, check: None });
+        assert_eq!(parse("1=none"), PodInbound { port: 1, handler: None });
         for path in ["/", "/healthz", "/a/b?full=1&x=none"] {
-            let Some(Check::Http(parsed)) = parse(&format!("65535={path}")).check else { panic!("{path}") };
+            let Some(ProbeHandler::Http(parsed)) = parse(&format!("65535={path}")).handler else {
+                panic!("{path}")
+            };
             assert_eq!(parsed.as_str(), path);
         }
     }

@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
 use crate::agent::{
-    Check, ProbeSpec, endpoint,
+    ProbeHandler, ProbeSpec, endpoint,
     scripted_server::{
         ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
     },
@@ -205,7 +205,7 @@ async fn an_agent_reports_the_result_of_its_probe() {
     let (mut scripted, connector) = scripted_server();
     tokio::spawn(connector.serve(TcpListenerStream::new(listener)));
     let probe = ProbeSpec {
-        check: Check::Tcp,
+        handler: ProbeHandler::Tcp,
         ..ProbeSpec::proxy_ready(&format!("http://{}", application.local_addr().unwrap())).unwrap()
     };
     let probes = Probes { proxy: None, inbounds: vec![Some(probe)] };

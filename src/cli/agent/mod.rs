@@ -1,4 +1,4 @@
-//! `headcount agent`: the sidecar.
+//! `headcount agent`: the sidecar of a proxy.
 
 mod pod;
 
@@ -13,7 +13,7 @@ use super::{
     Failure, Outcome, Parsed, Problems,
     args::{
         dataplane_file::DataplaneFileArg,
-        log::{LogArgs, Logs},
+        log::{LogArgs, LogSettings},
         server_url::ServerUrl,
     },
 };
@@ -25,16 +25,17 @@ use crate::{
 
 /// Register one dataplane proxy and report its health
 ///
-/// Reads Kuma's Dataplane resource unmodified, probes each inbound that has a
-/// serviceProbe, reports each change at once and everything every 30s, comes
-/// back when the server was lost, and says goodbye on SIGTERM or Ctrl-C.
+/// The agent reads the proxy's Kuma Dataplane resource, probes each inbound that has a
+/// serviceProbe, and reports health to the server: each change at once, and the whole
+/// health every 30s. It reconnects when the connection is lost. On SIGTERM or Ctrl-C it
+/// unregisters the dataplane and exits with 0.
 ///
-/// In a Kubernetes Pod it needs no file: the manifest gives it the Pod's name and
-/// namespace as environment variables, the Pod's labels and annotations by the
-/// downward API, and the ports of the application.
+/// In a Kubernetes Pod it needs no file. It takes the Pod's name and namespace from
+/// environment variables, its labels and annotations from a downward API volume, and
+/// the application's ports from --inbound.
 ///
-/// Ends with code 2 if another attempt could do no good: the server refuses the
-/// dataplane, or a newer agent speaks for it.
+/// It exits with 2 if a retry would not help: the server rejects the dataplane, or a
+/// newer agent has taken over its session.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,14 +44,16 @@ Examples:
   headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100
   POD_NAME=web-0 POD_NAMESPACE=shop headcount agent --workload web --inbound 8080=/healthz")]
 pub(super) struct AgentArgs {
-    /// Kuma's Dataplane resource, as YAML
+    /// YAML file with the Kuma Dataplane resource of the proxy
     #[arg(long, value_name = "FILE")]
     dataplane_file: Option<PathBuf>,
-    /// Where the server listens for gRPC; `host:port` will do
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
+    /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
+    #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
     server: Parsed<ServerUrl>,
-    /// Where the proxy beside the agent says whether it is ready, such as
-    /// Envoy's <http://127.0.0.1:9901/ready>; without it the proxy counts as ready
+    /// Readiness URL of the proxy, such as Envoy's <http://127.0.0.1:9901/ready>
+    ///
+    /// The agent requests it every second; a 2xx or 3xx response means that the proxy is
+    /// ready. Without this flag the proxy always counts as ready.
     #[arg(long, value_name = "URL")]
     proxy_ready_url: Option<String>,
     #[command(flatten)]
@@ -60,10 +63,10 @@ pub(super) struct AgentArgs {
 }
 
 impl AgentArgs {
-    /// Runs until a signal ends it.
+    /// Runs until a signal ends the process, or until a retry would not help.
     pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
-        let (config, logs) = self.check(problems)?;
-        logs.start();
+        let (config, log) = self.check(problems)?;
+        log.start();
         info!(dataplane = %config.dataplane.key, server = %config.server.uri(), "starting");
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let leave = CancellationToken::new();
@@ -82,36 +85,35 @@ impl AgentArgs {
         Ok(Outcome::Success)
     }
 
-    fn check(self, mut problems: Problems) -> Result<(AgentConfig, Logs), Failure> {
-        let logs = self.log.check(&mut problems);
+    fn check(self, mut problems: Problems) -> Result<(AgentConfig, LogSettings), Failure> {
+        let log = self.log.check(&mut problems);
         let server = problems.take("server", self.server);
         let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
         let ready_url = self.proxy_ready_url.as_deref();
-        let ready =
+        let proxy_probe =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
-        let statement = match self.dataplane_file {
+        let proxy = match self.dataplane_file {
             Some(path) => read_file(&path.into(), &mut problems),
             None => self.pod.read(&mut problems),
         };
-        let (Some(logs), Some(server), Some(statement)) = (logs, server, statement) else {
+        let (Some(log), Some(server), Some(Proxy { dataplane, probes })) = (log, server, proxy) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        let Statement { dataplane, probes } = statement;
-        let probes = Probes { proxy: ready.flatten(), inbounds: probes };
-        Ok((AgentConfig { server, dataplane, probes }, logs))
+        let probes = Probes { proxy: proxy_probe.flatten(), inbounds: probes };
+        Ok((AgentConfig { server, dataplane, probes }, log))
     }
 }
 
-/// Who the agent speaks for, and how to find out how it is.
-struct Statement {
+/// The proxy that the agent registers.
+struct Proxy {
     dataplane: Dataplane,
-    /// One for each inbound, in their order.
+    /// One for each inbound, in the same order; none if it is not probed.
     probes: Vec<Option<ProbeSpec>>,
 }
 
-fn read_file(file_arg: &DataplaneFileArg, problems: &mut Problems) -> Option<Statement> {
+fn read_file(file_arg: &DataplaneFileArg, problems: &mut Problems) -> Option<Proxy> {
     let file = file_arg.read(problems)?;
     let dataplane = file_arg.take(file.dataplane(), problems)?;
-    Some(Statement { dataplane, probes: file.probes })
+    Some(Proxy { dataplane, probes: file.probes })
 }

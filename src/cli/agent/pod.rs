@@ -1,74 +1,77 @@
-//! What the agent is told in a Kubernetes Pod.
+//! Flags of `headcount agent` in a Kubernetes Pod.
 
 use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::Args;
 
-use super::Statement;
+use super::Proxy;
 use crate::{
     agent::{Pod, PodInbound, PodInfo, ProbeSpec, Thresholds},
     cli::{Parsed, Problems, args::period::NonZeroPeriod},
 };
 
-/// In the place of a Dataplane file.
+/// Flags that replace the Dataplane file.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "In a Kubernetes Pod, without --dataplane-file")]
+#[command(next_help_heading = "Kubernetes Pod, instead of --dataplane-file")]
 pub(super) struct PodArgs {
-    /// A port of the application, probed by TCP; 8080=/healthz is probed by a
-    /// GET of that path, 8080=none is as ready as the proxy
+    /// Application port and its probe: 8080 or 8080=tcp, 8080=/healthz, or 8080=none
+    ///
+    /// tcp opens a connection; a path is requested with GET and must return 2xx or 3xx;
+    /// with none the inbound is ready when the proxy is. Separate ports by commas.
     #[arg(long, value_name = "PORT[=PROBE]", value_delimiter = ',', conflicts_with = "dataplane_file")]
     inbound: Vec<Parsed<PodInbound>>,
-    /// The Pod has no application to probe: its proxy is a gateway
+    /// The proxy is a gateway: there are no application ports
     #[arg(long, conflicts_with_all = ["dataplane_file", "inbound"])]
     gateway: bool,
-    /// The Pod's name
+    /// Name of the Pod; becomes the name of the dataplane
     #[arg(long, value_name = "NAME", env = Pod::NAME)]
     pod_name: Option<String>,
-    /// The Pod's namespace
+    /// Namespace of the Pod
     #[arg(long, value_name = "NAMESPACE", env = Pod::NAMESPACE)]
     pod_namespace: Option<String>,
-    /// The Pod's address, for people
+    /// IP address of the Pod; only displayed
     #[arg(long, value_name = "ADDRESS", env = Pod::IP)]
     pod_ip: Option<String>,
-    /// The Pod's `ServiceAccount`
+    /// Service account of the Pod; becomes the label k8s.kuma.io/service-account
     #[arg(long, value_name = "NAME", env = Pod::SERVICE_ACCOUNT)]
     service_account: Option<String>,
-    /// Where the downward API puts the files `labels` and `annotations`
+    /// Directory of the downward API volume with the files labels and annotations
     #[arg(long, value_name = "DIR", default_value = "/etc/podinfo")]
     podinfo_dir: PathBuf,
-    /// The mesh, if it is not the one of the Pod's label or annotation
-    /// kuma.io/mesh, or else `default`
+    /// Mesh of the dataplane; overrides the Pod's label or annotation kuma.io/mesh
+    ///
+    /// Without any of them the mesh is default.
     #[arg(long, value_name = "MESH")]
     mesh: Option<String>,
-    /// The workload, if it is not the one of the Pod's annotation kuma.io/workload
+    /// Workload of the dataplane; overrides the Pod's annotation kuma.io/workload
     #[arg(long, value_name = "WORKLOAD")]
     workload: Option<String>,
-    /// The zone, if it is not the one of the Pod's label kuma.io/zone
+    /// Zone of the dataplane; overrides the Pod's label kuma.io/zone
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Where the application listens
+    /// Host that is probed
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     probe_host: String,
-    /// From the start of one probe to the start of the next
-    #[arg(long, value_name = "TIME", default_value = "1s")]
+    /// Time between the starts of two probes
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
     probe_interval: Parsed<NonZeroPeriod>,
-    /// After which a probe has failed
-    #[arg(long, value_name = "TIME", default_value = "2s")]
+    /// Time after which a probe fails
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
     probe_timeout: Parsed<NonZeroPeriod>,
-    /// Probes that fail in a row until an inbound is not ready
+    /// Consecutive failed probes until an inbound is not ready
     #[arg(long, value_name = "COUNT", default_value = "1")]
     probe_unhealthy_threshold: Parsed<NonZeroU32>,
-    /// Probes that pass in a row until it is ready again
+    /// Consecutive passed probes until an inbound is ready again
     #[arg(long, value_name = "COUNT", default_value = "1")]
     probe_healthy_threshold: Parsed<NonZeroU32>,
 }
 
 impl PodArgs {
-    /// Puts together what the manifest says, or notes all that is missing.
-    pub(super) fn read(self, problems: &mut Problems) -> Option<Statement> {
+    /// Returns the Pod's proxy; adds everything that is missing or invalid to `problems`.
+    pub(super) fn read(self, problems: &mut Problems) -> Option<Proxy> {
         if self.pod_name.is_none() && self.pod_namespace.is_none() {
             problems.note_text(
-                "--dataplane-file: is missing, and so is what the manifest of a Pod says in its place:",
+                "--dataplane-file: is missing, and so are the settings that replace it in a Kubernetes Pod:",
             );
         }
         let text = Option::unwrap_or_default;
@@ -76,8 +79,8 @@ impl PodArgs {
             .map_err(|error| problems.note("podinfo-dir", &format!("{:#}", anyhow::Error::from(error))));
         if self.inbound.is_empty() && !self.gateway {
             problems.note_text(
-                "HEADCOUNT_INBOUND (--inbound): is missing: it lists the ports of the application, such as \
-                 8080=/healthz; a proxy before no application has HEADCOUNT_GATEWAY=true (--gateway)",
+                "HEADCOUNT_INBOUND (--inbound): is missing: list the ports of the application, such as \
+                 8080=/healthz; if the proxy is a gateway, set HEADCOUNT_GATEWAY=true (--gateway) instead",
             );
         }
         let inbounds: Vec<_> =
@@ -104,10 +107,10 @@ impl PodArgs {
         });
         let (dataplane, interval, timeout) = (dataplane.ok()?, interval?.into(), timeout?.into());
         let thresholds = Thresholds { healthy: healthy?.get(), unhealthy: unhealthy?.get() };
-        let probe = |PodInbound { port, check }| {
+        let probe = |PodInbound { port, handler }| {
             let host = self.probe_host.clone();
-            Some(ProbeSpec { host, port, check: check?, interval, timeout, thresholds })
+            Some(ProbeSpec { host, port, handler: handler?, interval, timeout, thresholds })
         };
-        Some(Statement { dataplane, probes: inbounds.into_iter().map(probe).collect() })
+        Some(Proxy { dataplane, probes: inbounds.into_iter().map(probe).collect() })
     }
 }

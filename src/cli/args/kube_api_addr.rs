@@ -1,8 +1,8 @@
-//! Where the Kubernetes API may listen.
+//! `--kube-api-addr`.
 
 use std::{net::SocketAddr, str::FromStr};
 
-/// An address, or none.
+/// The listen address of the Kubernetes API, or `off`, which is `None`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) struct KubeApiAddr(pub(in crate::cli) Option<SocketAddr>);
 
@@ -15,7 +15,7 @@ impl FromStr for KubeApiAddr {
         }
         let addr = text
             .parse()
-            .map_err(|_| "must be an address with a port, such as 127.0.0.1:7102, or off".to_owned())?;
+            .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:7102, or off".to_owned())?;
         Ok(Self(Some(addr)))
     }
 }
@@ -25,14 +25,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_an_address_or_off() {
+    fn accepts_an_address_with_a_port_and_off() {
         let parse = str::parse::<KubeApiAddr>;
-        for good in ["127.0.0.1:7102", "[::1]:0", "0.0.0.0:7102"] {
-            assert_eq!(parse(good).unwrap(), KubeApiAddr(Some(good.parse().unwrap())));
+        for valid in ["127.0.0.1:7102", "[::1]:0", "0.0.0.0:7102"] {
+            assert_eq!(parse(valid).unwrap(), KubeApiAddr(Some(valid.parse().unwrap())));
         }
         assert_eq!(parse("off").unwrap(), KubeApiAddr(None));
-        for none in ["", "localhost:7102", "7102", "OFF"] {
-            assert!(parse(none).unwrap_err().contains("or off"), "{none}");
+        for invalid in ["", "localhost:7102", "7102", "OFF"] {
+            assert!(parse(invalid).unwrap_err().contains("or off"), "{invalid}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Flags about logs, of the commands that write one.
+//! `--log` and `--log-format`, the flags of every command that writes a log.
 
 use clap::Args;
 
@@ -8,29 +8,31 @@ use crate::telemetry::logs::{self, LogFilter, LogFormat};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Logs")]
 pub(in crate::cli) struct LogArgs {
-    /// Which lines to write: a level, or levels by module (info,h2=warn)
+    /// Log level: error, warn, info, debug or trace; or levels per module, such as info,h2=warn
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: Parsed<LogFilter>,
-    /// text for people or json for machines
+    /// Format of the log on standard error: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Parsed<LogFormat>,
 }
 
-/// How to log, checked.
-pub(in crate::cli) struct Logs {
+/// Valid log settings.
+pub(in crate::cli) struct LogSettings {
     filter: LogFilter,
     format: LogFormat,
 }
 
 impl LogArgs {
-    pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<Logs> {
+    /// Returns the settings, or adds the invalid flags to `problems`.
+    pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<LogSettings> {
         let filter = problems.take("log", self.log);
         let format = problems.take("log-format", self.log_format);
-        Some(Logs { filter: filter?, format: format? })
+        Some(LogSettings { filter: filter?, format: format? })
     }
 }
 
-impl Logs {
+impl LogSettings {
+    /// Starts logging for the whole process.
     pub(in crate::cli) fn start(&self) {
         logs::start(&self.filter, self.format);
     }

@@ -1,8 +1,7 @@
-//! Values of flags, so that all that are wrong can be reported at once.
+//! Flag values whose errors are reported together.
 //!
-//! clap stops at the first value that does not parse. A [`Parsed`] always
-//! parses; what is wrong with it comes to light in
-//! [`Problems::take`](super::Problems::take):
+//! clap stops at the first value that does not parse. A [`Parsed`] value always parses, and
+//! its error is reported by [`Problems::take`](super::Problems::take):
 //!
 //! ```
 //! use headcount::cli::{Failure, Parsed, Problems};
@@ -18,7 +17,7 @@
 //! let (Some(http_addr), Some(retention)) = (http_addr, retention) else {
 //!     return Err(problems.into());
 //! };
-//! problems.finish()?; // what was wrong elsewhere, such as in the file
+//! problems.finish()?; // the problems found elsewhere, such as in the file
 //! # Ok(())
 //! # }
 //! ```
@@ -30,12 +29,16 @@ use clap::{
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 
-/// A value, or the text that is none and what is wrong with it.
+/// A value, or a text that is not valid and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed<T>(Result<T, (String, String)>);
 
 impl<T> Parsed<T> {
-    /// The value, or the text and its problem.
+    /// Returns the value.
+    ///
+    /// # Errors
+    ///
+    /// The invalid text and the reason.
     pub fn into_result(self) -> Result<T, (String, String)> {
         self.0
     }
@@ -49,8 +52,8 @@ impl<T: FromStr<Err: Display>> FromStr for Parsed<T> {
     }
 }
 
-/// Parses a value of an enum without ever failing, and still tells help and
-/// completions which values there are:
+/// A clap value parser for an enum. It never fails, and still lists the possible values in
+/// help and completions:
 /// `#[arg(long, value_parser = choice::<Format>())] output: Parsed<Format>`.
 pub fn choice<T: ValueEnum + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = Parsed<T>> {
     Choice(PhantomData)

@@ -1,11 +1,11 @@
-//! Lengths of time, within bounds that the clock can bear.
+//! Durations in flags.
 
 use std::{str::FromStr, time::Duration};
 
-/// Longer is a slip of the pen, and far from where clocks overflow.
+/// A longer duration is a typing error; this is also far below where clocks overflow.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-/// A length of time such as `10s` or `1h30m`, of a year at most.
+/// A duration such as `10s` or `1h30m`, of at most a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) struct Period(Duration);
 
@@ -17,9 +17,9 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let length =
+        let duration =
             humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s or 1h30m"))?;
-        if length <= LONGEST { Ok(Self(length)) } else { Err("must be a year or less".to_owned()) }
+        if duration <= LONGEST { Ok(Self(duration)) } else { Err("must be a year or less".to_owned()) }
     }
 }
 
@@ -29,7 +29,7 @@ impl FromStr for NonZeroPeriod {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse()? {
             Period(Duration::ZERO) => Err("must be more than 0s".to_owned()),
-            Period(length) => Ok(Self(length)),
+            Period(duration) => Ok(Self(duration)),
         }
     }
 }
@@ -51,12 +51,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_clocks_cannot_bear_is_refused() {
+    fn zero_and_out_of_range_durations_are_rejected() {
         assert_eq!("1h30m".parse::<Period>().map(Duration::from), Ok(Duration::from_mins(90)));
         assert!("0s".parse::<Period>().is_ok());
         assert!("0s".parse::<NonZeroPeriod>().is_err());
-        for bad in ["", "10", "-1s", "10 parsecs", "99999999999h", "400days", "584554530872years"] {
-            assert!(bad.parse::<Period>().is_err(), "{bad}");
+        for invalid in ["", "10", "-1s", "10 parsecs", "99999999999h", "400days", "584554530872years"] {
+            assert!(invalid.parse::<Period>().is_err(), "{invalid}");
         }
     }
 }

@@ -1,37 +1,38 @@
-//! Everything that is wrong with a configuration, said at once.
+//! Reports everything that is wrong with a configuration at once.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::Parsed;
 use crate::{cli::Failure, model::Invalid};
 
-/// Collects what is wrong with a configuration. A command takes its values out
-/// of [`Parsed`] through it and goes on only when nothing was wrong.
+/// Collects the problems of a configuration. A command unwraps its [`Parsed`] values with
+/// it, and fails with the whole report if there are any problems.
 #[derive(Debug, Default)]
-#[must_use = "problems that nobody reports are silent"]
+#[must_use = "problems must be reported with `finish`"]
 pub struct Problems {
     origins: BTreeMap<String, Origin>,
     lines: Vec<String>,
 }
 
-/// Where the value of a flag comes from.
+/// The source of a flag's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Origin {
-    /// As the user knows it: `--grpc-addr`, `HEADCOUNT_GRPC_ADDR`, or
-    /// `grpcAddr in headcount.yaml`.
+    /// The flag, variable or key: `--grpc-addr`, `HEADCOUNT_GRPC_ADDR` or
+    /// `"grpcAddr" in headcount.yaml`.
     pub(in crate::cli) place: String,
-    /// A value that would do: the flag's default.
+    /// A valid value: the flag's default.
     pub(in crate::cli) example: Option<String>,
 }
 
 impl Problems {
-    /// From now on, says of each flag where its value comes from.
+    /// Sets the sources of flag values, which later problems name. Keys are flags without
+    /// dashes.
     pub(in crate::cli) fn with_origins(self, origins: BTreeMap<String, Origin>) -> Self {
         Self { origins, ..self }
     }
 
-    /// Takes the value of the flag `name` (without dashes), or notes what is
-    /// wrong with it.
+    /// Returns the value of the flag `name` (without dashes). If it is invalid, adds a
+    /// problem and returns `None`.
     pub fn take<T>(&mut self, name: &str, parsed: Parsed<T>) -> Option<T> {
         parsed
             .into_result()
@@ -39,19 +40,19 @@ impl Problems {
             .ok()
     }
 
-    /// As [`Problems::take`], for a flag that may be absent. What is wrong shows
-    /// in [`Problems::finish`].
+    /// Like [`Problems::take`], for an optional flag. `None` also means that the flag is
+    /// absent; [`Problems::finish`] tells them apart.
     pub fn take_optional<T>(&mut self, name: &str, parsed: Option<Parsed<T>>) -> Option<T> {
         parsed.and_then(|parsed| self.take(name, parsed))
     }
 
-    /// Takes the value of a flag that one of the domain's rules decides.
+    /// Like [`Problems::take`], for a value that was checked by a rule of the model.
     pub fn take_checked<T>(&mut self, name: &str, checked: Result<T, Invalid>) -> Option<T> {
         checked.map_err(|invalid| self.note(name, &invalid.problem)).ok()
     }
 
-    /// Notes that the value of the flag `name` cannot be; `problem` begins with
-    /// the value and ends with the remedy.
+    /// Adds a problem with the flag `name`. `problem` begins with the value and ends with
+    /// the remedy.
     pub fn note(&mut self, name: &str, problem: &str) {
         let line = match self.origins.get(name) {
             Some(Origin { place, example: Some(example) }) => {
@@ -63,17 +64,21 @@ impl Problems {
         self.lines.push(line);
     }
 
-    /// Notes a problem that belongs to no flag.
+    /// Adds a problem that belongs to no flag.
     pub fn note_text(&mut self, problem: impl Into<String>) {
         self.lines.push(problem.into());
     }
 
-    /// Whether nothing was wrong so far.
+    /// Whether there are no problems so far.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Fails with the whole report if anything was wrong.
+    /// Ends the checks.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] with all problems, if there are any.
     pub fn finish(self) -> Result<(), Failure> {
         if self.is_empty() { Ok(()) } else { Err(self.into()) }
     }

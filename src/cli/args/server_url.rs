@@ -1,29 +1,29 @@
-//! Where a server is, as people write it.
+//! Addresses of servers, in the forms that people type.
 
 use std::{fmt, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
-/// Where `headcount serve` listens for gRPC unless told otherwise.
+/// Default port of `headcount serve --grpc-addr`.
 const GRPC: u16 = 7100;
-/// Where it listens for the Kubernetes API.
+/// Default port of `headcount serve --kube-api-addr`.
 const KUBE: u16 = 7102;
 
-/// The address of a server: `http://host:port`; `PORT` if none is given. With
-/// `TLS` it may also be `https://`.
+/// The URL of a server: `http://host:port`, where `PORT` is the default port. With `TLS` it
+/// may also begin with `https://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
 
-/// Of the Kubernetes API.
+/// The URL of the Kubernetes API.
 pub(in crate::cli) type KubeUrl = ServerUrl<KUBE, true>;
 
 impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
-    /// As a URI with scheme, host and port.
+    /// The URI, with scheme, host and port.
     pub(in crate::cli) fn uri(&self) -> Uri {
         self.0.clone()
     }
 
-    /// The host, as it stands in the URL: an IPv6 address is in brackets.
+    /// The host; an IPv6 address is in brackets.
     pub(in crate::cli) fn host(&self) -> &str {
         self.0.host().unwrap_or_default()
     }
@@ -35,13 +35,13 @@ impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
 }
 
 impl KubeUrl {
-    /// Whether it is `https://`.
+    /// Whether the scheme is `https`.
     pub(in crate::cli) fn is_encrypted(&self) -> bool {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
-/// Takes `http://host:port`, `host:port` and `host`.
+/// Accepts `http://host:port`, `host:port` and `host`.
 impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
     type Err = String;
 
@@ -57,22 +57,22 @@ impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
         }
         let uri: Uri = format!("{scheme}://{rest}")
             .parse()
-            .map_err(|problem| expected(&format!("is no URL ({problem})")))?;
+            .map_err(|problem| expected(&format!("is not a URL ({problem})")))?;
         if uri.path() != "/" || uri.query().is_some() {
-            return Err(expected("may have no path"));
+            return Err(expected("must not have a path"));
         }
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         if uri.host().is_none_or(str::is_empty) || authority.contains('@') {
-            return Err(expected("needs a host, and only that"));
+            return Err(expected("must have a host and no user"));
         }
         if uri.port_u16().is_some() {
             return Ok(Self(uri));
         }
-        // What stands behind the brackets of an IPv6 address, if it is one.
+        // The part after the brackets of an IPv6 address.
         if authority.rsplit(']').next().is_some_and(|end| end.contains(':')) {
             return Err(expected("the port must be between 0 and 65535"));
         }
-        format!("{scheme}://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is no URL"))
+        format!("{scheme}://{authority}:{PORT}").parse().map(Self).map_err(|_| expected("is not a URL"))
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_may_leave_out_scheme_and_port() {
+    fn scheme_and_port_are_optional() {
         for (text, url) in [
             ("http://127.0.0.1:7100", "http://127.0.0.1:7100"),
             ("http://example.com:80/", "http://example.com:80"),
@@ -109,16 +109,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_is_refused_with_a_remedy() {
+    fn errors_show_the_expected_form() {
         for (text, problem) in [
-            ("", "is no URL"),
+            ("", "is not a URL"),
             ("https://example.com", "TLS is not supported yet"),
             ("ftp://example.com", "the scheme must be http"),
-            ("http://example.com/path", "may have no path"),
-            ("http://user@example.com", "needs a host"),
+            ("http://example.com/path", "must not have a path"),
+            ("http://user@example.com", "must have a host"),
             ("host:99999", "the port must be"),
             ("host:", "the port must be"),
-            ("a b", "is no URL"),
+            ("a b", "is not a URL"),
         ] {
             let error = text.parse::<ServerUrl>().unwrap_err();
             assert!(error.contains(problem) && error.contains("HOST:PORT"), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! The configuration file: YAML, flattened to keys and texts.
+//! The configuration file: YAML whose scalars become texts, by key.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::cli::Problems;
 
-/// How alike (0 to 1, by Jaro) a key must be to be suggested; clap has the same.
-const ALIKE: f64 = 0.7;
+/// Least Jaro similarity (0 to 1) of a suggested key; clap uses the same.
+const MIN_SIMILARITY: f64 = 0.7;
 
-/// The values of a file by key; those of nested maps by keys joined with dots.
+/// The values of a file by key. Keys of nested maps are joined with dots.
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     path: PathBuf,
@@ -27,7 +27,7 @@ enum Values {
 }
 
 impl ConfigFile {
-    /// Reads a file; what cannot be read is noted.
+    /// Reads a file; adds what can't be read to `problems`.
     pub(super) fn read(path: PathBuf, problems: &mut Problems) -> Self {
         let text = fs::read_to_string(&path).map_err(|error| error.to_string());
         let tree = text.and_then(|text| parse(&text));
@@ -37,7 +37,7 @@ impl ConfigFile {
             Ok(Value::Object(map)) => file.flatten("", map, problems),
             Ok(Value::Null) => {} // an empty file
             Ok(_) => {
-                problems.note_text(format!("{path}: must be a map, with a `key: value` for each setting"));
+                problems.note_text(format!("{path}: must be a map with a `key: value` line for each flag"));
             }
             Err(problem) => problems.note_text(format!("cannot read {path}: {problem}")),
         }
@@ -57,8 +57,8 @@ impl ConfigFile {
         }
     }
 
-    /// Removes, and notes, what no flag understands. `known` says of each key
-    /// whether it takes a list.
+    /// Removes unknown keys, and lists where one value is expected, and adds them to
+    /// `problems`. `known` has each valid key and whether it takes a list.
     pub(super) fn keep_known(&mut self, known: &BTreeMap<String, bool>, problems: &mut Problems) {
         let Self { path, values } = self;
         values.retain(|key, values| {
@@ -78,7 +78,7 @@ impl ConfigFile {
         });
     }
 
-    /// The values of a key.
+    /// The values of a key, if the file has it.
     pub(super) fn values(&self, key: &str) -> Option<&[String]> {
         self.values.get(key).map(|values| match values {
             Values::One(value) => value.as_slice(),
@@ -86,7 +86,7 @@ impl ConfigFile {
         })
     }
 
-    /// How to name the place of a key that this file has.
+    /// The place of a key in error messages, if the file has it.
     pub(super) fn place(&self, key: &str) -> Option<String> {
         self.values.contains_key(key).then(|| place(key, &self.path))
     }
@@ -104,9 +104,9 @@ fn parse(text: &str) -> Result<Value, String> {
     })
 }
 
-/// Why a node has no values.
+/// Why a node has no value of its own.
 enum NoValues {
-    /// It has keys of its own.
+    /// It is a nested map.
     Map(Map<String, Value>),
     Problem(&'static str),
 }
@@ -114,10 +114,10 @@ enum NoValues {
 fn values(node: Value) -> Result<Values, NoValues> {
     match node {
         Value::Object(map) => Err(NoValues::Map(map)),
-        Value::Null => Err(NoValues::Problem("has no value: give one, or remove the key")),
+        Value::Null => Err(NoValues::Problem("has no value: set one, or remove the key")),
         Value::Array(items) => match items.iter().map(scalar).collect() {
             Some(items) => Ok(Values::List(items)),
-            None => Err(NoValues::Problem("a list may hold only texts, numbers, true and false")),
+            None => Err(NoValues::Problem("a list may only contain strings, numbers and booleans")),
         },
         scalar_node => Ok(Values::One([scalar(&scalar_node).unwrap_or_default()])),
     }
@@ -135,7 +135,7 @@ fn scalar(node: &Value) -> Option<String> {
 fn closest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     known
         .map(|other| (strsim::jaro(key, other), other))
-        .filter(|(alike, _)| *alike > ALIKE)
+        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, other)| other)
 }

@@ -1,9 +1,9 @@
-//! Configuration: flag over environment over file over default.
+//! Merges the sources of flag values: flag, environment variable, file, default, in this order
+//! of precedence.
 //!
-//! One rule names everything, so nothing is written down twice: the flag
-//! `--grpc-addr` is the variable `HEADCOUNT_GRPC_ADDR` and the key `grpcAddr` of
-//! the file. The file's values become the defaults of the flags; clap then does
-//! the rest, and `--help` shows them.
+//! The names of variables and keys derive from the flag: `--grpc-addr`, `HEADCOUNT_GRPC_ADDR`,
+//! `grpcAddr`. The file's values become clap's defaults, so that clap does the rest and `--help`
+//! shows them.
 
 mod file;
 #[cfg(test)]
@@ -20,17 +20,17 @@ use clap::{Arg, ArgMatches, Command, Parser, parser::ValueSource};
 use self::file::ConfigFile;
 use super::{Failure, Problems, args::Origin};
 
-/// Flags whose key is documented under a path of its own.
-const PATHS: [(&str, &str); 2] = [
+/// Flags whose key does not derive from the flag. These are keys of Kuma's own configuration.
+const KUMA_KEYS: [(&str, &str); 2] = [
     ("workload-labels", "runtime.kubernetes.workloadLabels"),
     ("disallow-multiple-meshes-per-namespace", "runtime.kubernetes.disallowMultipleMeshesPerNamespace"),
 ];
 
-/// The flag, known before all others, that names the file.
+/// The flag that names the file; it is read before the others.
 const CONFIG: &str = "config";
 
-/// Parses a command line, with environment and file behind it. What is wrong
-/// with the file stands in the [`Problems`], where the command adds its own.
+/// Parses a command line together with the environment and the file. Problems of the file are
+/// returned in [`Problems`], to which the command adds its own.
 pub(super) fn parse<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<(C, Problems), Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
     let mut problems = Problems::default();
@@ -53,7 +53,8 @@ pub(super) fn parse<C: Parser>(args: impl IntoIterator<Item = OsString>) -> Resu
     }
 }
 
-/// The file's path, found without a parse: the parse needs the file's values.
+/// The path of the file. It is searched in the unparsed arguments, because the file's values are
+/// needed to parse them.
 fn config_path(args: &[OsString]) -> Option<PathBuf> {
     let mut args = args.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {
@@ -67,7 +68,7 @@ fn config_path(args: &[OsString]) -> Option<PathBuf> {
     std::env::var_os(variable(CONFIG)).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Gives a flag its variable and, if the file has its key, the file's value.
+/// Sets the environment variable of a flag and, as the default, its value in the file.
 fn with_sources(flag: Arg, long: &str, file: &ConfigFile) -> Arg {
     let flag = if flag.get_env().is_none() { flag.env(variable(long)) } else { flag };
     match file.values(&key(long)) {
@@ -86,7 +87,7 @@ fn each_flag(command: Command, change: &mut dyn FnMut(Arg, &str) -> Arg) -> Comm
         .mut_subcommands(|subcommand| each_flag(subcommand, change))
 }
 
-/// The keys a file may have, each with whether it takes a list.
+/// The keys that a file may have, each with whether it takes a list.
 fn keys(command: &Command) -> BTreeMap<String, bool> {
     let own = command.get_arguments().filter_map(|arg| {
         let long = arg.get_long().filter(|long| *long != CONFIG)?;
@@ -95,7 +96,7 @@ fn keys(command: &Command) -> BTreeMap<String, bool> {
     own.chain(command.get_subcommands().flat_map(keys)).collect()
 }
 
-/// For each flag of the command that was given: where its value comes from.
+/// The source of each flag's value, for the flags of the command that runs.
 fn origins(command: &Command, matches: &ArgMatches, file: &ConfigFile) -> BTreeMap<String, Origin> {
     let mut origins: BTreeMap<_, _> = command
         .get_arguments()
@@ -129,9 +130,9 @@ fn variable(long: &str) -> String {
     format!("HEADCOUNT_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// `grpc-addr` -> `grpcAddr`, unless the flag has a path of its own.
-fn key(long: &str) -> String {
-    if let Some((_, path)) = PATHS.iter().find(|(flag, _)| *flag == long) {
+/// `grpc-addr` -> `grpcAddr`, except for [`KUMA_KEYS`].
+pub(super) fn key(long: &str) -> String {
+    if let Some((_, path)) = KUMA_KEYS.iter().find(|(flag, _)| *flag == long) {
         return (*path).to_owned();
     }
     let mut words = long.split('-');

@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 use super::*;
 use crate::cli::{Parsed, choice};
 
-/// A small command line with one flag of each kind.
+/// A command line with one flag of each kind.
 #[derive(Parser, Debug)]
 struct Demo {
     #[arg(long, global = true)]
@@ -37,10 +37,10 @@ struct Serve {
     workload_labels: Vec<String>,
     #[arg(long)]
     token: String,
-    /// `cargo` sets this variable for every test; so the order of the sources is
-    /// tested without changing the environment of this process.
+    /// cargo sets this variable for every test, so the test of precedence need not change
+    /// the environment of this process.
     #[arg(long, env = "CARGO_PKG_NAME", default_value = "by default")]
-    surroundings: String,
+    package: String,
 }
 
 #[derive(Args, Debug)]
@@ -76,7 +76,7 @@ fn value<T: Clone>(parsed: &Parsed<T>) -> T {
 }
 
 #[test]
-fn names_follow_from_the_flag() {
+fn variable_and_key_derive_from_the_flag() {
     assert_eq!(variable("grpc-addr"), "HEADCOUNT_GRPC_ADDR");
     assert_eq!(key("grpc-addr"), "grpcAddr");
     assert_eq!(key("server"), "server");
@@ -90,17 +90,17 @@ fn names_follow_from_the_flag() {
 }
 
 #[test]
-fn flag_over_environment_over_file_over_default() {
-    let file = file("surroundings: by file\ngrpcAddr: 127.0.0.1:2\ntoken: t\n");
+fn flag_precedes_variable_precedes_file_precedes_default() {
+    let file = file("package: by file\ngrpcAddr: 127.0.0.1:2\ntoken: t\n");
 
-    let (serve, _) = read(Some(&file), &["--surroundings", "by flag"]).unwrap();
-    assert_eq!(serve.surroundings, "by flag");
+    let (serve, _) = read(Some(&file), &["--package", "by flag"]).unwrap();
+    assert_eq!(serve.package, "by flag");
     let (serve, _) = read(Some(&file), &[]).unwrap();
-    assert_eq!(serve.surroundings, "headcount", "the environment's");
+    assert_eq!(serve.package, "headcount", "from the environment");
 
-    assert_eq!(value(&serve.grpc_addr).port(), 2, "the file's");
+    assert_eq!(value(&serve.grpc_addr).port(), 2, "from the file");
     let (serve, _) = read(Some(&file), &["--grpc-addr=127.0.0.1:3"]).unwrap();
-    assert_eq!(value(&serve.grpc_addr).port(), 3, "the flag's");
+    assert_eq!(value(&serve.grpc_addr).port(), 3, "from the flag");
     let (serve, _) = read(None, &["--token=t"]).unwrap();
     assert_eq!(value(&serve.grpc_addr).port(), 7100, "the default");
 }
@@ -113,7 +113,7 @@ fn a_file_can_set_every_kind_of_flag() {
     );
     let (serve, problems) = read(Some(&file), &[]).unwrap();
     problems.finish().unwrap();
-    assert_eq!(serve.token, "secret", "a required flag is satisfied");
+    assert_eq!(serve.token, "secret", "the file satisfies a required flag");
     assert_eq!(serve.limit.as_ref().map(value), Some(7));
     assert!(value(&serve.demo));
     assert_eq!(value(&serve.color), Color::Blue);
@@ -122,7 +122,7 @@ fn a_file_can_set_every_kind_of_flag() {
 }
 
 #[test]
-fn everything_wrong_is_said_at_once() {
+fn all_problems_are_reported_together() {
     let file = file("gprcAddr: x\nretention: 10\ncolor: green\nzzz: {deep: 1}\ndemo: [1, 2]\nlimit:\n");
     let (serve, mut problems) = read(Some(&file), &["--grpc-addr", "nowhere", "--token=t"]).unwrap();
     problems.take("grpc-addr", serve.grpc_addr);
@@ -138,7 +138,7 @@ fn everything_wrong_is_said_at_once() {
         format!("\"gprcAddr\" in {path}: no flag has this key; did you mean grpcAddr?"),
         format!("\"zzz.deep\" in {path}: no flag has this key; keys are the names of flags in camelCase"),
         format!("\"demo\" in {path}: takes one value, not a list"),
-        format!("\"limit\" in {path}: has no value: give one, or remove the key"),
+        format!("\"limit\" in {path}: has no value: set one, or remove the key"),
         "--grpc-addr: \"nowhere\": invalid socket address syntax (for example 127.0.0.1:7100)".to_owned(),
         format!(
             "\"retention\" in {path}: \"10\": time unit needed, for example 10sec or 10ms (for example 15m)"
@@ -150,15 +150,15 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
-fn a_bad_value_of_the_environment_names_its_variable() {
+fn a_problem_with_a_variable_names_the_variable() {
     let (_, mut problems) = read(None, &["--token=t"]).unwrap();
-    problems.take("surroundings", "headcount".parse::<Parsed<u32>>().unwrap());
+    problems.take("package", "headcount".parse::<Parsed<u32>>().unwrap());
     let report = problems.to_string();
     assert!(report.contains("CARGO_PKG_NAME: \"headcount\": invalid digit"), "{report}");
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_a_problem_and_not_a_crash() {
+fn an_unreadable_file_is_a_problem() {
     let (_, problems) = parse::<Demo>(["demo", "--config", "/no/such", "other"].map(OsString::from)).unwrap();
     assert!(problems.to_string().contains("cannot read /no/such: No such file"), "{problems}");
     for text in ["- a\n", "just text\n", "a: {b: [\n"] {
@@ -171,14 +171,14 @@ fn a_file_that_cannot_be_read_is_a_problem_and_not_a_crash() {
 }
 
 #[test]
-fn a_usage_error_does_not_hide_what_is_wrong_with_the_file() {
+fn a_usage_error_does_not_hide_problems_of_the_file() {
     let file = file("gprcAddr: x\n");
     let report = read(Some(&file), &["--no-such-flag"]).unwrap_err().to_string();
     assert!(report.contains("gprcAddr") && report.contains("--no-such-flag"), "{report}");
 }
 
 #[test]
-fn help_still_knows_the_possible_values() {
+fn help_lists_the_possible_values() {
     let error = read(None, &["--help"]).unwrap_err();
     assert!(error.to_string().contains("[possible values: red, blue]"), "{error}");
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::admin::AdminAddress;
 use crate::{
-    agent::{Application, Check, DataplaneFile, ProbeSpec},
+    agent::{Application, DataplaneFile, ProbeHandler, ProbeSpec},
     envoy::checks::HttpPath,
     model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, Quoted, entry},
 };
@@ -152,7 +152,7 @@ fn address(application: &Application) -> Result<IpAddr, Invalid> {
 
 /// The path of an HTTP check, by the server's rule for it: the agent's is wider.
 fn http(inbound: &str, probe: Option<&ProbeSpec>) -> Result<Option<HttpPath>, Invalid> {
-    let Some(Check::Http(path)) = probe.map(|probe| &probe.check) else {
+    let Some(ProbeHandler::Http(path)) = probe.map(|probe| &probe.handler) else {
         return Ok(None);
     };
     HttpPath::parse(&format!("{inbound}.serviceProbe.http.path"), path.as_str()).map(Some)

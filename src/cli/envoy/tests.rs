@@ -79,7 +79,7 @@ fn expected(file: &str) -> Dataplane {
 }
 
 fn targets(checks: &Checks) -> Vec<String> {
-    checks.iter().map(|check| format!("{} {} {:?}", check.target, check.at, check.probe)).collect()
+    checks.iter().map(|check| format!("{} {} {:?}", check.target, check.endpoint, check.checker)).collect()
 }
 
 #[tokio::test]

@@ -10,26 +10,27 @@ use super::{
 use crate::{
     cli::{
         Failure, Format, Outcome, Problems, Terminal,
-        client::{Client, ClientArgs, Target},
+        args::server::{ServerArgs, Target},
+        client::Client,
         output::{print_list, print_one},
     },
     proto::{DataplaneOverview, ListDataplanesRequest},
 };
 
-/// Show single dataplane proxies, for people at work on a problem
+/// Show single dataplane proxies, for troubleshooting
 ///
-/// Shows every registered proxy, connected or not, with the workload it names
-/// and the inbounds that are ready.
+/// Prints every registered proxy, connected or not, with its workload and the number of
+/// inbounds that are ready.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   headcount get dataplanes --workload demo-workload
-  headcount get dataplanes -A -o wide          with addresses, zones, versions and sessions
+  headcount get dataplanes -A -o wide          include address, zone, version and session
   headcount get dataplane web-1 -o yaml")]
 pub(super) struct DataplanesArgs {
-    /// Only the one of this name
+    /// Name of one dataplane; the exit code is 1 if it does not exist
     name: Option<String>,
-    /// Only proxies of this workload
+    /// List only proxies of this workload
     #[arg(long, value_name = "NAME")]
     workload: Option<String>,
     #[command(flatten)]
@@ -39,10 +40,10 @@ pub(super) struct DataplanesArgs {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
-    client: ClientArgs,
+    server: ServerArgs,
 }
 
-/// What was asked, understood.
+/// The checked flags.
 struct Query {
     target: Target,
     request: ListDataplanesRequest,
@@ -58,7 +59,7 @@ impl DataplanesArgs {
     ) -> Result<Outcome, Failure> {
         let name = self.name.clone().unwrap_or_default();
         let Query { target, request, scope, format } = self.check(problems)?;
-        let client = target.connect().await?;
+        let client = Client::connect(target).await?;
         let mut dataplanes = list(&client, request).await.map_err(|status| client.explain(&status))?;
         if name.is_empty() {
             print_list(&dataplanes, format, &scope.place(), terminal)?;
@@ -71,7 +72,7 @@ impl DataplanesArgs {
                 return Ok(Outcome::No);
             }
             [one] => print_one(one, format, terminal)?,
-            // Each mesh may have one of that name.
+            // Several meshes may have a dataplane of this name.
             several => print_list(several, format, &scope.place(), terminal)?,
         }
         Ok(Outcome::Success)
@@ -81,7 +82,7 @@ impl DataplanesArgs {
         let scope = self.namespace.check(&self.name.unwrap_or_default(), &mut problems);
         let selection = self.selection.check(&mut problems);
         let format = self.output.check(&mut problems);
-        let target = self.client.check(&mut problems);
+        let target = self.server.check(&mut problems);
         let (Some(scope), Some(format), Some(target)) = (scope, format, target) else {
             return Err(problems.into());
         };
@@ -100,7 +101,7 @@ impl DataplanesArgs {
 async fn list(client: &Client, mut request: ListDataplanesRequest) -> Result<Vec<DataplaneOverview>, Status> {
     let mut dataplanes = Vec::new();
     loop {
-        let page = client.in_time(client.dataplanes().list_dataplanes(request.clone())).await?;
+        let page = client.with_timeout(client.dataplanes().list_dataplanes(request.clone())).await?;
         dataplanes.extend(page.dataplanes);
         if page.next_page_token.is_empty() {
             return Ok(dataplanes);

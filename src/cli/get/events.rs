@@ -13,34 +13,35 @@ use super::{
 use crate::{
     cli::{
         Failure, Format, Outcome, Parsed, Problems, Terminal,
-        client::{Client, ClientArgs, Target},
-        output::{ChangeType, Watched, print_list},
+        args::server::{ServerArgs, Target},
+        client::Client,
+        output::{ChangeType, WatchPrinter, print_list},
     },
     proto::{Event, ListEventsRequest, WatchEventsRequest, WatchEventsResponse},
 };
 
-/// Show warnings about workloads, such as one name claimed by several meshes
+/// Show warnings about workloads and dataplanes, such as a name used by two meshes
 ///
-/// The server keeps the newest 1,000 events in memory, each once with a count.
-/// The most recently seen comes last.
+/// The server keeps the latest 1,000 events in memory. Repeated events are counted. The
+/// event that occurred last is printed last.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   headcount get events -A
-  headcount get events -w                      go on and show each event when it happens")]
+  headcount get events -w                      print each event when it occurs")]
 pub(super) struct EventsArgs {
     #[command(flatten)]
     namespace: NamespaceArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Go on and show each event when it happens, until Ctrl-C
+    /// Print each event when it occurs, until Ctrl-C
     #[arg(short, long, action = ArgAction::SetTrue)]
     watch: Parsed<bool>,
     #[command(flatten)]
-    client: ClientArgs,
+    server: ServerArgs,
 }
 
-/// What was asked, understood.
+/// The checked flags.
 struct Query {
     target: Target,
     scope: Scope,
@@ -55,17 +56,17 @@ impl EventsArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let Query { target, scope, format, watch } = self.check(problems)?;
-        let client = target.connect().await?;
+        let client = Client::connect(target).await?;
         let namespace = scope.namespace();
         if watch {
-            let watched = Watched::new(format, scope.place());
-            let feed = EventFeed { namespace, counts: HashMap::new(), watched };
+            let printer = WatchPrinter::new(format, scope.place());
+            let feed = EventFeed { namespace, counts: HashMap::new(), printer };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
         let request = ListEventsRequest { namespace, ..ListEventsRequest::default() };
-        let answer = client.in_time(client.events().list_events(request)).await;
-        let events = answer.map_err(|status| client.explain(&status))?.events;
+        let response = client.with_timeout(client.events().list_events(request)).await;
+        let events = response.map_err(|status| client.explain(&status))?.events;
         print_list(&events, format, &scope.place(), terminal)?;
         Ok(Outcome::Success)
     }
@@ -74,7 +75,7 @@ impl EventsArgs {
         let scope = self.namespace.check("", &mut problems);
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
-        let target = self.client.check(&mut problems);
+        let target = self.server.check(&mut problems);
         let (Some(scope), Some(format), Some(watch), Some(target)) = (scope, format, watch, target) else {
             return Err(problems.into());
         };
@@ -83,13 +84,13 @@ impl EventsArgs {
     }
 }
 
-/// A watch of events. A stream begins with all there are, so what was shown
-/// before a reconnect is known by how often it had happened.
+/// A watch of events. Each stream starts with all events, so after a reconnect the counts tell
+/// which of them were already printed.
 struct EventFeed {
     namespace: String,
-    /// By uid; the server keeps 1,000, so this grows only as events do.
+    /// Occurrences of each event that were printed, by uid.
     counts: HashMap<String, u64>,
-    watched: Watched<Event>,
+    printer: WatchPrinter<Event>,
 }
 
 impl Feed for EventFeed {
@@ -98,7 +99,7 @@ impl Feed for EventFeed {
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchEventsResponse>, Status> {
         let request =
             WatchEventsRequest { namespace: self.namespace.clone(), ..WatchEventsRequest::default() };
-        client.in_time(client.events().watch_events(request)).await
+        client.with_timeout(client.events().watch_events(request)).await
     }
 
     fn handle(&mut self, message: WatchEventsResponse, terminal: &mut Terminal<'_>) -> io::Result<()> {
@@ -110,6 +111,6 @@ impl Feed for EventFeed {
                 Some(_) => changes.push((ChangeType::Modified, event)),
             }
         }
-        self.watched.print(changes, terminal)
+        self.printer.print(changes, terminal)
     }
 }

@@ -1,4 +1,4 @@
-//! Following a stream for as long as the user stays, whatever the server does.
+//! Follows a watch until Ctrl-C, and reconnects when it is interrupted.
 
 use std::{convert::Infallible, io};
 
@@ -7,27 +7,26 @@ use tonic::{Status, Streaming};
 use crate::{
     cli::{
         Failure, Terminal,
-        client::{Client, is_passing},
+        client::{Client, is_transient},
         terminal::visible,
     },
     net::backoff::{Backoff, Policy, retry_after},
 };
 
-/// Something to follow.
+/// A watch that can be resumed.
 pub(super) trait Feed {
-    /// What the server sends.
+    /// A message of the stream.
     type Message;
 
-    /// Opens a stream that goes on from what has been handled.
+    /// Opens a stream that continues after the messages handled so far.
     async fn open(&mut self, client: &Client) -> Result<Streaming<Self::Message>, Status>;
 
-    /// Handles a message. What a stream that ends leaves unfinished must be
-    /// forgotten by the next [`Feed::open`].
+    /// Handles a message. If a stream ends within a batch of messages, the next
+    /// [`Feed::open`] must discard the batch.
     fn handle(&mut self, message: Self::Message, terminal: &mut Terminal<'_>) -> io::Result<()>;
 }
 
-/// Follows a feed. A server that cannot be asked at all is a failure; one that
-/// goes away later is waited for.
+/// Follows a feed. It fails if the first stream can't be opened; later interruptions are retried.
 pub(super) async fn follow(
     client: &Client,
     mut feed: impl Feed,
@@ -43,15 +42,15 @@ pub(super) async fn follow(
                 Ok(None) => break Status::unavailable("the server ended the watch"),
                 Err(status) => break status,
             }
-            // Only a stream that says something is a success: one that opens
-            // and breaks, again and again, is asked for ever less often.
+            // Only a message is a success: a stream that opens and breaks again and again
+            // must not be retried without backoff.
             backoff.reset();
         };
         stream = reopen(client, &mut feed, end, &mut backoff, terminal).await?;
     }
 }
 
-/// Opens the stream anew, with growing delays, until the server is back.
+/// Opens the stream again, with growing delays, until it succeeds or the error is permanent.
 async fn reopen<F: Feed>(
     client: &Client,
     feed: &mut F,
@@ -59,11 +58,11 @@ async fn reopen<F: Feed>(
     backoff: &mut Backoff,
     terminal: &mut Terminal<'_>,
 ) -> Result<Streaming<F::Message>, Failure> {
-    if is_passing(&end) {
+    if is_transient(&end) {
         let reason = visible(end.message());
         terminal.remark(format_args!("watch interrupted ({reason}); reconnecting"))?;
     }
-    while is_passing(&end) {
+    while is_transient(&end) {
         tokio::time::sleep(backoff.next(retry_after(&end))).await;
         match feed.open(client).await {
             Ok(stream) => {

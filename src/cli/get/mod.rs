@@ -1,9 +1,9 @@
-//! `headcount get`: what there is, now or for as long as one watches.
+//! `headcount get`: lists and watches of resources.
 
 mod dataplanes;
 mod events;
-mod fold;
 mod follow;
+mod replica;
 mod scope;
 mod workloads;
 
@@ -13,10 +13,18 @@ use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
 
 /// Show workloads, dataplane proxies or events
 ///
-/// Shows what the server knows at this moment as a table, or as JSON or YAML in
-/// the shape of Kuma's resources. With `--watch`, goes on to show every change.
+/// Prints the current state as a table, or as JSON or YAML in the format of Kuma's
+/// resources. With --watch it then prints every change, until Ctrl-C.
 #[derive(Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  headcount get workloads -A                   list the workloads of all namespaces
+  headcount get dataplanes --workload web      list the proxies of a workload
+  headcount get events -w                      print each event when it occurs"
+)]
 pub(super) struct GetArgs {
     #[command(subcommand)]
     resource: Resource,
@@ -33,7 +41,6 @@ enum Resource {
 }
 
 impl GetArgs {
-    /// Asks the server and prints the answer.
     pub(super) async fn run(
         self,
         problems: Problems,
@@ -47,10 +54,10 @@ impl GetArgs {
     }
 }
 
-/// How to print.
+/// `--output`.
 #[derive(Args, Debug)]
 struct OutputArgs {
-    /// How to print the answer
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", value_parser = choice::<Format>(), default_value = "table")]
     output: Parsed<Format>,
 }

@@ -1,4 +1,4 @@
-//! Where to look: flags that all resources share.
+//! Flags that select resources: namespace, mesh and labels.
 
 use clap::{ArgAction, Args};
 
@@ -7,49 +7,52 @@ use crate::{
     model::{DEFAULT_NAMESPACE, LabelSelector, MeshName, Namespace},
 };
 
-/// One namespace or all.
+/// `--namespace` and `--all-namespaces`.
 #[derive(Args, Debug)]
 pub(super) struct NamespaceArgs {
-    /// The namespace to look in
+    /// Namespace to list
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
-    /// Look in every namespace
+    /// List all namespaces
     #[arg(short = 'A', long, action = ArgAction::SetTrue)]
     all_namespaces: Parsed<bool>,
 }
 
-/// Narrows a listing.
+/// `--mesh` and `--selector`.
 #[derive(Args, Debug)]
 pub(super) struct SelectionArgs {
-    /// Only what belongs to this mesh
-    #[arg(long)]
+    /// List only resources of this mesh
+    #[arg(long, value_name = "MESH")]
     mesh: Option<String>,
-    /// Only what has these labels: `k=v,k!=v,k in (a,b),k notin (a,b),k,!k`
+    /// List only resources with matching labels, such as kuma.io/zone=east
+    ///
+    /// Conditions are k=v, k!=v, k in (a,b), k notin (a,b), k (has the label) and !k (does
+    /// not); all of them must match. Separate them by commas.
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<Parsed<LabelSelector>>,
 }
 
-/// The namespaces to look in.
+/// One namespace, or all (`None`).
 #[derive(Debug)]
 pub(super) struct Scope(Option<Namespace>);
 
-/// What a listing is narrowed to, as the wire has it: empty means any.
+/// A filter in the form of a request: empty matches any.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// A mesh.
     pub(super) mesh: String,
-    /// A label selector.
     pub(super) selector: String,
 }
 
 impl NamespaceArgs {
-    /// The scope, or problems. A name, unless it is empty, is looked for in one
-    /// namespace.
+    /// Returns the scope, or adds a problem. `name` is that of a single resource or empty; a
+    /// single resource requires one namespace.
     pub(super) fn check(self, name: &str, problems: &mut Problems) -> Option<Scope> {
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
         let all = problems.take("all-namespaces", self.all_namespaces)?;
         if all && !name.is_empty() {
-            let problem = format!("{name:?} is looked for in one namespace: use -n, or leave the name out");
+            let problem = format!(
+                "a name such as {name:?} requires one namespace: use --namespace, or remove the name"
+            );
             problems.note("all-namespaces", &problem);
             return None;
         }
@@ -58,7 +61,7 @@ impl NamespaceArgs {
 }
 
 impl SelectionArgs {
-    /// The selection; what is wrong with it is noted.
+    /// Returns the filter; adds invalid flags to `problems`.
     pub(super) fn check(self, problems: &mut Problems) -> Selection {
         let mesh = self.mesh.filter(|mesh| !mesh.is_empty()).map(|mesh| MeshName::parse("mesh", &mesh));
         let mesh = mesh.and_then(|mesh| problems.take_checked("mesh", mesh));
@@ -71,12 +74,12 @@ impl SelectionArgs {
 }
 
 impl Scope {
-    /// As the wire has it: empty means every namespace.
+    /// The namespace in a request; empty for all.
     pub(super) fn namespace(&self) -> String {
         self.0.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// As a sentence goes on: ` in default namespace`, or nothing.
+    /// The end of a sentence: ` in default namespace`, or nothing.
     pub(super) fn place(&self) -> String {
         self.0.as_ref().map(|namespace| format!(" in {namespace} namespace")).unwrap_or_default()
     }

@@ -7,15 +7,16 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     OutputArgs,
-    fold::Fold,
     follow::{Feed, follow},
+    replica::Replica,
     scope::{NamespaceArgs, Scope, SelectionArgs},
 };
 use crate::{
     cli::{
         Failure, Format, Outcome, Parsed, Problems, Terminal,
-        client::{Client, ClientArgs, Target},
-        output::{Watched, print_list, print_one},
+        args::server::{ServerArgs, Target},
+        client::Client,
+        output::{WatchPrinter, print_list, print_one},
     },
     convert,
     model::WorkloadName,
@@ -25,24 +26,24 @@ use crate::{
     },
 };
 
-/// How often a listing starts over when changes overtake it; by then a busy
-/// server has had thousands of changes within each.
-const LISTINGS: usize = 3;
+/// Attempts to read all pages of a list. The server aborts a list when its change log no longer
+/// reaches back to the first page.
+const MAX_LIST_ATTEMPTS: usize = 3;
 
 /// Show how many proxies of each workload are connected and healthy
 ///
-/// CONNECTED proxies have a live session, HEALTHY ones are connected and have
-/// reported ready, TOTAL counts all that are registered: a proxy that vanished
-/// without a goodbye stays in TOTAL for the server's retention period.
+/// CONNECTED counts proxies with an open session, HEALTHY those that are connected and
+/// report that they are ready, TOTAL all that are registered. A proxy that was lost
+/// stays in TOTAL for the retention period of the server.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  headcount get workloads                      all of the namespace default
+  headcount get workloads                      list the namespace default
   headcount get workloads -A -l kuma.io/mesh=prod
   headcount get workload demo-workload -o yaml
-  headcount get workloads -A -w -o json        one JSON document for each change, for scripts")]
+  headcount get workloads -A -w -o json        print one line of JSON for each change")]
 pub(super) struct WorkloadsArgs {
-    /// Only this one
+    /// Name of one workload; the exit code is 1 if it does not exist
     name: Option<String>,
     #[command(flatten)]
     namespace: NamespaceArgs,
@@ -50,14 +51,14 @@ pub(super) struct WorkloadsArgs {
     selection: SelectionArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Go on and show each change, until Ctrl-C
+    /// Print each change until Ctrl-C
     #[arg(short, long, action = ArgAction::SetTrue)]
     watch: Parsed<bool>,
     #[command(flatten)]
-    client: ClientArgs,
+    server: ServerArgs,
 }
 
-/// What was asked, understood.
+/// The checked flags.
 struct Query {
     target: Target,
     filter: WorkloadFilter,
@@ -73,10 +74,10 @@ impl WorkloadsArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let Query { target, filter, scope, format, watch } = self.check(problems)?;
-        let client = target.connect().await?;
+        let client = Client::connect(target).await?;
         if watch {
-            let watched = Watched::new(format, scope.place());
-            let feed = WorkloadFeed { filter, fold: Fold::default(), watched };
+            let printer = WatchPrinter::new(format, scope.place());
+            let feed = WorkloadFeed { filter, replica: Replica::default(), printer };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
@@ -102,12 +103,12 @@ impl WorkloadsArgs {
         let scope = self.namespace.check(&name, &mut problems);
         let selection = self.selection.check(&mut problems);
         if !name.is_empty() && !selection.selector.is_empty() {
-            let problem = format!("{name:?} is one workload already: leave out the name or the selector");
+            let problem = format!("can't be combined with the name {name:?}: remove one of them");
             problems.note("selector", &problem);
         }
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
-        let target = self.client.check(&mut problems);
+        let target = self.server.check(&mut problems);
         let (Some(scope), Some(format), Some(watch), Some(target)) = (scope, format, watch, target) else {
             return Err(problems.into());
         };
@@ -128,20 +129,19 @@ async fn get(client: &Client, filter: &WorkloadFilter) -> Result<Option<Workload
         namespace: filter.namespace.clone(),
         mesh: filter.mesh.clone(),
     };
-    match client.in_time(client.workloads().get_workload(request)).await {
+    match client.with_timeout(client.workloads().get_workload(request)).await {
         Ok(response) => Ok(response.workload),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status),
     }
 }
 
-/// All pages of one listing. ABORTED says that changes have overtaken it: then
-/// it starts over.
+/// Reads all pages of a list. If the server aborts, the list starts again.
 async fn list(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>, Status> {
     let mut attempt = 1;
     loop {
         match list_once(client, filter).await {
-            Err(status) if status.code() == Code::Aborted && attempt < LISTINGS => attempt += 1,
+            Err(status) if status.code() == Code::Aborted && attempt < MAX_LIST_ATTEMPTS => attempt += 1,
             done => return done,
         }
     }
@@ -152,7 +152,7 @@ async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workl
     let mut request =
         ListWorkloadsRequest { filter: Some(filter.clone()), ..ListWorkloadsRequest::default() };
     loop {
-        let page = client.in_time(client.workloads().list_workloads(request.clone())).await?;
+        let page = client.with_timeout(client.workloads().list_workloads(request.clone())).await?;
         workloads.extend(page.workloads);
         if page.next_page_token.is_empty() {
             return Ok(workloads);
@@ -161,36 +161,36 @@ async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workl
     }
 }
 
-/// A watch of Workloads and what it has shown.
+/// A watch of Workloads and what it has printed.
 struct WorkloadFeed {
     filter: WorkloadFilter,
-    fold: Fold,
-    watched: Watched<Workload>,
+    replica: Replica,
+    printer: WatchPrinter<Workload>,
 }
 
 impl Feed for WorkloadFeed {
     type Message = WatchWorkloadsResponse;
 
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchWorkloadsResponse>, Status> {
-        let resume_token = self.fold.resume();
+        let resume_token = self.replica.resume();
         let resumes = !resume_token.is_empty();
         let request = WatchWorkloadsRequest { filter: Some(self.filter.clone()), resume_token };
-        match client.in_time(client.workloads().watch_workloads(request.clone())).await {
-            // A server of another kind may have taken the place of the first.
+        match client.with_timeout(client.workloads().watch_workloads(request.clone())).await {
+            // Another version of the server, which can't read the token.
             Err(status) if resumes && status.code() == Code::InvalidArgument => {
                 let request = WatchWorkloadsRequest { resume_token: String::new(), ..request };
-                client.in_time(client.workloads().watch_workloads(request)).await
+                client.with_timeout(client.workloads().watch_workloads(request)).await
             }
             opened => opened,
         }
     }
 
     fn handle(&mut self, message: WatchWorkloadsResponse, terminal: &mut Terminal<'_>) -> io::Result<()> {
-        match self.fold.apply(message) {
+        match self.replica.apply(message) {
             None => Ok(()),
             Some(changes) => {
                 let changes = changes.iter().map(|change| (change.change, &change.workload));
-                self.watched.print(changes, terminal)
+                self.printer.print(changes, terminal)
             }
         }
     }

@@ -1,13 +1,13 @@
-//! Dataplanes, as rows and as Kuma's resource with what is known of it now.
+//! Dataplanes as table rows, and as Kuma's Dataplane resource with a status.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::Serialize;
 
-use super::{show::Show, since::age};
+use super::{age::age, print::Printable};
 use crate::proto::{DataplaneOverview, HealthReport, HealthState, Inbound, InboundHealth};
 
-impl Show for DataplaneOverview {
+impl Printable for DataplaneOverview {
     const PLURAL: &'static str = "dataplanes";
     const HEADER: &'static [&'static str] = &[
         "NAMESPACE",
@@ -50,7 +50,7 @@ impl Show for DataplaneOverview {
     }
 }
 
-/// What the last report of the open session said of a port.
+/// State of a port in the last report of the open session.
 fn state(overview: &DataplaneOverview, port: u32) -> HealthState {
     let inbounds = overview.health.iter().flat_map(|health| &health.inbounds);
     inbounds
@@ -67,7 +67,7 @@ fn word(state: HealthState) -> &'static str {
     }
 }
 
-/// The resource in the shape of Kuma's Universal mode.
+/// The resource in the format of Kuma's Universal mode.
 #[derive(Debug, Serialize)]
 struct DataplaneResource<'a> {
     r#type: &'static str,
@@ -99,7 +99,7 @@ struct InboundResource<'a> {
 struct Status<'a> {
     connected: bool,
     healthy: bool,
-    /// Of the proxy itself.
+    /// State of the proxy itself.
     proxy: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<&'a str>,
@@ -114,7 +114,7 @@ struct Status<'a> {
 }
 
 impl<'a> DataplaneResource<'a> {
-    /// The resource of a dataplane; none if the server said nothing of it.
+    /// The resource of a dataplane; none if the response has no dataplane.
     fn new(overview: &'a DataplaneOverview) -> Option<Self> {
         let dataplane = overview.dataplane.as_ref()?;
         let inbound = dataplane.inbounds.iter().map(|inbound| InboundResource {
@@ -150,19 +150,19 @@ mod tests {
     use super::*;
     use crate::cli::{
         output::{Format, document::document},
-        tests::scripted_server as fake,
+        tests::samples,
     };
 
     #[test]
     fn a_row_counts_the_inbounds_that_are_ready() {
-        let row = fake::dataplane("web-1").row(fake::now());
+        let row = samples::dataplane("web-1").row(samples::now());
         assert_eq!(row.len(), DataplaneOverview::HEADER.len());
         assert_eq!(row[..8], ["default", "web-1", "default", "web", "true", "true", "1/2", "5m"]);
     }
 
     #[test]
-    fn the_resource_has_the_shape_of_kuma() {
-        let text = document(Format::Yaml, &fake::dataplane("web-1").resource());
+    fn the_resource_has_kumas_format() {
+        let text = document(Format::Yaml, &samples::dataplane("web-1").resource());
         assert_eq!(
             text,
             "\

@@ -1,10 +1,10 @@
-//! Events, as rows and in Kubernetes' shape.
+//! Events as table rows, and as Kubernetes Event resources.
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{show::Show, since::age};
+use super::{age::age, print::Printable};
 use crate::{
     convert::resource::{
         DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, KUMA_API, Metadata, WARNING,
@@ -13,7 +13,7 @@ use crate::{
     proto::{Event, EventType},
 };
 
-impl Show for Event {
+impl Printable for Event {
     const PLURAL: &'static str = "events";
     const HEADER: &'static [&'static str] =
         &["NAMESPACE", "LAST-SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"];

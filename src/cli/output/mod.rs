@@ -1,10 +1,10 @@
-//! How answers look: as rows of a table, or as documents.
+//! Output formats: tables, JSON and YAML.
 
+mod age;
 mod dataplane;
 mod document;
 mod event;
-mod show;
-mod since;
+mod print;
 mod table;
 mod workload;
 
@@ -12,19 +12,19 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub(crate) use document::document;
-pub(crate) use show::{Watched, print_list, print_one};
+pub(crate) use print::{WatchPrinter, print_list, print_one};
 pub(crate) use workload::counts;
 
-/// What `-o` may be.
+/// Values of `--output`.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Columns
+    /// A table
     Table,
-    /// More columns
+    /// A table with more columns
     Wide,
-    /// The resource as JSON
+    /// The resources as JSON
     Json,
-    /// The resource as YAML
+    /// The resources as YAML
     Yaml,
 }
 
@@ -34,14 +34,14 @@ impl Format {
     }
 }
 
-/// What a watch says of a resource.
+/// The type of a change, as in a watch event of Kubernetes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum ChangeType {
-    /// It is new, or was there when the watch began.
+    /// Created, or already present when the watch began.
     Added,
-    /// It is other than before.
+    /// Changed.
     Modified,
-    /// It is gone; this is how it was last.
+    /// Removed; the object has its last state.
     Deleted,
 }

@@ -1,14 +1,13 @@
-//! Tables as kubectl's: columns apart by three spaces, no lines.
+//! Tables in the style of kubectl: three spaces between columns, no lines.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Width, presets};
 
 use crate::cli::terminal::visible;
 
-/// Between columns.
+/// Spaces between columns.
 const GAP: u16 = 3;
 
-/// A table that can grow: a watch adds rows for as long as it runs, under
-/// columns that keep the widths they have reached.
+/// A table that a watch extends. Columns keep the largest width so far.
 #[derive(Debug)]
 pub(super) struct Table {
     header: Option<Vec<String>>,
@@ -16,18 +15,17 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table whose first rows will be printed below this header.
+    /// A table whose header is printed before the first rows.
     pub(super) fn new(header: &[&str]) -> Self {
         Self { header: Some(header.iter().map(ToString::to_string).collect()), widths: vec![0; header.len()] }
     }
 
-    /// The text of more rows. Cells are made safe to print; an empty one shows
-    /// as `<none>`.
+    /// Formats more rows. Cells are escaped; an empty cell is printed as `<none>`.
     pub(super) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<String>>) -> String {
-        let shown = rows.into_iter().map(|row| row.iter().map(|cell| shown(cell)).collect());
+        let rows = rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect());
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.add_rows(self.header.take().into_iter().chain(shown));
+        table.add_rows(self.header.take().into_iter().chain(rows));
         let content = table.column_max_content_widths();
         for ((column, width), content) in table.column_iter_mut().zip(&mut self.widths).zip(content) {
             *width = content.max(*width);
@@ -39,7 +37,7 @@ impl Table {
     }
 }
 
-fn shown(cell: &str) -> String {
+fn printable(cell: &str) -> String {
     if cell.is_empty() { "<none>".to_owned() } else { visible(cell).into_owned() }
 }
 
@@ -52,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_align_and_later_rows_keep_the_widths() {
+    fn later_rows_keep_the_column_widths() {
         let mut table = Table::new(&["NAME", "MESH"]);
         assert_eq!(
             table.rows([row(["a-long-name", "default"]), row(["b", ""])]),
@@ -62,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_cannot_steer_the_terminal() {
+    fn control_characters_in_cells_are_escaped() {
         let mut table = Table::new(&["A", "B"]);
         assert_eq!(table.rows([row(["\u{1b}[2J", "x\ny"])]), "A           B\n\\u{1b}[2J   x\\ny\n");
     }

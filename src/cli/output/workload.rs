@@ -1,17 +1,17 @@
-//! Workloads, as rows and as the resource Kuma's documentation shows.
+//! Workloads as table rows, and as Kuma's Workload resource.
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{show::Show, since::age};
+use super::{age::age, print::Printable};
 use crate::{
     convert::resource::{KUMA_API, Metadata, WorkloadResource},
     model::{Counts, ZONE_LABEL},
     proto,
 };
 
-impl Show for proto::Workload {
+impl Printable for proto::Workload {
     const PLURAL: &'static str = "workloads";
     const HEADER: &'static [&'static str] = &[
         "NAMESPACE",
@@ -46,14 +46,14 @@ impl Show for proto::Workload {
         ]
     }
 
-    /// No numbers, and a mark for its age.
+    /// `-` in place of counts, and `<deleted>` in place of the age.
     fn deleted_row(&self, now: SystemTime) -> Vec<String> {
-        let mark = |(heading, cell): (&&str, String)| match *heading {
+        let replace = |(heading, cell): (&&str, String)| match *heading {
             "CONNECTED" | "HEALTHY" | "TOTAL" | "LAST-CHANGE" => "-".to_owned(),
             "AGE" => "<deleted>".to_owned(),
             _ => cell,
         };
-        Self::HEADER.iter().zip(self.row(now)).map(mark).collect()
+        Self::HEADER.iter().zip(self.row(now)).map(replace).collect()
     }
 
     fn resource(&self) -> impl Serialize {
@@ -65,7 +65,7 @@ impl Show for proto::Workload {
     }
 }
 
-/// The numbers; all 0 where none are given.
+/// The counts; all 0 if the response has none.
 pub(crate) fn counts(workload: &proto::Workload) -> proto::DataplaneProxies {
     workload.status.as_ref().and_then(|status| status.dataplane_proxies).unwrap_or_default()
 }
@@ -75,27 +75,27 @@ mod tests {
     use super::*;
     use crate::cli::{
         output::{Format, document::document},
-        tests::scripted_server as fake,
+        tests::samples,
     };
 
-    /// The example of the documentation, with the indentation kubectl prints.
+    /// The example of Kuma's documentation, with the indentation of kubectl.
     const DOCUMENTED: &str = include_str!("../../../tests/documented.yaml");
 
     fn demo() -> proto::Workload {
         let labels = [("kuma.io/mesh", "default"), ("kuma.io/managed-by", "k8s-controller")];
         proto::Workload {
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            ..fake::workload("demo-workload", 3)
+            ..samples::workload("demo-workload", 3)
         }
     }
 
     #[test]
-    fn yaml_is_the_documented_text_byte_for_byte() {
+    fn yaml_equals_the_documented_example() {
         assert_eq!(document(Format::Yaml, &demo().resource()), DOCUMENTED);
     }
 
     #[test]
-    fn json_is_the_same_resource() {
+    fn json_has_the_same_content_as_yaml() {
         let json = document(Format::Json, &demo().resource());
         assert!(
             json.starts_with("{\n    \"apiVersion\": \"kuma.io/v1alpha1\",\n    \"kind\": \"Workload\",\n"),
@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_have_a_cell_for_each_heading() {
-        let now = fake::now();
+    fn a_row_has_a_cell_for_each_heading() {
+        let now = samples::now();
         let row = demo().row(now);
         assert_eq!(row.len(), proto::Workload::HEADER.len());
         assert_eq!(row[..7], ["default", "demo-workload", "default", "3", "3", "3", "5m"]);
-        let gone = demo().deleted_row(now);
-        assert_eq!(gone[..7], ["default", "demo-workload", "default", "-", "-", "-", "<deleted>"]);
+        let deleted = demo().deleted_row(now);
+        assert_eq!(deleted[..7], ["default", "demo-workload", "default", "-", "-", "-", "<deleted>"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What `headcount serve --demo` adds: proxies, and a view of them.
+//! `headcount serve --demo`: simulated proxies, and a watch of their counts on standard output.
 
 use std::{
     convert::Infallible,
@@ -19,89 +19,90 @@ use crate::{
     simulate::demo,
 };
 
-/// How long the proxies may take to say goodbye.
-const CURTAIN: Duration = Duration::from_secs(2);
+/// Longest time for the goodbyes of all proxies.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Rows that wait for a paused terminal.
-const ROWS: usize = 256;
+/// Writes that are queued while the terminal is paused.
+const QUEUE_LENGTH: usize = 256;
 
-/// A demo that runs.
+/// A running demo.
 pub(super) struct Demo {
     server: String,
-    curtain: CancellationToken,
+    shutdown: CancellationToken,
     proxies: JoinHandle<()>,
 }
 
 impl Demo {
-    /// Lets the proxies connect, over the socket that everybody uses, and says
-    /// where to look.
+    /// Starts the proxies, which connect over the network like any other, and prints how to read
+    /// their counts.
     pub(super) fn start(
         Addresses { grpc, http, kube }: Addresses,
         terminal: &mut Terminal<'_>,
     ) -> Result<Self, Failure> {
         let server = format!("http://{grpc}");
         let endpoint = endpoint(&server).map_err(anyhow::Error::from)?;
-        let curtain = CancellationToken::new();
-        let play = demo::play(&endpoint, &curtain).map_err(anyhow::Error::from)?;
+        let shutdown = CancellationToken::new();
+        let proxies = demo::run(&endpoint, &shutdown).map_err(anyhow::Error::from)?;
         let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());
         let kubectl =
             kube.map(|kube| format!("  kubectl -s http://{kube} get workloads -A\n")).unwrap_or_default();
         terminal.print(&format!(
-            "Simulated proxies of three workloads come and go; below is each change. From another terminal:\n  \
+            "Simulated proxies of three workloads connect and disconnect; each change is printed below.\n\
+             Try in another terminal:\n  \
              {headcount} get workloads -A --server {server}\n  \
              grpcurl -plaintext {grpc} headcount.v1.WorkloadService/WatchWorkloads\n  \
              curl http://{http}/metrics\n\
              {kubectl}\
-             Ctrl-C ends it.\n\n"
+             Ctrl-C ends the server.\n\n"
         ))?;
-        Ok(Self { server, curtain, proxies: tokio::spawn(play) })
+        Ok(Self { server, shutdown, proxies: tokio::spawn(proxies) })
     }
 
-    /// Shows what a watcher sees, for as long as somebody looks. Never returns:
-    /// the server goes on when nobody does.
-    pub(super) async fn show(demo: Option<&Self>) -> Infallible {
+    /// Prints the changes of all Workloads, until standard output is closed. Never returns,
+    /// because the server goes on.
+    pub(super) async fn print_changes(demo: Option<&Self>) -> Infallible {
         if let Some(demo) = demo {
             let watch = ["headcount", "get", "workloads", "-A", "-w", "--server", &demo.server];
-            // What a watch remarks to a person is none of the server's log.
-            let (mut shown, mut unseen) = (Unhurried::start(), io::sink());
-            let mut terminal = Terminal { out: &mut shown, err: &mut unseen };
+            // The watch's remarks don't belong in the server's log.
+            let (mut out, mut err) = (LossyStdout::start(), io::sink());
+            let mut terminal = Terminal { out: &mut out, err: &mut err };
             let watched = Box::pin(cli::run(watch.map(Into::into), &mut terminal)).await;
             if let Err(failure) = watched {
-                warn!(%failure, "the demo is no longer shown");
+                warn!(%failure, "the demo's changes are no longer printed");
             }
         }
         std::future::pending().await
     }
 
-    /// All proxies say goodbye.
-    pub(super) async fn end(self) {
-        self.curtain.cancel();
-        if timeout(CURTAIN, self.proxies).await.is_err() {
-            warn!("the demo's proxies did not leave in time");
+    /// Disconnects all proxies with a goodbye.
+    pub(super) async fn stop(self) {
+        self.shutdown.cancel();
+        if timeout(GOODBYE_TIMEOUT, self.proxies).await.is_err() {
+            warn!("the demo's proxies did not disconnect in time");
         }
     }
 }
 
-/// Standard output, written by a thread of its own: whoever pauses the terminal
-/// must not pause the server. What does not fit meanwhile is left out.
-struct Unhurried(SyncSender<Vec<u8>>);
+/// Standard output, written by a thread of its own, so that a paused terminal does not block the
+/// server. Writes that don't fit into the queue are dropped.
+struct LossyStdout(SyncSender<Vec<u8>>);
 
-impl Unhurried {
+impl LossyStdout {
     fn start() -> Self {
-        let (rows, queue) = mpsc::sync_channel::<Vec<u8>>(ROWS);
+        let (writes, queue) = mpsc::sync_channel::<Vec<u8>>(QUEUE_LENGTH);
         thread::spawn(move || {
             let mut out = io::stdout();
-            // Ends when nobody reads any more, which closes the queue.
-            let _closed = queue.iter().try_for_each(|rows| out.write_all(&rows).and_then(|()| out.flush()));
+            // Ends when standard output is closed, which closes the queue.
+            let _closed = queue.iter().try_for_each(|bytes| out.write_all(&bytes).and_then(|()| out.flush()));
         });
-        Self(rows)
+        Self(writes)
     }
 }
 
-impl Write for Unhurried {
-    fn write(&mut self, rows: &[u8]) -> io::Result<usize> {
-        match self.0.try_send(rows.to_vec()) {
-            Ok(()) | Err(TrySendError::Full(_)) => Ok(rows.len()),
+impl Write for LossyStdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.try_send(bytes.to_vec()) {
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(bytes.len()),
             Err(TrySendError::Disconnected(_)) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }

@@ -1,4 +1,4 @@
-//! The flags of the Kubernetes API and of what kube-apiserver asks of it.
+//! Flags of `headcount serve` for the Kubernetes API and its admission webhooks.
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 
@@ -13,44 +13,67 @@ use crate::{
 const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
 
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Kubernetes")]
+#[command(next_help_heading = "Kubernetes API")]
 pub(super) struct KubeArgs {
-    /// Where the Kubernetes API listens, for kubectl; on loopback only unless `--kube-client-ca-file` says who may ask, or `off`
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7102")]
+    /// IP address and port of the Kubernetes API, or off; port 0 selects a free port
+    ///
+    /// An address other than loopback requires --kube-client-ca-file.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7102")]
     kube_api_addr: Parsed<KubeApiAddr>,
-    /// The group of the Kubernetes API's resources
+    /// API group of the resources
+    ///
+    /// In a cluster that has Kuma's own resources choose another group, because one server
+    /// serves all resources of a group.
     #[arg(long, value_name = "GROUP", default_value = "kuma.io")]
     kube_api_group: Parsed<ApiGroup>,
-    /// Certificate of the Kubernetes API and its issuers', in PEM; read again when it changes
+    /// PEM file of the Kubernetes API's certificate and its issuers; turns on TLS
+    ///
+    /// Requires --kube-tls-key-file. The file is reloaded when it changes.
     #[arg(long, value_name = "FILE")]
     kube_tls_cert_file: Option<PathBuf>,
-    /// The private key of `--kube-tls-cert-file`, in PEM; read again when it changes
+    /// PEM file of the private key for --kube-tls-cert-file
+    ///
+    /// The file is reloaded when it changes.
     #[arg(long, value_name = "FILE")]
     kube_tls_key_file: Option<PathBuf>,
-    /// Serve kube-apiserver alone, whose client certificate is of this CA (its requestheader-client-ca-file), in PEM; read again when it changes
+    /// PEM file of the CA that issues kube-apiserver's client certificate; others are rejected
+    ///
+    /// This is the requestheader-client-ca-file of kube-apiserver. Health checks and webhooks
+    /// are served without a certificate. Requires --kube-tls-cert-file. The file is reloaded
+    /// when it changes.
     #[arg(long, value_name = "FILE")]
     kube_client_ca_file: Option<PathBuf>,
-    /// Common names that the certificate of `--kube-client-ca-file` may have; any if none is given
+    /// Accepted common names of kube-apiserver's client certificate, separated by commas
+    ///
+    /// By default any name is accepted. These are the requestheader-allowed-names of
+    /// kube-apiserver. Requires --kube-client-ca-file.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     kube_allowed_names: Vec<String>,
-    /// Labels of a Pod that may name its workload, the most important first; without any that says something, its `ServiceAccount` does
+    /// Labels of a Pod that name its workload, separated by commas; the first with a value counts
+    ///
+    /// A Pod without them belongs to the workload of its service account's name. The key in
+    /// the configuration file is runtime.kubernetes.workloadLabels, as in Kuma.
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     workload_labels: Vec<Parsed<LabelKey>>,
-    /// Refuse Pods in namespaces that have dataplanes of another mesh
+    /// Reject Pods in a namespace that has dataplanes of another mesh
+    ///
+    /// The key in the configuration file is
+    /// runtime.kubernetes.disallowMultipleMeshesPerNamespace, as in Kuma.
     #[arg(long, action = clap::ArgAction::SetTrue)]
     disallow_multiple_meshes_per_namespace: Parsed<bool>,
-    /// Open connections to the Kubernetes API
+    /// Open connections to the Kubernetes API; further ones are closed at once
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_kube_connections: Parsed<NonZeroUsize>,
 }
 
 impl KubeArgs {
+    /// Returns the settings; adds invalid flags to `problems`.
     pub(super) fn check(self, problems: &mut Problems) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
         let front_proxy = front_proxy(self.kube_client_ca_file, self.kube_allowed_names, problems);
         let tls = tls(self.kube_tls_cert_file, self.kube_tls_key_file, front_proxy, problems);
         if let Some(addr) = addr {
-            check_reach(addr, tls.as_ref(), problems);
+            check_exposure(addr, tls.as_ref(), problems);
         }
         let labels = self.workload_labels.into_iter();
         let one_mesh = problems.take(ONE_MESH, self.disallow_multiple_meshes_per_namespace);
@@ -73,10 +96,10 @@ fn front_proxy(
     problems: &mut Problems,
 ) -> Option<FrontProxySettings> {
     if allowed_names.iter().any(String::is_empty) {
-        problems.note("kube-allowed-names", "\"\" is nobody's name: leave the setting out to allow any");
+        problems.note("kube-allowed-names", "\"\" is not a name: remove the flag to accept any name");
     }
     if ca_file.is_none() && !allowed_names.is_empty() {
-        problems.note("kube-allowed-names", "names nobody without --kube-client-ca-file: give it too");
+        problems.note("kube-allowed-names", "requires --kube-client-ca-file: set both");
     }
     ca_file.map(|ca_file| FrontProxySettings { ca_file, allowed_names })
 }
@@ -92,11 +115,11 @@ fn tls(
             let reload_interval = KubeTls::RELOAD_INTERVAL;
             return Some(KubeTls { cert_file, key_file, front_proxy, reload_interval });
         }
-        (Some(_), None) => ("kube-tls-cert-file", "has no key: give --kube-tls-key-file too"),
-        (None, Some(_)) => ("kube-tls-key-file", "has no certificate: give --kube-tls-cert-file too"),
+        (Some(_), None) => ("kube-tls-cert-file", "requires a private key: set --kube-tls-key-file too"),
+        (None, Some(_)) => ("kube-tls-key-file", "requires a certificate: set --kube-tls-cert-file too"),
         (None, None) if front_proxy.is_some() => (
             "kube-client-ca-file",
-            "without TLS nobody can show a certificate: give --kube-tls-cert-file and --kube-tls-key-file too",
+            "client certificates require TLS: set --kube-tls-cert-file and --kube-tls-key-file too",
         ),
         (None, None) => return None,
     };
@@ -104,19 +127,19 @@ fn tls(
     None
 }
 
-/// Other machines may come only where somebody knows who asks.
-fn check_reach(addr: SocketAddr, tls: Option<&KubeTls>, problems: &mut Problems) {
+/// Rejects an address that other machines can reach if clients are not authenticated.
+fn check_exposure(addr: SocketAddr, tls: Option<&KubeTls>, problems: &mut Problems) {
     let lacks = match tls {
         _ if addr.ip().is_loopback() => return,
         Some(KubeTls { front_proxy: Some(_), .. }) => return,
-        Some(_) => "it has no authentication",
-        None => "it has neither TLS nor authentication",
+        Some(_) => "it has no client authentication",
+        None => "it has neither TLS nor client authentication",
     };
     let port = addr.port();
     let problem = format!(
-        "\"{addr}\": other machines could reach it, and {lacks}: in a cluster, have kube-apiserver stand in front \
-         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, listen on 127.0.0.1:{port}, \
-         and let others come through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
+        "\"{addr}\": other machines could reach it, and {lacks}: in a cluster, serve only kube-apiserver \
+         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, listen on 127.0.0.1:{port} \
+         and connect through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
     );
     problems.note("kube-api-addr", &problem);
 }
@@ -144,21 +167,23 @@ mod tests {
     const TLS: &str = "--kube-tls-cert-file c --kube-tls-key-file k";
 
     #[test]
-    fn other_machines_are_served_only_through_kube_apiserver() {
-        for own in ["127.0.0.1:7102", "127.9.9.9:0", "[::1]:7102", "off"] {
-            assert!(check(&format!("--kube-api-addr {own}")).is_ok(), "{own}");
+    fn addresses_other_than_loopback_require_the_front_proxy() {
+        for private in ["127.0.0.1:7102", "127.9.9.9:0", "[::1]:7102", "off"] {
+            assert!(check(&format!("--kube-api-addr {private}")).is_ok(), "{private}");
         }
-        for open in ["0.0.0.0:7102", "[::]:7102", "192.168.1.1:7102", "[::ffff:127.0.0.1]:7102"] {
-            let plain = check(&format!("--kube-api-addr {open}")).unwrap_err();
-            for part in
-                ["neither TLS nor authentication", "--kube-client-ca-file", "ssh -L 7102:127.0.0.1:7102"]
-            {
+        for public in ["0.0.0.0:7102", "[::]:7102", "192.168.1.1:7102", "[::ffff:127.0.0.1]:7102"] {
+            let plain = check(&format!("--kube-api-addr {public}")).unwrap_err();
+            for part in [
+                "neither TLS nor client authentication",
+                "--kube-client-ca-file",
+                "ssh -L 7102:127.0.0.1:7102",
+            ] {
                 assert!(plain.contains(part), "{part:?} is not in {plain}");
             }
-            let encrypted = check(&format!("--kube-api-addr {open} {TLS}")).unwrap_err();
-            assert!(encrypted.contains("it has no authentication"), "{encrypted}");
+            let encrypted = check(&format!("--kube-api-addr {public} {TLS}")).unwrap_err();
+            assert!(encrypted.contains("it has no client authentication"), "{encrypted}");
             let settings = check(&format!(
-                "--kube-api-addr {open} {TLS} --kube-client-ca-file ca --kube-allowed-names a,b"
+                "--kube-api-addr {public} {TLS} --kube-client-ca-file ca --kube-allowed-names a,b"
             ));
             let proxy = settings.unwrap().tls.unwrap().front_proxy.unwrap();
             assert_eq!(proxy.allowed_names, ["a", "b"]);
@@ -166,13 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_alone_is_refused_with_what_it_needs() {
+    fn a_flag_that_requires_another_names_it() {
         for (args, problem) in [
-            ("--kube-tls-cert-file c", "--kube-tls-cert-file: has no key: give --kube-tls-key-file"),
-            ("--kube-tls-key-file k", "--kube-tls-key-file: has no certificate: give --kube-tls-cert-file"),
-            ("--kube-client-ca-file ca", "--kube-client-ca-file: without TLS"),
-            ("--kube-allowed-names a", "--kube-allowed-names: names nobody without --kube-client-ca-file"),
-            ("--kube-allowed-names a,", "--kube-allowed-names: \"\" is nobody's name"),
+            (
+                "--kube-tls-cert-file c",
+                "--kube-tls-cert-file: requires a private key: set --kube-tls-key-file",
+            ),
+            (
+                "--kube-tls-key-file k",
+                "--kube-tls-key-file: requires a certificate: set --kube-tls-cert-file",
+            ),
+            ("--kube-client-ca-file ca", "--kube-client-ca-file: client certificates require TLS"),
+            ("--kube-allowed-names a", "--kube-allowed-names: requires --kube-client-ca-file"),
+            ("--kube-allowed-names a,", "--kube-allowed-names: \"\" is not a name"),
             ("--workload-labels app,-x", "--workload-labels: \"-x\""),
         ] {
             let report = check(args).unwrap_err();
@@ -181,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_labels_keep_their_order() {
+    fn workload_labels_keep_their_order() {
         let admission = check("--workload-labels b/app,app --workload-labels a").unwrap().admission;
         assert_eq!(
             admission.workload_labels.iter().map(LabelKey::as_str).collect::<Vec<_>>(),

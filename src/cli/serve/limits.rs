@@ -1,4 +1,4 @@
-//! The flags that say how much of everything there may be.
+//! Flags of `headcount serve` that limit what clients may use.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -13,129 +13,156 @@ use crate::{
     registry::RegistrySettings,
 };
 
-/// What a semaphore can count.
+/// The largest number of permits of a semaphore.
 const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
-/// The largest of HTTP/2's windows (RFC 9113, section 6.9.1).
+/// The largest flow-control window of HTTP/2 (RFC 9113, section 6.9.1).
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
-/// With less, honest clients would be refused.
+/// With a lower limit, normal clients would be rejected.
 const LEAST_HEADER_BYTES: u32 = 1_024;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Registered dataplanes, connected or not
+    /// Registered dataplanes, connected or lost
+    ///
+    /// At the limit a new dataplane replaces the one that was lost first. If none is lost,
+    /// the new one is rejected with `RESOURCE_EXHAUSTED` and a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "200000")]
     max_dataplanes: Parsed<NonZeroUsize>,
-    /// Connected dataplanes
+    /// Connected dataplanes; further ones are rejected
+    ///
+    /// A rejected dataplane gets `RESOURCE_EXHAUSTED` with a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_sessions: Parsed<NonZeroUsize>,
-    /// Connected dataplanes of one mesh
+    /// Connected dataplanes of one mesh; further ones are rejected
+    ///
+    /// A rejected dataplane gets `RESOURCE_EXHAUSTED` with a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "50000")]
     max_sessions_per_mesh: Parsed<NonZeroUsize>,
-    /// New sessions in a second, and as many at once after a quiet time
+    /// New sessions per second, with a burst of the same size; further ones are rejected
+    ///
+    /// A rejected dataplane gets `RESOURCE_EXHAUSTED` with a retry delay, which spreads the
+    /// retries over the time that the rate needs. Half of the burst is reserved for
+    /// dataplanes that are already registered.
     #[arg(long, value_name = "COUNT", default_value = "5000")]
     max_session_rate: Parsed<NonZeroUsize>,
-    /// Watch streams
+    /// Open watches and waits, of gRPC and the Kubernetes API together; further ones are rejected
+    ///
+    /// gRPC answers `RESOURCE_EXHAUSTED`, the Kubernetes API 429, both with a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_watchers: Parsed<NonZeroUsize>,
-    /// Open gRPC connections
+    /// Open gRPC connections; further ones are closed at once
+    ///
+    /// Lowered at start if the process may not open as many files (ulimit -n).
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_connections: Parsed<NonZeroUsize>,
-    /// Open streams of one connection
+    /// Open HTTP/2 streams of one gRPC connection; further ones are refused
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_streams_per_connection: Parsed<NonZeroU32>,
-    /// Bytes of one incoming message
+    /// Bytes of one incoming message; a larger one ends its call with an error
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     max_message_bytes: Parsed<NonZeroUsize>,
-    /// The same of an Envoy, which lists 60 KiB of extensions in its first one
+    /// Bytes of one incoming message of an Envoy; a larger one ends its stream with an error
+    ///
+    /// The first message of an Envoy lists its extensions in about 60 KiB.
     #[arg(long, value_name = "BYTES", default_value = "262144")]
     max_envoy_message_bytes: Parsed<NonZeroUsize>,
-    /// Labels of a dataplane, and tags of an inbound
+    /// Labels of a dataplane, and tags of one of its inbounds
+    ///
+    /// A dataplane with more is rejected. All its inbounds together have at most 512 tags.
     #[arg(long, value_name = "COUNT", default_value = "64")]
     max_labels: Parsed<NonZeroUsize>,
-    /// Inbounds of a dataplane, at most 64
+    /// Inbounds of a dataplane, at most 64; a dataplane with more is rejected
     #[arg(long, value_name = "COUNT", default_value = "64")]
     max_inbounds: Parsed<NonZeroUsize>,
-    /// Time for a new connection to speak HTTP/2, and for a new session to say hello
+    /// Longest time from a connection to its HTTP/2 preface, and from a session to its hello
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     hello_timeout: Parsed<NonZeroPeriod>,
-    /// Silence of a session after which it is ended; agents report every 30s
+    /// Longest time without a report before a session is lost; more than 30s
+    ///
+    /// Agents report at least every 30s.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     idle_timeout: Parsed<NonZeroPeriod>,
-    /// Time between HTTP/2 PINGs to a client
+    /// Time between two HTTP/2 PINGs to a client
     #[arg(long, value_name = "DURATION", default_value = "6500ms")]
     keepalive_interval: Parsed<NonZeroPeriod>,
-    /// Time for the answer to a PING before the client counts as dead
+    /// Longest time for the acknowledgement of a PING before the connection is closed
+    ///
+    /// A client that stops responding is detected within this time and the interval.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     keepalive_timeout: Parsed<NonZeroPeriod>,
-    /// Bytes that a client may send ahead on one stream
+    /// HTTP/2 flow-control window of one stream, at most 2147483647 (2^31 - 1)
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     stream_window_bytes: Parsed<NonZeroU32>,
-    /// Bytes that a client may send ahead on one connection
+    /// HTTP/2 flow-control window of one connection, at most 2147483647 (2^31 - 1)
     #[arg(long, value_name = "BYTES", default_value = "1048576")]
     connection_window_bytes: Parsed<NonZeroU32>,
-    /// Bytes that may wait on one stream for the client to read them
+    /// Bytes buffered for one stream until the client reads them
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     send_buffer_bytes: Parsed<NonZeroUsize>,
-    /// Bytes of one request's headers, at least 1024
+    /// Bytes of one request's headers, at least 1024; larger ones are rejected
     #[arg(long, value_name = "BYTES", default_value = "16384")]
     max_header_bytes: Parsed<NonZeroU32>,
-    /// Streams that a connection may have opened and reset before they are looked at
+    /// Streams of one connection that the client has reset before the server accepted them
+    ///
+    /// Above the limit the connection is closed ("rapid reset", CVE-2023-44487).
     #[arg(long, value_name = "COUNT", default_value = "20")]
     max_pending_resets: Parsed<NonZeroUsize>,
-    /// Streams of a connection that may have to be reset for the client's errors
+    /// Streams of one connection that the server has reset because of client errors
+    ///
+    /// Above the limit the connection is closed (CVE-2025-8671).
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_error_resets: Parsed<NonZeroUsize>,
 }
 
 impl LimitArgs {
-    /// Those of connections and messages, and those of the registry.
-    pub(super) fn check(self, of: &mut Problems) -> (Limits, RegistrySettings) {
+    /// Returns the limits of gRPC and those of the registry; adds invalid flags to `problems`.
+    pub(super) fn check(self, problems: &mut Problems) -> (Limits, RegistrySettings) {
         let registry = RegistrySettings {
-            max_dataplanes: count(of, "max-dataplanes", self.max_dataplanes),
-            max_sessions: count(of, "max-sessions", self.max_sessions),
-            max_sessions_per_mesh: count(of, "max-sessions-per-mesh", self.max_sessions_per_mesh),
-            max_watchers: count(of, "max-watchers", self.max_watchers),
-            max_session_rate: count(of, "max-session-rate", self.max_session_rate),
+            max_dataplanes: count(problems, "max-dataplanes", self.max_dataplanes),
+            max_sessions: count(problems, "max-sessions", self.max_sessions),
+            max_sessions_per_mesh: count(problems, "max-sessions-per-mesh", self.max_sessions_per_mesh),
+            max_watchers: count(problems, "max-watchers", self.max_watchers),
+            max_session_rate: count(problems, "max-session-rate", self.max_session_rate),
             ..RegistrySettings::default()
         };
         let http2 = Http2Limits {
-            stream_window: window(of, "stream-window-bytes", self.stream_window_bytes),
-            connection_window: window(of, "connection-window-bytes", self.connection_window_bytes),
-            send_buffer: count(of, "send-buffer-bytes", self.send_buffer_bytes),
-            max_header_bytes: header_bytes(of, self.max_header_bytes),
-            max_pending_resets: count(of, "max-pending-resets", self.max_pending_resets),
-            max_error_resets: count(of, "max-error-resets", self.max_error_resets),
+            stream_window: window(problems, "stream-window-bytes", self.stream_window_bytes),
+            connection_window: window(problems, "connection-window-bytes", self.connection_window_bytes),
+            send_buffer: count(problems, "send-buffer-bytes", self.send_buffer_bytes),
+            max_header_bytes: header_bytes(problems, self.max_header_bytes),
+            max_pending_resets: count(problems, "max-pending-resets", self.max_pending_resets),
+            max_error_resets: count(problems, "max-error-resets", self.max_error_resets),
         };
-        let streams = count_u32(of, "max-streams-per-connection", self.max_streams_per_connection);
+        let streams = count_u32(problems, "max-streams-per-connection", self.max_streams_per_connection);
         let limits = Limits {
-            max_message_bytes: count(of, "max-message-bytes", self.max_message_bytes),
-            max_envoy_message_bytes: count(of, "max-envoy-message-bytes", self.max_envoy_message_bytes),
+            max_message_bytes: count(problems, "max-message-bytes", self.max_message_bytes),
+            max_envoy_message_bytes: count(problems, "max-envoy-message-bytes", self.max_envoy_message_bytes),
             dataplane: DataplaneLimits {
-                labels: count(of, "max-labels", self.max_labels),
-                inbounds: count(of, "max-inbounds", self.max_inbounds),
+                labels: count(problems, "max-labels", self.max_labels),
+                inbounds: count(problems, "max-inbounds", self.max_inbounds),
             },
-            hello_timeout: period(of, "hello-timeout", self.hello_timeout),
-            idle_timeout: period(of, "idle-timeout", self.idle_timeout),
-            keepalive_interval: period(of, "keepalive-interval", self.keepalive_interval),
-            keepalive_timeout: period(of, "keepalive-timeout", self.keepalive_timeout),
+            hello_timeout: period(problems, "hello-timeout", self.hello_timeout),
+            idle_timeout: period(problems, "idle-timeout", self.idle_timeout),
+            keepalive_interval: period(problems, "keepalive-interval", self.keepalive_interval),
+            keepalive_timeout: period(problems, "keepalive-timeout", self.keepalive_timeout),
             max_streams_per_connection: streams,
-            max_connections: count(of, "max-connections", self.max_connections),
+            max_connections: count(problems, "max-connections", self.max_connections),
             http2,
         };
-        note_what_cannot_be(&limits, of);
+        check_ranges(&limits, problems);
         (limits, registry)
     }
 }
 
-fn note_what_cannot_be(limits: &Limits, problems: &mut Problems) {
+fn check_ranges(limits: &Limits, problems: &mut Problems) {
     let inbounds = limits.dataplane.inbounds;
     if inbounds > Health::MAX_INBOUNDS {
         let most = Health::MAX_INBOUNDS;
         problems.note("max-inbounds", &format!("\"{inbounds}\": must be {most} or less"));
     }
     if limits.idle_timeout <= REPORT_INTERVAL {
-        let problem = format!("must be more than the {REPORT_INTERVAL:?} between agents' statements");
+        let problem = format!("must be more than {REPORT_INTERVAL:?}, the interval at which agents report");
         problems.note("idle-timeout", &problem);
     }
     if limits.max_connections > MOST_CONNECTIONS {

@@ -19,7 +19,7 @@ use self::{demo::Demo, envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs};
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     args::{
-        log::{LogArgs, Logs},
+        log::{LogArgs, LogSettings},
         period::{NonZeroPeriod, Period},
     },
 };
@@ -30,53 +30,66 @@ use crate::{
 
 /// Run the control plane
 ///
-/// Agents and Envoys connect to the gRPC address, and watchers, `headcount get` and
-/// grpcurl read from it. The HTTP address serves /metrics, /livez and /readyz, and
-/// kubectl reads from the address of the Kubernetes API. All are on loopback by
-/// default; only the last one can tell who asks, and only behind kube-apiserver.
+/// Agents and Envoys report to the gRPC address; watchers, `headcount get` and grpcurl
+/// read from it. The HTTP address serves /metrics, /livez and /readyz. A third address
+/// serves the Kubernetes API, for kubectl and admission webhooks. All three are on
+/// loopback by default, because clients are not authenticated: only the Kubernetes API
+/// can be restricted, to kube-apiserver.
 ///
-/// SIGTERM or Ctrl-C drains: health says `NOT_SERVING`, proxies are asked to come
-/// back later, and every stream ends with a status that says why. The second
-/// signal ends at once.
+/// SIGTERM and Ctrl-C start a drain: the health services report that the server is not
+/// ready, proxies are asked to reconnect later, and every stream ends with a status.
+/// A second signal ends the process at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  headcount serve --demo                           with simulated proxies, to look around
+  headcount serve --demo                       run with simulated proxies
+  headcount serve --config headcount.yaml      read flags from a file
+  HEADCOUNT_RETENTION=1h headcount serve       set a flag by its environment variable
   headcount serve --grpc-addr 127.0.0.1:0 --addresses-file /tmp/headcount.json
-  headcount serve --config headcount.yaml
-  HEADCOUNT_RETENTION=1h headcount serve
+                                               choose a free port and write it to a file
 
-While it runs:
+While the server runs:
   headcount get workloads -A -w
   grpcurl -plaintext 127.0.0.1:7100 headcount.v1.WorkloadService/WatchWorkloads
   curl http://127.0.0.1:7101/metrics
   kubectl -s http://127.0.0.1:7102 get workloads -A")]
 pub(super) struct ServeArgs {
-    /// Where gRPC listens; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7100")]
+    /// IP address and port of the gRPC API; port 0 selects a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7100")]
     grpc_addr: Parsed<SocketAddr>,
-    /// Where HTTP (metrics, health) listens; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7101")]
+    /// IP address and port of /metrics, /livez and /readyz; port 0 selects a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7101")]
     http_addr: Parsed<SocketAddr>,
-    /// Write the addresses really bound to this file, as JSON, once ready
+    /// File to write the bound addresses to, as JSON, once the server is ready
+    ///
+    /// An existing file is removed at start, so a script can wait for the file to appear.
     #[arg(long, value_name = "FILE")]
     addresses_file: Option<PathBuf>,
-    /// Add simulated proxies of three workloads
+    /// Run simulated proxies of three workloads, and print each change of their counts
     #[arg(long, action = clap::ArgAction::SetTrue)]
     demo: Parsed<bool>,
-    /// How long a dataplane that was lost without a goodbye stays registered; 0s forgets it at once
+    /// How long a lost dataplane stays registered; 0s removes it at once
+    ///
+    /// A dataplane is lost when its session ends without a goodbye. Until the retention
+    /// ends it counts as registered but not connected.
     #[arg(long, value_name = "DURATION", default_value = "15m")]
     retention: Parsed<Period>,
-    /// How long a drain may take before connections are cut
+    /// Longest duration of a drain; connections that are still open are then closed
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     drain_timeout: Parsed<NonZeroPeriod>,
-    /// Changes that a watcher may be behind and still resume without a snapshot
+    /// Number of changes kept for watchers that are behind or resume
+    ///
+    /// A watcher that has missed more changes than this receives a new snapshot.
     #[arg(long, value_name = "COUNT", default_value = "65536")]
     change_log: Parsed<NonZeroUsize>,
-    /// How often a quiet watcher gets a bookmark
+    /// Interval of bookmarks to a watcher that has no changes to receive
+    ///
+    /// A bookmark carries the current revision, so that the watcher can resume from it.
     #[arg(long, value_name = "DURATION", default_value = "1m")]
     bookmark_interval: Parsed<NonZeroPeriod>,
-    /// Least time between visible changes of one dataplane's health; 0s shows each at once
+    /// Shortest time between visible health changes of one dataplane; 0s disables the limit
+    ///
+    /// Changes that come sooner are deferred. The latest one always becomes visible.
     #[arg(long, value_name = "DURATION", default_value = "100ms")]
     flap_interval: Parsed<Period>,
     #[command(flatten)]
@@ -90,84 +103,86 @@ pub(super) struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Serves until a signal ends it.
+    /// Serves until a signal or a failure ends the process.
     pub(super) async fn run(
         self,
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let (mut config, logs, demo) = self.check(problems)?;
-        logs.start();
-        let room = connection_capacity(config.kube.max_connections);
-        if config.limits.max_connections > room {
-            info!(max_connections = room, "lowered: the process may open no more files (ulimit -n)");
-            config.limits.max_connections = room;
+        let (mut config, log, demo) = self.check(problems)?;
+        log.start();
+        let capacity = connection_capacity(config.kube.max_connections);
+        if config.limits.max_connections > capacity {
+            info!(
+                max_connections = capacity,
+                "max-connections lowered to the limit of open files (ulimit -n)"
+            );
+            config.limits.max_connections = capacity;
         }
-        config.registry.first_revision = revision_at((config.registry.wall_clock)());
+        config.registry.first_revision = first_revision((config.registry.wall_clock)());
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let mut app = App::start(config).await?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
         tokio::select! {
             () = signals.recv() => {}
             error = app.failed() => return Err(error.into()),
-            never = Demo::show(demo.as_ref()) => match never {},
+            never = Demo::print_changes(demo.as_ref()) => match never {},
         }
-        let end = async {
+        let shutdown = async {
             if let Some(demo) = demo {
-                demo.end().await;
+                demo.stop().await;
             }
             app.drain().await
         };
         tokio::select! {
-            _in_time = end => {}
+            _in_time = shutdown => {}
             () = signals.recv() => warn!("a second signal: ending at once"),
         }
         Ok(Outcome::Success)
     }
 
-    fn check(self, mut problems: Problems) -> Result<(Config, Logs, bool), Failure> {
-        let (of, logs) = (&mut problems, self.log);
-        let logs = logs.check(of);
-        let demo = of.take("demo", self.demo).unwrap_or_default();
+    fn check(self, mut problems: Problems) -> Result<(Config, LogSettings, bool), Failure> {
+        let log = self.log.check(&mut problems);
+        let demo = problems.take("demo", self.demo).unwrap_or_default();
         let defaults = Config::default();
-        let (limits, most) = self.limits.check(of);
-        // A value that is wrong is noted and stood in for, so that all are read
-        // before the report.
+        let (limits, registry_limits) = self.limits.check(&mut problems);
+        // An invalid value is replaced, so that the problems of all flags are found.
         let config = Config {
-            grpc_addr: of.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
-            http_addr: of.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
-            kube: self.kube.check(of),
+            grpc_addr: problems.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
+            http_addr: problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
+            kube: self.kube.check(&mut problems),
             addresses_file: self.addresses_file,
-            drain_timeout: period(of, "drain-timeout", self.drain_timeout),
+            drain_timeout: period(&mut problems, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {
-                retention: period(of, "retention", self.retention),
-                log_capacity: count(of, "change-log", self.change_log),
-                flap_interval: period(of, "flap-interval", self.flap_interval),
-                bookmark_interval: period(of, "bookmark-interval", self.bookmark_interval),
-                ..most
+                retention: period(&mut problems, "retention", self.retention),
+                log_capacity: count(&mut problems, "change-log", self.change_log),
+                flap_interval: period(&mut problems, "flap-interval", self.flap_interval),
+                bookmark_interval: period(&mut problems, "bookmark-interval", self.bookmark_interval),
+                ..registry_limits
             },
             limits,
-            envoy: self.envoy.check(of),
+            envoy: self.envoy.check(&mut problems),
         };
-        let Some(logs) = logs else {
+        let Some(log) = log else {
             return Err(problems.into());
         };
         problems.finish()?;
-        Ok((config, logs, demo))
+        Ok((config, log, demo))
     }
 }
 
-/// Where revisions begin: at the time of day, in microseconds. A reader's position
-/// in an earlier life of the server is before it, because no server makes a change
-/// each microsecond, and so is never taken for one in this life.
-fn revision_at(now: SystemTime) -> u64 {
+/// The first revision: the time of day in microseconds. No server makes a change per microsecond,
+/// so every revision of an earlier process is lower, and a client that resumes from one is detected.
+fn first_revision(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
 }
 
+/// The value of a flag, or 0 and a problem.
 fn count(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
     problems.take(name, value).map_or(0, NonZeroUsize::get)
 }
 
+/// The value of a flag, or zero and a problem.
 fn period<T: Into<Duration>>(problems: &mut Problems, name: &str, value: Parsed<T>) -> Duration {
     problems.take(name, value).map_or(Duration::ZERO, Into::into)
 }
@@ -190,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_the_flags_are_those_of_the_code() {
+    fn flag_defaults_equal_the_defaults_of_config() {
         let flags = check(&[]).unwrap();
         assert_eq!(format!("{flags:?}"), format!("{:?}", Config::default()));
     }
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn all_problems_are_reported_together() {
         let args = "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s \
              --stream-window-bytes 2147483648 --max-header-bytes 1000 --kube-api-addr 0.0.0.0:7102 \
              --kube-api-group Kuma --envoy-report-interval 0s";
@@ -207,7 +222,7 @@ mod tests {
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
             "--max-inbounds: \"65\"",
-            "--idle-timeout: must be more than the 30s",
+            "--idle-timeout: must be more than 30s",
             "--stream-window-bytes: \"2147483648\": must be 2147483647 or less",
             "--max-header-bytes: \"1000\": must be 1024 or more",
             "--kube-api-addr: \"0.0.0.0:7102\": other machines could reach it",

@@ -1,4 +1,4 @@
-//! The commands against the real server, over a real socket.
+//! The client commands against the real server, over TCP.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ async fn start() -> (App, String) {
     (app, server)
 }
 
-/// A gateway of workload `web` that is connected and healthy while this lives.
+/// A healthy gateway proxy of the workload `web`, connected until dropped.
 struct Proxy {
     _requests: mpsc::Sender<SessionRequest>,
     _responses: Streaming<SessionResponse>,
@@ -55,15 +55,15 @@ impl Proxy {
 }
 
 #[tokio::test]
-async fn every_command_understands_the_real_server() {
+async fn all_client_commands_work_with_the_real_server() {
     let (app, server) = start().await;
-    let nothing = run(&format!("get workloads {server}")).await;
-    assert_eq!(nothing.err, "No workloads found in default namespace.\n");
+    let empty = run(&format!("get workloads {server}")).await;
+    assert_eq!(empty.err, "No workloads found in default namespace.\n");
 
     let _proxies = [Proxy::connect(&app, "web-1").await, Proxy::connect(&app, "web-2").await];
-    let ready = run(&format!("wait workload web --healthy 2 {server}")).await;
-    assert_eq!(ready.result.unwrap(), Outcome::Success);
-    assert_eq!(ready.out, "workload default/web: 2 connected, 2 healthy, 2 total\n");
+    let healthy = run(&format!("wait workload web --healthy 2 {server}")).await;
+    assert_eq!(healthy.result.unwrap(), Outcome::Success);
+    assert_eq!(healthy.out, "workload default/web: 2 connected, 2 healthy, 2 total\n");
 
     let yaml = run(&format!("get workload web -o yaml {server}")).await.out;
     assert!(yaml.ends_with("    connected: 2\n    healthy: 2\n    total: 2\n"), "{yaml}");
@@ -72,10 +72,10 @@ async fn every_command_understands_the_real_server() {
     let events = run(&format!("get events -A {server}")).await;
     assert_eq!(events.err, "No events found.\n");
 
-    let more = run(&format!("wait workload web --healthy 3 --timeout 1ms {server}")).await;
-    assert_eq!(more.result.unwrap(), Outcome::No);
-    assert!(more.err.contains("2 healthy"), "the numbers last seen: {}", more.err);
-    let gone = run(&format!("get workload api {server}")).await;
-    assert_eq!(gone.result.unwrap(), Outcome::No);
+    let timed_out = run(&format!("wait workload web --healthy 3 --timeout 1ms {server}")).await;
+    assert_eq!(timed_out.result.unwrap(), Outcome::No);
+    assert!(timed_out.err.contains("2 healthy"), "no current counts: {}", timed_out.err);
+    let missing = run(&format!("get workload api {server}")).await;
+    assert_eq!(missing.result.unwrap(), Outcome::No);
     app.drain().await;
 }

@@ -1,14 +1,12 @@
-//! For tests: a server that answers as it is told, and resources to tell it.
+//! A gRPC server for tests of the client commands: every response is scripted by the test.
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prost::Message;
-use prost_types::Timestamp;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
@@ -22,43 +20,43 @@ use crate::proto::{
     },
 };
 
-/// What is answered to the calls of one method, and what was asked.
+/// The responses to the calls of one method, and the requests received.
 #[derive(Debug)]
-pub(in crate::cli) struct Script<Q, A> {
-    answers: Mutex<VecDeque<Result<A, Status>>>,
-    asked: Mutex<Vec<Q>>,
+pub(in crate::cli) struct Script<Req, Resp> {
+    responses: Mutex<VecDeque<Result<Resp, Status>>>,
+    requests: Mutex<Vec<Req>>,
 }
 
-impl<Q, A> Default for Script<Q, A> {
+impl<Req, Resp> Default for Script<Req, Resp> {
     fn default() -> Self {
-        Self { answers: Mutex::default(), asked: Mutex::default() }
+        Self { responses: Mutex::default(), requests: Mutex::default() }
     }
 }
 
-impl<Q: Clone, A> Script<Q, A> {
-    /// Adds the answer to one more call.
-    pub(in crate::cli) fn answer(&self, answer: Result<A, Status>) {
-        self.answers.lock().unwrap().push_back(answer);
+impl<Req: Clone, Resp> Script<Req, Resp> {
+    /// Adds the response to one more call.
+    pub(in crate::cli) fn push(&self, response: Result<Resp, Status>) {
+        self.responses.lock().unwrap().push_back(response);
     }
 
-    /// What has been asked so far.
-    pub(in crate::cli) fn asked(&self) -> Vec<Q> {
-        self.asked.lock().unwrap().clone()
+    /// The requests received so far.
+    pub(in crate::cli) fn requests(&self) -> Vec<Req> {
+        self.requests.lock().unwrap().clone()
     }
 
-    fn call(&self, request: Request<Q>) -> Result<A, Status> {
-        self.asked.lock().unwrap().push(request.into_inner());
-        let next = self.answers.lock().unwrap().pop_front();
-        next.unwrap_or_else(|| Err(Status::unimplemented("not in the script")))
+    fn call(&self, request: Request<Req>) -> Result<Resp, Status> {
+        self.requests.lock().unwrap().push(request.into_inner());
+        let next = self.responses.lock().unwrap().pop_front();
+        next.unwrap_or_else(|| Err(Status::unimplemented("no response in the script")))
     }
 }
 
-/// The messages of a stream; it ends after them.
+/// The messages of a stream, after which it ends.
 pub(in crate::cli) type Messages<T> = Vec<Result<T, Status>>;
 
-/// A server that answers by scripts.
+/// A server with one script per method.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Fake {
+pub(in crate::cli) struct ScriptedServer {
     pub(in crate::cli) get: Script<proto::GetWorkloadRequest, proto::GetWorkloadResponse>,
     pub(in crate::cli) list: Script<proto::ListWorkloadsRequest, proto::ListWorkloadsResponse>,
     pub(in crate::cli) watch: Script<proto::WatchWorkloadsRequest, Messages<proto::WatchWorkloadsResponse>>,
@@ -68,8 +66,8 @@ pub(in crate::cli) struct Fake {
     pub(in crate::cli) watch_events: Script<proto::WatchEventsRequest, Messages<proto::WatchEventsResponse>>,
 }
 
-impl Fake {
-    /// Serves on a free port of loopback until the test's runtime ends.
+impl ScriptedServer {
+    /// Serves on a free loopback port until the test's runtime ends.
     pub(in crate::cli) async fn serve(self: &Arc<Self>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -83,7 +81,7 @@ impl Fake {
     }
 }
 
-/// From the message of clients to the one of servers: the same on the wire.
+/// Converts a client message to the server's type, which has the same encoding.
 fn to_server<T: Message + Default>(message: &impl Message) -> T {
     T::decode(message.encode_to_vec().as_slice()).unwrap()
 }
@@ -93,21 +91,21 @@ fn stream<T: Send + 'static>(messages: Messages<T>) -> Response<BoxStream<T>> {
 }
 
 #[tonic::async_trait]
-impl WorkloadService for Fake {
+impl WorkloadService for ScriptedServer {
     type WatchWorkloadsStream = BoxStream<proto::Encoded>;
 
     async fn get_workload(
         &self,
         request: Request<proto::GetWorkloadRequest>,
     ) -> Result<Response<server::GetWorkloadResponse>, Status> {
-        self.get.call(request).map(|answer| Response::new(to_server(&answer)))
+        self.get.call(request).map(|response| Response::new(to_server(&response)))
     }
 
     async fn list_workloads(
         &self,
         request: Request<proto::ListWorkloadsRequest>,
     ) -> Result<Response<server::ListWorkloadsResponse>, Status> {
-        self.list.call(request).map(|answer| Response::new(to_server(&answer)))
+        self.list.call(request).map(|response| Response::new(to_server(&response)))
     }
 
     async fn watch_workloads(
@@ -123,19 +121,19 @@ impl WorkloadService for Fake {
         &self,
         request: Request<proto::WaitForWorkloadRequest>,
     ) -> Result<Response<server::WaitForWorkloadResponse>, Status> {
-        self.wait.call(request).map(|answer| Response::new(to_server(&answer)))
+        self.wait.call(request).map(|response| Response::new(to_server(&response)))
     }
 }
 
 #[tonic::async_trait]
-impl DataplaneService for Fake {
+impl DataplaneService for ScriptedServer {
     type SessionStream = BoxStream<proto::SessionResponse>;
 
     async fn session(
         &self,
         _: Request<Streaming<proto::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        Err(Status::unimplemented("no proxies here"))
+        Err(Status::unimplemented("sessions are not scripted"))
     }
 
     async fn list_dataplanes(
@@ -147,7 +145,7 @@ impl DataplaneService for Fake {
 }
 
 #[tonic::async_trait]
-impl EventService for Fake {
+impl EventService for ScriptedServer {
     type WatchEventsStream = BoxStream<proto::WatchEventsResponse>;
 
     async fn list_events(
@@ -162,97 +160,5 @@ impl EventService for Fake {
         request: Request<proto::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         self.watch_events.call(request).map(stream)
-    }
-}
-
-/// Seconds of the epoch in 2033, so that ages in golden texts do not depend on
-/// the day.
-const NOW: i64 = 2_000_000_000;
-
-/// The time at which the resources below are 5 minutes old.
-pub(in crate::cli) fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs())
-}
-
-const FIVE_MINUTES_AGO: Option<Timestamp> = Some(Timestamp { seconds: NOW - 300, nanos: 0 });
-
-/// A Workload all of whose proxies are healthy.
-pub(in crate::cli) fn workload(name: &str, proxies: u32) -> proto::Workload {
-    let counts = proto::DataplaneProxies { connected: proxies, healthy: proxies, total: proxies };
-    proto::Workload {
-        name: name.into(),
-        namespace: "default".into(),
-        mesh: "default".into(),
-        uid: format!("uid-of-{name}"),
-        labels: [("kuma.io/mesh".to_owned(), "default".to_owned())].into(),
-        creation_time: FIVE_MINUTES_AGO,
-        revision: 7,
-        status: Some(proto::WorkloadStatus {
-            dataplane_proxies: Some(counts),
-            last_transition_time: FIVE_MINUTES_AGO,
-        }),
-    }
-}
-
-/// A whole step of a watch.
-pub(in crate::cli) fn step(
-    upserted: Vec<proto::Workload>,
-    resume_token: &str,
-) -> proto::WatchWorkloadsResponse {
-    proto::WatchWorkloadsResponse {
-        upserted,
-        synced: true,
-        resume_token: resume_token.into(),
-        ..proto::WatchWorkloadsResponse::default()
-    }
-}
-
-/// A healthy dataplane of workload `web` with two inbounds, one ready.
-pub(in crate::cli) fn dataplane(name: &str) -> proto::DataplaneOverview {
-    let http = [("kuma.io/protocol".to_owned(), "http".to_owned())];
-    let ready = proto::HealthState::Ready.into();
-    proto::DataplaneOverview {
-        dataplane: Some(proto::Dataplane {
-            mesh: "default".into(),
-            namespace: "default".into(),
-            name: name.into(),
-            labels: [("kuma.io/workload".to_owned(), "web".to_owned())].into(),
-            address: "10.0.0.1".into(),
-            inbounds: vec![
-                proto::Inbound { port: 80, name: "http".into(), tags: http.into() },
-                proto::Inbound { port: 81, ..proto::Inbound::default() },
-            ],
-            ..proto::Dataplane::default()
-        }),
-        workload: Some(proto::WorkloadRef { name: "web".into(), ..proto::WorkloadRef::default() }),
-        connected: true,
-        healthy: true,
-        health: Some(proto::HealthReport {
-            sequence: 1,
-            proxy: ready,
-            inbounds: vec![proto::InboundHealth { port: 80, state: ready }],
-        }),
-        last_transition_time: FIVE_MINUTES_AGO,
-        agent_version: "1.0.0".into(),
-        session_id: "s1".into(),
-    }
-}
-
-/// A warning about workload `web`.
-pub(in crate::cli) fn event(uid: &str, count: u64, message: &str) -> proto::Event {
-    proto::Event {
-        uid: uid.into(),
-        r#type: proto::EventType::Warning.into(),
-        reason: "MultipleMeshesDetected".into(),
-        message: message.into(),
-        regarding: Some(proto::WorkloadRef {
-            name: "web".into(),
-            namespace: "default".into(),
-            ..proto::WorkloadRef::default()
-        }),
-        count,
-        first_time: FIVE_MINUTES_AGO,
-        last_time: FIVE_MINUTES_AGO,
-        dataplane: String::new(),
     }
 }

@@ -1,30 +1,27 @@
-//! How often and how patiently an Envoy checks and reports.
+//! Intervals, timeouts and thresholds of the checks and reports of an Envoy.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use crate::convert;
 
-/// How an Envoy checks and reports. None of these can be written so that it
-/// misleads an Envoy.
+/// How often an Envoy checks and reports. The types exclude values that Envoy misinterprets.
 ///
-/// With the defaults a process that ends is reported within 1.25 s, one that
-/// hangs within 1.75 s.
+/// With the defaults a process that exits is reported within 1.25 s, and one that hangs within 1.75 s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckSettings {
-    /// From one check to the next. 1 s is what Kuma's agents and Kubernetes take
-    /// at their fastest, and costs an application one request a second.
+    /// Time from one check to the next. Default 1 s, the interval of Kuma's agents and the shortest of
+    /// Kubernetes.
     pub check_interval: Interval,
-    /// For an answer. 500 ms is long on the host that the application shares,
-    /// and half of the interval, so that checks do not pile up.
+    /// Longest time that a check may take. Default 500 ms: long for an application on the same host, and
+    /// half of the interval, so that checks do not overlap.
     pub check_timeout: Timeout,
-    /// From one report to the next. An Envoy reports by a timer and not when
-    /// something changes, just before the check that is due at the same time. So
-    /// a quarter of a second adds no more than that to a check's second.
+    /// Time from one report to the next. Default 250 ms. Envoy reports by a timer, not on a change, so
+    /// this time adds to the check's interval before a change is known.
     pub report_interval: Interval,
-    /// Failed checks until an inbound is not ready. A refused connection is no
-    /// accident, and flapping is paced where it is counted: one is enough.
+    /// Consecutive failed checks until an inbound is not ready. Default 1: a refused connection is not a
+    /// transient fault, and the server throttles a dataplane that flaps.
     pub unhealthy_threshold: NonZeroU32,
-    /// Passed checks until it is ready again. The first check decides alone.
+    /// Consecutive passed checks until an inbound is ready again. Default 1. The first check decides alone.
     pub healthy_threshold: NonZeroU32,
 }
 
@@ -40,32 +37,30 @@ impl Default for CheckSettings {
     }
 }
 
-/// Of checks or reports: at least 50 ms. An Envoy takes 0 as "never" or, what
-/// is worse, as "without pause", and ten thousand of them are heard more than
-/// often enough at 20 times a second.
-pub type Interval = Span<50>;
+/// Interval of checks or reports: 50 ms to 1 h. Envoy interprets 0 as "never" or as "without pause", and
+/// more than 20 reports a second have no use.
+pub type Interval = BoundedDuration<50>;
 
-/// Of a check: at least 1 ms, the smallest that an Envoy knows.
-pub type Timeout = Span<1>;
+/// Timeout of a check: 1 ms, the smallest that Envoy supports, to 1 h.
+pub type Timeout = BoundedDuration<1>;
 
-/// A length of time from `LEAST` milliseconds to an hour. A proxy that is
-/// checked more seldom says nothing about now.
+/// A duration of `MIN_MILLIS` milliseconds to 1 h. Results of less frequent checks would be stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span<const LEAST: u64>(Duration);
+pub struct BoundedDuration<const MIN_MILLIS: u64>(Duration);
 
-impl<const LEAST: u64> Span<LEAST> {
-    /// The least.
-    pub const MIN: Self = Self(Duration::from_millis(LEAST));
-    /// The greatest.
+impl<const MIN_MILLIS: u64> BoundedDuration<MIN_MILLIS> {
+    /// The shortest.
+    pub const MIN: Self = Self(Duration::from_millis(MIN_MILLIS));
+    /// The longest.
     pub const MAX: Self = Self(Duration::from_hours(1));
 
-    /// One that is known while compiling.
+    /// A constant; a value out of range is a compile error.
     const fn of_millis(millis: u64) -> Self {
-        assert!(LEAST <= millis && millis <= 3_600_000, "it has to be within its bounds");
+        assert!(MIN_MILLIS <= millis && millis <= 3_600_000, "the duration is out of range");
         Self(Duration::from_millis(millis))
     }
 
-    /// As the clock wants it.
+    /// Returns the duration.
     pub const fn get(self) -> Duration {
         self.0
     }
@@ -75,29 +70,29 @@ impl<const LEAST: u64> Span<LEAST> {
     }
 }
 
-impl<const LEAST: u64> TryFrom<Duration> for Span<LEAST> {
+impl<const MIN_MILLIS: u64> TryFrom<Duration> for BoundedDuration<MIN_MILLIS> {
     type Error = String;
 
-    fn try_from(length: Duration) -> Result<Self, String> {
-        if (Self::MIN.0..=Self::MAX.0).contains(&length) {
-            Ok(Self(length))
+    fn try_from(duration: Duration) -> Result<Self, String> {
+        if (Self::MIN.0..=Self::MAX.0).contains(&duration) {
+            Ok(Self(duration))
         } else {
-            Err(format!("must be at least {LEAST}ms and at most 1h"))
+            Err(format!("must be at least {MIN_MILLIS}ms and at most 1h"))
         }
     }
 }
 
-impl<const LEAST: u64> FromStr for Span<LEAST> {
+impl<const MIN_MILLIS: u64> FromStr for BoundedDuration<MIN_MILLIS> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let length =
+        let duration =
             humantime::parse_duration(text).map_err(|error| format!("{error}; write 250ms or 1s"))?;
-        length.try_into()
+        duration.try_into()
     }
 }
 
-impl<const LEAST: u64> fmt::Display for Span<LEAST> {
+impl<const MIN_MILLIS: u64> fmt::Display for BoundedDuration<MIN_MILLIS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
@@ -108,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_misleads_an_envoy_is_no_setting() {
+    fn a_duration_out_of_range_is_rejected() {
         for good in ["50ms", "1s", "1h"] {
             assert_eq!(good.parse::<Interval>().unwrap().to_string(), good);
         }

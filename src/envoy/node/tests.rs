@@ -1,3 +1,5 @@
+//! Valid and invalid nodes.
+
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Value as Json, json};
 
@@ -40,11 +42,11 @@ fn proxy(id: &str, metadata: Json) -> Proxy {
 }
 
 #[track_caller]
-fn refusal(id: &str, metadata: Json) -> String {
+fn rejection(id: &str, metadata: Json) -> String {
     parse(&node(id, metadata)).unwrap_err().to_string()
 }
 
-/// Metadata of one inbound, which says this.
+/// Metadata with one inbound.
 fn with_inbound(inbound: &Json) -> Json {
     json!({"kuma.io/mesh": "default", "inbounds": [inbound]})
 }
@@ -56,8 +58,8 @@ fn key(id: &str, metadata: Json) -> String {
 }
 
 #[test]
-fn a_node_says_who_it_is_and_what_there_is_to_check() {
-    let stated = Node {
+fn a_node_is_converted_to_a_dataplane_and_its_checks() {
+    let node = Node {
         locality: Some(Locality { zone: "eu-1".into(), ..Locality::default() }),
         user_agent_name: "envoy".into(),
         user_agent_build_version: Some(BuildVersion {
@@ -69,7 +71,7 @@ fn a_node_says_who_it_is_and_what_there_is_to_check() {
                 "kuma.io/mesh": "default",
                 "kuma.io/workload": "web",
                 "labels": {"app": "web"},
-                "somebody's": {"else": 1},
+                "other": {"key": 1},
                 "inbounds": [
                     {"port": 8080, "servicePort": 9080, "protocol": "http", "path": "/healthz", "tags": {"v": "a/b"}},
                     {"port": 8081, "address": "::1", "name": "side"},
@@ -78,7 +80,7 @@ fn a_node_says_who_it_is_and_what_there_is_to_check() {
             }),
         )
     };
-    let Proxy { dataplane, checks } = parse(&stated).unwrap();
+    let Proxy { dataplane, checks } = parse(&node).unwrap();
     assert_eq!(dataplane.key.to_string(), "default/shop/web-1");
     assert_eq!(dataplane.workload.unwrap().as_str(), "web");
     assert_eq!(dataplane.environment, Environment::Universal);
@@ -90,7 +92,7 @@ fn a_node_says_who_it_is_and_what_there_is_to_check() {
     assert_eq!(inbounds, [(8080, ""), (8081, "side")]);
     assert_eq!(dataplane.inbounds[0].tags.get("v"), Some("a/b"));
 
-    let checks: Vec<_> = checks.iter().map(|check| format!("{} {}", check.target, check.at)).collect();
+    let checks: Vec<_> = checks.iter().map(|check| format!("{} {}", check.target, check.endpoint)).collect();
     assert_eq!(
         checks,
         [
@@ -102,7 +104,7 @@ fn a_node_says_who_it_is_and_what_there_is_to_check() {
 }
 
 #[test]
-fn an_id_is_a_name_perhaps_with_a_namespace_behind_it() {
+fn a_node_id_is_a_name_optionally_with_a_namespace() {
     let mesh = || json!({"kuma.io/mesh": "m"});
     assert_eq!(key("web-1", mesh()), "m default web-1");
     assert_eq!(key("web-1.shop", mesh()), "m shop web-1");
@@ -115,18 +117,18 @@ fn an_id_is_a_name_perhaps_with_a_namespace_behind_it() {
 }
 
 #[test]
-fn without_a_mesh_in_the_metadata_it_is_kumas_form() {
+fn without_a_mesh_label_the_node_id_starts_with_the_mesh() {
     assert_eq!(key("m.web-1", json!({})), "m default web-1");
     assert_eq!(key("m.web-1.shop", json!({})), "m shop web-1");
     assert_eq!(key("m.web.1", json!({"k8s.kuma.io/namespace": "shop"})), "m shop web.1");
     assert_eq!(key("m.web-1", json!({"labels": {"kuma.io/mesh": "other"}})), "other web-1 m");
-    let refused = "node.metadata.kuma.io/mesh: is required and must be a valid DNS-1123 label: or write node.id as mesh.name";
-    assert_eq!(refusal("web-1", json!({})), refused);
-    assert_eq!(parse(&Node::default()).unwrap_err().to_string(), refused);
+    let expected = "node.metadata.kuma.io/mesh: is required and must be a valid DNS-1123 label: or write node.id as mesh.name";
+    assert_eq!(rejection("web-1", json!({})), expected);
+    assert_eq!(parse(&Node::default()).unwrap_err().to_string(), expected);
 }
 
 #[test]
-fn a_name_that_is_wrong_is_told_by_the_place_it_was_read_from() {
+fn an_invalid_name_is_reported_with_its_path_in_the_bootstrap() {
     let mesh = || json!({"kuma.io/mesh": "m"});
     for (id, metadata, start) in [
         ("", mesh(), "node.id: is required and must be"),
@@ -153,26 +155,26 @@ fn a_name_that_is_wrong_is_told_by_the_place_it_was_read_from() {
         ("m.web", json!({"kuma.io/env": "vm"}), "node.metadata.kuma.io/env: \"vm\": must be kubernetes or"),
         ("m.web", json!({"kuma.io/workload": "A"}), "node.metadata.kuma.io/workload: \"A\": must be"),
     ] {
-        let refusal = refusal(id, metadata);
-        assert!(refusal.starts_with(start), "{refusal}");
+        let error = rejection(id, metadata);
+        assert!(error.starts_with(start), "{error}");
     }
 }
 
 #[test]
-fn the_namespace_tells_kubernetes_unless_something_else_does() {
+fn a_namespace_label_implies_kubernetes_unless_the_environment_is_given() {
     let environment = |metadata| proxy("m.web", metadata).dataplane.environment;
     assert_eq!(environment(json!({})), Environment::Universal);
     assert_eq!(environment(json!({"k8s.kuma.io/namespace": "shop"})), Environment::Kubernetes);
     assert_eq!(environment(json!({"kuma.io/env": "kubernetes"})), Environment::Kubernetes);
     let both = json!({"k8s.kuma.io/namespace": "shop", "kuma.io/env": "universal"});
     assert_eq!(environment(both), Environment::Universal);
-    // There a workload may be named after a service account.
+    // On Kubernetes a workload may be named after a service account.
     let metadata = json!({"k8s.kuma.io/namespace": "shop", "kuma.io/workload": "1.a"});
     assert_eq!(proxy("m.web", metadata).dataplane.workload.unwrap().as_str(), "1.a");
 }
 
 #[test]
-fn a_clouds_zone_counts_where_the_mesh_names_none() {
+fn the_zone_of_the_locality_counts_without_a_zone_label() {
     let zone = |zone: &str, metadata| {
         let locality = Some(Locality { zone: zone.into(), ..Locality::default() });
         let node = Node { locality, ..node("m.web", metadata) };
@@ -186,7 +188,7 @@ fn a_clouds_zone_counts_where_the_mesh_names_none() {
 }
 
 #[test]
-fn labels_have_a_prefix_or_a_map_of_their_own() {
+fn labels_are_the_prefixed_keys_and_the_map_labels() {
     let metadata = json!({
         "a/b": "1", "c": "not one", "d": {"e/f": "nor this"}, "g": ["nor these"],
         "labels": {"h": "2", "a/b": "1"},
@@ -196,9 +198,9 @@ fn labels_have_a_prefix_or_a_map_of_their_own() {
 }
 
 #[test]
-fn what_is_no_label_is_refused_where_one_belongs() {
+fn an_invalid_label_is_rejected() {
     let many: serde_json::Map<_, _> = (0..65).map(|n| (format!("l{n}"), json!(""))).collect();
-    for (metadata, refused) in [
+    for (metadata, expected) in [
         (json!({"a/b": 1}), "node.metadata.a/b: must be a string (quote numbers and booleans)"),
         (json!({"a/b": null}), "node.metadata.a/b: must be a string (quote numbers and booleans)"),
         (
@@ -220,44 +222,45 @@ fn what_is_no_label_is_refused_where_one_belongs() {
             "node.metadata.a/b: value \" \" must consist of letters, digits, '-', '_' or '.' and start and end with a letter or digit",
         ),
     ] {
-        assert_eq!(refusal("m.web", metadata), refused);
+        assert_eq!(rejection("m.web", metadata), expected);
     }
 }
 
 #[test]
-fn a_workload_in_a_tag_has_to_agree_with_the_label() {
+fn a_workload_tag_must_agree_with_the_workload_label() {
     let inbound = json!({"port": 80, "tags": {"kuma.io/workload": "api"}});
     let metadata = json!({"kuma.io/workload": "web", "inbounds": [inbound]});
     assert_eq!(
-        refusal("m.web", metadata),
+        rejection("m.web", metadata),
         "node.metadata.inbounds[0].tags[\"kuma.io/workload\"]: \"api\" disagrees with node.metadata.kuma.io/workload (\"web\"): give all the same value"
     );
     assert_eq!(proxy("m.web", with_inbound(&inbound)).dataplane.workload.unwrap().as_str(), "api");
 }
 
 #[test]
-fn a_check_goes_where_the_traffic_does() {
+fn an_inbound_determines_the_endpoint_and_the_checker_of_its_check() {
     let check = |inbound| proxy("web", with_inbound(&inbound)).checks.iter().next().unwrap().clone();
-    let at = |inbound| check(inbound).at.to_string();
-    assert_eq!(at(json!({"port": 80})), "127.0.0.1:80");
-    assert_eq!(at(json!({"port": 80, "servicePort": 8080})), "127.0.0.1:8080");
-    assert_eq!(at(json!({"port": 80, "servicePort": null, "address": null})), "127.0.0.1:80");
-    assert_eq!(at(json!({"port": 80, "address": "10.0.0.1"})), "10.0.0.1:80");
-    assert_eq!(at(json!({"port": 80, "address": "::ffff:10.0.0.1"})), "[::ffff:10.0.0.1]:80");
+    let endpoint = |inbound| check(inbound).endpoint.to_string();
+    assert_eq!(endpoint(json!({"port": 80})), "127.0.0.1:80");
+    assert_eq!(endpoint(json!({"port": 80, "servicePort": 8080})), "127.0.0.1:8080");
+    assert_eq!(endpoint(json!({"port": 80, "servicePort": null, "address": null})), "127.0.0.1:80");
+    assert_eq!(endpoint(json!({"port": 80, "address": "10.0.0.1"})), "10.0.0.1:80");
+    assert_eq!(endpoint(json!({"port": 80, "address": "::ffff:10.0.0.1"})), "[::ffff:10.0.0.1]:80");
 
-    let probe = |inbound| check(inbound).probe;
-    let http = |path| Probe::Http(HttpPath::parse("path", path).unwrap());
-    assert_eq!(probe(json!({"port": 80})), Probe::Tcp);
-    assert_eq!(probe(json!({"port": 80, "protocol": "tcp"})), Probe::Tcp);
-    assert_eq!(probe(json!({"port": 80, "protocol": "http"})), http("/"));
-    assert_eq!(probe(json!({"port": 80, "protocol": "http", "path": "/a?b=%20"})), http("/a?b=%20"));
+    let checker = |inbound| check(inbound).checker;
+    let http = |path| Checker::Http(HttpPath::parse("path", path).unwrap());
+    assert_eq!(checker(json!({"port": 80})), Checker::Tcp);
+    assert_eq!(checker(json!({"port": 80, "protocol": "tcp"})), Checker::Tcp);
+    assert_eq!(checker(json!({"port": 80, "protocol": "http"})), http("/"));
+    assert_eq!(checker(json!({"port": 80, "protocol": "http", "path": "/a?b=%20"})), http("/a?b=%20"));
 }
 
 #[test]
-fn what_would_check_the_wrong_thing_is_refused() {
+fn an_invalid_inbound_or_admin_interface_is_rejected() {
     let number = "must be a whole number between 1 and 65535";
-    let address = "must be a literal IPv4 or IPv6 address, such as 127.0.0.1 or ::1; an Envoy can't be given names here";
-    for (inbound, refused) in [
+    let address =
+        "must be a literal IPv4 or IPv6 address, such as 127.0.0.1 or ::1; Envoy does not resolve names here";
+    for (inbound, expected) in [
         (json!({}), "port: is required and must be between 1 and 65535".to_owned()),
         (json!({"port": null}), "port: is required and must be between 1 and 65535".to_owned()),
         (json!({"port": 0}), format!("port: 0: {number}")),
@@ -274,16 +277,16 @@ fn what_would_check_the_wrong_thing_is_refused() {
         (json!({"port": 80, "address": "fe80::1%eth0"}), format!("address: \"fe80::1%eth0\": {address}")),
         (json!({"port": 80, "address": "127.0.0.1:80"}), format!("address: \"127.0.0.1:80\": {address}")),
         (json!({"port": 80, "protocol": "grpc"}), "protocol: \"grpc\": must be tcp or http".into()),
-        (json!({"port": 80, "path": "/"}), "path: a path is for HTTP: say protocol: http as well, or leave it out".into()),
+        (json!({"port": 80, "path": "/"}), "path: a path is for HTTP: add protocol: http, or leave the path out".into()),
         (json!({"port": 80, "name": 1}), "name: must be a string".into()),
         (json!({"port": 80, "name": "\n"}), "name: may not contain control characters".into()),
         (json!({"port": 80, "tags": []}), "tags: must be a map".into()),
         (json!({"port": 80, "tags": {"v": 1}}), "tags.v: must be a string (quote numbers and booleans)".into()),
         (json!({"port": 80, "tags": {"v": " "}}), "tags[\"v\"]: a tag must consist of letters, digits, '.', '-', '_', '/' or ':', and its key may not be empty".into()),
     ] {
-        assert_eq!(refusal("web", with_inbound(&inbound)), format!("node.metadata.inbounds[0].{refused}"));
+        assert_eq!(rejection("web", with_inbound(&inbound)), format!("node.metadata.inbounds[0].{expected}"));
     }
-    for (metadata, refused) in [
+    for (metadata, expected) in [
         (json!({"inbounds": {}}), "inbounds: must be a list"),
         (json!({"inbounds": [80]}), "inbounds[0]: must be a map, such as {port: 8080}"),
         (
@@ -301,12 +304,12 @@ fn what_would_check_the_wrong_thing_is_refused() {
             &format!("admin.address: \"envoy\": {address}"),
         ),
     ] {
-        assert_eq!(refusal("m.web", metadata), format!("node.metadata.{refused}"));
+        assert_eq!(rejection("m.web", metadata), format!("node.metadata.{expected}"));
     }
 }
 
 #[test]
-fn a_path_begins_with_a_slash_and_fits_into_a_request() {
+fn a_path_starts_with_a_slash_and_is_visible_ascii() {
     let longest = format!("/{}", "a".repeat(1023));
     for good in ["/", "/a b".replace(' ', "%20").as_str(), "/?q=\"#{}\\", &longest] {
         assert_eq!(HttpPath::parse("path", good).unwrap().as_str(), good);
@@ -319,7 +322,7 @@ fn a_path_begins_with_a_slash_and_fits_into_a_request() {
 }
 
 #[test]
-fn a_version_is_shown_as_far_as_it_is_fit_to_be() {
+fn an_invalid_version_is_omitted() {
     let version = |name: &str, major: Option<u32>| {
         let version =
             major.map(|major_number| SemanticVersion { major_number, ..SemanticVersion::default() });
@@ -339,7 +342,7 @@ fn a_version_is_shown_as_far_as_it_is_fit_to_be() {
 }
 
 #[test]
-fn a_refusal_of_a_strangers_text_is_bounded_and_fit_for_a_terminal() {
+fn an_error_is_short_and_has_no_control_characters() {
     let long = "\u{1b}\u{200f}é".repeat(20_000);
     for (id, metadata) in [
         (long.as_str(), json!({"kuma.io/mesh": "m"})),
@@ -359,34 +362,34 @@ fn a_refusal_of_a_strangers_text_is_bounded_and_fit_for_a_terminal() {
         ("m.web", with_inbound(&json!({"port": 80, "tags": {long.as_str(): "1"}}))),
         ("m.web", with_inbound(&json!({"port": 80, "tags": {long.as_str(): 1}}))),
     ] {
-        let refusal = refusal(id, metadata);
-        assert!(refusal.len() <= 4_096, "{} bytes: {refusal:.300}", refusal.len());
-        assert!(!refusal.contains(char::is_control), "{refusal:?}");
+        let error = rejection(id, metadata);
+        assert!(error.len() <= 4_096, "{} bytes: {error:.300}", error.len());
+        assert!(!error.contains(char::is_control), "{error:?}");
     }
 }
 
-fn said(request_type: RequestType) -> Vec<u8> {
+fn encoded(request_type: RequestType) -> Vec<u8> {
     HealthCheckRequestOrEndpointHealthResponse { request_type: Some(request_type) }.encode_to_vec()
 }
 
 #[test]
-fn the_first_message_has_to_be_a_node() {
+fn the_first_message_must_have_a_node() {
     let node = node("m.web", json!({"a": [null, {"b": 1}]}));
     let request = HealthCheckRequest { node: Some(node.clone()) };
-    assert_eq!(read(&said(RequestType::HealthCheckRequest(request))), Ok(node));
-    for (first, refused) in [
+    assert_eq!(read(&encoded(RequestType::HealthCheckRequest(request))), Ok(node));
+    for (first, expected) in [
         (
-            said(RequestType::EndpointHealthResponse(EndpointHealthResponse::default())),
+            encoded(RequestType::EndpointHealthResponse(EndpointHealthResponse::default())),
             "health_check_request: is required",
         ),
         (Vec::new(), "health_check_request: is required"),
         (
-            said(RequestType::HealthCheckRequest(HealthCheckRequest::default())),
+            encoded(RequestType::HealthCheckRequest(HealthCheckRequest::default())),
             "health_check_request.node: is required",
         ),
         (b"\xff".to_vec(), "message: failed to decode Protobuf message"),
     ] {
-        let refusal = read(&first).unwrap_err().to_string();
-        assert!(refusal.starts_with(refused), "{refusal}");
+        let error = read(&first).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
     }
 }

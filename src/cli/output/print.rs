@@ -1,4 +1,4 @@
-//! Printing resources of any kind in any format.
+//! Prints resources of any type in any format.
 
 use std::{io, marker::PhantomData, time::SystemTime};
 
@@ -11,37 +11,36 @@ use super::{
 };
 use crate::cli::Terminal;
 
-/// A kind of resource that can be shown.
-pub(crate) trait Show {
-    /// What several are called.
+/// A type of resource that can be printed.
+pub(crate) trait Printable {
+    /// Plural name of the type.
     const PLURAL: &'static str;
-    /// All columns.
+    /// Headings of all columns.
     const HEADER: &'static [&'static str];
-    /// How many of the columns a table has that is not wide.
+    /// Number of columns of a table that is not wide.
     const NARROW: usize;
 
-    /// The cells for all columns.
+    /// One cell for each column.
     fn row(&self, now: SystemTime) -> Vec<String>;
 
-    /// The cells for all columns, when it is gone.
+    /// One cell for each column, for a deleted resource.
     fn deleted_row(&self, now: SystemTime) -> Vec<String> {
         self.row(now)
     }
 
-    /// The resource as a document has it.
+    /// The resource in JSON and YAML.
     fn resource(&self) -> impl Serialize;
 }
 
-/// Prints what a listing found. That nothing was found is no error; `place` says
-/// where.
-pub(crate) fn print_list<T: Show>(
+/// Prints a list. An empty one is not an error; `place` completes the sentence "No ... found".
+pub(crate) fn print_list<T: Printable>(
     items: &[T],
     format: Format,
     place: &str,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<()> {
     if !format.is_table() {
-        let resources = items.iter().map(Show::resource).collect();
+        let resources = items.iter().map(Printable::resource).collect();
         return terminal.print(&document(format, &List::new(resources)));
     }
     if items.is_empty() {
@@ -51,8 +50,12 @@ pub(crate) fn print_list<T: Show>(
     terminal.print(&new_table::<T>(format).rows(items.iter().map(|item| cells::<T>(item.row(now), format))))
 }
 
-/// Prints the one resource that was named.
-pub(crate) fn print_one<T: Show>(item: &T, format: Format, terminal: &mut Terminal<'_>) -> io::Result<()> {
+/// Prints a single resource.
+pub(crate) fn print_one<T: Printable>(
+    item: &T,
+    format: Format,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<()> {
     if format.is_table() {
         print_list(std::slice::from_ref(item), format, "", terminal)
     } else {
@@ -60,8 +63,8 @@ pub(crate) fn print_one<T: Show>(item: &T, format: Format, terminal: &mut Termin
     }
 }
 
-/// The output of a watch: one table, or one document per change.
-pub(crate) struct Watched<T> {
+/// Prints the changes of a watch: as one table, or as one document per change.
+pub(crate) struct WatchPrinter<T> {
     format: Format,
     table: Table,
     place: String,
@@ -69,13 +72,13 @@ pub(crate) struct Watched<T> {
     kind: PhantomData<fn(T)>,
 }
 
-impl<T: Show> Watched<T> {
-    /// A watch that has shown nothing yet.
+impl<T: Printable> WatchPrinter<T> {
+    /// A printer that has printed nothing yet.
     pub(crate) fn new(format: Format, place: String) -> Self {
         Self { format, table: new_table::<T>(format), place, started: false, kind: PhantomData }
     }
 
-    /// Prints changes that belong together; says so if the first are none.
+    /// Prints a batch of changes. If the first batch is empty, it prints that nothing was found.
     pub(crate) fn print<'a>(
         &mut self,
         changes: impl IntoIterator<Item = (ChangeType, &'a T)>,
@@ -102,19 +105,19 @@ impl<T: Show> Watched<T> {
     }
 }
 
-fn remark_none<T: Show>(place: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn remark_none<T: Printable>(place: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
     terminal.remark(format_args!("No {} found{place}.", T::PLURAL))
 }
 
-fn columns<T: Show>(format: Format) -> usize {
+fn columns<T: Printable>(format: Format) -> usize {
     if format == Format::Wide { T::HEADER.len() } else { T::NARROW }
 }
 
-fn new_table<T: Show>(format: Format) -> Table {
+fn new_table<T: Printable>(format: Format) -> Table {
     Table::new(&T::HEADER[..columns::<T>(format)])
 }
 
-fn cells<T: Show>(mut row: Vec<String>, format: Format) -> Vec<String> {
+fn cells<T: Printable>(mut row: Vec<String>, format: Format) -> Vec<String> {
     row.truncate(columns::<T>(format));
     row
 }

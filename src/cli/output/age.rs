@@ -1,10 +1,10 @@
-//! How long ago a server says that something was.
+//! Ages of resources.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost_types::Timestamp;
 
-/// The age of what began then.
+/// Formats the time from `since` to `now` as kubectl does; `<unknown>` without a time.
 pub(super) fn age(since: Option<&Timestamp>, now: SystemTime) -> String {
     let Some(since) = since else {
         return "<unknown>".to_owned();
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_counted_from_the_servers_time() {
+    fn ages_are_relative_to_now() {
         let now = UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         for (began, expected) in [(1_999_999_700, "5m"), (2_000_000_001, "0s"), (2_000_000_009, "<invalid>")]
         {

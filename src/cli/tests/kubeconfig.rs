@@ -1,0 +1,37 @@
+//! `headcount kubeconfig`.
+
+use super::run;
+
+#[tokio::test]
+async fn a_kubeconfig_has_the_server_and_the_namespace() {
+    let ended = run("kubeconfig --kube-server 127.0.0.1:9 -n shop").await;
+    let config: serde_json::Value = serde_saphyr::from_str(&ended.out).unwrap();
+    assert_eq!(config["clusters"][0]["cluster"]["server"], "http://127.0.0.1:9");
+    let context = serde_json::json!({ "cluster": "headcount", "user": "headcount", "namespace": "shop" });
+    assert_eq!(config["contexts"][0]["context"], context);
+    assert_eq!(config["current-context"], config["contexts"][0]["name"]);
+    let default = run("kubeconfig").await;
+    assert!(default.out.contains("server: http://127.0.0.1:7102\n"), "{}", default.out);
+    let encrypted = run("kubeconfig --kube-server https://localhost").await;
+    assert!(encrypted.out.contains("server: https://localhost:7102\n"), "{}", encrypted.out);
+    let report = run("kubeconfig --kube-server https://a/b -n No_Namespace").await.failure();
+    assert!(
+        report.contains("2 problems") && report.contains("--kube-server") && report.contains("namespace"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn an_unusable_ca_file_is_rejected() {
+    for (flags, problems) in [
+        (
+            "--kube-server https://a --certificate-authority /nowhere",
+            &["--certificate-authority /nowhere"][..],
+        ),
+        ("--kube-server https://a --certificate-authority Cargo.toml", &["Cargo.toml", "certificate"]),
+        ("--certificate-authority /nowhere", &["2 problems", "only valid for an https:// --kube-server"]),
+    ] {
+        let report = run(&format!("kubeconfig {flags}")).await.failure();
+        assert!(problems.iter().all(|problem| report.contains(problem)), "{flags}: {report}");
+    }
+}
