@@ -47,7 +47,8 @@ impl Server {
         let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
         // So that "now" is not 0, which in Kubernetes means "any".
         config.registry.first_revision = 1_000;
-        // Every report and every connect takes effect at once.
+        // Every report and every connect takes effect at once, however many there are.
+        config.registry.max_session_rate = usize::MAX;
         config.registry.flap_interval = Duration::ZERO;
         set(&mut config);
         Self { app: soon("start", App::start(config)).await.expect("it starts") }

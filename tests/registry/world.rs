@@ -87,9 +87,13 @@ impl Pulse {
     }
 }
 
-/// Without a throttle, so that every report and every connect takes effect at once.
+/// Without a throttle and a rate limit, so that every report and every connect takes effect at once.
 pub(crate) fn settings() -> RegistrySettings {
-    RegistrySettings { flap_interval: Duration::ZERO, ..RegistrySettings::default() }
+    RegistrySettings {
+        flap_interval: Duration::ZERO,
+        max_session_rate: usize::MAX,
+        ..RegistrySettings::default()
+    }
 }
 
 /// Connects a dataplane whose session may be idle forever.

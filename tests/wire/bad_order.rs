@@ -56,7 +56,7 @@ async fn a_second_hello_ends_the_session() {
     let mut proxy = server.proxy(dataplane("a", "web")).await;
     proxy.ready().await;
     proxy.line.say(hello(dataplane("a", "api")));
-    let words = ["hello: was said already", "open a new stream"];
+    let words = ["hello: was sent already", "open a new stream"];
     assert_says(&proxy.line.end().await, Code::FailedPrecondition, &words);
     server.until_counts("web", (0, 0, 1)).await;
     assert_eq!(server.counts("api").await, (0, 0, 0));
