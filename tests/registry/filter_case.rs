@@ -1,14 +1,13 @@
-//! Filters, and what they mean said a second time.
+//! Filters with a second definition of what each one matches.
 
 use headcount::model::{Filter, MeshName, Namespace, Workload, WorkloadName, ZONE_LABEL};
 
-use crate::world::Name;
+use crate::domain::Name;
 
-/// What a selector means.
-type Meaning = fn(Traits) -> bool;
+type Matches = fn(Attributes) -> bool;
 
-/// Selectors on the labels, beside their meaning.
-const SELECTORS: [(&str, Meaning); 6] = [
+/// Label selectors, and what each one matches.
+const SELECTORS: [(&str, Matches); 6] = [
     ("", |_| true),
     ("kuma.io/mesh in (a,b)", |of| ["a", "b"].contains(&of.mesh)),
     ("kuma.io/mesh!=a", |of| of.mesh != "a"),
@@ -17,12 +16,12 @@ const SELECTORS: [(&str, Meaning); 6] = [
     ("kuma.io/env", |of| !of.kubernetes),
 ];
 
-/// How many selectors there are.
+/// Number of selectors.
 pub(crate) const SELECTOR_COUNT: usize = SELECTORS.len();
 
-/// All that filters look at.
+/// The attributes of a Workload that filters examine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Traits<'a> {
+pub(crate) struct Attributes<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) mesh: &'a str,
@@ -30,7 +29,7 @@ pub(crate) struct Traits<'a> {
     pub(crate) kubernetes: bool,
 }
 
-impl<'a> From<&'a Workload> for Traits<'a> {
+impl<'a> From<&'a Workload> for Attributes<'a> {
     fn from(workload: &'a Workload) -> Self {
         let identity = &workload.identity;
         Self {
@@ -43,18 +42,18 @@ impl<'a> From<&'a Workload> for Traits<'a> {
     }
 }
 
-/// A filter.
+/// A filter of a watch or a listing.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Lens {
+pub(crate) struct FilterCase {
     pub(crate) mesh: Option<Name>,
     pub(crate) namespace: Option<Name>,
     pub(crate) name: Option<Name>,
-    /// One of [`SELECTOR_COUNT`].
+    /// Less than [`SELECTOR_COUNT`].
     pub(crate) selector: usize,
 }
 
-impl Lens {
-    /// Sees everything.
+impl FilterCase {
+    /// The filter that matches everything.
     pub(crate) fn all() -> Self {
         Self::default()
     }
@@ -63,7 +62,7 @@ impl Lens {
         self.mesh.is_none() && self.namespace.is_none() && self.name.is_none() && self.selector == 0
     }
 
-    /// For the registry.
+    /// The filter as the registry takes it.
     pub(crate) fn filter(self) -> Filter {
         Filter {
             mesh: self.mesh.map(|mesh| MeshName::parse("mesh", mesh).expect("valid")),
@@ -76,8 +75,8 @@ impl Lens {
         }
     }
 
-    /// For the models.
-    pub(crate) fn matches<'a>(self, of: impl Into<Traits<'a>>) -> bool {
+    /// What the model expects the filter to match.
+    pub(crate) fn matches<'a>(self, of: impl Into<Attributes<'a>>) -> bool {
         let of = of.into();
         self.mesh.is_none_or(|mesh| mesh == of.mesh)
             && self.namespace.is_none_or(|namespace| namespace == of.namespace)

@@ -1,4 +1,5 @@
-//! The words of a small world, in which everything collides.
+//! The values that the tests draw from: so few names that operations often concern the same
+//! dataplane or Workload.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use headcount::model::{
 
 pub(crate) type Name = &'static str;
 
-/// A workload: its namespace, and its name.
+/// Namespace and name of a Workload.
 pub(crate) type Key = (Name, Name);
 
 pub(crate) const MESHES: [Name; 3] = ["a", "b", "c"];
@@ -17,18 +18,18 @@ pub(crate) const NAMESPACES: [Name; 2] = ["x", "y"];
 pub(crate) const WORKLOADS: [Name; 2] = ["api", "web"];
 pub(crate) const ZONES: [Name; 3] = ["", "east", "west"];
 
-/// Inbounds of a dataplane at most.
+/// Most inbounds of a dataplane.
 pub(crate) const INBOUNDS: usize = 2;
 
-/// A dataplane's identity, in the order in which the registry lists them.
+/// A dataplane's identity. Its order is the one in which the registry lists dataplanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Who {
+pub(crate) struct Identity {
     pub(crate) mesh: Name,
     pub(crate) namespace: Name,
     pub(crate) name: Name,
 }
 
-/// What a dataplane says of itself in a hello.
+/// What a dataplane states in its hello, besides its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub(crate) workload: Option<Name>,
@@ -39,35 +40,37 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    pub(crate) fn of(self, who: Who) -> Dataplane {
+    /// The dataplane of this identity with this statement.
+    pub(crate) fn of(self, identity: Identity) -> Dataplane {
         let label = self.workload.map(|name| (WORKLOAD_LABEL.to_owned(), name.to_owned()));
         let inbound = |port| InboundSpec { port, ..InboundSpec::default() };
         let spec = DataplaneSpec {
-            mesh: who.mesh.into(),
-            namespace: who.namespace.into(),
-            name: who.name.into(),
+            mesh: identity.mesh.into(),
+            namespace: identity.namespace.into(),
+            name: identity.name.into(),
             zone: self.zone.into(),
             environment: if self.kubernetes { Environment::Kubernetes } else { Environment::Universal },
             labels: label.into_iter().collect::<BTreeMap<_, _>>(),
             inbounds: (1..).take(self.inbounds).map(inbound).collect(),
             ..DataplaneSpec::default()
         };
-        Dataplane::parse(&spec, DataplaneLimits::default()).expect("the world's names are valid")
+        Dataplane::parse(&spec, DataplaneLimits::default()).expect("the names are valid")
     }
 
-    pub(crate) fn key(self, who: Who) -> Option<Key> {
-        Some((who.namespace, self.workload?))
+    /// The Workload that it names.
+    pub(crate) fn key(self, identity: Identity) -> Option<Key> {
+        Some((identity.namespace, self.workload?))
     }
 }
 
-/// What a report says of a dataplane.
+/// The health states of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pulse {
+pub(crate) struct ReportedHealth {
     pub(crate) proxy: HealthState,
     pub(crate) inbounds: [HealthState; INBOUNDS],
 }
 
-impl Pulse {
+impl ReportedHealth {
     pub(crate) fn report(self, sequence: u64, inbounds: usize) -> HealthReport {
         let mut health = Health::of_proxy(self.proxy);
         for (index, state) in self.inbounds.into_iter().take(inbounds).enumerate() {
@@ -76,7 +79,7 @@ impl Pulse {
         HealthReport { sequence, health }
     }
 
-    /// The rule of health as the design states it.
+    /// The rule of health: the proxy is ready, and at least one inbound if it has any.
     pub(crate) fn is_healthy(self, inbounds: usize) -> bool {
         let serves = inbounds == 0 || self.inbounds[..inbounds].contains(&HealthState::Ready);
         self.proxy == HealthState::Ready && serves
@@ -90,7 +93,7 @@ pub(crate) fn workload_key((namespace, name): Key) -> WorkloadKey {
     }
 }
 
-/// The promise of every message ever sent.
+/// The invariant of every message.
 pub(crate) fn assert_bounds(counts: Counts) {
     assert!(
         counts.healthy <= counts.connected && counts.connected <= counts.total,

@@ -1,4 +1,4 @@
-//! A session whose end can't hide why a test failed.
+//! A session that does not hide a failure while a test unwinds.
 
 use std::{
     mem,
@@ -10,23 +10,24 @@ use std::{
 
 use headcount::registry::{Notice, Session};
 
-/// A session. While a failed test unwinds, it is forgotten: its disconnect
-/// could trip over the same bug, and a second panic aborts without a word.
+/// An open session. If the thread panics it is forgotten instead of dropped: its disconnect could
+/// panic for the same bug, and a second panic aborts the process without a message.
 #[derive(Debug)]
-pub(crate) struct Held(Option<Session>);
+pub(crate) struct OpenSession(Option<Session>);
 
-impl Held {
+impl OpenSession {
     pub(crate) fn new(session: Session) -> Self {
         Self(Some(session))
     }
 
-    /// Whether it was told that a newer session has taken over.
+    /// Whether it was notified that a newer session has taken over.
     pub(crate) fn is_superseded(&self) -> bool {
         let noticed = pin!(self.notice()).poll(&mut Context::from_waker(Waker::noop()));
         noticed == Poll::Ready(Notice::Superseded)
     }
 
-    pub(crate) fn cut(mut self) {
+    /// Ends it without a goodbye.
+    pub(crate) fn disconnect(mut self) {
         drop(self.0.take());
     }
 
@@ -37,15 +38,15 @@ impl Held {
     }
 }
 
-impl Deref for Held {
+impl Deref for OpenSession {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        self.0.as_ref().expect("held until it ends")
+        self.0.as_ref().expect("open until it is consumed")
     }
 }
 
-impl Drop for Held {
+impl Drop for OpenSession {
     fn drop(&mut self) {
         if thread::panicking() {
             mem::forget(self.0.take());
