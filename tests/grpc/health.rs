@@ -1,4 +1,4 @@
-//! The health service and reflection: what probes and `grpcurl` ask for.
+//! The gRPC health service and server reflection, which probes and `grpcurl` use.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{Server, soon, still_serves};
+use crate::support::{Server, in_time, still_serves};
 
 #[tokio::test]
-async fn all_services_are_serving_and_no_others_are_known() {
+async fn known_services_are_serving_and_unknown_ones_are_not_found() {
     let server = Server::start().await;
     let mut client = HealthClient::new(server.channel());
     for service in
         ["", "headcount.v1.DataplaneService", "headcount.v1.WorkloadService", "headcount.v1.EventService"]
     {
         let service = service.to_owned();
-        let answer = client.check(HealthCheckRequest { service }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+        let response = client.check(HealthCheckRequest { service }).await.unwrap();
+        assert_eq!(response.into_inner().status(), ServingStatus::Serving);
     }
     let service = "headcount.v1.Nothing".to_owned();
     let unknown = client.check(HealthCheckRequest { service }).await.unwrap_err();
@@ -28,28 +28,28 @@ async fn all_services_are_serving_and_no_others_are_known() {
 }
 
 #[tokio::test]
-async fn a_drain_is_seen_as_not_serving_before_the_stream_ends() {
+async fn a_health_watch_reports_not_serving_before_a_drain_ends_it() {
     let server = Server::start().await;
     let mut watches = Vec::new();
     for service in ["", "headcount.v1.WorkloadService"] {
         let service = service.to_owned();
         let watch = HealthClient::new(server.channel()).watch(HealthCheckRequest { service }).await;
         let mut watch = watch.unwrap().into_inner();
-        let first = soon("a status", watch.message()).await.unwrap().unwrap();
+        let first = in_time("a status", watch.message()).await.unwrap().unwrap();
         assert_eq!(first.status(), ServingStatus::Serving);
         watches.push(watch);
     }
     let drained = tokio::spawn(server.app.drain());
     for watch in &mut watches {
-        let next = soon("a status", watch.message()).await.unwrap().unwrap();
+        let next = in_time("a status", watch.message()).await.unwrap().unwrap();
         assert_eq!(next.status(), ServingStatus::NotServing);
-        let end = soon("the end", watch.message()).await.unwrap_err();
+        let end = in_time("the end", watch.message()).await.unwrap_err();
         assert_eq!(end.code(), Code::Unavailable);
     }
-    assert!(soon("the drain", drained).await.unwrap());
+    assert!(in_time("the drain", drained).await.unwrap());
 }
 
-/// Beside the reflection that is asked, which names itself.
+/// All services but the reflection service, which lists itself under the version that was called.
 const SERVICES: [&str; 5] = [
     "envoy.service.health.v3.HealthDiscoveryService",
     "grpc.health.v1.Health",
@@ -65,14 +65,15 @@ async fn reflection_lists_all_services() {
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
     let server = Server::start().await;
-    let ask = |request| ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-    let asked = tokio_stream::iter([
-        ask(MessageRequest::ListServices(String::new())),
-        ask(MessageRequest::FileContainingSymbol("headcount.v1.WorkloadService".into())),
+    let request = |request| ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let requests = tokio_stream::iter([
+        request(MessageRequest::ListServices(String::new())),
+        request(MessageRequest::FileContainingSymbol("headcount.v1.WorkloadService".into())),
     ]);
-    let answers = ServerReflectionClient::new(server.channel()).server_reflection_info(asked).await;
-    let mut answers = answers.unwrap().into_inner();
-    let mut next = async || soon("an answer", answers.message()).await.unwrap().unwrap().message_response;
+    let responses = ServerReflectionClient::new(server.channel()).server_reflection_info(requests).await;
+    let mut responses = responses.unwrap().into_inner();
+    let mut next =
+        async || in_time("a response", responses.message()).await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(listed)) = next().await else {
         panic!("not a list of services");
     };
@@ -81,27 +82,27 @@ async fn reflection_lists_all_services() {
     let expected = SERVICES.into_iter().chain([itself]);
     assert_eq!(names.collect::<BTreeSet<_>>(), expected.collect());
     let Some(MessageResponse::FileDescriptorResponse(file)) = next().await else {
-        panic!("not a file");
+        panic!("not a file descriptor");
     };
     assert!(!file.file_descriptor_proto[0].is_empty());
 }
 
-/// What `grpcurl` spoke until 2024.
+/// `grpcurl` used v1alpha until 2024.
 #[tokio::test]
-async fn the_older_reflection_lists_them_too() {
+async fn reflection_v1alpha_lists_all_services() {
     use v1alpha::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
     let server = Server::start().await;
-    let ask = ServerReflectionRequest {
+    let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let asked = tokio_stream::iter([ask]);
-    let answers = ServerReflectionClient::new(server.channel()).server_reflection_info(asked).await;
-    let answer = soon("an answer", answers.unwrap().into_inner().message()).await;
-    let Some(MessageResponse::ListServicesResponse(listed)) = answer.unwrap().unwrap().message_response
+    let requests = tokio_stream::iter([request]);
+    let responses = ServerReflectionClient::new(server.channel()).server_reflection_info(requests).await;
+    let response = in_time("a response", responses.unwrap().into_inner().message()).await;
+    let Some(MessageResponse::ListServicesResponse(listed)) = response.unwrap().unwrap().message_response
     else {
         panic!("not a list of services");
     };

@@ -1,4 +1,4 @@
-//! A server of one test, and what its readers see.
+//! The server of one test, and helpers that read from it.
 
 use std::{collections::BTreeMap, future::IntoFuture, net::SocketAddr, time::Duration};
 
@@ -21,15 +21,15 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{fold::Fold, proxy::Proxy};
+use crate::{proxy::Proxy, watcher::Watcher};
 
-/// For everything that a test waits for.
+/// Deadline of everything that a test waits for.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Waits for `what`, which must come within the deadline.
-pub async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
-    let in_time = timeout(DEADLINE, future).await;
-    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
+/// Waits for `what`, and panics after the deadline.
+pub async fn in_time<F: IntoFuture>(what: &str, future: F) -> F::Output {
+    let output = timeout(DEADLINE, future).await;
+    output.unwrap_or_else(|_| panic!("timed out after {DEADLINE:?}, waiting for {what}"))
 }
 
 /// Connected, healthy, total.
@@ -42,18 +42,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// With default settings.
+    /// Starts a server with default settings.
     pub async fn start() -> Self {
         Self::with(|_| ()).await
     }
 
-    /// With some settings of the test's own.
+    /// Starts a server with the settings that `set` changes.
     pub async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: None, ..KubeSettings::default() };
         let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
         set(&mut config);
-        let app = soon("start", App::start(config)).await.expect("it starts");
+        let app = in_time("the start", App::start(config)).await.expect("the server starts");
         let channel = endpoint(app.addresses().grpc).connect_lazy();
         Self { app, channel }
     }
@@ -66,12 +66,12 @@ impl Server {
         self.app.addresses().http
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub async fn connect(&self) -> Channel {
-        soon("connect", endpoint(self.grpc()).connect()).await.expect("it listens")
+        in_time("a connection", endpoint(self.grpc()).connect()).await.expect("the server listens")
     }
 
-    /// The connection that this server's readers share.
+    /// The connection that the clients below share.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
@@ -88,48 +88,48 @@ impl Server {
         DataplaneServiceClient::new(self.channel())
     }
 
-    /// A session of a dataplane, over a connection of its own.
+    /// Opens a session for a dataplane, on a new connection.
     pub async fn proxy(&self, dataplane: Dataplane) -> Proxy {
-        Proxy::hello(self.connect().await, dataplane).await
+        Proxy::connect(self.connect().await, dataplane).await
     }
 
-    /// A watch of all Workloads from the start, of which the snapshot has been read.
-    pub async fn watch(&self) -> Fold {
+    /// Opens a watch of all Workloads, and reads the snapshot.
+    pub async fn watch(&self) -> Watcher {
         self.watch_from(WorkloadFilter::default(), "").await
     }
 
-    /// A watch that has read all up to where it is told that it is in sync.
-    pub async fn watch_from(&self, filter: WorkloadFilter, token: &str) -> Fold {
-        let mut fold = Fold::open(self.workloads(), filter, token).await;
-        fold.until_synced().await;
-        fold
+    /// Opens a watch from this resume token, and reads until it is in sync.
+    pub async fn watch_from(&self, filter: WorkloadFilter, token: &str) -> Watcher {
+        let mut watcher = Watcher::open(self.workloads(), filter, token).await;
+        watcher.read_until_synced().await;
+        watcher
     }
 
     pub async fn list(&self) -> ListWorkloadsResponse {
         let request = ListWorkloadsRequest::default();
-        let listed = soon("list", self.workloads().list_workloads(request)).await;
+        let listed = in_time("list", self.workloads().list_workloads(request)).await;
         listed.expect("a listing").into_inner()
     }
 
-    /// Of a Workload in the default namespace; zeros if it does not exist.
+    /// Counts of a Workload in the default namespace; zeros if it does not exist.
     pub async fn counts(&self, name: &str) -> Counts {
         let request = GetWorkloadRequest { name: name.into(), ..GetWorkloadRequest::default() };
-        match soon("get", self.workloads().get_workload(request)).await {
+        match in_time("get", self.workloads().get_workload(request)).await {
             Ok(found) => counts_of(&found.into_inner().workload.expect("a Workload")),
             Err(status) if status.code() == Code::NotFound => (0, 0, 0),
             Err(status) => panic!("get {name}: {status:?}"),
         }
     }
 
-    /// Reads the numbers of a Workload again after each change, until they are these.
-    pub async fn until_counts(&self, name: &str, wanted: Counts) {
-        let mut news = self.app.registry().subscribe();
+    /// Waits until a Workload has these counts; reads them after every change of the registry.
+    pub async fn wait_for_counts(&self, name: &str, wanted: Counts) {
+        let mut changes = self.app.registry().subscribe();
         let read = async {
             while self.counts(name).await != wanted {
-                news.changed().await.expect("the registry lives");
+                changes.changed().await.expect("the registry exists");
             }
         };
-        soon(&format!("{name} with {wanted:?}"), read).await;
+        in_time(&format!("{name} to have {wanted:?}"), read).await;
     }
 
     pub async fn scrape(&self) -> Scrape {
@@ -138,11 +138,11 @@ impl Server {
         Scrape(text)
     }
 
-    /// Scrapes until a series has a value: calls are counted when their last
-    /// part is dropped, which may be after their client has heard the end.
-    pub async fn until_metric(&self, series: &str, wanted: u32) {
+    /// Scrapes until a series has this value. The server counts a call when it drops its last part,
+    /// which may be after the client has received the status.
+    pub async fn wait_for_metric(&self, series: &str, wanted: u32) {
         let read = async { while self.scrape().await.value(series) != Some(wanted) {} };
-        soon(&format!("{series} {wanted}"), read).await;
+        in_time(&format!("{series} to be {wanted}"), read).await;
     }
 }
 
@@ -150,10 +150,10 @@ pub fn endpoint(addr: SocketAddr) -> Endpoint {
     Endpoint::from_shared(format!("http://{addr}")).expect("an address")
 }
 
-/// A new client finds all in order: it is let in, is counted exactly, leaves,
-/// and everybody else is counted as before.
+/// Checks that the server is intact: a new proxy is admitted and counted exactly, leaves, and all
+/// other counts are as before.
 pub async fn still_serves(server: &Server) {
-    let before = numbers(&server.list().await.workloads);
+    let before = counts_by_workload(&server.list().await.workloads);
     let name = "still-serves";
     assert_eq!(server.counts(name).await, (0, 0, 0));
     let mut proxy = server.proxy(dataplane(name, name)).await;
@@ -162,22 +162,22 @@ pub async fn still_serves(server: &Server) {
     assert_eq!(server.counts(name).await, (1, 1, 1));
     proxy.goodbye().await;
     assert_eq!(server.counts(name).await, (0, 0, 0));
-    assert_eq!(numbers(&server.list().await.workloads), before);
+    assert_eq!(counts_by_workload(&server.list().await.workloads), before);
 }
 
-/// The numbers of each Workload, by its place.
-pub fn numbers(workloads: &[Workload]) -> BTreeMap<String, Counts> {
-    let place = |w: &Workload| format!("{}/{}/{}", w.namespace, w.name, w.mesh);
-    workloads.iter().map(|w| (place(w), counts_of(w))).collect()
+/// Counts of each Workload, by `namespace/name/mesh`.
+pub fn counts_by_workload(workloads: &[Workload]) -> BTreeMap<String, Counts> {
+    let key = |w: &Workload| format!("{}/{}/{}", w.namespace, w.name, w.mesh);
+    workloads.iter().map(|w| (key(w), counts_of(w))).collect()
 }
 
 pub fn counts_of(workload: &Workload) -> Counts {
     let status = workload.status.as_ref().expect("a status");
-    let proxies = status.dataplane_proxies.expect("its numbers");
+    let proxies = status.dataplane_proxies.expect("its counts");
     (proxies.connected, proxies.healthy, proxies.total)
 }
 
-/// A dataplane of the mesh and namespace `default` with one inbound, 8080.
+/// A dataplane in mesh and namespace `default` with one inbound, port 8080.
 pub fn dataplane(name: &str, workload: &str) -> Dataplane {
     let label = (headcount::model::WORKLOAD_LABEL.to_owned(), workload.to_owned());
     Dataplane {
@@ -193,37 +193,38 @@ pub fn inbound(port: u32) -> Inbound {
     Inbound { port, ..Inbound::default() }
 }
 
-/// The code is right, and the message has all of these words.
-pub fn assert_says(status: &Status, code: Code, words: &[&str]) {
+/// Asserts the code of a status, and that its message contains all these parts.
+#[track_caller]
+pub fn assert_status(status: &Status, code: Code, parts: &[&str]) {
     assert_eq!(status.code(), code, "{}", status.message());
-    for word in words {
-        assert!(status.message().contains(word), "{word:?} is not in {:?}", status.message());
+    for part in parts {
+        assert!(status.message().contains(part), "{part:?} is not in {:?}", status.message());
     }
 }
 
-/// What Prometheus reads.
+/// The text of one scrape of `/metrics`.
 pub struct Scrape(pub String);
 
 impl Scrape {
-    /// The value of a series, written as Prometheus writes it, if it is a whole number.
+    /// Value of a series in the text format, such as `up{job="x"}`; none if it is not an integer.
     pub fn value(&self, series: &str) -> Option<u32> {
         let of_line = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
         self.0.lines().find_map(of_line)
     }
 }
 
-/// GET over HTTP/1.1 on a connection of its own: the code and the body.
+/// Sends a GET over HTTP/1.1 on a new connection, and returns the status code and the body.
 pub async fn http_get(addr: SocketAddr, path: &str) -> (u16, String) {
     let get = async {
         let mut io = TcpStream::connect(addr).await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         io.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        io.read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
+        let mut response = String::new();
+        io.read_to_string(&mut response).await?;
+        Ok::<_, std::io::Error>(response)
     };
-    let answer = soon(path, get).await.expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let response = in_time(path, get).await.expect("a response");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    (code.expect("a code"), body.to_owned())
+    (code.expect("a status code"), body.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The metrics say what the listing says, and count what happened.
+//! Metrics: gauges agree with `ListWorkloads`, and counters count calls and sessions.
 
 use headcount::proto::{
     GetWorkloadRequest, HealthState, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
@@ -6,12 +6,12 @@ use headcount::proto::{
 use tonic::Code;
 
 use crate::{
-    proxy::{Line, health},
+    proxy::{SessionStream, health},
     raw::call,
-    support::{Counts, Server, counts_of, dataplane, soon},
+    support::{Counts, Server, counts_of, dataplane, in_time},
 };
 
-/// Every Workload of the listing has its series, and there are no others.
+/// Asserts that each listed Workload has its series, and that there are no others.
 async fn assert_agrees(server: &Server) {
     let listed = server.list().await.workloads;
     let scrape = server.scrape().await;
@@ -35,7 +35,7 @@ async fn assert_agrees(server: &Server) {
     }
 }
 
-async fn of_mesh(server: &Server, mesh: &str) -> Counts {
+async fn mesh_counts(server: &Server, mesh: &str) -> Counts {
     let scrape = server.scrape().await;
     let count = |which: &str| {
         let series = format!(r#"headcount_mesh_dataplane_proxies_{which}{{mesh="{mesh}"}}"#);
@@ -45,7 +45,7 @@ async fn of_mesh(server: &Server, mesh: &str) -> Counts {
 }
 
 #[tokio::test]
-async fn the_gauges_agree_with_the_listing_after_each_step() {
+async fn the_gauges_agree_with_the_list_after_each_change() {
     let server = Server::start().await;
     assert_agrees(&server).await;
     let mut a = server.proxy(dataplane("a", "web")).await;
@@ -56,11 +56,11 @@ async fn the_gauges_agree_with_the_listing_after_each_step() {
     elsewhere.mesh = "other".into();
     let b = server.proxy(elsewhere).await;
     assert_agrees(&server).await;
-    assert_eq!(of_mesh(&server, "default").await, (1, 1, 1));
-    assert_eq!(of_mesh(&server, "other").await, (1, 0, 1));
+    assert_eq!(mesh_counts(&server, "default").await, (1, 1, 1));
+    assert_eq!(mesh_counts(&server, "other").await, (1, 0, 1));
 
-    // One without a Workload, and one whose Workload another mesh holds, are in
-    // their mesh's sums only.
+    // A dataplane without a Workload, and one whose Workload name another mesh holds, are counted
+    // only in the gauges of their mesh.
     let mut unnamed = dataplane("u", "web");
     unnamed.labels.clear();
     let _unnamed = server.proxy(unnamed).await;
@@ -68,48 +68,48 @@ async fn the_gauges_agree_with_the_listing_after_each_step() {
     rival.mesh = "other".into();
     let rival = server.proxy(rival).await;
     assert_agrees(&server).await;
-    assert_eq!(of_mesh(&server, "default").await, (2, 1, 2));
-    assert_eq!(of_mesh(&server, "other").await, (2, 0, 2));
-    server.until_metric("headcount_workload_mesh_conflicts", 1).await;
+    assert_eq!(mesh_counts(&server, "default").await, (2, 1, 2));
+    assert_eq!(mesh_counts(&server, "other").await, (2, 0, 2));
+    server.wait_for_metric("headcount_workload_mesh_conflicts", 1).await;
     rival.goodbye().await;
-    server.until_metric("headcount_workload_mesh_conflicts", 0).await;
+    server.wait_for_metric("headcount_workload_mesh_conflicts", 0).await;
 
     drop(a);
-    server.until_counts("web", (0, 0, 1)).await;
+    server.wait_for_counts("web", (0, 0, 1)).await;
     assert_agrees(&server).await;
     b.goodbye().await;
     assert_agrees(&server).await;
-    assert_eq!(of_mesh(&server, "other").await, (0, 0, 0));
-    assert!(!server.scrape().await.0.contains(r#"mesh="other""#), "its series are gone");
+    assert_eq!(mesh_counts(&server, "other").await, (0, 0, 0));
+    assert!(!server.scrape().await.0.contains(r#"mesh="other""#), "the series of the mesh are removed");
 }
 
 #[tokio::test]
-async fn each_end_of_a_session_is_counted_by_its_reason() {
+async fn ended_sessions_are_counted_by_reason() {
     let server = Server::start().await;
     let ended = |reason: &str| format!(r#"headcount_sessions_ended_total{{reason="{reason}"}}"#);
     server.proxy(dataplane("a", "web")).await.goodbye().await;
-    server.until_metric(&ended("goodbye"), 1).await;
+    server.wait_for_metric(&ended("goodbye"), 1).await;
 
     drop(server.proxy(dataplane("a", "web")).await);
-    server.until_metric(&ended("lost"), 1).await;
+    server.wait_for_metric(&ended("lost"), 1).await;
 
-    let mut refused = server.proxy(dataplane("a", "web")).await;
-    refused.line.say(health(0, HealthState::Ready));
-    refused.line.end().await;
-    server.until_metric(&ended("refused"), 1).await;
+    let mut rejected = server.proxy(dataplane("a", "web")).await;
+    rejected.stream.send(health(0, HealthState::Ready));
+    rejected.stream.end().await;
+    server.wait_for_metric(&ended("refused"), 1).await;
 
     let mut older = server.proxy(dataplane("a", "web")).await;
     let _newer = server.proxy(dataplane("a", "web")).await;
-    older.line.end().await;
-    server.until_metric(&ended("superseded"), 1).await;
+    older.stream.end().await;
+    server.wait_for_metric(&ended("superseded"), 1).await;
 
-    server.until_metric("headcount_sessions_opened_total", 5).await;
+    server.wait_for_metric("headcount_sessions_opened_total", 5).await;
 
     let scrape = server.scrape().await;
     for reason in ["goodbye", "lost", "refused", "superseded"] {
         assert_eq!(scrape.value(&ended(reason)), Some(1), "{reason}");
     }
-    // What silence counts is in `keepalive.rs`, a drain in `drain.rs`.
+    // `keepalive.rs` tests the reason `idle`, `drain.rs` the reason `drained`.
     for reason in ["idle", "drained"] {
         assert_eq!(scrape.value(&ended(reason)), Some(0), "{reason}");
     }
@@ -122,25 +122,25 @@ fn handled(kind: &str, service: &str, method: &str, code: &str) -> String {
 }
 
 #[tokio::test]
-async fn calls_are_counted_by_how_they_really_ended() {
+async fn calls_are_counted_by_their_status_and_cancelled_ones_as_such() {
     let server = Server::start().await;
     let service = "headcount.v1.WorkloadService";
     server.workloads().list_workloads(ListWorkloadsRequest::default()).await.unwrap();
-    server.until_metric(&handled("unary", service, "ListWorkloads", "OK"), 1).await;
+    server.wait_for_metric(&handled("unary", service, "ListWorkloads", "OK"), 1).await;
 
     let get = GetWorkloadRequest::default();
     server.workloads().get_workload(get.clone()).await.unwrap_err();
-    server.until_metric(&handled("unary", service, "GetWorkload", "InvalidArgument"), 1).await;
+    server.wait_for_metric(&handled("unary", service, "GetWorkload", "InvalidArgument"), 1).await;
     let get = GetWorkloadRequest { name: "web".into(), ..get };
     server.workloads().get_workload(get).await.unwrap_err();
-    server.until_metric(&handled("unary", service, "GetWorkload", "NotFound"), 1).await;
+    server.wait_for_metric(&handled("unary", service, "GetWorkload", "NotFound"), 1).await;
 
     let watch = server.workloads().watch_workloads(WatchWorkloadsRequest::default()).await;
     let mut watch = watch.unwrap().into_inner();
     watch.message().await.unwrap();
     drop(watch);
-    let vanished = handled("server_stream", service, "WatchWorkloads", "Canceled");
-    server.until_metric(&vanished, 1).await;
+    let cancelled = handled("server_stream", service, "WatchWorkloads", "Canceled");
+    server.wait_for_metric(&cancelled, 1).await;
 
     let wait = WaitForWorkloadRequest {
         name: "web".into(),
@@ -151,30 +151,30 @@ async fn calls_are_counted_by_how_they_really_ended() {
         let mut client = server.workloads();
         async move { client.wait_for_workload(wait).await }
     });
-    server.until_metric("headcount_watchers", 1).await;
+    server.wait_for_metric("headcount_watchers", 1).await;
     waiting.abort();
-    server.until_metric(&handled("unary", service, "WaitForWorkload", "Canceled"), 1).await;
+    server.wait_for_metric(&handled("unary", service, "WaitForWorkload", "Canceled"), 1).await;
 
     let service = "headcount.v1.DataplaneService";
     let proxy = server.proxy(dataplane("a", "web")).await;
     drop(proxy);
-    let mut line = Line::open(server.connect().await).await;
-    line.say(health(1, HealthState::Ready));
-    line.end().await;
+    let mut stream = SessionStream::open(server.connect().await).await;
+    stream.send(health(1, HealthState::Ready));
+    stream.end().await;
     let refused = handled("bidi_stream", service, "Session", "FailedPrecondition");
-    server.until_metric(&refused, 1).await;
+    server.wait_for_metric(&refused, 1).await;
 }
 
-/// Strangers make no series.
+/// A client cannot create series by calling invented methods.
 #[tokio::test]
-async fn paths_that_nobody_serves_are_all_counted_as_unknown() {
+async fn calls_of_unknown_methods_share_one_series() {
     let server = Server::start().await;
     for path in ["/a.B/C", "/headcount.v1.WorkloadService/Frobnicate", "/x"] {
         let status = call(server.channel(), path, &b""[..]).await;
         assert_eq!(status.code(), Code::Unimplemented);
     }
     let unknown = handled("unknown", "unknown", "unknown", "Unimplemented");
-    server.until_metric(&unknown, 3).await;
+    server.wait_for_metric(&unknown, 3).await;
     let scrape = server.scrape().await;
     let started =
         r#"grpc_server_started_total{grpc_method="unknown",grpc_service="unknown",grpc_type="unknown"}"#;
@@ -183,15 +183,15 @@ async fn paths_that_nobody_serves_are_all_counted_as_unknown() {
 }
 
 #[tokio::test]
-async fn deliveries_to_watchers_are_measured() {
+async fn deliveries_to_watchers_are_observed() {
     let server = Server::start().await;
     let mut watch = server.watch().await;
     let mut web = server.proxy(dataplane("a", "web")).await;
     watch.next().await;
     web.ready().await;
     watch.next().await;
-    server.until_metric("headcount_change_delivery_seconds_count", 2).await;
-    let stated = soon("a scrape", server.scrape()).await;
-    assert_eq!(stated.value("headcount_watchers"), Some(1));
-    assert!(stated.0.contains("headcount_build_info{version="));
+    server.wait_for_metric("headcount_change_delivery_seconds_count", 2).await;
+    let scrape = in_time("a scrape", server.scrape()).await;
+    assert_eq!(scrape.value("headcount_watchers"), Some(1));
+    assert!(scrape.0.contains("headcount_build_info{version="));
 }

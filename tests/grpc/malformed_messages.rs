@@ -1,17 +1,17 @@
-//! Requests that are no messages of ours: too long, no protobuf, or framed by a
-//! liar. All are the client's doing, on every service: `INVALID_ARGUMENT`.
+//! Malformed requests: too large, no protobuf, or with wrong message framing. Every service rejects
+//! them with `INVALID_ARGUMENT`.
 
-use headcount::proto::{Goodbye, ListWorkloadsRequest, SessionRequest, session_request::Message as Said};
+use headcount::proto::{Goodbye, ListWorkloadsRequest, SessionRequest, session_request::Message as Request};
 use prost::Message as _;
 use tonic::Code;
 
 use crate::{
-    proxy::{Line, hello},
+    proxy::{SessionStream, hello},
     raw::{call, call_with_body, framed, open_stream},
-    support::{Server, assert_says, dataplane, still_serves},
+    support::{Server, assert_status, dataplane, still_serves},
 };
 
-/// One method of each service and each kind.
+/// Methods of each service and of each kind.
 const METHODS: [&str; 8] = [
     "/headcount.v1.DataplaneService/Session",
     "/headcount.v1.DataplaneService/ListDataplanes",
@@ -22,11 +22,11 @@ const METHODS: [&str; 8] = [
     "/headcount.v1.EventService/WatchEvents",
     "/grpc.health.v1.Health/Check",
 ];
-/// tonic's own, which ends the stream of who sends nonsense without a word.
+/// tonic's reflection service ends the stream of a malformed request with `OK`.
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// More than 64 KiB in field 1, which is text or a message everywhere.
-fn too_long() -> Vec<u8> {
+/// A message with more than 64 KiB in field 1, which is a string or a message in all requests.
+fn too_large() -> Vec<u8> {
     let text = "x".repeat(70_000);
     let mut message = vec![0x0a];
     prost::encoding::encode_varint(text.len() as u64, &mut message);
@@ -35,43 +35,43 @@ fn too_long() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_refused_on_every_method() {
+async fn a_message_that_is_too_large_is_rejected_by_every_method() {
     let server = Server::start().await;
     for method in METHODS {
-        let status = call(server.channel(), method, too_long()).await;
-        let words = ["message: ", "too large", "70004 bytes", "the limit is: 65536 bytes"];
-        assert_says(&status, Code::InvalidArgument, &words);
+        let status = call(server.channel(), method, too_large()).await;
+        let parts = ["message: ", "too large", "70004 bytes", "the limit is: 65536 bytes"];
+        assert_status(&status, Code::InvalidArgument, &parts);
         still_serves(&server).await;
     }
 }
 
 #[tokio::test]
-async fn a_hello_that_is_too_long_is_refused_and_not_counted() {
+async fn a_hello_that_is_too_large_is_rejected_and_not_counted() {
     let server = Server::start().await;
-    let mut line = Line::open(server.connect().await).await;
-    let mut stated = dataplane("a", "web");
-    stated.address = "a".repeat(70_000);
-    line.say(hello(stated));
-    assert_says(&line.end().await, Code::InvalidArgument, &["message: ", "65536 bytes"]);
+    let mut stream = SessionStream::open(server.connect().await).await;
+    let mut large = dataplane("a", "web");
+    large.address = "a".repeat(70_000);
+    stream.send(hello(large));
+    assert_status(&stream.end().await, Code::InvalidArgument, &["message: ", "65536 bytes"]);
     assert_eq!(server.counts("web").await, (0, 0, 0));
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_protobuf_are_refused_on_every_method() {
+async fn bytes_that_are_no_protobuf_are_rejected_by_every_method() {
     let server = Server::start().await;
     for method in METHODS {
-        // Field 1 says that five bytes follow, and one does.
+        // Field 1 claims a length of five bytes; one follows.
         let status = call(server.channel(), method, &[0x0a, 0x05, 0x00][..]).await;
-        assert_says(&status, Code::InvalidArgument, &["message: ", "rotobuf"]);
+        assert_status(&status, Code::InvalidArgument, &["message: ", "rotobuf"]);
         still_serves(&server).await;
     }
 }
 
 #[tokio::test]
-async fn reflection_answers_no_nonsense() {
+async fn reflection_ends_the_stream_of_a_malformed_request() {
     let server = Server::start().await;
-    for message in [too_long(), vec![0x0a, 0x05, 0x00]] {
+    for message in [too_large(), vec![0x0a, 0x05, 0x00]] {
         let status = call(server.channel(), REFLECTION, message).await;
         assert_eq!(status.code(), Code::Ok, "{status:?}");
         still_serves(&server).await;
@@ -79,40 +79,40 @@ async fn reflection_answers_no_nonsense() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_utf8_is_refused() {
+async fn a_string_that_is_not_utf8_is_rejected() {
     let server = Server::start().await;
     let method = "/headcount.v1.WorkloadService/GetWorkload";
     let status = call(server.channel(), method, &[0x0a, 0x02, 0xff, 0xfe][..]).await;
-    assert_says(&status, Code::InvalidArgument, &["name", "UTF-8"]);
+    assert_status(&status, Code::InvalidArgument, &["name", "UTF-8"]);
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn bad_bytes_within_a_session_end_it() {
+async fn a_malformed_message_ends_an_open_session() {
     let server = Server::start().await;
     let mut watch = server.watch().await;
-    for bad in
-        [framed(&too_long()), framed(&[0x12, 0x05, 0x00]), vec![1, 0, 0, 0, 0], vec![0, 255, 255, 255, 255]]
+    for malformed in
+        [framed(&too_large()), framed(&[0x12, 0x05, 0x00]), vec![1, 0, 0, 0, 0], vec![0, 255, 255, 255, 255]]
     {
-        let said = Some(hello(dataplane("a", "web")));
-        let said = SessionRequest { message: said }.encode_to_vec();
-        let stream = open_stream(server.connect().await, METHODS[0], &said).await;
+        let message = Some(hello(dataplane("a", "web")));
+        let hello = SessionRequest { message }.encode_to_vec();
+        let stream = open_stream(server.connect().await, METHODS[0], &hello).await;
         watch.next().await;
         assert_eq!(watch.counts("web"), (1, 0, 1));
-        stream.send(&bad);
-        assert_says(&stream.end().await, Code::InvalidArgument, &["message: "]);
+        stream.send(&malformed);
+        assert_status(&stream.end().await, Code::InvalidArgument, &["message: "]);
         watch.next().await;
         assert_eq!(watch.counts("web"), (0, 0, 1));
         still_serves(&server).await;
-        watch.until_revision(server.list().await.revision).await;
+        watch.read_until_revision(server.list().await.revision).await;
     }
     let refused = r#"headcount_sessions_ended_total{reason="refused"}"#;
-    server.until_metric(refused, 4).await;
+    server.wait_for_metric(refused, 4).await;
 }
 
-/// Fields of a later version of the protocol hurt nobody.
+/// A client may use a later version of the protocol.
 #[tokio::test]
-async fn unknown_fields_are_skipped() {
+async fn unknown_fields_are_ignored() {
     let server = Server::start().await;
     let message = Some(hello(dataplane("a", "web")));
     let mut message = SessionRequest { message }.encode_to_vec();
@@ -126,28 +126,28 @@ async fn unknown_fields_are_skipped() {
 }
 
 #[tokio::test]
-async fn framing_that_lies_is_refused() {
+async fn wrong_message_framing_is_rejected() {
     let server = Server::start().await;
-    let good = SessionRequest { message: Some(Said::Goodbye(Goodbye {})) };
-    let good = framed(&good.encode_to_vec());
+    let valid = SessionRequest { message: Some(Request::Goodbye(Goodbye {})) };
+    let valid = framed(&valid.encode_to_vec());
     for method in METHODS {
         for (what, body) in [
-            ("says that it is compressed", vec![1, 0, 0, 0, 0]),
-            ("has a flag that does not exist", vec![7, 0, 0, 0, 0]),
-            ("ends within the message", vec![0, 0, 0, 0, 9, 1]),
-            ("ends within the frame's head", good[..3].to_vec()),
-            ("says that 4 GiB follow", vec![0, 255, 255, 255, 255, 1]),
+            ("the compressed flag is set", vec![1, 0, 0, 0, 0]),
+            ("the flag is unknown", vec![7, 0, 0, 0, 0]),
+            ("the message is truncated", vec![0, 0, 0, 0, 9, 1]),
+            ("the prefix is truncated", valid[..3].to_vec()),
+            ("the length is 4 GiB", vec![0, 255, 255, 255, 255, 1]),
         ] {
             let status = call_with_body(server.channel(), method, body).await;
-            let refused = (method, what, Code::InvalidArgument);
-            assert_eq!((method, what, status.code()), refused, "{status:?}");
+            let expected = (method, what, Code::InvalidArgument);
+            assert_eq!((method, what, status.code()), expected, "{status:?}");
         }
         still_serves(&server).await;
     }
 }
 
 #[tokio::test]
-async fn a_call_without_any_message_is_answered() {
+async fn a_call_without_a_message_gets_a_status() {
     let server = Server::start().await;
     for method in METHODS {
         let status = call_with_body(server.channel(), method, vec![]).await;
@@ -158,7 +158,7 @@ async fn a_call_without_any_message_is_answered() {
 }
 
 #[tokio::test]
-async fn headers_that_are_too_long_are_refused() {
+async fn request_headers_that_are_too_large_are_rejected() {
     let server = Server::start().await;
     let mut request = tonic::Request::new(ListWorkloadsRequest::default());
     let long = "x".repeat(20_000).parse().unwrap();

@@ -1,15 +1,14 @@
-//! Workloads are made by headcount alone: whoever tries to create, change or
-//! delete one hears who manages them.
+//! Workloads are read-only: the server rejects writes with an explanation.
 
 use tonic::Code;
 
 use crate::{
     raw::call,
-    support::{Server, assert_says, dataplane, still_serves},
+    support::{Server, assert_status, dataplane, still_serves},
 };
 
 #[tokio::test]
-async fn nobody_creates_changes_or_deletes_a_workload() {
+async fn writes_of_workloads_are_rejected_with_an_explanation() {
     let server = Server::start().await;
     let _web = server.proxy(dataplane("a", "web")).await;
     for path in [
@@ -21,15 +20,15 @@ async fn nobody_creates_changes_or_deletes_a_workload() {
         "/headcount.v1.WorkloadService/DeleteWorkload",
     ] {
         let status = call(server.channel(), path, &b"\x0a\x03web"[..]).await;
-        let words = ["managed automatically", "kuma.io/workload"];
-        assert_says(&status, Code::PermissionDenied, &words);
+        let parts = ["managed automatically", "kuma.io/workload"];
+        assert_status(&status, Code::PermissionDenied, &parts);
         assert_eq!(server.counts("web").await, (1, 0, 1), "{path}");
     }
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn a_method_that_nobody_ever_had_is_unimplemented() {
+async fn an_unknown_method_is_unimplemented() {
     let server = Server::start().await;
     for path in [
         "/headcount.v1.WorkloadService/Frobnicate",

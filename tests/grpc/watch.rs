@@ -1,4 +1,4 @@
-//! Watching: snapshot, then every change, folded to what a listing says.
+//! `WatchWorkloads`: a snapshot and then every change, which add up to what `ListWorkloads` returns.
 
 use headcount::{
     model::{Dataplane, DataplaneLimits, DataplaneSpec},
@@ -6,8 +6,8 @@ use headcount::{
 };
 
 use crate::{
-    fold::Fold,
     support::{Server, dataplane, still_serves},
+    watcher::Watcher,
 };
 
 fn selecting(selector: &str) -> WorkloadFilter {
@@ -15,20 +15,20 @@ fn selecting(selector: &str) -> WorkloadFilter {
 }
 
 #[tokio::test]
-async fn an_empty_server_says_at_once_that_this_is_all() {
+async fn a_watch_of_an_empty_server_is_in_sync_at_once() {
     let server = Server::start().await;
-    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Watcher::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && first.synced && !first.resume_token.is_empty());
     assert_eq!((first.revision, first.upserted.len(), first.removed.len()), (0, 0, 0));
 }
 
 #[tokio::test]
-async fn a_watch_begins_with_what_there_is_and_hears_each_change() {
+async fn a_watch_starts_with_a_snapshot_and_delivers_each_change() {
     let server = Server::start().await;
     let mut web = server.proxy(dataplane("a", "web")).await;
     let _api = server.proxy(dataplane("b", "api")).await;
-    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Watcher::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && first.synced);
     assert_eq!(first.revision, 2);
@@ -44,8 +44,8 @@ async fn a_watch_begins_with_what_there_is_and_hears_each_change() {
     web.goodbye().await;
     let delta = watch.next().await;
     assert_eq!((delta.revision, delta.upserted.len(), delta.removed.len()), (4, 0, 1));
-    let gone = &delta.removed[0];
-    assert_eq!((&*gone.namespace, &*gone.name, &*gone.mesh), ("default", "web", "default"));
+    let removed = &delta.removed[0];
+    assert_eq!((&*removed.namespace, &*removed.name, &*removed.mesh), ("default", "web", "default"));
     assert_eq!(watch.workloads(), server.list().await.workloads);
 }
 
@@ -67,17 +67,17 @@ async fn a_report_that_changes_nothing_sends_nothing() {
 async fn a_dataplane_without_a_workload_sends_nothing() {
     let server = Server::start().await;
     let mut watch = server.watch().await;
-    let mut stated = dataplane("a", "web");
-    stated.labels.clear();
-    let mut unnamed = server.proxy(stated).await;
-    unnamed.ready().await;
-    unnamed.goodbye().await;
+    let mut unlabelled = dataplane("a", "web");
+    unlabelled.labels.clear();
+    let mut unlabelled = server.proxy(unlabelled).await;
+    unlabelled.ready().await;
+    unlabelled.goodbye().await;
     let _web = server.proxy(dataplane("a", "web")).await;
     assert_eq!(watch.next().await.revision, 1);
 }
 
 #[tokio::test]
-async fn a_filter_hears_of_nothing_else() {
+async fn a_filtered_watch_delivers_only_matching_workloads() {
     let server = Server::start().await;
     let mut watch = server.watch_from(selecting("kuma.io/mesh=default"), "").await;
     let mut elsewhere = dataplane("a", "api");
@@ -90,9 +90,9 @@ async fn a_filter_hears_of_nothing_else() {
     assert_eq!(next.upserted[0].name, "web");
 }
 
-/// The Workload goes over to another mesh, and with it its labels change.
+/// When the holder leaves, the Workload moves to the other mesh, and its labels change.
 #[tokio::test]
-async fn what_stops_to_match_is_removed_and_what_comes_to_match_is_there() {
+async fn a_workload_that_stops_matching_is_removed_and_one_that_starts_matching_is_added() {
     let server = Server::start().await;
     let holder = server.proxy(dataplane("a", "web")).await;
     let mut second = dataplane("a", "web");
@@ -105,18 +105,18 @@ async fn what_stops_to_match_is_removed_and_what_comes_to_match_is_there() {
     holder.goodbye().await;
     let delta = of_default.next().await;
     assert_eq!((delta.upserted.len(), delta.removed.len()), (0, 1));
-    assert_eq!(delta.removed[0].mesh, "default", "the mesh that the reader knew");
+    assert_eq!(delta.removed[0].mesh, "default", "the mesh that the watcher knows");
     let delta = of_other.next().await;
     assert_eq!((delta.upserted.len(), delta.removed.len()), (1, 0));
     assert_eq!(delta.upserted[0].mesh, "other");
     still_serves(&server).await;
 }
 
-/// Larger than one message can be: it is whole when `synced` is said.
+/// The snapshot exceeds one message; it is complete at the message with `synced`.
 #[tokio::test]
-async fn a_large_snapshot_comes_in_parts() {
+async fn a_large_snapshot_is_sent_in_parts() {
     let server = Server::start().await;
-    let mut kept = Vec::new();
+    let mut sessions = Vec::new();
     for n in 0..2_500 {
         let spec = DataplaneSpec {
             mesh: "default".into(),
@@ -125,14 +125,14 @@ async fn a_large_snapshot_comes_in_parts() {
             ..DataplaneSpec::default()
         };
         let parsed = Dataplane::parse(&spec, DataplaneLimits::default());
-        kept.push(server.app.registry().hello(parsed.unwrap()).unwrap());
+        sessions.push(server.app.registry().hello(parsed.unwrap()).unwrap());
     }
-    let mut watch = Fold::open(server.workloads(), WorkloadFilter::default(), "").await;
+    let mut watch = Watcher::open(server.workloads(), WorkloadFilter::default(), "").await;
     let first = watch.next().await;
     assert!(first.reset && !first.synced && first.resume_token.is_empty());
     let last = loop {
         let part = watch.next().await;
-        assert!(!part.reset && part.upserted.len() <= 64, "small parts, of one snapshot");
+        assert!(!part.reset && part.upserted.len() <= 64, "small parts of one snapshot");
         if part.synced {
             break part;
         }
@@ -141,7 +141,7 @@ async fn a_large_snapshot_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn a_hundred_watchers_all_fold_to_the_listing() {
+async fn a_hundred_watchers_all_converge_to_the_list() {
     let server = Server::start().await;
     let mut watchers = Vec::new();
     let mut proxies = Vec::new();
@@ -162,17 +162,17 @@ async fn a_hundred_watchers_all_fold_to_the_listing() {
         drop(proxies.pop());
         proxies.remove(0).goodbye().await;
     }
-    server.until_metric("headcount_sessions_opened_total", 20).await;
-    server.until_metric(r#"headcount_sessions_ended_total{reason="lost"}"#, 3).await;
+    server.wait_for_metric("headcount_sessions_opened_total", 20).await;
+    server.wait_for_metric(r#"headcount_sessions_ended_total{reason="lost"}"#, 3).await;
     let list = server.list().await;
     for watcher in &mut watchers {
-        watcher.until_revision(list.revision).await;
+        watcher.read_until_revision(list.revision).await;
         assert_eq!(watcher.workloads(), list.workloads);
     }
 }
 
 #[tokio::test]
-async fn a_quiet_watcher_hears_that_it_is_up_to_date() {
+async fn a_watch_without_changes_receives_bookmarks() {
     let server = Server::with(|config| {
         config.registry.bookmark_interval = std::time::Duration::from_millis(50);
     })

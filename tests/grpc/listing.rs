@@ -1,19 +1,19 @@
-//! Get and List.
+//! `GetWorkload`, `ListWorkloads` and `ListDataplanes`.
 
 use headcount::proto::{GetWorkloadRequest, ListDataplanesRequest, ListWorkloadsRequest, WorkloadFilter};
 use tonic::Code;
 
 use crate::{
-    fold::Fold,
-    support::{Server, assert_says, counts_of, dataplane, soon},
+    support::{Server, assert_status, counts_of, dataplane, in_time},
+    watcher::Watcher,
 };
 
 #[tokio::test]
-async fn get_has_all_of_a_workload_at_a_revision() {
+async fn get_returns_a_workload_and_the_revision() {
     let server = Server::start().await;
-    let mut stated = dataplane("a", "web");
-    stated.zone = "east".into();
-    let mut proxy = server.proxy(stated).await;
+    let mut of_zone = dataplane("a", "web");
+    of_zone.zone = "east".into();
+    let mut proxy = server.proxy(of_zone).await;
     proxy.ready().await;
     let request = GetWorkloadRequest { name: "web".into(), ..GetWorkloadRequest::default() };
     let got = server.workloads().get_workload(request).await.unwrap().into_inner();
@@ -30,19 +30,19 @@ async fn get_has_all_of_a_workload_at_a_revision() {
     assert_eq!(labels, expected);
     assert!(!web.uid.is_empty() && web.creation_time.is_some());
     assert_eq!(counts_of(&web), (1, 1, 1));
-    assert_eq!(server.list().await.workloads[0], web, "one truth");
+    assert_eq!(server.list().await.workloads[0], web, "the list has the same Workload");
 
-    // A new life has a new uid.
+    // A Workload that is created again has a new uid.
     proxy.goodbye().await;
     let _proxy = server.proxy(dataplane("a", "web")).await;
     assert_ne!(server.list().await.workloads[0].uid, web.uid);
 }
 
 #[tokio::test]
-async fn get_says_what_is_not_found_and_what_is_wrong() {
+async fn get_rejects_unknown_names_and_invalid_ones() {
     let server = Server::start().await;
     let _web = server.proxy(dataplane("a", "web")).await;
-    for (name, namespace, mesh, code, words) in [
+    for (name, namespace, mesh, code, parts) in [
         ("api", "", "", Code::NotFound, ["workload default/api not found", "no registered"]),
         ("web", "shop", "", Code::NotFound, ["workload shop/web", "not found"]),
         ("web", "", "other", Code::NotFound, ["default/web", "in mesh other"]),
@@ -54,12 +54,12 @@ async fn get_says_what_is_not_found_and_what_is_wrong() {
         let request =
             GetWorkloadRequest { name: name.into(), namespace: namespace.into(), mesh: mesh.into() };
         let status = server.workloads().get_workload(request).await.unwrap_err();
-        assert_says(&status, code, &words);
+        assert_status(&status, code, &parts);
     }
 }
 
 #[tokio::test]
-async fn all_pages_show_the_revision_of_the_first() {
+async fn all_pages_have_the_revision_of_the_first() {
     let server = Server::start().await;
     let mut proxies = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
@@ -69,7 +69,7 @@ async fn all_pages_show_the_revision_of_the_first() {
     let mut request = ListWorkloadsRequest { page_size: 2, ..ListWorkloadsRequest::default() };
     let mut pages = Vec::new();
     loop {
-        let listed = soon("a page", server.workloads().list_workloads(request.clone())).await;
+        let listed = in_time("a page", server.workloads().list_workloads(request.clone())).await;
         let page = listed.unwrap().into_inner();
         assert_eq!(page.revision, before.revision);
         assert_eq!(page.resume_token, before.resume_token);
@@ -79,7 +79,7 @@ async fn all_pages_show_the_revision_of_the_first() {
             break;
         }
         request.page_token = page.next_page_token;
-        // One changes, one goes, one comes, between any two pages.
+        // Between two pages one Workload changes, one is deleted, one is created.
         proxies.last_mut().unwrap().ready().await;
         proxies.remove(0).goodbye().await;
         let name = format!("b{}", proxies.len());
@@ -89,26 +89,27 @@ async fn all_pages_show_the_revision_of_the_first() {
     let now = server.list().await;
     assert_ne!(now.workloads, before.workloads);
 
-    // A watch goes on from the listing, and ends where a new listing is.
-    let mut fold = Fold::open(server.workloads(), WorkloadFilter::default(), &before.resume_token).await;
+    // A watch resumes from the first list, and delivers what a new list returns.
+    let mut watcher =
+        Watcher::open(server.workloads(), WorkloadFilter::default(), &before.resume_token).await;
     for workload in before.workloads {
         let key = (workload.namespace.clone(), workload.name.clone());
-        fold.state.insert(key, workload);
+        watcher.state.insert(key, workload);
     }
-    fold.until_revision(now.revision).await;
-    assert_eq!(fold.workloads(), now.workloads);
+    watcher.read_until_revision(now.revision).await;
+    assert_eq!(watcher.workloads(), now.workloads);
 }
 
 #[tokio::test]
-async fn a_listing_is_filtered() {
+async fn list_applies_the_filter() {
     let server = Server::start().await;
-    let mut kept = Vec::new();
+    let mut proxies = Vec::new();
     for (mesh, namespace, workload) in
         [("default", "shop", "web"), ("default", "bank", "api"), ("other", "bank", "web")]
     {
-        let mut stated = dataplane("a", workload);
-        (stated.mesh, stated.namespace) = (mesh.into(), namespace.into());
-        kept.push(server.proxy(stated).await);
+        let mut dataplane = dataplane("a", workload);
+        (dataplane.mesh, dataplane.namespace) = (mesh.into(), namespace.into());
+        proxies.push(server.proxy(dataplane).await);
     }
     for (mesh, namespace, name, selector, expected) in [
         ("", "", "", "", &["bank/api", "bank/web", "shop/web"][..]),
@@ -134,11 +135,11 @@ async fn a_listing_is_filtered() {
 }
 
 #[tokio::test]
-async fn dataplanes_are_listed_page_by_page() {
+async fn list_dataplanes_returns_pages_in_order() {
     let server = Server::start().await;
-    let mut kept = Vec::new();
+    let mut proxies = Vec::new();
     for name in ["c", "a", "b"] {
-        kept.push(server.proxy(dataplane(name, "web")).await);
+        proxies.push(server.proxy(dataplane(name, "web")).await);
     }
     let mut request =
         ListDataplanesRequest { page_size: 2, workload: "web".into(), ..ListDataplanesRequest::default() };

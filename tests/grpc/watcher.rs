@@ -1,4 +1,4 @@
-//! A watcher: folds what it is told into what there is.
+//! A client of `WatchWorkloads` that applies every message to a copy of the server's state.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,30 @@ use headcount::proto::{
 };
 use tonic::{Code, Status, Streaming, transport::Channel};
 
-use crate::support::{Counts, counts_of, soon};
+use crate::support::{Counts, counts_of, in_time};
 
-pub struct Fold {
+/// A watch stream and the state it has delivered so far.
+pub struct Watcher {
     pub stream: Streaming<WatchWorkloadsResponse>,
-    /// By namespace and name, as the protocol says.
+    /// Keyed by namespace and name, as the protocol defines.
     pub state: BTreeMap<(String, String), Workload>,
-    /// Of the last message that was in sync.
+    /// Revision of the last message with `synced`.
     pub revision: u64,
+    /// Resume token of the last message with `synced`.
     pub token: String,
-    /// Messages that were received.
+    /// Number of received messages.
     pub messages: usize,
 }
 
-impl Fold {
-    /// Opens the stream and reads nothing.
+impl Watcher {
+    /// Opens the stream without reading from it.
     pub async fn open(
         mut client: WorkloadServiceClient<Channel>,
         filter: WorkloadFilter,
         token: &str,
     ) -> Self {
         let request = WatchWorkloadsRequest { filter: Some(filter), resume_token: token.into() };
-        let stream = soon("a watch", client.watch_workloads(request)).await;
+        let stream = in_time("a watch", client.watch_workloads(request)).await;
         Self {
             stream: stream.expect("a watch").into_inner(),
             state: BTreeMap::new(),
@@ -39,10 +41,10 @@ impl Fold {
         }
     }
 
-    /// The next message, folded; it must not be the end.
+    /// Applies and returns the next message. The stream must not end before it.
     pub async fn next(&mut self) -> WatchWorkloadsResponse {
-        let message = soon("a message", self.stream.message()).await;
-        let message = message.expect("a message, no status").expect("a message, no end");
+        let message = in_time("a message", self.stream.message()).await;
+        let message = message.expect("a message, no error").expect("a message, no end");
         self.apply(&message);
         message
     }
@@ -59,31 +61,31 @@ impl Fold {
         for gone in &message.removed {
             let key = (gone.namespace.clone(), gone.name.clone());
             let known = self.state.remove(&key);
-            assert!(known.is_some(), "{key:?} was removed but never there");
+            assert!(known.is_some(), "{key:?} was removed but is not known");
         }
         if message.synced {
-            assert!(message.revision >= self.revision, "revisions never go back");
+            assert!(message.revision >= self.revision, "revisions never decrease");
             self.revision = message.revision;
             self.token.clone_from(&message.resume_token);
         }
     }
 
-    /// Reads on to a message that says it is in sync.
-    pub async fn until_synced(&mut self) {
+    /// Reads up to the next message with `synced`.
+    pub async fn read_until_synced(&mut self) {
         while !self.next().await.synced {}
     }
 
-    /// Reads on until a revision is reached.
-    pub async fn until_revision(&mut self, revision: u64) {
+    /// Reads until the watch is in sync at this revision or a later one.
+    pub async fn read_until_revision(&mut self, revision: u64) {
         while self.revision < revision {
             self.next().await;
         }
     }
 
-    /// How the stream ends; messages before it are folded.
+    /// Applies all further messages, and returns the status of the stream.
     pub async fn end(&mut self) -> Status {
         loop {
-            match soon("the end", self.stream.message()).await {
+            match in_time("the end of the stream", self.stream.message()).await {
                 Ok(Some(message)) => self.apply(&message),
                 Ok(None) => return Status::new(Code::Ok, ""),
                 Err(status) => return status,
@@ -91,13 +93,13 @@ impl Fold {
         }
     }
 
-    /// Of a Workload in the default namespace; zeros if it is not there.
+    /// Counts of a Workload in the default namespace; zeros if it does not exist.
     pub fn counts(&self, name: &str) -> Counts {
         let key = ("default".to_owned(), name.to_owned());
         self.state.get(&key).map(counts_of).unwrap_or_default()
     }
 
-    /// All there is, in the order of a listing.
+    /// All Workloads, in the order of `ListWorkloads`.
     pub fn workloads(&self) -> Vec<Workload> {
         self.state.values().cloned().collect()
     }

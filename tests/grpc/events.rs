@@ -1,21 +1,21 @@
-//! One name, two meshes: who holds the Workload, and what a person hears of it.
+//! Two meshes that use one Workload name: which mesh holds it, and the event about the conflict.
 
 use headcount::proto::{Dataplane, Event, EventType, ListEventsRequest, WatchEventsRequest};
 use tonic::Code;
 
-use crate::support::{Server, assert_says, dataplane, numbers, soon, still_serves};
+use crate::support::{Server, assert_status, counts_by_workload, dataplane, in_time, still_serves};
 
 fn of_mesh(mesh: &str, name: &str) -> Dataplane {
     Dataplane { mesh: mesh.into(), ..dataplane(name, "web") }
 }
 
 async fn events(server: &Server, request: ListEventsRequest) -> Vec<Event> {
-    let listed = soon("events", server.events().list_events(request)).await;
+    let listed = in_time("events", server.events().list_events(request)).await;
     listed.unwrap().into_inner().events
 }
 
 #[tokio::test]
-async fn the_mesh_that_holds_a_workload_keeps_it_and_the_other_is_warned() {
+async fn the_first_mesh_holds_the_workload_and_the_other_gets_a_warning() {
     let server = Server::start().await;
     let mut holder = server.proxy(of_mesh("first", "a")).await;
     holder.ready().await;
@@ -23,22 +23,22 @@ async fn the_mesh_that_holds_a_workload_keeps_it_and_the_other_is_warned() {
     let [warning] = &other.welcome.warnings[..] else {
         panic!("one warning: {:?}", other.welcome.warnings);
     };
-    for word in ["multiple meshes", "mesh first holds the name", "Use one mesh per name"] {
-        assert!(warning.contains(word), "{word} is not in {warning}");
+    for part in ["multiple meshes", "mesh first holds the name", "Use one mesh per name"] {
+        assert!(warning.contains(part), "{part} is not in {warning}");
     }
     other.ready().await;
     let list = server.list().await.workloads;
-    assert_eq!(numbers(&list), [("default/web/first".to_owned(), (1, 1, 1))].into());
+    assert_eq!(counts_by_workload(&list), [("default/web/first".to_owned(), (1, 1, 1))].into());
 
-    // The holder leaves for good: the Workload is made anew for the other mesh.
+    // The holder sends a goodbye: the Workload is created again, for the other mesh.
     holder.goodbye().await;
     let list = server.list().await.workloads;
-    assert_eq!(numbers(&list), [("default/web/second".to_owned(), (1, 1, 1))].into());
+    assert_eq!(counts_by_workload(&list), [("default/web/second".to_owned(), (1, 1, 1))].into());
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn while_two_others_are_left_nobody_gets_it() {
+async fn a_workload_that_two_other_meshes_use_has_no_holder() {
     let server = Server::start().await;
     let holder = server.proxy(of_mesh("first", "a")).await;
     let second = server.proxy(of_mesh("second", "a")).await;
@@ -51,22 +51,22 @@ async fn while_two_others_are_left_nobody_gets_it() {
     assert_eq!(server.list().await.workloads, []);
     late.goodbye().await;
     let list = server.list().await.workloads;
-    assert_eq!(numbers(&list), [("default/web/third".to_owned(), (1, 0, 1))].into());
+    assert_eq!(counts_by_workload(&list), [("default/web/third".to_owned(), (1, 0, 1))].into());
 }
 
 #[tokio::test]
-async fn a_conflict_is_one_event_whose_count_grows() {
+async fn a_repeated_conflict_increases_the_count_of_one_event() {
     let server = Server::start().await;
     let watch = server.events().watch_events(WatchEventsRequest::default()).await;
     let mut watch = watch.unwrap().into_inner();
     let _holder = server.proxy(of_mesh("first", "a")).await;
-    let mut kept = Vec::new();
+    let mut proxies = Vec::new();
     let mut seen = Vec::new();
     for count in 1..=3 {
-        kept.push(server.proxy(of_mesh("second", &format!("b{count}"))).await);
-        let news = soon("an event", watch.message()).await.unwrap().unwrap().events;
-        assert_eq!((news.len(), news[0].count), (1, count));
-        seen.extend(news);
+        proxies.push(server.proxy(of_mesh("second", &format!("b{count}"))).await);
+        let events = in_time("an event", watch.message()).await.unwrap().unwrap().events;
+        assert_eq!((events.len(), events[0].count), (1, count));
+        seen.extend(events);
     }
     assert!(seen.iter().all(|event| event.uid == seen[0].uid));
     assert!(seen.iter().all(|event| event.first_time == seen[0].first_time));
@@ -82,21 +82,21 @@ async fn a_conflict_is_one_event_whose_count_grows() {
     let regarding = event.regarding.as_ref().unwrap();
     assert_eq!((&*regarding.name, &*regarding.mesh), ("web", "first"));
 
-    // Who comes late hears what there is.
+    // A later watch starts with the existing events.
     let late = server.events().watch_events(WatchEventsRequest::default()).await;
-    let late = soon("an event", late.unwrap().into_inner().message()).await;
+    let late = in_time("an event", late.unwrap().into_inner().message()).await;
     assert_eq!(late.unwrap().unwrap().events, listed);
 }
 
 #[tokio::test]
-async fn events_are_filtered() {
+async fn events_are_filtered_by_namespace_and_workload() {
     let server = Server::start().await;
-    let mut kept = Vec::new();
+    let mut proxies = Vec::new();
     for (namespace, workload) in [("shop", "web"), ("bank", "api")] {
         for mesh in ["first", "second"] {
-            let mut stated = dataplane("a", workload);
-            (stated.mesh, stated.namespace) = (mesh.into(), namespace.into());
-            kept.push(server.proxy(stated).await);
+            let mut dataplane = dataplane("a", workload);
+            (dataplane.mesh, dataplane.namespace) = (mesh.into(), namespace.into());
+            proxies.push(server.proxy(dataplane).await);
         }
     }
     for (namespace, workload, expected) in
@@ -109,8 +109,8 @@ async fn events_are_filtered() {
     }
     let bad = ListEventsRequest { namespace: "A".into(), ..ListEventsRequest::default() };
     let status = server.events().list_events(bad).await.unwrap_err();
-    assert_says(&status, Code::InvalidArgument, &["namespace: ", "DNS-1123 label"]);
+    assert_status(&status, Code::InvalidArgument, &["namespace: ", "DNS-1123 label"]);
     let bad = WatchEventsRequest { workload: "A".into(), ..WatchEventsRequest::default() };
     let status = server.events().watch_events(bad).await.unwrap_err();
-    assert_says(&status, Code::InvalidArgument, &["workload: ", "DNS-1123"]);
+    assert_status(&status, Code::InvalidArgument, &["workload: ", "DNS-1123"]);
 }

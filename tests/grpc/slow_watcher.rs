@@ -1,81 +1,81 @@
-//! A watcher that does not read: it stops no writer, costs no queue, and when it
-//! reads at last it ends with the exact last state.
+//! A watcher that does not read delays no writer and has no queue in the server. When it reads again,
+//! it receives the exact last state.
 
 use std::time::Duration;
 
 use headcount::proto::{HealthState, WorkloadFilter, workload_service_client::WorkloadServiceClient};
 
 use crate::{
-    fold::Fold,
     proxy::Proxy,
-    support::{Server, dataplane, endpoint, soon},
+    support::{Server, dataplane, endpoint, in_time},
+    watcher::Watcher,
 };
 
 const PROXIES: u64 = 10;
 const CHANGES: u64 = 50_000;
 
-/// Makes changes, and waits until each is acked.
-async fn flood(server: &Server, changes: u64) -> Vec<Proxy> {
+/// Makes this many changes of health, and waits until each is acked.
+async fn flap(server: &Server, changes: u64) -> Vec<Proxy> {
     let channel = server.connect().await;
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..PROXIES {
-        let stated = dataplane(&format!("p{n}"), &format!("w{}", n % 3));
-        let mut proxy = Proxy::hello(channel.clone(), stated).await;
+        let dataplane = dataplane(&format!("p{n}"), &format!("w{}", n % 3));
+        let mut proxy = Proxy::connect(channel.clone(), dataplane).await;
         tasks.spawn(async move {
             let last = changes / PROXIES;
             for n in 1..=last {
                 let state = if n % 2 == 1 { HealthState::Ready } else { HealthState::NotReady };
-                proxy.say_health(state);
+                proxy.send_health(state);
             }
             for sequence in 1..=last {
-                proxy.acked(sequence).await;
+                proxy.expect_ack(sequence).await;
             }
             proxy
         });
     }
-    soon("all acks", tasks.join_all()).await
+    in_time("all acks", tasks.join_all()).await
 }
 
-/// Its stream's window is soon full.
-async fn stubborn(server: &Server) -> Fold {
+/// Opens a watch with a small flow-control window and does not read from it.
+async fn open_unread_watch(server: &Server) -> Watcher {
     let endpoint = endpoint(server.grpc()).initial_stream_window_size(1_024);
-    let channel = endpoint.connect().await.expect("it listens");
+    let channel = endpoint.connect().await.expect("the server listens");
     let client = WorkloadServiceClient::new(channel);
-    Fold::open(client, WorkloadFilter::default(), "").await
+    Watcher::open(client, WorkloadFilter::default(), "").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watcher_that_reads_nothing_stops_nobody_and_ends_exact() {
+async fn a_watcher_that_does_not_read_delays_no_writer_and_gets_the_last_state() {
     let server = Server::with(|config| {
         config.registry.flap_interval = Duration::ZERO;
-        // Its client answers no PING in time when the machine is busy.
+        // On a busy machine the watcher's client may answer a PING late.
         config.limits.keepalive_timeout = Duration::from_mins(1);
     })
     .await;
-    let mut watch = stubborn(&server).await;
-    let _proxies = flood(&server, CHANGES).await;
+    let mut watch = open_unread_watch(&server).await;
+    let _proxies = flap(&server, CHANGES).await;
     let list = server.list().await;
     assert_eq!(list.revision, CHANGES + PROXIES);
-    watch.until_revision(list.revision).await;
+    watch.read_until_revision(list.revision).await;
     assert_eq!(watch.workloads(), list.workloads);
     assert!(watch.messages < 500, "{} messages for {CHANGES} changes", watch.messages);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_falls_out_of_the_log_gets_a_new_snapshot() {
+async fn a_watcher_that_falls_behind_the_change_log_gets_a_new_snapshot() {
     let server = Server::with(|config| {
         config.registry.flap_interval = Duration::ZERO;
         config.registry.log_capacity = 16;
     })
     .await;
-    let mut watch = stubborn(&server).await;
-    let _proxies = flood(&server, 2_000).await;
+    let mut watch = open_unread_watch(&server).await;
+    let _proxies = flap(&server, 2_000).await;
     let list = server.list().await;
     let mut resets = 0;
     while watch.revision < list.revision {
         resets += usize::from(watch.next().await.reset);
     }
     assert_eq!(watch.workloads(), list.workloads);
-    assert!(resets >= 2, "the first snapshot, and one after the log was lost");
+    assert!(resets >= 2, "the first snapshot, and one after the watcher fell behind");
     assert!(watch.messages < 500, "{} messages", watch.messages);
 }

@@ -1,24 +1,24 @@
-//! Filters that can't be read, and tokens: forged ones are refused, old ones
-//! are answered with a fresh start.
+//! Invalid filters and tokens. The server rejects forged tokens; an expired resume token gets a new
+//! snapshot, an expired page token `ABORTED`.
 
 use headcount::proto::{ListDataplanesRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WorkloadFilter};
 use tonic::{Code, Status};
 
 use crate::{
-    fold::Fold,
-    support::{Server, assert_says, dataplane, soon, still_serves},
+    support::{Server, assert_status, dataplane, in_time, still_serves},
+    watcher::Watcher,
 };
 
-async fn watch_refused(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
+async fn rejected_watch(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
     let request = WatchWorkloadsRequest { filter: Some(filter), resume_token: token.into() };
-    let watch = soon("a refusal", server.workloads().watch_workloads(request)).await;
-    watch.expect_err("a refusal")
+    let watch = in_time("a response", server.workloads().watch_workloads(request)).await;
+    watch.expect_err("a rejection")
 }
 
-async fn list_refused(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
+async fn rejected_list(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
     let request = ListWorkloadsRequest { filter: Some(filter), page_size: 1, page_token: token.into() };
-    let list = soon("a refusal", server.workloads().list_workloads(request)).await;
-    list.expect_err("a refusal")
+    let list = in_time("a response", server.workloads().list_workloads(request)).await;
+    list.expect_err("a rejection")
 }
 
 fn of_mesh(mesh: &str) -> WorkloadFilter {
@@ -26,21 +26,21 @@ fn of_mesh(mesh: &str) -> WorkloadFilter {
 }
 
 #[tokio::test]
-async fn a_filter_that_cannot_be_read_is_refused() {
+async fn an_invalid_filter_is_rejected() {
     let server = Server::start().await;
     let selector = |text: &str| WorkloadFilter { label_selector: text.into(), ..WorkloadFilter::default() };
-    let place = "filter.label_selector: ";
+    let field = "filter.label_selector: ";
     let long = format!("k in ({})", "v,".repeat(2_100));
-    // Escaped and quoted as a whole it would be larger than a client's headers may be.
-    let strange = format!("a={}", "\u{7f}".repeat(4_000));
-    for (filter, words) in [
-        (selector("a>1"), [place, "unknown operator; use ="]),
-        (selector("a in (b"), [place, "never closed"]),
-        (selector("a near (b)"), [place, "expected `key in (a,b)`"]),
-        (selector("a=b,,c"), [place, "remove the extra comma"]),
-        (selector("=b"), [place, "key"]),
-        (selector(&long), [place, "at most 4096"]),
-        (selector(&strange), [place, "may not contain"]),
+    // Quoted as a whole in the status, the escaped text would exceed a client's limit for headers.
+    let unprintable = format!("a={}", "\u{7f}".repeat(4_000));
+    for (filter, parts) in [
+        (selector("a>1"), [field, "unknown operator; use ="]),
+        (selector("a in (b"), [field, "never closed"]),
+        (selector("a near (b)"), [field, "expected `key in (a,b)`"]),
+        (selector("a=b,,c"), [field, "remove the extra comma"]),
+        (selector("=b"), [field, "key"]),
+        (selector(&long), [field, "at most 4096"]),
+        (selector(&unprintable), [field, "may not contain"]),
         (of_mesh("My Mesh"), ["filter.mesh: ", "DNS-1123 label"]),
         (
             WorkloadFilter { namespace: "-".into(), ..WorkloadFilter::default() },
@@ -51,27 +51,27 @@ async fn a_filter_that_cannot_be_read_is_refused() {
             ["filter.name: ", "DNS-1123 subdomain"],
         ),
     ] {
-        let status = watch_refused(&server, filter.clone(), "").await;
-        assert_says(&status, Code::InvalidArgument, &words);
-        let status = list_refused(&server, filter, "").await;
-        assert_says(&status, Code::InvalidArgument, &words);
+        let status = rejected_watch(&server, filter.clone(), "").await;
+        assert_status(&status, Code::InvalidArgument, &parts);
+        let status = rejected_list(&server, filter, "").await;
+        assert_status(&status, Code::InvalidArgument, &parts);
         still_serves(&server).await;
     }
 }
 
-/// Version, epoch, revision, filter.
-fn parts(token: &str) -> [&str; 4] {
+/// Splits a resume token into version, epoch, revision and filter.
+fn split_token(token: &str) -> [&str; 4] {
     let parts: Vec<_> = token.split('.').collect();
     parts.try_into().expect("four parts")
 }
 
 #[tokio::test]
-async fn a_forged_resume_token_is_refused() {
+async fn a_forged_resume_token_is_rejected() {
     let server = Server::start().await;
     let _web = server.proxy(dataplane("a", "web")).await;
     let real = server.list().await.resume_token;
-    let [version, epoch, revision, filter] = parts(&real);
-    for (forged, word) in [
+    let [version, epoch, revision, filter] = split_token(&real);
+    for (forged, part) in [
         ("garbage".into(), "is not a token"),
         ("\u{1f600}...".into(), "is not a token"),
         (format!("{version}.{epoch}.{revision}"), "is not a token"),
@@ -82,15 +82,15 @@ async fn a_forged_resume_token_is_refused() {
         (format!("{version}.{epoch}.999.{filter}"), "has not reached"),
         (format!("{version}.{epoch}.{}.{filter}", u64::MAX), "has not reached"),
     ] {
-        let status = watch_refused(&server, WorkloadFilter::default(), &forged).await;
-        let words = ["resume_token: ", word, "leave it empty to start afresh"];
-        assert_says(&status, Code::InvalidArgument, &words);
+        let status = rejected_watch(&server, WorkloadFilter::default(), &forged).await;
+        let parts = ["resume_token: ", part, "leave it empty to start afresh"];
+        assert_status(&status, Code::InvalidArgument, &parts);
         still_serves(&server).await;
     }
 }
 
 #[tokio::test]
-async fn a_token_of_another_life_or_filter_is_answered_with_a_snapshot() {
+async fn a_token_of_another_server_instance_or_filter_gets_a_snapshot() {
     let (server, other) = (Server::start().await, Server::start().await);
     let _web = server.proxy(dataplane("a", "web")).await;
     let all = WorkloadFilter::default();
@@ -98,16 +98,16 @@ async fn a_token_of_another_life_or_filter_is_answered_with_a_snapshot() {
         (all.clone(), other.list().await.resume_token),
         (of_mesh("default"), server.list().await.resume_token),
     ] {
-        let mut fold = Fold::open(server.workloads(), filter, &token).await;
-        let first = fold.next().await;
+        let mut watcher = Watcher::open(server.workloads(), filter, &token).await;
+        let first = watcher.next().await;
         assert!(first.reset && first.synced, "{first:?}");
-        assert_eq!(fold.workloads(), server.list().await.workloads);
+        assert_eq!(watcher.workloads(), server.list().await.workloads);
     }
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn a_token_that_fell_out_of_the_log_is_answered_with_a_snapshot() {
+async fn a_token_older_than_the_change_log_gets_a_snapshot() {
     let server = Server::with(|config| config.registry.log_capacity = 4).await;
     let mut web = server.proxy(dataplane("a", "web")).await;
     let token = server.list().await.resume_token;
@@ -115,17 +115,17 @@ async fn a_token_that_fell_out_of_the_log_is_answered_with_a_snapshot() {
         web.ready().await;
         web.not_ready().await;
     }
-    let fold = server.watch_from(WorkloadFilter::default(), &token).await;
-    assert_eq!(fold.messages, 1, "four changes are still there");
+    let watcher = server.watch_from(WorkloadFilter::default(), &token).await;
+    assert_eq!(watcher.messages, 1, "the log still has the four changes");
     web.ready().await;
-    let mut fold = Fold::open(server.workloads(), WorkloadFilter::default(), &token).await;
-    let first = fold.next().await;
+    let mut watcher = Watcher::open(server.workloads(), WorkloadFilter::default(), &token).await;
+    let first = watcher.next().await;
     assert!(first.reset && first.synced, "{first:?}");
-    assert_eq!(fold.counts("web"), (1, 1, 1));
+    assert_eq!(watcher.counts("web"), (1, 1, 1));
 }
 
 #[tokio::test]
-async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
+async fn a_forged_page_token_is_rejected_and_an_expired_one_is_aborted() {
     let server = Server::with(|config| config.registry.log_capacity = 4).await;
     let mut web = server.proxy(dataplane("a", "web")).await;
     let _api = server.proxy(dataplane("b", "api")).await;
@@ -133,9 +133,9 @@ async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
     let first = ListWorkloadsRequest { page_size: 1, ..ListWorkloadsRequest::default() };
     let first = server.workloads().list_workloads(first).await.unwrap().into_inner();
     let real = first.next_page_token;
-    let other_filter = list_refused(&server, of_mesh("default"), &real).await;
-    let words = ["page_token: ", "another filter", "leave it empty"];
-    assert_says(&other_filter, Code::InvalidArgument, &words);
+    let other_filter = rejected_list(&server, of_mesh("default"), &real).await;
+    let parts = ["page_token: ", "another filter", "leave it empty"];
+    assert_status(&other_filter, Code::InvalidArgument, &parts);
 
     let revision = format!(".{}.", first.revision);
     for forged in [
@@ -147,34 +147,34 @@ async fn page_tokens_are_refused_when_forged_and_aborted_when_old() {
         real.replacen(&revision, ".999.", 1),
     ] {
         assert_ne!(forged, real);
-        let status = list_refused(&server, all.clone(), &forged).await;
-        let words = ["page_token: ", "leave it empty for the first page"];
-        assert_says(&status, Code::InvalidArgument, &words);
+        let status = rejected_list(&server, all.clone(), &forged).await;
+        let parts = ["page_token: ", "leave it empty for the first page"];
+        assert_status(&status, Code::InvalidArgument, &parts);
     }
 
     let epoch = server.app.registry().epoch();
-    let of_another_life = real.replacen(epoch, "0123456789abcdef", 1);
-    let status = list_refused(&server, all.clone(), &of_another_life).await;
-    assert_says(&status, Code::Aborted, &["page_token: ", "list again from the first page"]);
+    let of_another_instance = real.replacen(epoch, "0123456789abcdef", 1);
+    let status = rejected_list(&server, all.clone(), &of_another_instance).await;
+    assert_status(&status, Code::Aborted, &["page_token: ", "list again from the first page"]);
 
     for _ in 0..3 {
         web.ready().await;
         web.not_ready().await;
     }
-    let status = list_refused(&server, all, &real).await;
-    let words = ["page_token: ", "too much has changed", "list again from the first page"];
-    assert_says(&status, Code::Aborted, &words);
+    let status = rejected_list(&server, all, &real).await;
+    let parts = ["page_token: ", "too much has changed", "list again from the first page"];
+    assert_status(&status, Code::Aborted, &parts);
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn a_forged_page_token_of_dataplanes_is_refused() {
+async fn a_forged_page_token_of_list_dataplanes_is_rejected() {
     let server = Server::start().await;
     for forged in ["garbage", "default/web-1", "A/b/c", "a/b/c/d", "//"] {
         let request = ListDataplanesRequest { page_token: forged.into(), ..ListDataplanesRequest::default() };
         let status = server.dataplanes().list_dataplanes(request).await.unwrap_err();
-        let words = ["page_token: ", "leave it empty for the first page"];
-        assert_says(&status, Code::InvalidArgument, &words);
+        let parts = ["page_token: ", "leave it empty for the first page"];
+        assert_status(&status, Code::InvalidArgument, &parts);
     }
     still_serves(&server).await;
 }

@@ -1,4 +1,4 @@
-//! What no generated client would send.
+//! Requests that no generated client sends, and connections below gRPC.
 
 use std::{io, net::SocketAddr};
 
@@ -21,9 +21,9 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::support::soon;
+use crate::support::in_time;
 
-/// Messages as their bytes.
+/// A codec whose messages are raw bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct BytesCodec;
 
@@ -61,19 +61,20 @@ impl Decoder for BytesCodec {
     }
 }
 
-/// Calls any path with any bytes as its one message, and says how that ends.
+/// Calls any method with any bytes as the one request message, reads all responses, and returns the
+/// status.
 pub async fn call(channel: Channel, path: &'static str, message: impl Into<Bytes>) -> Status {
     let mut grpc = Grpc::new(channel);
-    soon("a connection", grpc.ready()).await.expect("a connection");
+    in_time("a connection", grpc.ready()).await.expect("a connection");
     let path = http::uri::PathAndQuery::from_static(path);
     let message = tonic::Request::new(message.into());
-    let mut answers =
-        match soon(path.as_str(), grpc.server_streaming(message, path.clone(), BytesCodec)).await {
-            Ok(answers) => answers.into_inner(),
+    let mut responses =
+        match in_time(path.as_str(), grpc.server_streaming(message, path.clone(), BytesCodec)).await {
+            Ok(responses) => responses.into_inner(),
             Err(status) => return status,
         };
     loop {
-        match soon(path.as_str(), answers.message()).await {
+        match in_time(path.as_str(), responses.message()).await {
             Ok(Some(_)) => {}
             Ok(None) => return Status::new(Code::Ok, ""),
             Err(status) => return status,
@@ -81,12 +82,11 @@ pub async fn call(channel: Channel, path: &'static str, message: impl Into<Bytes
     }
 }
 
-/// Calls a path with any bytes as the request's body: gRPC's framing of
-/// messages is up to the caller too.
+/// Calls any method with any bytes as the request body, message framing included.
 pub async fn call_with_body(mut channel: Channel, path: &str, body: Vec<u8>) -> Status {
     let request = request(path, Body::new(Full::new(Bytes::from(body))));
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
-    let response = soon(path, channel.call(request)).await.expect("a response");
+    let response = in_time(path, channel.call(request)).await.expect("a response");
     status_of(response).await
 }
 
@@ -94,45 +94,46 @@ async fn status_of(response: http::Response<Body>) -> Status {
     if let Some(status) = Status::from_header_map(response.headers()) {
         return status;
     }
-    let body = soon("the end", response.into_body().collect()).await;
+    let body = in_time("the end of the response", response.into_body().collect()).await;
     let body = body.expect("the whole body");
     let trailers = body.trailers().expect("trailers");
     Status::from_header_map(trailers).expect("a status")
 }
 
-/// A stream on which one message was said, and of which both halves are open.
+/// A stream on which one request message has been sent, with both halves still open.
 pub struct OpenStream {
     body: mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>,
     response: http::Response<Body>,
 }
 
 impl OpenStream {
-    /// Any bytes, framing included.
+    /// Sends any bytes as part of the request body, message framing included.
     pub fn send(&self, bytes: &[u8]) {
         let data = Frame::data(Bytes::copy_from_slice(bytes));
-        self.body.send(Ok(data)).expect("the body is still read");
+        self.body.send(Ok(data)).expect("an open stream");
     }
 
-    /// How the stream ends; answers before that are not looked at.
+    /// Returns the status of the stream, and ignores all response messages.
     pub async fn end(self) -> Status {
         status_of(self.response).await
     }
 
-    /// `RST_STREAM`: the connection lives on.
+    /// Sends `RST_STREAM`; the connection stays open.
     pub fn reset(&self) {
-        let broken = Status::cancelled("the test breaks its request's body");
-        self.body.send(Err(broken)).expect("the body is still read");
+        let broken = Status::cancelled("the test resets the stream");
+        self.body.send(Err(broken)).expect("an open stream");
     }
 }
 
+/// Calls a method with one request message, and leaves the request body open.
 pub async fn open_stream(mut channel: Channel, path: &str, message: &[u8]) -> OpenStream {
     let (body, frames) = mpsc::unbounded_channel();
     let first = Frame::data(Bytes::from(framed(message)));
-    body.send(Ok(first)).expect("it has just been made");
+    body.send(Ok(first)).expect("an open channel");
     let frames = StreamBody::new(UnboundedReceiverStream::new(frames));
     let request = request(path, Body::new(frames));
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
-    let response = soon(path, channel.call(request)).await.expect("a response");
+    let response = in_time(path, channel.call(request)).await.expect("a response");
     OpenStream { body, response }
 }
 
@@ -144,58 +145,58 @@ fn request(path: &str, body: Body) -> http::Request<Body> {
         .expect("a request")
 }
 
-/// One message in gRPC's framing.
+/// Encodes a length-prefixed gRPC message.
 pub fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("a short message");
     [&[0], &length.to_be_bytes()[..], message].concat()
 }
 
-/// Reads until the server closes the connection, however it does that.
-pub async fn closed(io: &mut TcpStream) -> Vec<u8> {
-    let mut heard = Vec::new();
-    match soon("the connection's end", io.read_to_end(&mut heard)).await {
+/// Reads until the server closes or resets the connection, and returns the received bytes.
+pub async fn read_until_closed(io: &mut TcpStream) -> Vec<u8> {
+    let mut received = Vec::new();
+    match in_time("the end of the connection", io.read_to_end(&mut received)).await {
         Ok(_) => {}
-        // Closed while something of ours was not read.
+        // The server closed the connection with unread data.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
         Err(error) => panic!("{error}"),
     }
-    heard
+    received
 }
 
-/// A wire between a client and the server that can go dead: nothing is closed,
-/// and nothing comes through any more.
-pub struct Wire {
+/// Forwards one TCP connection until [`stall`](Self::stall): from then on it forwards nothing and
+/// closes nothing, like a link that is cut.
+pub struct TcpForwarder {
     pub addr: SocketAddr,
-    dead: CancellationToken,
+    stalled: CancellationToken,
     task: JoinHandle<()>,
 }
 
-impl Wire {
-    /// For one connection.
-    pub async fn to(server: SocketAddr) -> Self {
+impl TcpForwarder {
+    /// Listens for one connection, and forwards it to the server.
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
-        let dead = CancellationToken::new();
+        let stalled = CancellationToken::new();
         let task = tokio::spawn({
-            let dead = dead.clone();
+            let stalled = stalled.clone();
             async move {
-                let (mut near, _) = listener.accept().await.expect("the client");
-                let mut far = TcpStream::connect(server).await.expect("the server");
+                let (mut downstream, _) = listener.accept().await.expect("the client");
+                let mut upstream = TcpStream::connect(server).await.expect("the server");
                 tokio::select! {
-                    _closed = copy_bidirectional(&mut near, &mut far) => {}
-                    () = dead.cancelled() => std::future::pending().await,
+                    _closed = copy_bidirectional(&mut downstream, &mut upstream) => {}
+                    () = stalled.cancelled() => std::future::pending().await,
                 }
             }
         });
-        Self { addr, dead, task }
+        Self { addr, stalled, task }
     }
 
-    pub fn die(&self) {
-        self.dead.cancel();
+    pub fn stall(&self) {
+        self.stalled.cancel();
     }
 }
 
-impl Drop for Wire {
+impl Drop for TcpForwarder {
     fn drop(&mut self) {
         self.task.abort();
     }
