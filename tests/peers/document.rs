@@ -5,7 +5,7 @@ use headcount::proto::{Dataplane, Environment};
 use crate::support::{Application, Proxy, Server, dataplane, hello, ready, service, swap};
 
 /// As the documentation has it, of a cluster of Kubernetes.
-pub(crate) const DOCUMENTED: &str = include_str!("../documented.yaml");
+pub(crate) const DOCUMENTED: &str = include_str!("../kuma-workload.yaml");
 const ON_KUBERNETES: &str = "    kuma.io/managed-by: k8s-controller\n";
 const ON_UNIVERSAL: &str = "    kuma.io/env: universal\n    kuma.io/managed-by: workload-generator\n";
 
