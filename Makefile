@@ -5,7 +5,7 @@ CARGO ?= cargo
 target := $(abspath $(or $(CARGO_TARGET_DIR),target))
 peers := $(target)/peers/bin
 
-# More words for `cargo test`, such as TEST_ARGS="--test wire -- --nocapture".
+# More words for `cargo test`, such as TEST_ARGS="--test grpc -- --nocapture".
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help

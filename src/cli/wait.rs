@@ -149,8 +149,8 @@ impl WaitWorkloadArgs {
     }
 }
 
-/// Repeats the request until the Workload reaches the counts, which returns it, or until the
-/// deadline, which returns the server's text with the current counts.
+/// Repeats the request until the Workload reaches the counts. Returns the Workload, or after the
+/// deadline the server's text with the current counts.
 async fn wait(
     client: &Client,
     request: &WaitForWorkloadRequest,

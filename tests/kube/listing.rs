@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{IN_DEFAULT, Server, TABLE, WORKLOADS, names, report};
 
 /// The document in Kuma's documentation.
-const DOCUMENTED: &str = include_str!("../documented.yaml");
+const DOCUMENTED: &str = include_str!("../kuma-workload.yaml");
 
 #[tokio::test]
 async fn a_workload_is_the_documented_resource_field_for_field() {

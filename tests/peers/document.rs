@@ -2,10 +2,10 @@
 
 use headcount::proto::{Dataplane, Environment};
 
-use crate::support::{Application, Proxy, Server, dataplane, hello, ready, service, swap};
+use crate::support::{Application, Proxy, Server, dataplane, hello, ready, replace, service};
 
 /// As the documentation has it, of a cluster of Kubernetes.
-pub(crate) const DOCUMENTED: &str = include_str!("../documented.yaml");
+pub(crate) const DOCUMENTED: &str = include_str!("../kuma-workload.yaml");
 const ON_KUBERNETES: &str = "    kuma.io/managed-by: k8s-controller\n";
 const ON_UNIVERSAL: &str = "    kuma.io/env: universal\n    kuma.io/managed-by: workload-generator\n";
 
@@ -18,7 +18,7 @@ async fn three_agents_on_universal() {
     let _agents = NAMES.map(|name| server.agent(name, &service(name, application.address(), "tcp: {}")));
     server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
     let yaml = server.run("get workload demo-workload -o yaml").await.expect_exit(0).out;
-    assert_eq!(yaml, swap(DOCUMENTED, ON_KUBERNETES, ON_UNIVERSAL));
+    assert_eq!(yaml, replace(DOCUMENTED, ON_KUBERNETES, ON_UNIVERSAL));
     let json = server.run("get workload demo-workload -n default -o json").await.expect_exit(0).out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["status"]["dataplaneProxies"]["healthy"], 3, "{json}");
@@ -52,7 +52,7 @@ async fn three_sessions_on_kubernetes_are_the_document_byte_for_byte() {
 #[tokio::test]
 async fn a_name_that_cannot_be_is_refused_at_the_door() {
     let server = Server::start("").await;
-    let file = swap(
+    let file = replace(
         &service("dp-1", server.http, "tcp: {}"),
         "kuma.io/workload: demo-workload",
         "kuma.io/workload: Demo_Workload",

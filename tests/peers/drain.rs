@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use headcount::proto::{
     WaitForWorkloadRequest, WatchEventsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse,
-    event_service_client::EventServiceClient, session_response::Message as Answer,
+    event_service_client::EventServiceClient, session_response::Message as Response,
     workload_service_client::WorkloadServiceClient,
 };
 
@@ -46,8 +46,8 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
     let mut idle = Proxy::open(channel.clone(), []).await;
     let mut proxy =
         Proxy::open(channel.clone(), [hello(dataplane("default", "api", "api-1")), ready()]).await;
-    assert!(matches!(proxy.answer().await, Ok(Answer::Welcome(_))));
-    assert!(matches!(proxy.answer().await, Ok(Answer::Ack(_))));
+    assert!(matches!(proxy.next_response().await, Ok(Response::Welcome(_))));
+    assert!(matches!(proxy.next_response().await, Ok(Response::Ack(_))));
     let watch = server.watch("web").await;
     let mut events = EventServiceClient::new(channel.clone())
         .watch_events(WatchEventsRequest::default())
@@ -68,7 +68,9 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
     let Server { program, site: _site, .. } = server;
     program.signal(Signal::TERM);
     let ending = tokio::spawn(program.end());
-    assert!(matches!(proxy.answer().await, Ok(Answer::Drain(drain)) if drain.reason.contains("draining")));
+    assert!(
+        matches!(proxy.next_response().await, Ok(Response::Drain(drain)) if drain.reason.contains("draining"))
+    );
     let health_end = async {
         loop {
             if let Err(status) = health.message().await {
@@ -77,8 +79,8 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
         }
     };
     let ends = [
-        proxy.answer().await.unwrap_err(),
-        idle.answer().await.unwrap_err(),
+        proxy.next_response().await.unwrap_err(),
+        idle.next_response().await.unwrap_err(),
         watch.end().await,
         events.message().await.unwrap_err(),
         timeout(DEADLINE, health_end).await.unwrap(),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Program, Server, Signal, gateway, get, peer, retry, swap};
+use crate::support::{Program, Server, Signal, gateway, get, peer, replace, retry};
 
 const CONFIG: &str = include_str!("../../examples/prometheus/prometheus.yml");
 const ALERTS: &str = include_str!("../../examples/prometheus/alerts.yml");
@@ -19,7 +19,7 @@ struct Prometheus {
 impl Prometheus {
     async fn start(prometheus: PathBuf, server: &Server) -> Self {
         let site = &server.site;
-        let config = swap(&swap(CONFIG, "5s", "200ms"), "127.0.0.1:7101", &server.http.to_string());
+        let config = replace(&replace(CONFIG, "5s", "200ms"), "127.0.0.1:7101", &server.http.to_string());
         let config = site.file("prometheus.yml", &config);
         site.file("alerts.yml", ALERTS);
         let address = site.free_port();

@@ -21,7 +21,7 @@ async fn grpcurl_gets_lists_and_waits() {
     let counts = json!({ "connected": 2, "healthy": 2, "total": 2 });
     assert_eq!(waited["workload"]["status"]["dataplaneProxies"], counts, "{waited}");
 
-    let got = grpcurl.ask("WorkloadService/GetWorkload", &json!({ "name": "web" })).await;
+    let got = grpcurl.response("WorkloadService/GetWorkload", &json!({ "name": "web" })).await;
     assert_eq!(got["workload"]["status"]["dataplaneProxies"], counts, "{got}");
     assert_eq!(got["workload"]["labels"]["kuma.io/mesh"], "default", "{got}");
 
@@ -31,7 +31,7 @@ async fn grpcurl_gets_lists_and_waits() {
         (json!({ "mesh": "other" }), 0),
         (json!({ "labelSelector": "kuma.io/mesh!=default" }), 0),
     ] {
-        let listed = grpcurl.ask("WorkloadService/ListWorkloads", &json!({ "filter": filter })).await;
+        let listed = grpcurl.response("WorkloadService/ListWorkloads", &json!({ "filter": filter })).await;
         assert_eq!(listed["workloads"].as_array().unwrap().len(), found, "{filter}: {listed}");
         assert_eq!(listed["revision"], got["revision"], "{listed}");
     }
@@ -62,7 +62,7 @@ async fn a_refusal_says_the_code_the_field_and_the_rule() {
             "wanted 3 healthy; has 0 connected, 0 healthy, 0 total",
         ),
     ] {
-        let refused = grpcurl.refused(&service(method), &request).await;
+        let refused = grpcurl.error(&service(method), &request).await;
         assert!(refused.err.contains(&format!("Code: {code}\n")), "{request}: {refused}");
         assert!(refused.err.contains(text), "{request}: {refused}");
     }

@@ -1,29 +1,34 @@
-//! The registry against naive models: random sequences of everything that can
-//! happen, and every reader must agree with the model and with each other.
+//! Property tests of the registry: random sequences of operations against a naive model, with
+//! readers that check every message they receive.
 //!
 //! ```text
-//!   sequential   one op at a time: after each, Get = List = groups = model exactly
-//!   resume       a watch of lifetimes, cut after any entry
-//!   concurrent   several threads at once: what does not depend on the order holds
+//!   sequential   one operation at a time; after each one Get, List, groups, dataplanes, events and
+//!                every reader must equal the model exactly
+//!   resume       a watch of lifetimes that is cut after any entry must resume without a gap
+//!   concurrent   writer threads and a reader thread at once; what does not depend on the order of
+//!                operations must hold, and all readers must agree with each other
 //!
-//!   world, held, lens, reader   the words and the honest reader both tests use
+//!   domain, filter_case, open_session, reader     shared by these tests
 //! ```
 //!
-//! `HEADCOUNT_PROPERTY_CASES` sets the number of sequences of each test. A
-//! sequential failure is shrunk, and its seed kept in `failures.txt`, which is replayed
-//! first from then on. A concurrent failure prints a seed; with
-//! `HEADCOUNT_PROPERTY_SEED` each case plays that seed, since one run of it may
-//! not meet the same interleaving.
+//! Real are the registry and its sessions, watches and listings; there is no gRPC, and time is
+//! tokio's paused clock. A test fails if any reader sees a value that the model does not have, a
+//! revision twice or out of order, a part of a change, or `healthy <= connected <= total` broken.
+//!
+//! `HEADCOUNT_PROPERTY_CASES` sets the number of sequences of each test. A sequential failure is
+//! shrunk, and its seed is written to `failures.txt`, whose seeds run first from then on. A
+//! concurrent failure prints its seed; `HEADCOUNT_PROPERTY_SEED` runs every case with that seed,
+//! because a single run may not reproduce the interleaving of the threads.
 
 mod concurrent;
-mod held;
-mod lens;
+mod domain;
+mod filter_case;
+mod open_session;
 mod reader;
 mod resume;
 mod sequential;
-mod world;
 
-/// What the issue asks of each CI run.
+/// Sequences of each test.
 const CASES: u32 = 10_000;
 
 fn cases() -> u32 {

@@ -1,5 +1,5 @@
-//! A client of the watch that believes what it is told, by the contract in
-//! `proto/headcount/v1/workload.proto`, and complains when that is broken.
+//! A reader of a watch: applies every message, and checks it against the contract in
+//! `proto/headcount/v1/workload.proto`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,78 +11,78 @@ use headcount::{
     registry::{DeltaBatch, Position, Registry, Watcher},
 };
 
-use crate::{lens::Lens, world::assert_bounds};
+use crate::{domain::assert_bounds, filter_case::FilterCase};
 
-/// What somebody knows of the Workloads.
+/// The Workloads that a reader knows.
 pub(crate) type Known = BTreeMap<WorkloadKey, Arc<Workload>>;
 
-/// What somebody knows who has seen these.
+/// The state of a reader that has received exactly these.
 pub(crate) fn known(workloads: &[Arc<Workload>]) -> Known {
     workloads.iter().map(|workload| (workload.key().clone(), Arc::clone(workload))).collect()
 }
 
-/// See the module's documentation.
+/// A reader with a filter, and the state that it has built from the messages of its watches.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    lens: Lens,
+    filter: FilterCase,
     watcher: Watcher,
     known: Known,
-    /// Everything up to this revision is known.
+    /// The state is complete up to this revision.
     synced: Option<u64>,
-    /// Nothing was heard since it connected.
-    fresh: bool,
+    /// No message has been received since the watch was opened.
+    awaits_first: bool,
 }
 
-/// What a message was like.
+/// A message that was received.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    /// All before was to be forgotten.
+pub(crate) struct Received {
+    /// It replaced the state.
     pub(crate) reset: bool,
-    /// The first since it connected.
+    /// It was the first of its watch.
     pub(crate) first: bool,
-    /// What was known up to before; none for nothing.
+    /// The revision of the state before it; none if there was no state.
     pub(crate) before: Option<u64>,
-    /// What is known up to now.
+    /// The revision of the state after it.
     pub(crate) synced: u64,
 }
 
 impl Reader {
-    pub(crate) fn new(registry: &Registry, lens: Lens) -> Self {
+    pub(crate) fn new(registry: &Registry, filter: FilterCase) -> Self {
         Self {
-            lens,
-            watcher: registry.watch(lens.filter(), None).expect("room for watchers"),
+            filter,
+            watcher: registry.watch(filter.filter(), None).expect("room for watchers"),
             known: Known::new(),
             synced: None,
-            fresh: true,
+            awaits_first: true,
         }
     }
 
-    /// Disconnects, and comes back where it was.
+    /// Disconnects, and resumes the watch at the revision of its state.
     pub(crate) fn resume(&mut self, registry: &Registry) {
         let from = self.synced.map(Position);
-        self.watcher = registry.watch(self.lens.filter(), from).expect("room for watchers");
-        self.fresh = true;
+        self.watcher = registry.watch(self.filter.filter(), from).expect("room for watchers");
+        self.awaits_first = true;
     }
 
-    pub(crate) fn lens(&self) -> Lens {
-        self.lens
+    pub(crate) fn filter(&self) -> FilterCase {
+        self.filter
     }
 
     pub(crate) fn known(&self) -> &Known {
         &self.known
     }
 
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.fresh
+    pub(crate) fn awaits_first(&self) -> bool {
+        self.awaits_first
     }
 
-    /// Hears one message, if there is one.
-    pub(crate) fn poll(&mut self) -> Option<Heard> {
+    /// Receives one message, if there is one.
+    pub(crate) fn poll(&mut self) -> Option<Received> {
         let batch = self.watcher.next_now()?;
-        let first = std::mem::take(&mut self.fresh);
+        let first = std::mem::take(&mut self.awaits_first);
         let before = self.synced;
         let reset = batch.reset;
-        assert!(reset || before.is_some(), "the first message is a snapshot's");
+        assert!(reset || before.is_some(), "the first message is not a snapshot");
         if reset {
             self.known.clear();
         }
@@ -93,23 +93,23 @@ impl Reader {
         for (key, mesh) in batch.removed() {
             let gone = self.known.remove(key);
             let gone = gone.unwrap_or_else(|| panic!("removed {key}, which was not known"));
-            assert_eq!(gone.identity.mesh, *mesh, "removed by the mesh that was known");
+            assert_eq!(gone.identity.mesh, *mesh, "removed with another mesh than the known one");
         }
-        let synced = batch.synced.expect("this world is so small that every batch is one message");
+        let synced = batch.synced.expect("with so few Workloads every batch is one message");
         assert!(before.is_none_or(|before| before <= synced), "went back from {before:?} to {synced}");
         self.synced = Some(synced);
-        Some(Heard { reset, first, before, synced })
+        Some(Received { reset, first, before, synced })
     }
 
     fn check(&self, batch: &DeltaBatch) {
         let mut mentioned = BTreeSet::new();
         for workload in batch.upserted() {
             assert_bounds(workload.counts);
-            assert!(self.lens.matches(&**workload), "{workload:?} does not match {:?}", self.lens);
+            assert!(self.filter.matches(&**workload), "{workload:?} does not match {:?}", self.filter);
             assert!(batch.reset || self.synced < Some(workload.revision), "known already: {workload:?}");
             assert!(
                 batch.synced.is_none_or(|synced| workload.revision <= synced),
-                "ahead of its message: {workload:?}"
+                "beyond the revision of its message: {workload:?}"
             );
             assert!(mentioned.insert(workload.key()), "{} twice", workload.key());
         }

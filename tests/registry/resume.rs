@@ -1,6 +1,6 @@
-//! A watch of lifetimes that is cut after any single entry: a reader that resumes at
-//! that entry's revision ends with exactly what exists, and is never sent a deletion or
-//! an update of an object it does not know, nor a creation in the place of another.
+//! A watch of lifetimes that is cut after any single entry: a reader that resumes at that entry's
+//! revision must end with exactly the existing Workloads. It must never receive a deletion or an
+//! update of an object that it does not know, nor a creation over an object that it has.
 
 use std::collections::BTreeMap;
 
@@ -15,59 +15,60 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use crate::world::{MESHES, NAMESPACES, Pulse, Statement, WORKLOADS, Who, connect, settings};
+use crate::domain::{Identity, MESHES, NAMESPACES, ReportedHealth, Statement, WORKLOADS, connect, settings};
 
-/// What happens to one of the eight dataplanes.
+/// An operation on one of eight dataplanes.
 #[derive(Debug, Clone, Copy)]
 enum Op {
-    Join,
-    Flip,
+    Hello,
+    FlipHealth,
     Goodbye,
 }
 
-type Step = (Op, u8);
+type Action = (Op, u8);
 
-/// Two histories: the watch reads the first in one batch, and the second happens
-/// after the cut.
-type Case = (Vec<Step>, Vec<Step>, Vec<Step>, bool);
+/// Actions before the watch, actions that it reads in one batch, actions after the cut; and whether
+/// the watch is filtered by mesh.
+type Case = (Vec<Action>, Vec<Action>, Vec<Action>, bool);
 
-fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
     let op = any::<u8>().prop_map(|n| match n % 7 {
-        0..3 => Op::Join,
-        3 => Op::Flip,
+        0..3 => Op::Hello,
+        3 => Op::FlipHealth,
         _ => Op::Goodbye,
     });
     vec((op, any::<u8>()), 0..most)
 }
 
-struct World {
+/// A registry, and its sessions with the sequence number of their last report.
+struct Harness {
     registry: Registry,
     sessions: BTreeMap<u8, (Session, u64)>,
 }
 
-impl World {
-    fn play(&mut self, steps: &[Step]) {
-        for &(op, number) in steps {
+impl Harness {
+    fn perform(&mut self, actions: &[Action]) {
+        for &(op, number) in actions {
             let number = number % 8;
             match op {
-                Op::Join => {
-                    let who = Who {
+                Op::Hello => {
+                    let identity = Identity {
                         mesh: MESHES[usize::from(number % 2)],
                         namespace: NAMESPACES[0],
                         name: ["d0", "d1"][usize::from(number / 4)],
                     };
                     let workload = Some(WORKLOADS[usize::from(number / 2 % 2)]);
                     let statement = Statement { workload, zone: "", kubernetes: false, inbounds: 0 };
-                    let session = connect(&self.registry, statement.of(who)).expect("room").session;
+                    let session = connect(&self.registry, statement.of(identity)).expect("room").session;
                     self.sessions.insert(number, (session, 0));
                 }
-                Op::Flip => {
+                Op::FlipHealth => {
                     if let Some((session, sequence)) = self.sessions.get_mut(&number) {
                         *sequence += 1;
                         let ready =
                             if *sequence % 2 == 1 { HealthState::Ready } else { HealthState::NotReady };
-                        let pulse = Pulse { proxy: ready, inbounds: [HealthState::Unknown; 2] };
-                        session.report(pulse.report(*sequence, 0));
+                        let health = ReportedHealth { proxy: ready, inbounds: [HealthState::Unknown; 2] };
+                        session.report(health.report(*sequence, 0));
                     }
                 }
                 Op::Goodbye => {
@@ -84,74 +85,74 @@ impl World {
             self.registry.watch_lifetimes(filter.clone(), Position(after)).expect("room");
         let mut entries = Vec::new();
         while let Some(batch) = watcher.next_now() {
-            assert!(!batch.reset, "the log reaches it");
+            assert!(!batch.reset, "the log reaches back to the revision");
             entries.extend(batch.deltas.iter().cloned());
         }
         entries
     }
 
     fn known(&self, filter: &Filter) -> (Known, u64) {
-        let page = self.registry.list(filter, usize::MAX, None, None).expect("now");
+        let page = self.registry.list(filter, usize::MAX, None, None).expect("a first page");
         (Known::of(page.workloads.iter().map(|workload| &**workload)), page.revision)
     }
 }
 
-/// The objects that a reader knows: uid and numbers.
+/// The objects that a reader knows: uid and counts of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known(BTreeMap<WorkloadKey, (Uuid, [u32; 3])>);
 
-fn facts(workload: &Workload) -> (Uuid, [u32; 3]) {
+fn uid_and_counts(workload: &Workload) -> (Uuid, [u32; 3]) {
     let counts = workload.counts;
     (workload.identity.uid, [counts.connected, counts.healthy, counts.total])
 }
 
 impl Known {
     fn of<'a>(workloads: impl Iterator<Item = &'a Workload>) -> Self {
-        Self(workloads.map(|workload| (workload.key().clone(), facts(workload))).collect())
+        Self(workloads.map(|workload| (workload.key().clone(), uid_and_counts(workload))).collect())
     }
 
     fn apply(&mut self, delta: &Delta) {
         match (&delta.before, &delta.now) {
             (None, Some(created)) => {
-                let known = self.0.insert(created.key().clone(), facts(created));
-                assert!(known.is_none(), "created over {known:?}: {delta:?}");
+                let known = self.0.insert(created.key().clone(), uid_and_counts(created));
+                assert!(known.is_none(), "a creation over {known:?}: {delta:?}");
             }
             (Some(_), Some(updated)) => {
-                let known = self.0.insert(updated.key().clone(), facts(updated));
-                let (uid, _) = known.unwrap_or_else(|| panic!("updated, and not known: {delta:?}"));
-                assert_eq!(uid, updated.identity.uid, "updated is another: {delta:?}");
+                let known = self.0.insert(updated.key().clone(), uid_and_counts(updated));
+                let (uid, _) = known.unwrap_or_else(|| panic!("an update of an unknown object: {delta:?}"));
+                assert_eq!(uid, updated.identity.uid, "an update of another object: {delta:?}");
             }
             (Some(deleted), None) => {
                 let known = self.0.remove(deleted.key());
-                let (uid, _) = known.unwrap_or_else(|| panic!("deleted, and not known: {delta:?}"));
-                assert_eq!(uid, deleted.identity.uid, "deleted is another: {delta:?}");
+                let (uid, _) = known.unwrap_or_else(|| panic!("a deletion of an unknown object: {delta:?}"));
+                assert_eq!(uid, deleted.identity.uid, "a deletion of another object: {delta:?}");
             }
-            (None, None) => panic!("an entry about nothing"),
+            (None, None) => panic!("an entry without an object"),
         }
     }
 }
 
 fn check((before, first, second, one_mesh): Case) {
-    let mut world = World { registry: Registry::new(settings()), sessions: BTreeMap::new() };
+    let mut harness = Harness { registry: Registry::new(settings()), sessions: BTreeMap::new() };
     let mesh = MeshName::parse("", MESHES[0]).expect("valid");
     let filter = Filter { mesh: one_mesh.then_some(mesh), ..Filter::default() };
-    world.play(&before);
-    let (start, revision) = world.known(&filter);
-    world.play(&first);
-    let entries = world.watch(&filter, revision);
-    world.play(&second);
-    let (end, _) = world.known(&filter);
+    harness.perform(&before);
+    let (start, revision) = harness.known(&filter);
+    harness.perform(&first);
+    let entries = harness.watch(&filter, revision);
+    harness.perform(&second);
+    let (end, _) = harness.known(&filter);
     let mut known = start;
     let mut reached = revision;
     for cut in 0..=entries.len() {
         let mut resumed = known.clone();
-        for entry in world.watch(&filter, reached) {
+        for entry in harness.watch(&filter, reached) {
             resumed.apply(&entry);
         }
         assert_eq!(resumed, end, "cut after {cut} of {entries:?}");
         if let Some(entry) = entries.get(cut) {
             known.apply(entry);
-            assert!(entry.revision > reached, "revisions grow from entry to entry");
+            assert!(entry.revision > reached, "revisions do not grow from entry to entry");
             reached = entry.revision;
         }
     }
@@ -160,7 +161,7 @@ fn check((before, first, second, one_mesh): Case) {
 #[test]
 fn a_reader_resumes_exactly_after_any_entry() {
     let config = Config { cases: crate::cases() / 4, failure_persistence: None, ..Config::default() };
-    let case = (steps(12), steps(24), steps(12), any::<bool>());
+    let case = (actions(12), actions(24), actions(12), any::<bool>());
     let outcome = TestRunner::new(config).run(&case, |case| {
         check(case);
         Ok(())
@@ -170,11 +171,11 @@ fn a_reader_resumes_exactly_after_any_entry() {
     }
 }
 
-/// The history that a client lost a deletion in.
+/// A name is deleted and created again within one batch, while another name is created in between.
 #[test]
-fn a_deletion_between_two_lives_is_not_lost() {
+fn a_deletion_between_two_lifetimes_of_a_name_is_not_lost() {
     // 4 and 0 are dataplanes of `api`, 2 of `web`.
-    let before = vec![(Op::Join, 0)];
-    let first = vec![(Op::Goodbye, 0), (Op::Join, 2), (Op::Join, 0)];
+    let before = vec![(Op::Hello, 0)];
+    let first = vec![(Op::Goodbye, 0), (Op::Hello, 2), (Op::Hello, 0)];
     check((before, first, vec![(Op::Goodbye, 0)], false));
 }

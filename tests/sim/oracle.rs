@@ -43,7 +43,7 @@ pub struct ExpectedDataplane {
     registration: Registration,
 }
 
-/// Whether the current server incarnation has the dataplane registered, apart from what a running
+/// Whether the current server incarnation has the dataplane registered, disregarding what a running
 /// agent is going to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {

@@ -13,7 +13,7 @@ use std::{
 
 use crate::simulation::{self, Summary};
 
-/// Seeds of each test run, unless `HEADCOUNT_SIM_SEEDS` says otherwise.
+/// Seeds of each test run, unless `HEADCOUNT_SIM_SEEDS` is set.
 const SEEDS: u64 = 1_000;
 /// Failing seeds after which the run stops.
 const MAX_FAILURES: usize = 5;

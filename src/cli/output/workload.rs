@@ -79,7 +79,7 @@ mod tests {
     };
 
     /// The example of Kuma's documentation, with the indentation of kubectl.
-    const DOCUMENTED: &str = include_str!("../../../tests/documented.yaml");
+    const DOCUMENTED: &str = include_str!("../../../tests/kuma-workload.yaml");
 
     fn demo() -> proto::Workload {
         let labels = [("kuma.io/mesh", "default"), ("kuma.io/managed-by", "k8s-controller")];

@@ -43,11 +43,11 @@ fn documented() -> BTreeMap<String, Vec<Row>> {
     rows
 }
 
-/// Calls `visit` with the full name of a command and of each of its subcommands.
-fn each_command(name: &str, command: &Command, visit: &mut dyn FnMut(&str, &Command)) {
-    visit(name, command);
+/// Calls `check` with the full name of a command and of each of its subcommands.
+fn each_command(name: &str, command: &Command, check: &mut dyn FnMut(&str, &Command)) {
+    check(name, command);
     for subcommand in command.get_subcommands() {
-        each_command(&format!("{name} {}", subcommand.get_name()), subcommand, visit);
+        each_command(&format!("{name} {}", subcommand.get_name()), subcommand, check);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{OVERLAYS, built, find, items};
-use crate::support::{Program, Server, Site, get, headcount, swap};
+use crate::support::{Program, Server, Site, get, headcount, replace};
 
 fn pod_templates(objects: &[Value]) -> impl Iterator<Item = &Value> {
     objects.iter().map(|object| &object["spec"]["template"]["spec"]).filter(|spec| !spec.is_null())
@@ -145,7 +145,7 @@ async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are
     let config = items(&pod["volumes"]).iter().find(|volume| volume["name"] == "config").unwrap();
     let config = find(&objects, "ConfigMap", config["configMap"]["name"].as_str().unwrap());
     let settings = config["data"]["headcount.yaml"].as_str().unwrap();
-    let settings = site.file("headcount.yaml", &swap(settings, "0.0.0.0", "127.0.0.1"));
+    let settings = site.file("headcount.yaml", &replace(settings, "0.0.0.0", "127.0.0.1"));
     let any = site.any_port();
     let serve = format!("serve --config {} --grpc-addr {any} --http-addr {any}", settings.display());
     let server = Program::start(&mut headcount(&format!("{serve} --kube-api-addr off")));

@@ -1,14 +1,14 @@
-//! What a kubelet does of a Pod that matters here: it runs the agent.
+//! The part of a kubelet that runs the agent of a Pod.
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;
 
-use super::{Application, Program, headcount, swap};
+use super::{Application, Program, headcount, replace};
 
-/// Runs the native sidecar of a Pod, which sees what the Pod's manifest gives it,
-/// save for where the server and the application are on this machine. `podinfo`
-/// takes the place of the directory that the manifest mounts.
+/// Runs the native sidecar of a Pod with the arguments, environment and downward API of its manifest.
+/// Only the addresses of the server and the application, the probe interval and the directory `podinfo`
+/// differ.
 pub(crate) fn run_sidecar(
     pod: &Value,
     podinfo: PathBuf,
@@ -17,26 +17,26 @@ pub(crate) fn run_sidecar(
 ) -> Program {
     let agent = &pod["spec"]["initContainers"][0];
     assert_eq!(agent["restartPolicy"], "Always", "a native sidecar");
-    let words: Vec<_> = items(&agent["args"]).iter().map(|word| word.as_str().unwrap()).collect();
-    let mut command = headcount(&words.join(" "));
+    let arguments: Vec<_> = items(&agent["args"]).iter().map(|one| one.as_str().unwrap()).collect();
+    let mut command = headcount(&arguments.join(" "));
 
     let volume = &pod["spec"]["volumes"][0];
     assert_eq!(agent["volumeMounts"][0]["name"], volume["name"]);
-    assert_eq!(agent["volumeMounts"][0]["mountPath"], "/etc/podinfo", "where the agent looks by itself");
+    assert_eq!(agent["volumeMounts"][0]["mountPath"], "/etc/podinfo", "the default of the agent");
     fs::create_dir(&podinfo).unwrap();
     for item in items(&volume["downwardAPI"]["items"]) {
-        let map = of(pod, item).and_then(Value::as_object).into_iter().flatten();
-        // JSON's quotation is Go's, for what the manifests have.
+        let map = pod_field(pod, item).and_then(Value::as_object).into_iter().flatten();
+        // For the values in the manifests, JSON's quoting is the same as Go's.
         let lines: Vec<_> = map.map(|(key, value)| format!("{key}={value}")).collect();
         fs::write(podinfo.join(item["path"].as_str().unwrap()), lines.join("\n")).unwrap();
     }
 
     for variable in items(&agent["env"]) {
-        let of_pod = || of(pod, &variable["valueFrom"])?.as_str();
+        let of_pod = || pod_field(pod, &variable["valueFrom"])?.as_str();
         let value = variable["value"].as_str().or_else(of_pod).unwrap_or_default();
         let value = match variable["name"].as_str().unwrap() {
             "HEADCOUNT_SERVER" => server.to_string(),
-            "HEADCOUNT_INBOUND" => swap(value, "8080", &application.address().port().to_string()),
+            "HEADCOUNT_INBOUND" => replace(value, "8080", &application.address().port().to_string()),
             _ => value.to_owned(),
         };
         command.env(variable["name"].as_str().unwrap(), value);
@@ -48,13 +48,13 @@ pub(crate) fn run_sidecar(
     Program::start(&mut command)
 }
 
-/// What a reference of the downward API leads to.
-fn of<'a>(pod: &'a Value, reference: &Value) -> Option<&'a Value> {
+/// Resolves a reference of the downward API.
+fn pod_field<'a>(pod: &'a Value, reference: &Value) -> Option<&'a Value> {
     let path = reference["fieldRef"]["fieldPath"].as_str().unwrap();
     pod.pointer(&format!("/{}", path.replace('.', "/")))
 }
 
 #[track_caller]
 fn items(list: &Value) -> &Vec<Value> {
-    list.as_array().unwrap_or_else(|| panic!("no list: {list}"))
+    list.as_array().unwrap_or_else(|| panic!("not a list: {list}"))
 }

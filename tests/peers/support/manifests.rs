@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-/// Copies the directory, without what its scripts have made there.
+/// Copies the manifests, without the files that their scripts generate.
 pub(crate) fn copy_manifests(to: &Path) {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes"), to);
 }
@@ -21,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The Pod that the controllers would make of a Deployment.
+/// Returns the Pod that the controllers would create for a Deployment.
 pub(crate) fn pod_of(deployment: &Value, name: &str) -> Value {
     let template = &deployment["spec"]["template"];
     let (metadata, spec) = (&template["metadata"], &template["spec"]);

@@ -1,4 +1,4 @@
-//! What tests have in common: processes to start, and ways to wait for them.
+//! Helpers of the tests that start processes: the programs, and ways to wait for them.
 
 mod application;
 mod dataplane;
@@ -17,7 +17,7 @@ mod watch;
 use std::time::Duration;
 
 pub(crate) use application::Application;
-pub(crate) use dataplane::{gateway, service, swap};
+pub(crate) use dataplane::{gateway, replace, service};
 pub(crate) use grpcurl::Grpcurl;
 pub(crate) use http::get;
 pub(crate) use kubectl::Kubectl;
@@ -31,20 +31,19 @@ pub(crate) use server::Server;
 pub(crate) use site::Site;
 pub(crate) use watch::{Counts, Watch};
 
-/// Only a test that fails gets here. Twice what the slowest waits for on a
-/// machine that does nothing else.
+/// Deadline of everything that a test waits for: twice the longest wait on an otherwise idle machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Asks again and again, for answers that nobody announces. `None` is "not yet".
+/// Polls until `ask` returns a value, for conditions that send no notification.
 pub(crate) async fn retry<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     const PAUSE: Duration = Duration::from_millis(20);
-    let answer = tokio::time::timeout(DEADLINE, async {
+    let value = tokio::time::timeout(DEADLINE, async {
         loop {
-            if let Some(answer) = ask().await {
-                return answer;
+            if let Some(value) = ask().await {
+                return value;
             }
             tokio::time::sleep(PAUSE).await;
         }
     });
-    answer.await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
+    value.await.unwrap_or_else(|_| panic!("timed out after {DEADLINE:?}, waiting for: {what}"))
 }

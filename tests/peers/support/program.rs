@@ -1,4 +1,4 @@
-//! A process, seen from outside: what it says, and how it ends.
+//! A child process: its output and its exit.
 
 use std::{
     fmt,
@@ -19,10 +19,11 @@ use tokio::{
 
 use super::DEADLINE;
 
-/// The real binary, with words as a shell would split them.
-pub(crate) fn headcount(words: &str) -> Command {
+/// A command of the real binary, with arguments that are separated by blanks and without variables of
+/// headcount in its environment.
+pub(crate) fn headcount(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
-    command.args(words.split_whitespace());
+    command.args(arguments.split_whitespace());
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HEADCOUNT_"))
     {
@@ -31,42 +32,42 @@ pub(crate) fn headcount(words: &str) -> Command {
     command
 }
 
-/// A process that runs. It is killed when this is dropped.
+/// A running process. Dropping it kills the process.
 pub(crate) struct Program {
     name: String,
     child: Child,
-    said: watch::Receiver<Said>,
+    output: watch::Receiver<Output>,
 }
 
-/// What it said so far.
+/// The output so far.
 #[derive(Debug, Default)]
-struct Said {
+struct Output {
     out: String,
     err: String,
 }
 
-/// How a process ended, and all that it said.
+/// An ended process, with all its output.
 pub(crate) struct Ended {
     name: String,
-    /// None if a signal ended it.
+    /// Exit code; none if a signal ended the process.
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
-    /// From the wait for its end to its end.
+    /// Time from the call of [`Program::end`] to the exit.
     pub(crate) after: Duration,
 }
 
 impl Program {
-    /// Starts a command whose input, unless it has one, is empty.
+    /// Starts a command and reads its output in the background.
     pub(crate) fn start(command: &mut Command) -> Self {
         let name = format!("{:?}", command.as_std());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let (say, said) = watch::channel(Said::default());
+        let (sender, output) = watch::channel(Output::default());
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        hear(out.into_owned_fd().unwrap(), say.clone(), |said| &mut said.out);
-        hear(err.into_owned_fd().unwrap(), say, |said| &mut said.err);
-        Self { name, child, said }
+        read_lines(out.into_owned_fd().unwrap(), sender.clone(), |output| &mut output.out);
+        read_lines(err.into_owned_fd().unwrap(), sender, |output| &mut output.err);
+        Self { name, child, output }
     }
 
     /// Sends a signal.
@@ -74,52 +75,52 @@ impl Program {
         kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
     }
 
-    /// Its number.
+    /// Returns the process ID.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id().expect("a process that runs")
+        self.child.id().expect("a running process")
     }
 
-    /// Waits until standard error has a text.
+    /// Waits until standard error contains a text.
     pub(crate) async fn wait_for_stderr(&self, text: &str) {
         self.wait_for_stderr_matching(text, |err| err.contains(text)).await;
     }
 
-    /// Waits until standard error is as it should be.
-    pub(crate) async fn wait_for_stderr_matching(&self, what: &str, is_right: impl Fn(&str) -> bool) {
-        self.until(what, |said| is_right(&said.err).then_some(())).await;
+    /// Waits until standard error matches a condition.
+    pub(crate) async fn wait_for_stderr_matching(&self, what: &str, matches: impl Fn(&str) -> bool) {
+        self.until(what, |output| matches(&output.err).then_some(())).await;
     }
 
-    /// Waits until something can be found in standard output.
+    /// Waits until `find` returns a value for standard output.
     pub(crate) async fn wait_for_stdout<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
-        self.until(what, |said| find(&said.out)).await
+        self.until(what, |output| find(&output.out)).await
     }
 
-    async fn until<T>(&self, what: &str, find: impl Fn(&Said) -> Option<T>) -> T {
-        let mut said = self.said.clone();
+    async fn until<T>(&self, what: &str, find: impl Fn(&Output) -> Option<T>) -> T {
+        let mut output = self.output.clone();
         let search = async {
             loop {
-                let found = find(&said.borrow_and_update());
-                if found.is_some() || said.changed().await.is_err() {
-                    return found.or_else(|| find(&said.borrow()));
+                let found = find(&output.borrow_and_update());
+                if found.is_some() || output.changed().await.is_err() {
+                    return found.or_else(|| find(&output.borrow()));
                 }
             }
         };
         let found = timeout(DEADLINE, search).await;
-        let found = found.unwrap_or_else(|late| panic!("{} did not say this, {late}: {what}", self.name));
-        found.unwrap_or_else(|| panic!("{} ended without this: {what}", self.name))
+        let found = found.unwrap_or_else(|late| panic!("{} did not print this, {late}: {what}", self.name));
+        found.unwrap_or_else(|| panic!("{} ended without printing this: {what}", self.name))
     }
 
-    /// Waits for its end.
+    /// Waits for the exit and for the end of the output.
     pub(crate) async fn end(mut self) -> Ended {
         let start = Instant::now();
         let ended = timeout(DEADLINE, self.child.wait()).await;
         let status =
             ended.unwrap_or_else(|_| panic!("{} did not end within {DEADLINE:?}", self.name)).unwrap();
         let after = start.elapsed();
-        let all = timeout(DEADLINE, async { while self.said.changed().await.is_ok() {} });
-        all.await.unwrap_or_else(|_| panic!("{} ended, and yet its output is open", self.name));
-        let said = self.said.borrow();
-        let (name, out, err) = (self.name.clone(), said.out.clone(), said.err.clone());
+        let all = timeout(DEADLINE, async { while self.output.changed().await.is_ok() {} });
+        all.await.unwrap_or_else(|_| panic!("{} ended, but its output is still open", self.name));
+        let output = self.output.borrow();
+        let (name, out, err) = (self.name.clone(), output.out.clone(), output.err.clone());
         Ended { name, code: status.code(), out, err, after }
     }
 }
@@ -143,19 +144,19 @@ impl fmt::Display for Ended {
 impl Drop for Program {
     fn drop(&mut self) {
         if thread::panicking() {
-            let said = self.said.borrow();
-            println!("{} said\n--- stdout\n{}\n--- stderr\n{}\n---", self.name, said.out, said.err);
+            let output = self.output.borrow();
+            println!("{}\n--- stdout\n{}\n--- stderr\n{}\n---", self.name, output.out, output.err);
         }
     }
 }
 
-/// Reads a pipe to its end, line by line, in a thread: also while the test does
-/// something else, and has an end when nobody has the pipe's other side.
-fn hear(pipe: OwnedFd, say: watch::Sender<Said>, place: fn(&mut Said) -> &mut String) {
+/// Reads a pipe line by line in a thread, until the write end is closed. A thread also reads while the
+/// test blocks its runtime.
+fn read_lines(pipe: OwnedFd, sender: watch::Sender<Output>, field: fn(&mut Output) -> &mut String) {
     thread::spawn(move || {
         let (mut pipe, mut line) = (BufReader::new(File::from(pipe)), Vec::new());
         while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            say.send_modify(|said| place(said).push_str(&String::from_utf8_lossy(&line)));
+            sender.send_modify(|output| field(output).push_str(&String::from_utf8_lossy(&line)));
             line.clear();
         }
     });

@@ -1,4 +1,4 @@
-//! A session that the test itself holds, by the generated client.
+//! A session of the test itself, with the generated client.
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -7,15 +7,15 @@ use tonic::{Status, Streaming, transport::Channel};
 use headcount::proto::{
     Dataplane, HealthReport, HealthState, Hello, SessionRequest, SessionResponse,
     dataplane_service_client::DataplaneServiceClient, session_request::Message,
-    session_response::Message as Answer,
+    session_response::Message as Response,
 };
 
 use super::DEADLINE;
 
-/// An open session; it ends without a goodbye when this is dropped.
+/// A session stream. Dropping it ends the session without a goodbye.
 pub(crate) struct Proxy {
     _requests: mpsc::Sender<SessionRequest>,
-    answers: Streaming<SessionResponse>,
+    responses: Streaming<SessionResponse>,
 }
 
 /// A dataplane without inbounds.
@@ -28,30 +28,31 @@ pub(crate) fn dataplane(mesh: &str, workload: &str, name: &str) -> Dataplane {
     }
 }
 
-/// The first message.
+/// The first message of a session.
 pub(crate) fn hello(dataplane: Dataplane) -> Message {
     Message::Hello(Hello { dataplane: Some(dataplane), ..Hello::default() })
 }
 
-/// A report that the proxy is ready.
+/// A first report of a ready proxy.
 pub(crate) fn ready() -> Message {
     Message::Health(HealthReport { sequence: 1, proxy: HealthState::Ready.into(), ..HealthReport::default() })
 }
 
 impl Proxy {
-    /// Opens a stream and says these things.
+    /// Opens a stream and sends these messages.
     pub(crate) async fn open<const N: usize>(channel: Channel, messages: [Message; N]) -> Self {
-        let (requests, said) = mpsc::channel(N.max(1));
+        let (requests, stream) = mpsc::channel(N.max(1));
         for message in messages {
             requests.try_send(SessionRequest { message: Some(message) }).unwrap();
         }
-        let answers = DataplaneServiceClient::new(channel).session(ReceiverStream::new(said)).await.unwrap();
-        Self { _requests: requests, answers: answers.into_inner() }
+        let responses =
+            DataplaneServiceClient::new(channel).session(ReceiverStream::new(stream)).await.unwrap();
+        Self { _requests: requests, responses: responses.into_inner() }
     }
 
-    /// The next answer, or the status that ends the stream.
-    pub(crate) async fn answer(&mut self) -> Result<Answer, Status> {
-        let answer = timeout(DEADLINE, self.answers.message()).await.expect("an answer in time")?;
-        answer.and_then(|answer| answer.message).ok_or_else(|| Status::ok("an end without a status"))
+    /// Returns the next response, or the status of the stream.
+    pub(crate) async fn next_response(&mut self) -> Result<Response, Status> {
+        let response = timeout(DEADLINE, self.responses.message()).await.expect("a response in time")?;
+        response.and_then(|response| response.message).ok_or_else(|| Status::ok("no error"))
     }
 }

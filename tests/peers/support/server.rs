@@ -1,4 +1,4 @@
-//! `headcount serve`, and whoever talks to it.
+//! `headcount serve` and its clients.
 
 use std::{fs, net::SocketAddr};
 
@@ -7,7 +7,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{Counts, Ended, Program, Signal, Site, Watch, get, headcount, retry};
 
-/// A server that serves.
+/// A running `headcount serve`.
 pub(crate) struct Server {
     pub(crate) program: Program,
     pub(crate) grpc: SocketAddr,
@@ -18,12 +18,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one with flags besides its addresses, which are free ports.
+    /// Starts a server on free ports, with these further flags.
     pub(crate) async fn start(flags: &str) -> Self {
         Self::start_at(Site::new(), flags).await
     }
 
-    /// Starts one where there is something for it already.
+    /// Starts a server at a site that has files for it already.
     pub(crate) async fn start_at(site: Site, flags: &str) -> Self {
         let program = serve(&site, [site.any_port(); 3], flags).await;
         let addresses = fs::read(site.path("addresses.json")).unwrap();
@@ -33,58 +33,58 @@ impl Server {
         Self { program, grpc, http, kube, site, flags: flags.to_owned() }
     }
 
-    /// Ends it by a signal, and starts it again where it was.
+    /// Ends the server by a signal, and starts it again with the same addresses and flags.
     pub(crate) async fn restart(&mut self, signal: Signal) -> Ended {
         self.program.signal(signal);
-        let next = Program::start(tokio::process::Command::new("true").arg("for as long as none serves"));
-        let ended = std::mem::replace(&mut self.program, next).end().await;
+        let placeholder = Program::start(&mut tokio::process::Command::new("true"));
+        let ended = std::mem::replace(&mut self.program, placeholder).end().await;
         self.program = serve(&self.site, [self.grpc, self.http, self.kube], &self.flags).await;
         ended
     }
 
-    /// Starts a client command.
-    pub(crate) fn client(&self, words: &str) -> Program {
-        Program::start(&mut headcount(&format!("{words} --server {}", self.grpc)))
+    /// Starts a client command, such as `get workloads`.
+    pub(crate) fn client(&self, arguments: &str) -> Program {
+        Program::start(&mut headcount(&format!("{arguments} --server {}", self.grpc)))
     }
 
-    /// Runs a client command to its end.
-    pub(crate) async fn run(&self, words: &str) -> Ended {
-        self.client(words).end().await
+    /// Runs a client command, and waits for its end.
+    pub(crate) async fn run(&self, arguments: &str) -> Ended {
+        self.client(arguments).end().await
     }
 
-    /// Starts an agent for a Dataplane file of this text, named so.
+    /// Starts an agent with a Dataplane file of this name and text.
     pub(crate) fn agent(&self, name: &str, text: &str) -> Program {
         let file = self.site.file(&format!("{name}.yaml"), text);
         self.client(&format!("agent --dataplane-file {}", file.display()))
     }
 
-    /// A connection for generated clients.
+    /// Opens a connection for generated clients.
     pub(crate) async fn connect(&self) -> Channel {
         self.endpoint().connect().await.unwrap()
     }
 
-    /// How to connect.
+    /// The gRPC endpoint, for connections with other settings.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap()
     }
 
-    /// Watches the Workload of this name.
+    /// Opens a watch of the Workload of this name.
     pub(crate) async fn watch(&self, workload: &str) -> Watch {
         Watch::open(self.connect().await, workload).await
     }
 
-    /// Waits until it has so many watchers; one that waits for a Workload is one.
-    /// A process that has begun to watch says so to nobody else.
+    /// Waits until the server has this many watchers, which include calls of `WaitForWorkload`. A client
+    /// process does not print when its watch has started.
     pub(crate) async fn wait_for_watchers(&self, count: u32) {
         let line = format!("headcount_watchers {count}");
         retry(&line, async || {
             let (_, metrics) = get(self.http, "/metrics").await?;
-            metrics.lines().any(|had| had == line).then_some(())
+            metrics.lines().any(|one| one == line).then_some(())
         })
         .await;
     }
 
-    /// Waits until a Workload has these numbers.
+    /// Waits until a Workload has these counts.
     pub(crate) async fn wait_for_counts(&self, workload: &str, counts: Counts) {
         self.watch(workload).await.until(Some(counts)).await;
     }

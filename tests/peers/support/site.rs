@@ -1,4 +1,4 @@
-//! A place for one test: a directory, and an address that nobody else uses.
+//! The directory and the loopback address of one test.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// See the module's documentation.
+/// A temporary directory and a loopback address that no other test uses.
 pub(crate) struct Site {
     directory: TempDir,
     ip: IpAddr,
@@ -21,23 +21,23 @@ impl Site {
         Self { directory: tempfile::tempdir().unwrap(), ip: own_ip() }
     }
 
-    /// The address, with port 0.
+    /// Returns the address with port 0.
     pub(crate) fn any_port(&self) -> SocketAddr {
         (self.ip, 0).into()
     }
 
-    /// An address that was free a moment ago, for programs that cannot say which
-    /// port they took.
+    /// Returns an address that was free a moment ago, for programs that do not report which port they
+    /// have bound.
     pub(crate) fn free_port(&self) -> SocketAddr {
         TcpListener::bind(self.any_port()).unwrap().local_addr().unwrap()
     }
 
-    /// A path in the directory.
+    /// Returns a path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Writes a file; its path.
+    /// Writes a file, and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -45,8 +45,8 @@ impl Site {
     }
 }
 
-/// All of 127/8 is loopback on Linux, and each address has ports of its own. So
-/// a server can come back to its port: nothing else is given it meanwhile.
+/// On Linux all of 127/8 is loopback, and each address has its own ports. With an address per test, no
+/// other program can take a server's port while it restarts.
 fn own_ip() -> IpAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     if cfg!(not(target_os = "linux")) {

@@ -1,4 +1,4 @@
-//! What a watcher sees of one Workload.
+//! A watch of one Workload.
 
 use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
@@ -10,44 +10,45 @@ use headcount::proto::{
 
 use super::DEADLINE;
 
-/// Connected, healthy, total: in the order of the table.
+/// Connected, healthy, total, in the order of the table that `get workloads` prints.
 pub(crate) type Counts = [u32; 3];
 
-/// A watch by the generated client.
+/// A watch with the generated client, and all counts that it has delivered.
 pub(crate) struct Watch {
-    steps: Streaming<WatchWorkloadsResponse>,
-    /// None while there is no Workload.
+    messages: Streaming<WatchWorkloadsResponse>,
+    /// None while the Workload does not exist.
     now: Option<Counts>,
     seen: Vec<Option<Counts>>,
 }
 
 impl Watch {
-    /// Watches a Workload of any namespace, and reads the snapshot.
+    /// Opens a watch of the Workload of this name in any namespace, and reads the snapshot.
     pub(crate) async fn open(channel: Channel, workload: &str) -> Self {
         let filter = WorkloadFilter { name: workload.to_owned(), ..WorkloadFilter::default() };
         let request = WatchWorkloadsRequest { filter: Some(filter), ..WatchWorkloadsRequest::default() };
-        let steps = WorkloadServiceClient::new(channel).watch_workloads(request).await.unwrap().into_inner();
-        let mut watch = Self { steps, now: None, seen: Vec::new() };
-        watch.step().await.unwrap();
+        let messages =
+            WorkloadServiceClient::new(channel).watch_workloads(request).await.unwrap().into_inner();
+        let mut watch = Self { messages, now: None, seen: Vec::new() };
+        watch.receive().await.unwrap();
         watch
     }
 
-    /// Waits until it shows these numbers.
+    /// Reads until the Workload has these counts, or until it does not exist.
     pub(crate) async fn until(&mut self, counts: Option<Counts>) {
         let reached = timeout(DEADLINE, async {
             while self.now != counts {
-                self.step().await.unwrap();
+                self.receive().await.unwrap();
             }
         });
         let reached = reached.await.is_ok();
-        assert!(reached, "{counts:?} (connected, healthy, total) was to come; it came {:?}", self.seen);
+        assert!(reached, "expected {counts:?} (connected, healthy, total), received {:?}", self.seen);
     }
 
-    /// The status that ends it.
+    /// Reads to the end of the stream, and returns its status.
     pub(crate) async fn end(mut self) -> Status {
         let end = timeout(DEADLINE, async {
             loop {
-                if let Err(status) = self.step().await {
+                if let Err(status) = self.receive().await {
                     return status;
                 }
             }
@@ -55,21 +56,21 @@ impl Watch {
         end.await.expect("the end of the watch")
     }
 
-    /// All that it has shown, each once.
+    /// All counts that the watch has delivered, without repetitions.
     pub(crate) fn seen(&self) -> &[Option<Counts>] {
         &self.seen
     }
 
-    async fn step(&mut self) -> Result<(), Status> {
-        let step = self.steps.message().await?.ok_or_else(|| Status::ok("an end without a status"))?;
-        if step.reset || !step.removed.is_empty() {
+    async fn receive(&mut self) -> Result<(), Status> {
+        let message = self.messages.message().await?.ok_or_else(|| Status::ok("no error"))?;
+        if message.reset || !message.removed.is_empty() {
             self.now = None;
         }
-        for workload in step.upserted {
+        for workload in message.upserted {
             let counts = workload.status.unwrap().dataplane_proxies.unwrap();
             self.now = Some([counts.connected, counts.healthy, counts.total]);
         }
-        if step.synced && self.seen.last() != Some(&self.now) {
+        if message.synced && self.seen.last() != Some(&self.now) {
             self.seen.push(self.now);
         }
         Ok(())

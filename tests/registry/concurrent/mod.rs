@@ -1,12 +1,12 @@
-//! Everything at once: writers who own dataplanes of their own but share names,
-//! two who fight for one dataplane, and readers who fold meanwhile.
+//! Several threads at once: three writers with dataplanes of their own under shared names, two of
+//! which also compete for one dataplane, and a reader of everything.
 //!
-//! Which mesh gets a contested name depends on the order, so the verdict asks
-//! only for what does not: see `verdict`.
+//! The mesh that gets a contested name depends on the order of operations, so [`verdict`] checks
+//! only what does not, and [`observations`] checks that all reads of one revision agree.
 
-mod ledger;
+mod observations;
 mod readers;
-mod stage;
+mod run;
 mod verdict;
 mod writer;
 
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use fastrand::Rng;
 
 #[test]
-fn all_readers_agree_whatever_happens_at_once() {
+fn concurrent_readers_agree_and_the_final_state_is_what_the_writers_left() {
     let fixed = std::env::var("HEADCOUNT_PROPERTY_SEED").ok();
     let fixed = fixed.map(|text| text.parse().expect("HEADCOUNT_PROPERTY_SEED: a number"));
     let clock = tokio::runtime::Builder::new_current_thread()
@@ -25,10 +25,10 @@ fn all_readers_agree_whatever_happens_at_once() {
         .expect("a runtime");
     for case in 0..crate::cases() {
         let seed = fixed.unwrap_or_else(|| fastrand::u64(..));
-        let played = catch_unwind(AssertUnwindSafe(|| {
-            stage::play(&mut Rng::with_seed(seed), &clock);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            run::run(&mut Rng::with_seed(seed), &clock);
         }));
-        if let Err(panic) = played {
+        if let Err(panic) = outcome {
             eprintln!("case {case} failed; replay it with HEADCOUNT_PROPERTY_SEED={seed}");
             resume_unwind(panic);
         }

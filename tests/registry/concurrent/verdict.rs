@@ -1,10 +1,11 @@
-//! What must be left after a sequence, whatever the order of things was.
+//! The verdict: what must remain after a case, whatever the order of operations was.
 //!
-//! * Who is registered and connected, and how healthy, is what each writer did
-//!   last; of the contested dataplane one session at most is left, the later.
-//! * The numbers of each mesh under each name follow from that.
-//! * A name with no dataplane has no Workload; one that a single mesh uses is
-//!   held by it; of several the holder, if any, is one, and counts only its own.
+//! * Each dataplane is registered, connected and healthy as its writer left it. Of the contested
+//!   dataplane at most one session remains, the later one.
+//! * The counts of each mesh under each name follow from that.
+//! * A name without dataplanes has no Workload. A name that one mesh uses is held by it. A name that
+//!   several meshes use is held by one of them or by none, and its Workload counts only the holder's
+//!   dataplanes.
 
 use std::collections::BTreeMap;
 
@@ -13,80 +14,81 @@ use headcount::{
     registry::{DataplaneView, Registry, SessionId},
 };
 
-use super::writer::{Desk, End, Fate, Role};
+use super::writer::{End, LastSession, Role, WriterDataplane};
 use crate::{
-    lens::Lens,
-    world::{Name, Statement, Who},
+    domain::{Identity, Name, Statement},
+    filter_case::FilterCase,
 };
 
-/// What is left of a dataplane, if it is still registered.
-type Left = Option<(Statement, Session)>;
+/// What remains of a dataplane; none if it is not registered.
+type Remaining = Option<(Statement, Connection)>;
 
-/// Who has the session and whether it is healthy; none if it is lost.
-type Session = Option<(SessionId, bool)>;
+/// The session that remains and whether it is healthy; none if the dataplane is lost.
+type Connection = Option<(SessionId, bool)>;
 
-/// The numbers of the meshes, under a namespace and perhaps a name.
+/// The counts of each mesh, by namespace and workload name.
 type Groups = BTreeMap<(Name, Option<Name>), BTreeMap<Name, Counts>>;
 
-pub(super) fn judge(registry: &Registry, desks: &[&Desk], forgetful: bool) {
+pub(super) fn check(registry: &Registry, dataplanes: &[&WriterDataplane], expires: bool) {
     let (views, next_after) = registry.dataplanes(|_| true, usize::MAX, None);
     assert_eq!(next_after, None);
     let mut views: BTreeMap<String, DataplaneView> =
         views.into_iter().map(|view| (view.dataplane.key.to_string(), view)).collect();
     let mut groups = Groups::new();
-    for (who, possible) in possible(desks, forgetful) {
-        let key = format!("{}/{}/{}", who.mesh, who.namespace, who.name);
+    for (identity, outcomes) in possible_outcomes(dataplanes, expires) {
+        let key = format!("{}/{}/{}", identity.mesh, identity.namespace, identity.name);
         let view = views.remove(&key);
-        let left = possible.iter().find(|left| is(view.as_ref(), who, left));
-        let left = left.unwrap_or_else(|| panic!("{who:?} is {view:?}, not one of {possible:?}"));
-        if let Some((statement, session)) = left {
-            let names = groups.entry((who.namespace, statement.workload)).or_default();
-            let counts = names.entry(who.mesh).or_default();
+        let remaining = outcomes.iter().find(|outcome| equals(view.as_ref(), identity, outcome));
+        let remaining =
+            remaining.unwrap_or_else(|| panic!("{identity:?} is {view:?}, not one of {outcomes:?}"));
+        if let Some((statement, connection)) = remaining {
+            let names = groups.entry((identity.namespace, statement.workload)).or_default();
+            let counts = names.entry(identity.mesh).or_default();
             counts.total += 1;
-            counts.connected += u32::from(session.is_some());
-            counts.healthy += u32::from(session.is_some_and(|(_, healthy)| healthy));
+            counts.connected += u32::from(connection.is_some());
+            counts.healthy += u32::from(connection.is_some_and(|(_, healthy)| healthy));
         }
     }
-    assert!(views.is_empty(), "strangers are registered: {views:?}");
+    assert!(views.is_empty(), "unexpected dataplanes are registered: {views:?}");
     assert_groups(registry, &groups);
     assert_workloads(registry, &groups);
 }
 
-/// What may be left of each dataplane; of most there is one possibility.
-fn possible(desks: &[&Desk], forgetful: bool) -> BTreeMap<Who, Vec<Left>> {
-    let mut possible = BTreeMap::<Who, Vec<Left>>::new();
-    for desk in desks.iter().filter(|desk| desk.role != Role::Contested) {
-        let left = desk.last.as_ref().and_then(|last| left(last, forgetful));
-        possible.insert(desk.who, vec![left]);
+/// The possible outcomes of each dataplane: one, except for the contested dataplane.
+fn possible_outcomes(dataplanes: &[&WriterDataplane], expires: bool) -> BTreeMap<Identity, Vec<Remaining>> {
+    let mut outcomes = BTreeMap::<Identity, Vec<Remaining>>::new();
+    for dataplane in dataplanes.iter().filter(|dataplane| dataplane.role != Role::Contested) {
+        let remaining = dataplane.last.as_ref().and_then(|last| remaining(last, expires));
+        outcomes.insert(dataplane.identity, vec![remaining]);
     }
-    let mut contested = desks.to_vec();
-    contested.retain(|desk| desk.role == Role::Contested);
-    let who = contested[0].who;
-    possible.insert(who, of_contested(&contested, forgetful));
-    possible
+    let mut contested = dataplanes.to_vec();
+    contested.retain(|dataplane| dataplane.role == Role::Contested);
+    let identity = contested[0].identity;
+    outcomes.insert(identity, outcomes_of_contested(&contested, expires));
+    outcomes
 }
 
-/// The session that nobody took over is the one that is left. If there is none,
-/// the later of the two has ended, and either may have been the later.
-fn of_contested(desks: &[&Desk], forgetful: bool) -> Vec<Left> {
+/// The session that was not superseded remains. If there is none, the later of the two sessions has
+/// ended, and either may have been the later one.
+fn outcomes_of_contested(dataplanes: &[&WriterDataplane], expires: bool) -> Vec<Remaining> {
     let (mut ended, mut superseded, mut live) = (Vec::new(), Vec::new(), Vec::new());
     let mut newest = None;
-    for last in desks.iter().filter_map(|desk| desk.last.as_ref()) {
+    for last in dataplanes.iter().filter_map(|dataplane| dataplane.last.as_ref()) {
         match &last.1 {
-            Fate::Ended(_) => ended.push(left(last, forgetful)),
-            Fate::Kept(session, _) if session.is_superseded() => superseded.push(session.id()),
-            Fate::Kept(session, _) => {
+            LastSession::Ended(_) => ended.push(remaining(last, expires)),
+            LastSession::Open(session, _) if session.is_superseded() => superseded.push(session.id()),
+            LastSession::Open(session, _) => {
                 newest = Some(session.id());
-                live.push(left(last, forgetful));
+                live.push(remaining(last, expires));
             }
         }
     }
-    assert!(live.len() <= 1, "both sessions believe to be the current one");
-    assert!(superseded.len() <= live.len() + ended.len(), "sessions were taken over by nobody");
+    assert!(live.len() <= 1, "neither of two sessions was superseded");
+    assert!(superseded.len() <= live.len() + ended.len(), "a session was superseded by no other");
     if let Some(newest) = newest {
         assert!(
             superseded.iter().all(|older| *older < newest),
-            "a newer session was taken over by an older one"
+            "a newer session was superseded by an older one"
         );
         return live;
     }
@@ -96,29 +98,29 @@ fn of_contested(desks: &[&Desk], forgetful: bool) -> Vec<Left> {
     ended
 }
 
-fn left((statement, fate): &(Statement, Fate), forgetful: bool) -> Left {
-    match fate {
-        Fate::Kept(session, pulse) => {
-            let healthy = pulse.is_some_and(|pulse| pulse.is_healthy(statement.inbounds));
+fn remaining((statement, session): &(Statement, LastSession), expires: bool) -> Remaining {
+    match session {
+        LastSession::Open(session, health) => {
+            let healthy = health.is_some_and(|health| health.is_healthy(statement.inbounds));
             Some((*statement, Some((session.id(), healthy))))
         }
-        Fate::Ended(End::Cut) if !forgetful => Some((*statement, None)),
-        Fate::Ended(_) => None,
+        LastSession::Ended(End::Disconnect) if !expires => Some((*statement, None)),
+        LastSession::Ended(_) => None,
     }
 }
 
-fn is(view: Option<&DataplaneView>, who: Who, left: &Left) -> bool {
-    match (view, left) {
+fn equals(view: Option<&DataplaneView>, identity: Identity, remaining: &Remaining) -> bool {
+    match (view, remaining) {
         (None, None) => true,
-        (Some(view), Some((statement, session))) => {
-            let seen = view.session.map(|(id, _)| (id, view.healthy));
-            *view.dataplane == statement.of(who) && seen == *session
+        (Some(view), Some((statement, connection))) => {
+            let actual = view.session.map(|(id, _)| (id, view.healthy));
+            *view.dataplane == statement.of(identity) && actual == *connection
         }
         _ => false,
     }
 }
 
-/// What the metrics are computed from.
+/// The groups, from which the metrics are computed.
 fn assert_groups(registry: &Registry, expected: &Groups) {
     let mut expected: Vec<_> = expected
         .iter()
@@ -145,7 +147,7 @@ fn numbers(counts: Counts) -> [u32; 3] {
 
 fn assert_workloads(registry: &Registry, groups: &Groups) {
     let mut listed: BTreeMap<_, _> = registry
-        .list(&Lens::all().filter(), usize::MAX, None, None)
+        .list(&FilterCase::all().filter(), usize::MAX, None, None)
         .expect("a first page")
         .workloads
         .into_iter()
@@ -154,7 +156,7 @@ fn assert_workloads(registry: &Registry, groups: &Groups) {
     for ((namespace, name), meshes) in groups {
         let Some(name) = name else { continue };
         let workload = listed.remove(&format!("{namespace}/{name}"));
-        let got = registry.get(&crate::world::workload_key((namespace, name))).0;
+        let got = registry.get(&crate::domain::workload_key((namespace, name))).0;
         assert_eq!(
             got.as_ref().map(|workload| workload.revision),
             workload.as_ref().map(|workload| workload.revision),
@@ -164,8 +166,8 @@ fn assert_workloads(registry: &Registry, groups: &Groups) {
             assert!(meshes.len() > 1, "{namespace}/{name} has no Workload: {meshes:?}");
             continue;
         };
-        let held = meshes.get(workload.identity.mesh.as_str());
-        assert_eq!(held, Some(&workload.counts), "{namespace}/{name} of {}", workload.identity.mesh);
+        let holder = meshes.get(workload.identity.mesh.as_str());
+        assert_eq!(holder, Some(&workload.counts), "{namespace}/{name} of {}", workload.identity.mesh);
     }
-    assert!(listed.is_empty(), "Workloads of nobody: {listed:?}");
+    assert!(listed.is_empty(), "Workloads without dataplanes: {listed:?}");
 }

@@ -1,4 +1,4 @@
-//! The registry beside the model: all that readers can see, exactly.
+//! Compares everything that can be read from the registry with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +9,34 @@ use headcount::{
 };
 use uuid::Uuid;
 
-use super::model::{Model, Picture, Presence, Registered, Seen};
+use super::model::{Model, ModelWorkload, Presence, Registered, Workloads};
 use crate::{
-    lens::Lens,
+    domain::{Identity, Key, MESHES, NAMESPACES, WORKLOADS, assert_bounds, workload_key},
+    filter_case::FilterCase,
     reader::{Known, known},
-    world::{Key, MESHES, NAMESPACES, WORKLOADS, Who, assert_bounds, workload_key},
 };
 
-/// Which uid each life of a Workload has, as far as was seen.
+/// Compares the registry with the model, and remembers the uid of each lifetime of a Workload.
 #[derive(Debug, Default)]
-pub(super) struct Lives(BTreeMap<u64, Uuid>);
+pub(super) struct Comparison {
+    uids: BTreeMap<u64, Uuid>,
+}
 
-impl Lives {
-    /// All doors of the registry say what the model says.
+impl Comparison {
+    /// Compares snapshot, Get, groups, dataplanes and events.
     pub(super) fn assert_same(&mut self, registry: &Registry, model: &Model) {
-        let (head, picture) = model.now();
+        let (head, expected) = model.now();
         let snapshot = registry.snapshot();
-        assert_eq!(snapshot.revision, head, "one revision per visible change");
-        self.assert_seen(&known(&snapshot.workloads), picture, Lens::all());
+        assert_eq!(snapshot.revision, head, "one revision for each visible change");
+        self.assert_known(&known(&snapshot.workloads), expected, FilterCase::all());
         let revisions: BTreeSet<_> = snapshot.workloads.iter().map(|w| w.revision).collect();
-        assert_eq!(revisions.len(), picture.len(), "no two share a revision");
+        assert_eq!(revisions.len(), expected.len(), "two Workloads share a revision");
         for key in NAMESPACES.into_iter().flat_map(|ns| WORKLOADS.map(|w| (ns, w))) {
             let (workload, revision) = registry.get(&workload_key(key));
             assert_eq!(revision, head);
-            assert_eq!(workload.is_some(), picture.contains_key(&key), "get {key:?}");
+            assert_eq!(workload.is_some(), expected.contains_key(&key), "get {key:?}");
             if let Some(workload) = workload {
-                self.assert_workload(&workload, key, &picture[&key]);
+                self.assert_workload(&workload, key, &expected[&key]);
             }
         }
         assert_groups(registry, model);
@@ -42,56 +44,57 @@ impl Lives {
         assert_events(registry, model);
     }
 
-    /// What somebody knows is what the lens shows of a picture.
-    pub(super) fn assert_seen(&mut self, known: &Known, picture: &Picture, lens: Lens) {
-        let wanted: Vec<_> = picture.iter().filter(|(key, seen)| lens.matches(seen.traits(**key))).collect();
-        assert_eq!(known.len(), wanted.len(), "known {known:#?}\nexpected {wanted:#?}");
-        for (workload, (key, seen)) in known.values().zip(wanted) {
-            self.assert_workload(workload, *key, seen);
+    /// A reader knows exactly the Workloads that its filter matches.
+    pub(super) fn assert_known(&mut self, known: &Known, workloads: &Workloads, filter: FilterCase) {
+        let expected: Vec<_> =
+            workloads.iter().filter(|(key, workload)| filter.matches(workload.attributes(**key))).collect();
+        assert_eq!(known.len(), expected.len(), "known {known:#?}\nexpected {expected:#?}");
+        for (workload, (key, expected)) in known.values().zip(expected) {
+            self.assert_workload(workload, *key, expected);
         }
     }
 
-    pub(super) fn assert_workload(&mut self, workload: &Workload, key: Key, seen: &Seen) {
+    pub(super) fn assert_workload(&mut self, workload: &Workload, key: Key, expected: &ModelWorkload) {
         let identity = &workload.identity;
         assert_bounds(workload.counts);
         assert_eq!((identity.key.namespace.as_str(), identity.key.name.as_str()), key);
-        assert_eq!((identity.mesh.as_str(), workload.counts), (seen.mesh, seen.counts), "{key:?}");
+        assert_eq!((identity.mesh.as_str(), workload.counts), (expected.mesh, expected.counts), "{key:?}");
         assert!(
-            seen.revision.0 < workload.revision && workload.revision <= seen.revision.1,
+            expected.revision.0 < workload.revision && workload.revision <= expected.revision.1,
             "{workload:?} was changed in {:?}",
-            seen.revision
+            expected.revision
         );
-        assert_eq!(identity.labels, labels(seen));
-        if !self.0.contains_key(&seen.life) {
-            let taken = self.0.values().any(|uid| *uid == identity.uid);
-            assert!(!taken, "{key:?}: another life has this uid");
-            self.0.insert(seen.life, identity.uid);
+        assert_eq!(identity.labels, labels(expected));
+        if !self.uids.contains_key(&expected.lifetime) {
+            let taken = self.uids.values().any(|uid| *uid == identity.uid);
+            assert!(!taken, "{key:?}: another lifetime has this uid");
+            self.uids.insert(expected.lifetime, identity.uid);
         }
-        assert_eq!(identity.uid, self.0[&seen.life], "{key:?}: a life keeps its uid");
+        assert_eq!(identity.uid, self.uids[&expected.lifetime], "{key:?}: the uid of a lifetime changed");
     }
 }
 
-fn labels(seen: &Seen) -> Labels {
-    let mut labels = vec![("kuma.io/mesh", seen.mesh)];
-    if seen.founder.kubernetes {
+fn labels(workload: &ModelWorkload) -> Labels {
+    let mut labels = vec![("kuma.io/mesh", workload.mesh)];
+    if workload.founder.kubernetes {
         labels.push(("kuma.io/managed-by", "k8s-controller"));
     } else {
         labels.push(("kuma.io/managed-by", "workload-generator"));
         labels.push(("kuma.io/env", "universal"));
     }
-    if !seen.founder.zone.is_empty() {
-        labels.push(("kuma.io/zone", seen.founder.zone));
+    if !workload.founder.zone.is_empty() {
+        labels.push(("kuma.io/zone", workload.founder.zone));
     }
     Labels::from_trusted(labels)
 }
 
-/// What the metrics are computed from.
+/// The groups, from which the metrics are computed.
 fn assert_groups(registry: &Registry, model: &Model) {
-    let (_, picture) = model.now();
+    let (_, workloads) = model.now();
     let meshes = model.meshes();
     let expected = model.groups().into_iter().map(|((namespace, workload, mesh), counts)| {
         let key = workload.map(|name| (namespace, name));
-        let holds = key.is_some_and(|key| picture.get(&key).is_some_and(|seen| seen.mesh == mesh));
+        let holds = key.is_some_and(|key| workloads.get(&key).is_some_and(|workload| workload.mesh == mesh));
         let contested = key.is_some_and(|key| meshes[&key].len() > 1);
         let key = key.map(|(namespace, name)| format!("{namespace}/{name}"));
         let numbers = [counts.total, counts.connected, counts.healthy];
@@ -109,11 +112,11 @@ fn assert_groups(registry: &Registry, model: &Model) {
     assert_eq!(views, expected, "groups");
 }
 
-/// In pages, the smallest and largest of which are common in a small world.
+/// Lists all dataplanes in large pages, and those of one mesh in pages of one.
 fn assert_dataplanes(registry: &Registry, model: &Model) {
     let mesh = MESHES[0];
     for (size, all) in [(5, true), (1, false)] {
-        let expected = model.registered.iter().filter(|(who, _)| all || who.mesh == mesh);
+        let expected = model.registered.iter().filter(|(identity, _)| all || identity.mesh == mesh);
         let mut expected = expected.peekable();
         let mut after = None;
         loop {
@@ -121,10 +124,10 @@ fn assert_dataplanes(registry: &Registry, model: &Model) {
             let (views, next_after) = registry.dataplanes(wanted, size, after.as_ref());
             assert!(views.len() <= size);
             for view in &views {
-                let (who, known) = expected.next().expect("a stranger is registered");
-                assert_dataplane(view, *who, known);
+                let (identity, registered) = expected.next().expect("an unexpected dataplane is registered");
+                assert_dataplane(view, *identity, registered);
             }
-            assert_eq!(next_after.is_some(), expected.peek().is_some(), "whether there are more");
+            assert_eq!(next_after.is_some(), expected.peek().is_some(), "whether there is a next page");
             if next_after.is_none() {
                 break;
             }
@@ -133,18 +136,18 @@ fn assert_dataplanes(registry: &Registry, model: &Model) {
     }
 }
 
-fn assert_dataplane(view: &DataplaneView, who: Who, known: &Registered) {
-    assert_eq!(*view.dataplane, known.statement.of(who));
-    assert_eq!(view.healthy, known.is_healthy(), "{who:?}");
-    match (view.session, known.presence) {
+fn assert_dataplane(view: &DataplaneView, identity: Identity, expected: &Registered) {
+    assert_eq!(*view.dataplane, expected.statement.of(identity));
+    assert_eq!(view.healthy, expected.is_healthy(), "{identity:?}");
+    match (view.session, expected.presence) {
         (Some((id, report)), Presence::Connected { session, last }) => {
-            assert_eq!(id, session, "the newest session of {who:?}");
-            if let Some((sequence, pulse)) = last {
-                assert_eq!(report, pulse.report(sequence, known.statement.inbounds));
+            assert_eq!(id, session, "the newest session of {identity:?}");
+            if let Some((sequence, health)) = last {
+                assert_eq!(report, health.report(sequence, expected.statement.inbounds));
             }
         }
         (None, Presence::Lost { .. }) => {}
-        (session, presence) => panic!("{who:?} is {session:?}, not {presence:?}"),
+        (session, presence) => panic!("{identity:?} is {session:?}, not {presence:?}"),
     }
 }
 

@@ -1,23 +1,24 @@
-//! One op at a time, and after each the registry is exactly what the model is.
+//! One operation at a time: after each one, everything that can be read from the registry equals the
+//! model.
 
 mod compare;
+mod harness;
 mod model;
 mod ops;
-mod play;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
-use self::play::Play;
+use self::harness::Harness;
 
 #[test]
-fn every_reader_agrees_with_the_model_after_every_op() {
+fn every_reader_agrees_with_the_model_after_every_operation() {
     let config = Config {
         cases: crate::cases(),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/registry/failures.txt"))),
         source_file: Some(file!()),
         ..Config::default()
     };
-    // Its clock stands still until an op lets time pass.
+    // The clock is paused: only `Op::Advance` moves it.
     let clock = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -25,11 +26,11 @@ fn every_reader_agrees_with_the_model_after_every_op() {
         .expect("a runtime");
     let outcome = TestRunner::new(config).run(&ops::case(), |case| {
         let _running = clock.enter();
-        let mut play = Play::new(case.setting, &clock);
+        let mut harness = Harness::new(case.setting, &clock);
         for op in case.ops {
-            play.op(op);
+            harness.perform(op);
         }
-        play.end();
+        harness.finish();
         Ok(())
     });
     if let Err(failure) = outcome {

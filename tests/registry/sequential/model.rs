@@ -1,5 +1,5 @@
-//! The naive model: who is registered, and three facts that history leaves
-//! behind. Everything else is counted anew after each transition.
+//! The naive model: the registered dataplanes, and the facts that depend on history (founders,
+//! holders, lifetimes). Everything else is recounted after each transition.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,24 +11,24 @@ use tokio::time::Instant;
 
 use super::ops::Setting;
 use crate::{
-    lens::Traits,
-    world::{Key, Name, Pulse, Statement, Who},
+    domain::{Identity, Key, Name, ReportedHealth, Statement},
+    filter_case::Attributes,
 };
 
 /// All Workloads at one revision.
-pub(super) type Picture = BTreeMap<Key, Seen>;
+pub(super) type Workloads = BTreeMap<Key, ModelWorkload>;
 
-/// What readers see of a Workload.
+/// What can be read of a Workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct ModelWorkload {
     pub(super) mesh: Name,
-    /// Another one for each life; stands for the uid.
-    pub(super) life: u64,
-    /// What the dataplane that founded it states; makes its labels.
+    /// Differs for each lifetime of the name; stands for the uid.
+    pub(super) lifetime: u64,
+    /// The statement of the first dataplane of the group; determines the labels.
     pub(super) founder: Statement,
     pub(super) counts: Counts,
-    /// Its revision is greater than the first and at most the second: which of
-    /// two Workloads in one step gets the smaller one is nobody's business.
+    /// Its revision is greater than the first and at most the second: the order of two Workloads
+    /// within one step is not specified.
     pub(super) revision: (u64, u64),
 }
 
@@ -40,25 +40,26 @@ pub(super) struct Registered {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    Connected { session: SessionId, last: Option<(u64, Pulse)> },
+    Connected { session: SessionId, last: Option<(u64, ReportedHealth)> },
     Lost { deadline: Instant },
 }
 
-/// Dataplanes of one mesh that name one workload, or none.
+/// The dataplanes of one mesh that name one workload, or none: namespace, workload, mesh.
 pub(super) type Group = (Name, Option<Name>, Name);
 
 #[derive(Debug)]
 pub(super) struct Model {
     setting: Setting,
-    pub(super) registered: BTreeMap<Who, Registered>,
-    /// What the first dataplane of each group stated.
+    pub(super) registered: BTreeMap<Identity, Registered>,
+    /// The statement of the first dataplane of each group.
     founders: BTreeMap<Group, Statement>,
-    /// Which mesh holds each name.
+    /// The mesh that holds each name.
     holders: BTreeMap<Key, Name>,
-    lives: u64,
-    /// What could be seen since each revision.
-    past: BTreeMap<u64, Picture>,
-    /// How often each name was contested.
+    /// Number of lifetimes so far.
+    lifetimes: u64,
+    /// The Workloads from each revision on that ended a step.
+    past: BTreeMap<u64, Workloads>,
+    /// Number of warnings about each contested name.
     pub(super) warnings: BTreeMap<Key, u64>,
 }
 
@@ -69,40 +70,40 @@ impl Model {
             registered: BTreeMap::new(),
             founders: BTreeMap::new(),
             holders: BTreeMap::new(),
-            lives: 0,
-            past: BTreeMap::from([(0, Picture::new())]),
+            lifetimes: 0,
+            past: BTreeMap::from([(0, Workloads::new())]),
             warnings: BTreeMap::new(),
         }
     }
 
-    /// The newest revision, and what is seen at it.
-    pub(super) fn now(&self) -> (u64, &Picture) {
-        let (revision, picture) = self.past.last_key_value().expect("revision 0 at least");
-        (*revision, picture)
+    /// The newest revision, and the Workloads at it.
+    pub(super) fn now(&self) -> (u64, &Workloads) {
+        let (revision, workloads) = self.past.last_key_value().expect("revision 0 at least");
+        (*revision, workloads)
     }
 
-    /// What was seen at a revision; none if that is in the middle of a step.
-    pub(super) fn at(&self, revision: u64) -> Option<&Picture> {
+    /// The Workloads at a revision; none if it is in the middle of a step.
+    pub(super) fn at(&self, revision: u64) -> Option<&Workloads> {
         self.past.get(&revision)
     }
 
-    /// Whether the log still has all changes after a revision.
-    pub(super) fn remembers(&self, revision: u64) -> bool {
+    /// Whether the change log has all changes after a revision.
+    pub(super) fn log_reaches(&self, revision: u64) -> bool {
         self.now().0 - revision <= self.setting.log_capacity as u64
     }
 
     /// Whether a hello exceeds a limit.
-    pub(super) fn refuses(&self, who: Who) -> bool {
-        let connected = |who: &Who| {
-            let known = self.registered.get(who);
-            known.is_some_and(|known| matches!(known.presence, Presence::Connected { .. }))
+    pub(super) fn exceeds_limit(&self, identity: Identity) -> bool {
+        let connected = |identity: &Identity| {
+            let registered = self.registered.get(identity);
+            registered.is_some_and(|registered| matches!(registered.presence, Presence::Connected { .. }))
         };
-        if connected(&who) {
+        if connected(&identity) {
             return false;
         }
-        let sessions = || self.registered.keys().filter(|who| connected(who));
-        let of_mesh = sessions().filter(|other| other.mesh == who.mesh).count();
-        let new = !self.registered.contains_key(&who);
+        let sessions = || self.registered.keys().filter(|identity| connected(identity));
+        let of_mesh = sessions().filter(|other| other.mesh == identity.mesh).count();
+        let new = !self.registered.contains_key(&identity);
         sessions().count() >= self.setting.max_sessions
             || of_mesh >= self.setting.max_sessions_per_mesh
             || new && self.is_full() && self.oldest_lost().is_none()
@@ -112,18 +113,20 @@ impl Model {
         self.registered.len() >= self.setting.max_dataplanes
     }
 
-    /// Who is forgotten first, and makes room for a newcomer.
-    fn oldest_lost(&self) -> Option<Who> {
-        let lost = self.registered.iter().filter_map(|(who, known)| match known.presence {
-            Presence::Lost { deadline } => Some((deadline, who.mesh, who.namespace, who.name, *who)),
+    /// The lost dataplane that expires first, which is evicted to make room for a new one.
+    fn oldest_lost(&self) -> Option<Identity> {
+        let lost = self.registered.iter().filter_map(|(identity, registered)| match registered.presence {
+            Presence::Lost { deadline } => {
+                Some((deadline, identity.mesh, identity.namespace, identity.name, *identity))
+            }
             Presence::Connected { .. } => None,
         });
         lost.min_by(|a, b| (a.0, a.1, a.2, a.3).cmp(&(b.0, b.1, b.2, b.3))).map(|oldest| oldest.4)
     }
 
-    /// Returns whether the dataplane is warned that other meshes use the name.
-    pub(super) fn hello(&mut self, who: Who, statement: Statement, session: SessionId) -> bool {
-        if !self.registered.contains_key(&who)
+    /// Returns whether the hello gets a warning because another mesh holds or shares the name.
+    pub(super) fn hello(&mut self, identity: Identity, statement: Statement, session: SessionId) -> bool {
+        if !self.registered.contains_key(&identity)
             && self.is_full()
             && let Some(oldest) = self.oldest_lost()
         {
@@ -131,24 +134,24 @@ impl Model {
             self.step();
         }
         let presence = Presence::Connected { session, last: None };
-        self.registered.insert(who, Registered { statement, presence });
+        self.registered.insert(identity, Registered { statement, presence });
         self.step();
-        let Some(key) = statement.key(who) else {
+        let Some(key) = statement.key(identity) else {
             return false;
         };
-        let warned = self.meshes()[&key].len() > 1 && self.holders.get(&key) != Some(&who.mesh);
+        let warned = self.meshes()[&key].len() > 1 && self.holders.get(&key) != Some(&identity.mesh);
         if warned {
             *self.warnings.entry(key).or_default() += 1;
         }
         warned
     }
 
-    pub(super) fn report(&mut self, by: SessionId, sequence: u64, pulse: Pulse) {
-        for known in self.registered.values_mut() {
-            if let Presence::Connected { session, last } = &mut known.presence
+    pub(super) fn report(&mut self, by: SessionId, sequence: u64, health: ReportedHealth) {
+        for registered in self.registered.values_mut() {
+            if let Presence::Connected { session, last } = &mut registered.presence
                 && *session == by
             {
-                *last = Some((sequence, pulse));
+                *last = Some((sequence, health));
             }
         }
         self.step();
@@ -156,49 +159,49 @@ impl Model {
 
     pub(super) fn goodbye(&mut self, by: SessionId) {
         self.registered.retain(
-            |_, known| !matches!(known.presence, Presence::Connected { session, .. } if session == by),
+            |_, registered| !matches!(registered.presence, Presence::Connected { session, .. } if session == by),
         );
         self.step();
     }
 
-    pub(super) fn cut(&mut self, by: SessionId, now: Instant) {
+    pub(super) fn disconnect(&mut self, by: SessionId, now: Instant) {
         if self.setting.retention == Duration::ZERO {
             return self.goodbye(by);
         }
         let deadline = now + self.setting.retention;
-        for known in self.registered.values_mut() {
-            if matches!(known.presence, Presence::Connected { session, .. } if session == by) {
-                known.presence = Presence::Lost { deadline };
+        for registered in self.registered.values_mut() {
+            if matches!(registered.presence, Presence::Connected { session, .. } if session == by) {
+                registered.presence = Presence::Lost { deadline };
             }
         }
         self.step();
     }
 
-    /// Ends retention where it is due, one dataplane at a time.
-    pub(super) fn forget_due(&mut self, now: Instant) {
+    /// Removes lost dataplanes whose retention is over, one step for each.
+    pub(super) fn expire(&mut self, now: Instant) {
         let mut due = BTreeSet::new();
-        for (who, known) in &self.registered {
-            if let Presence::Lost { deadline } = known.presence
+        for (identity, registered) in &self.registered {
+            if let Presence::Lost { deadline } = registered.presence
                 && deadline <= now
             {
-                due.insert((deadline, *who));
+                due.insert((deadline, *identity));
             }
         }
-        for (_, who) in due {
-            self.registered.remove(&who);
+        for (_, identity) in due {
+            self.registered.remove(&identity);
             self.step();
         }
     }
 
-    /// The numbers of each group.
+    /// The counts of each group.
     pub(super) fn groups(&self) -> BTreeMap<Group, Counts> {
         let mut groups = BTreeMap::<Group, Counts>::new();
-        for (who, known) in &self.registered {
-            let group = (who.namespace, known.statement.workload, who.mesh);
+        for (identity, registered) in &self.registered {
+            let group = (identity.namespace, registered.statement.workload, identity.mesh);
             let counts = groups.entry(group).or_default();
             counts.total += 1;
-            counts.connected += u32::from(matches!(known.presence, Presence::Connected { .. }));
-            counts.healthy += u32::from(known.is_healthy());
+            counts.connected += u32::from(matches!(registered.presence, Presence::Connected { .. }));
+            counts.healthy += u32::from(registered.is_healthy());
         }
         groups
     }
@@ -206,21 +209,21 @@ impl Model {
     /// The meshes that use each name.
     pub(super) fn meshes(&self) -> BTreeMap<Key, BTreeSet<Name>> {
         let mut meshes = BTreeMap::<Key, BTreeSet<Name>>::new();
-        for (who, known) in &self.registered {
-            if let Some(key) = known.statement.key(*who) {
-                meshes.entry(key).or_default().insert(who.mesh);
+        for (identity, registered) in &self.registered {
+            if let Some(key) = registered.statement.key(*identity) {
+                meshes.entry(key).or_default().insert(identity.mesh);
             }
         }
         meshes
     }
 
-    /// After a transition: what history leaves behind, and what is seen now.
+    /// Completes a transition: updates founders and holders, and records the Workloads.
     fn step(&mut self) {
         let groups = self.groups();
         self.founders.retain(|group, _| groups.contains_key(group));
-        for (who, known) in &self.registered {
-            let group = (who.namespace, known.statement.workload, who.mesh);
-            self.founders.entry(group).or_insert(known.statement);
+        for (identity, registered) in &self.registered {
+            let group = (identity.namespace, registered.statement.workload, identity.mesh);
+            self.founders.entry(group).or_insert(registered.statement);
         }
         let meshes = self.meshes();
         self.holders.retain(|key, mesh| meshes.get(key).is_some_and(|meshes| meshes.contains(mesh)));
@@ -233,38 +236,38 @@ impl Model {
         self.record(&groups);
     }
 
-    /// Each Workload that looks different takes one revision, or two if it is another
-    /// object under the same name; no other takes any.
+    /// Each Workload that has changed takes one revision, or two if it is another object under the
+    /// same name. No other Workload takes one.
     fn record(&mut self, groups: &BTreeMap<Group, Counts>) {
         let (head, before) = self.now();
-        let mut after = Picture::new();
-        let mut lives = self.lives;
+        let mut after = Workloads::new();
+        let mut lifetimes = self.lifetimes;
         for (key, mesh) in &self.holders {
             let group = (key.0, Some(key.1), *mesh);
             let counts = groups[&group];
-            let seen = match before.get(key) {
-                Some(old) if old.mesh == *mesh => Seen { counts, ..*old },
+            let workload = match before.get(key) {
+                Some(old) if old.mesh == *mesh => ModelWorkload { counts, ..*old },
                 _ => {
-                    lives += 1;
+                    lifetimes += 1;
                     let founder = self.founders[&group];
-                    Seen { mesh, life: lives, founder, counts, revision: (0, 0) }
+                    ModelWorkload { mesh, lifetime: lifetimes, founder, counts, revision: (0, 0) }
                 }
             };
-            after.insert(*key, seen);
+            after.insert(*key, workload);
         }
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
         let changed: Vec<_> = keys.into_iter().filter(|key| before.get(key) != after.get(key)).collect();
         let revisions = |key| match (before.get(key), after.get(key)) {
-            (Some(old), Some(new)) if old.life != new.life => 2,
+            (Some(old), Some(new)) if old.lifetime != new.lifetime => 2,
             _ => 1,
         };
         let new_head = head + changed.iter().map(revisions).sum::<u64>();
         for key in changed {
-            if let Some(seen) = after.get_mut(&key) {
-                seen.revision = (head, new_head);
+            if let Some(workload) = after.get_mut(&key) {
+                workload.revision = (head, new_head);
             }
         }
-        self.lives = lives;
+        self.lifetimes = lifetimes;
         self.past.insert(new_head, after);
     }
 }
@@ -272,15 +275,15 @@ impl Model {
 impl Registered {
     pub(super) fn is_healthy(&self) -> bool {
         match self.presence {
-            Presence::Connected { last: Some((_, pulse)), .. } => pulse.is_healthy(self.statement.inbounds),
+            Presence::Connected { last: Some((_, health)), .. } => health.is_healthy(self.statement.inbounds),
             _ => false,
         }
     }
 }
 
-impl Seen {
-    pub(super) fn traits(&self, (namespace, name): Key) -> Traits<'static> {
-        Traits {
+impl ModelWorkload {
+    pub(super) fn attributes(&self, (namespace, name): Key) -> Attributes<'static> {
+        Attributes {
             namespace,
             name,
             mesh: self.mesh,

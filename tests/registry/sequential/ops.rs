@@ -1,4 +1,4 @@
-//! What can happen, and how often it is tried.
+//! The operations of a sequence, and how often each one is drawn.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -12,24 +12,25 @@ use proptest::{
 };
 
 use crate::{
-    lens::{Lens, SELECTOR_COUNT},
-    world::{INBOUNDS, MESHES, NAMESPACES, Name, Pulse, Statement, WORKLOADS, Who, ZONES, settings},
+    domain::{
+        INBOUNDS, Identity, MESHES, NAMESPACES, Name, ReportedHealth, Statement, WORKLOADS, ZONES, settings,
+    },
+    filter_case::{FilterCase, SELECTOR_COUNT},
 };
 
-/// Most sequences are short, which is where most bugs are and what 10,000 of
-/// them in a minute allow; some are long, so that there is a history to get
-/// wrong.
+/// Lengths of sequences. Most are short, so that 10,000 run in a minute; some are long, for bugs that
+/// need a history.
 const SHORT: RangeInclusive<usize> = 1..=20;
 const LONG: RangeInclusive<usize> = 21..=60;
 
-/// A sequence, and the registry it happens to.
+/// A sequence of operations, and the settings of the registry.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) setting: Setting,
     pub(super) ops: Vec<Op>,
 }
 
-/// The settings that matter.
+/// The settings that the model knows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting {
     pub(super) retention: Duration,
@@ -39,31 +40,30 @@ pub(super) struct Setting {
     pub(super) max_sessions_per_mesh: usize,
 }
 
-/// One of those there are, by its place modulo their number; nothing happens
-/// if there is none.
+/// An index into a list, modulo its length; the operation is skipped if the list is empty.
 pub(super) type Pick = u8;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
-    /// Registers, returns, takes over or moves, as it comes.
-    Hello(Who, Statement),
-    /// By any session, superseded ones too, as the next three.
-    Report(Pick, Pulse),
+    /// Registers a dataplane, reconnects it, takes over its session, or moves it.
+    Hello(Identity, Statement),
+    /// A session reports. Like the next two, it may be a superseded one.
+    Report(Pick, ReportedHealth),
     Goodbye(Pick),
-    Cut(Pick),
-    /// Seconds pass, and with them perhaps the retention of some.
-    Pass(u8),
-    /// Another watcher comes.
-    Watch(Lens),
-    /// A watcher reads one message.
+    Disconnect(Pick),
+    /// The clock advances by seconds, over the retention of some lost dataplanes.
+    Advance(u8),
+    /// A watch is opened.
+    Watch(FilterCase),
+    /// A reader receives one message.
     Poll(Pick),
-    /// A watcher disconnects and comes back.
+    /// A reader disconnects and resumes.
     Resume(Pick),
-    /// A watcher goes.
-    Leave(Pick),
+    /// A reader closes its watch.
+    CloseWatch(Pick),
     /// A listing begins, with pages of this size.
-    List(Lens, u8),
-    /// A listing goes on.
+    List(FilterCase, u8),
+    /// A listing continues with its next page.
     Page(Pick),
 }
 
@@ -98,25 +98,25 @@ fn setting() -> impl Strategy<Value = Setting> {
 fn op() -> BoxedStrategy<Op> {
     let pick = any::<Pick>;
     prop_oneof![
-        10 => (who(), statement()).prop_map(|(who, statement)| Op::Hello(who, statement)),
-        8 => (pick(), pulse()).prop_map(|(session, pulse)| Op::Report(session, pulse)),
+        10 => (identity(), statement()).prop_map(|(identity, statement)| Op::Hello(identity, statement)),
+        8 => (pick(), health()).prop_map(|(session, health)| Op::Report(session, health)),
         2 => pick().prop_map(Op::Goodbye),
-        4 => pick().prop_map(Op::Cut),
-        2 => (1..90_u8).prop_map(Op::Pass),
-        1 => lens().prop_map(Op::Watch),
+        4 => pick().prop_map(Op::Disconnect),
+        2 => (1..90_u8).prop_map(Op::Advance),
+        1 => filter().prop_map(Op::Watch),
         5 => pick().prop_map(Op::Poll),
         2 => pick().prop_map(Op::Resume),
-        1 => pick().prop_map(Op::Leave),
-        1 => (lens(), 1..4_u8).prop_map(|(lens, size)| Op::List(lens, size)),
+        1 => pick().prop_map(Op::CloseWatch),
+        1 => (filter(), 1..4_u8).prop_map(|(filter, size)| Op::List(filter, size)),
         2 => pick().prop_map(Op::Page),
     ]
     .boxed()
 }
 
 /// Twelve dataplanes, most of them in one namespace.
-fn who() -> impl Strategy<Value = Who> {
+fn identity() -> impl Strategy<Value = Identity> {
     let namespace = prop_oneof![3 => Just(NAMESPACES[0]), 1 => Just(NAMESPACES[1])];
-    (select(&MESHES[..]), namespace, select(&["d0", "d1"][..])).prop_map(|(mesh, namespace, name)| Who {
+    (select(&MESHES[..]), namespace, select(&["d0", "d1"][..])).prop_map(|(mesh, namespace, name)| Identity {
         mesh,
         namespace,
         name,
@@ -133,7 +133,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         .prop_map(|(workload, zone, kubernetes, inbounds)| Statement { workload, zone, kubernetes, inbounds })
 }
 
-fn pulse() -> impl Strategy<Value = Pulse> {
+fn health() -> impl Strategy<Value = ReportedHealth> {
     let state = || {
         prop_oneof![
             4 => Just(HealthState::Ready),
@@ -141,14 +141,14 @@ fn pulse() -> impl Strategy<Value = Pulse> {
             1 => Just(HealthState::Unknown),
         ]
     };
-    (state(), [state(), state()]).prop_map(|(proxy, inbounds)| Pulse { proxy, inbounds })
+    (state(), [state(), state()]).prop_map(|(proxy, inbounds)| ReportedHealth { proxy, inbounds })
 }
 
-fn lens() -> impl Strategy<Value = Lens> {
+fn filter() -> impl Strategy<Value = FilterCase> {
     fn rarely(names: &'static [Name]) -> impl Strategy<Value = Option<Name>> {
         option::weighted(0.25, select(names))
     }
     let selector = prop_oneof![1 => Just(0), 1 => 0..SELECTOR_COUNT];
     (rarely(&MESHES), rarely(&NAMESPACES), rarely(&WORKLOADS), selector)
-        .prop_map(|(mesh, namespace, name, selector)| Lens { mesh, namespace, name, selector })
+        .prop_map(|(mesh, namespace, name, selector)| FilterCase { mesh, namespace, name, selector })
 }

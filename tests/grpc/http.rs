@@ -1,0 +1,70 @@
+//! The HTTP port: probes, metrics, and invalid requests.
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::{
+    raw::read_until_closed,
+    support::{Server, http_get, in_time, still_serves},
+};
+
+#[tokio::test]
+async fn the_probe_endpoints_return_ok() {
+    let server = Server::start().await;
+    for (path, expected) in [
+        ("/livez", (200, "ok\n")),
+        ("/readyz", (200, "ok\n")),
+        ("/", (200, "headcount: /metrics /livez /readyz\n")),
+        ("/nothing", (404, "")),
+    ] {
+        let (code, body) = http_get(server.http(), path).await;
+        assert_eq!((code, body.as_str()), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn invalid_requests_are_rejected_and_do_not_affect_other_clients() {
+    let server = Server::start().await;
+    for invalid in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        &[0xff; 2048],
+        b"GET / HTTP/1.1\r\nContent-Length: nonsense\r\n\r\n",
+    ] {
+        let mut io = TcpStream::connect(server.http()).await.unwrap();
+        io.write_all(invalid).await.unwrap();
+        let response = String::from_utf8_lossy(&read_until_closed(&mut io).await).into_owned();
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert_eq!(http_get(server.http(), "/livez").await.0, 200);
+    }
+    let (code, _) = http_get(server.http(), &format!("/{}", "x".repeat(100_000))).await;
+    assert_eq!(code, 414);
+    still_serves(&server).await;
+}
+
+/// Fewer than the connection limit. The server closes them when the timeout for headers is over, which
+/// is too long for a test.
+#[tokio::test]
+async fn clients_with_incomplete_headers_do_not_affect_other_clients() {
+    let server = Server::start().await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let io = TcpStream::connect(server.http());
+        let mut io = in_time("a connection", io).await.unwrap();
+        io.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.unwrap();
+        slow.push(io);
+    }
+    assert_eq!(http_get(server.http(), "/readyz").await.0, 200);
+    server.scrape().await;
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn post_is_not_allowed() {
+    let server = Server::start().await;
+    let mut io = TcpStream::connect(server.http()).await.unwrap();
+    let request = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    io.write_all(request.as_bytes()).await.unwrap();
+    let response = String::from_utf8(read_until_closed(&mut io).await).unwrap();
+    assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
+}
