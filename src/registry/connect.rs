@@ -54,7 +54,7 @@ impl Registry {
     ///
     /// [`LimitReached::SessionRate`].
     pub fn check_session_rate(&self, retry: RetryBehavior) -> Result<(), LimitReached> {
-        self.shared.rate_limiter.admit(ClientClass::Unidentified, retry, Instant::now())
+        self.shared.rate_limiter.admit(ClientClass::Unidentified, retry)
     }
 
     /// Registers a dataplane and opens its session. A session that it already has is
@@ -87,11 +87,10 @@ impl Registry {
 
     /// Takes a token of the session rate, and returns when the dataplane may connect.
     pub(crate) fn admit(&self, key: &DataplaneKey, retry: RetryBehavior) -> Result<Instant, LimitReached> {
-        let now = Instant::now();
         let opened = self.shared.dataplanes.get(key).map(|known| known.presence.opened());
         let class = if opened.is_some() { ClientClass::Registered } else { ClientClass::New };
-        self.shared.rate_limiter.admit(class, retry, now)?;
-        Ok(opened.map_or(now, |opened| opened + self.shared.settings.flap_interval))
+        self.shared.rate_limiter.admit(class, retry)?;
+        Ok(opened.map_or_else(Instant::now, |opened| opened + self.shared.settings.flap_interval))
     }
 
     /// Registers a dataplane; if there is no room, in the place of the one that has been

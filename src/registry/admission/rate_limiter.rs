@@ -72,13 +72,19 @@ impl RateLimiter {
     /// # Errors
     ///
     /// [`LimitReached::SessionRate`] with the client's retry delay.
-    pub(crate) fn admit(
+    pub(crate) fn admit(&self, class: ClientClass, retry: RetryBehavior) -> Result<(), LimitReached> {
+        let mut state = self.state.lock();
+        // Read under the lock, so that times follow the order of admissions.
+        self.admit_at(&mut state, class, retry, Instant::now())
+    }
+
+    fn admit_at(
         &self,
+        state: &mut Option<State>,
         class: ClientClass,
         retry: RetryBehavior,
         now: Instant,
     ) -> Result<(), LimitReached> {
-        let mut state = self.state.lock();
         let State { full_at, last_retry_at } = state.unwrap_or(State { full_at: now, last_retry_at: now });
         let taken = full_at.saturating_duration_since(now);
         let allowed = match class {
@@ -111,8 +117,17 @@ mod tests {
 
     const RATE: usize = 100;
 
+    fn admit(
+        limiter: &RateLimiter,
+        class: ClientClass,
+        retry: RetryBehavior,
+        now: Instant,
+    ) -> Result<(), LimitReached> {
+        limiter.admit_at(&mut limiter.state.lock(), class, retry, now)
+    }
+
     fn admitted(limiter: &RateLimiter, class: ClientClass, times: usize, now: Instant) -> usize {
-        (0..times).filter(|_| limiter.admit(class, RetryBehavior::HonorsRetryAfter, now).is_ok()).count()
+        (0..times).filter(|_| admit(limiter, class, RetryBehavior::HonorsRetryAfter, now).is_ok()).count()
     }
 
     #[test]
@@ -129,11 +144,11 @@ mod tests {
         let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
         assert_eq!(admitted(&limiter, ClientClass::New, 1_000, start), RATE / 2);
         assert!(
-            limiter.admit(ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_ok(),
+            admit(&limiter, ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_ok(),
             "it may be a registered one"
         );
         assert_eq!(admitted(&limiter, ClientClass::Registered, 1_000, start), RATE / 2);
-        assert!(limiter.admit(ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_err());
+        assert!(admit(&limiter, ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_err());
         let later = start + Duration::from_millis(100);
         assert_eq!(admitted(&limiter, ClientClass::New, 1_000, later), 0, "the first half fills first");
         assert_eq!(admitted(&limiter, ClientClass::Registered, 1_000, later), RATE / 10);
@@ -145,10 +160,10 @@ mod tests {
         admitted(&limiter, ClientClass::Registered, RATE, start);
         for _ in 0..10_000 {
             assert!(
-                limiter.admit(ClientClass::Unidentified, RetryBehavior::IgnoresRetryAfter, start).is_err()
+                admit(&limiter, ClientClass::Unidentified, RetryBehavior::IgnoresRetryAfter, start).is_err()
             );
         }
-        let honoring = limiter.admit(ClientClass::Registered, RetryBehavior::HonorsRetryAfter, start);
+        let honoring = admit(&limiter, ClientClass::Registered, RetryBehavior::HonorsRetryAfter, start);
         assert!(
             matches!(honoring, Err(LimitReached::SessionRate { retry_after, .. }) if retry_after < BURST)
         );
@@ -173,7 +188,7 @@ mod tests {
         let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
         admitted(&limiter, ClientClass::Registered, RATE, start);
         let delays: Vec<_> = (0..10_000)
-            .map(|_| match limiter.admit(ClientClass::Registered, RetryBehavior::HonorsRetryAfter, start) {
+            .map(|_| match admit(&limiter, ClientClass::Registered, RetryBehavior::HonorsRetryAfter, start) {
                 Err(LimitReached::SessionRate { retry_after, .. }) => retry_after,
                 other => panic!("{other:?}"),
             })
@@ -188,7 +203,7 @@ mod tests {
         let later = start + Duration::from_mins(5);
         admitted(&limiter, ClientClass::Registered, RATE, later);
         assert!(
-            matches!(limiter.admit(ClientClass::Registered, RetryBehavior::HonorsRetryAfter, later), Err(LimitReached::SessionRate { retry_after, .. }) if retry_after < BURST)
+            matches!(admit(&limiter, ClientClass::Registered, RetryBehavior::HonorsRetryAfter, later), Err(LimitReached::SessionRate { retry_after, .. }) if retry_after < BURST)
         );
     }
 }

@@ -41,6 +41,8 @@ pub(super) fn run(rng: &mut Rng, clock: &Runtime) {
     if expires {
         settings.retention = RETENTION;
     }
+    // All times in the registry must be of one clock.
+    let _clock = clock.enter();
     let registry = Registry::new(settings);
     let end_queue = EndQueue::default();
     let mut writers: [Vec<WriterDataplane>; WRITERS] = array::from_fn(|writer| dataplanes(writer, rng));
