@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fuzzes what reads the words of strangers, with libFuzzer on stable Rust:
+# Fuzzes the parsers of untrusted input with libFuzzer, on stable Rust:
 #
 #   scripts/fuzz.sh             every target for FUZZ_SECONDS (20) each
 #   scripts/fuzz.sh TARGET..    only these
 #
-# Starts from fuzz/corpus and from what earlier runs found, which stays in
-# target/fuzz/corpus. An input that breaks a property ends its target, is
-# printed, and stays in target/fuzz/broken. Needs a C++ compiler.
+# Starts from fuzz/corpus and from the inputs that earlier runs have kept in
+# target/fuzz/corpus. An input that breaks a property ends the run of its target;
+# it is printed and kept in target/fuzz/broken. Needs a C++ compiler.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,9 +15,9 @@ seconds=${FUZZ_SECONDS:-20}
 target=${CARGO_TARGET_DIR:-target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# What `cargo fuzz` passes, without the sanitizers, which need nightly: there
-# is no unsafe code of ours for them to watch. LLVM counts edges and shows
-# compared values to the fuzzer. With --target, build scripts go without.
+# The flags of `cargo fuzz`, without the sanitizers: those need nightly, and this
+# crate has no unsafe code. LLVM counts the edges that are executed and passes
+# compared values to the fuzzer. With --target, build scripts are not instrumented.
 flags=(
     -Cpasses=sancov-module
     -Cllvm-args=-sanitizer-coverage-level=4
@@ -27,8 +27,8 @@ flags=(
     --cfg fuzzing
 )
 
-# Limits of one input: far more than any needs, so that what breaks one is a
-# bug. The worst takes a third of a second; a busy machine takes its time.
+# Limits of one input, far above what any needs: the slowest takes a third of a
+# second, on a machine that is not busy.
 limits=(-max_len=4096 -timeout=60 -malloc_limit_mb=128 -rss_limit_mb=1024)
 
 build() {
@@ -39,11 +39,11 @@ build() {
 fuzz() {
     local name=$1 code=0 began=$SECONDS
     mkdir -p "$target/corpus/$name" "$target/broken" "$target/log"
-    local log=$target/log/$name.log words=()
-    [ ! -f "fuzz/dictionaries/$name" ] || words=("-dict=fuzz/dictionaries/$name")
+    local log=$target/log/$name.log dictionary=()
+    [ ! -f "fuzz/dictionaries/$name" ] || dictionary=("-dict=fuzz/dictionaries/$name")
     timeout --kill-after=10s $((seconds + 120)) "$target/$host/release/$name" "${limits[@]}" \
         -max_total_time="$seconds" -print_final_stats=1 -artifact_prefix="$target/broken/$name-" \
-        ${words[@]+"${words[@]}"} "$target/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 || code=$?
+        ${dictionary[@]+"${dictionary[@]}"} "$target/corpus/$name" "fuzz/corpus/$name" >"$log" 2>&1 || code=$?
     if [ "$code" = 0 ]; then
         awk -v name="$name" '
             /INITED/ { start = $4 }
@@ -62,7 +62,7 @@ fuzz() {
         echo "replay with: $target/$host/release/$name $input"
         echo "keep with:   cp $input fuzz/corpus/$name/ && cargo test --test fuzz"
         if [ "$(stat -c %s "$input")" -le 4096 ]; then
-            echo "or make it with base64 -d from:"
+            echo "or recreate it with base64 -d from:"
             base64 "$input"
         fi
     fi

@@ -1,8 +1,8 @@
-//! Replays what the fuzzer found and what people thought of: every file of
-//! `fuzz/corpus` keeps the properties of `fuzz/src`. To keep an input that
-//! broke one, copy it there. Nodes of Envoys are also made at random.
+//! Replays the fuzzing corpus, without a fuzzer: the properties in `fuzz/src` must hold for every file of
+//! `fuzz/corpus`, which has inputs that the fuzzer found and handwritten ones. The property of Envoy
+//! nodes is also checked with random nodes.
 
-// Nothing outside can name what a test crate has.
+// A test crate has no public API: `pub` means "visible in this crate".
 #![allow(unreachable_pub)]
 
 #[path = "fuzz/nodes.rs"]
@@ -18,54 +18,54 @@ use properties::{dataplane_file, envoy_node, envoy_report, filter, hello, kube_r
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut inputs: Vec<_> = fs::read_dir(&corpus)
-        .expect("a corpus for each target")
+        .expect("a corpus directory")
         .map(|entry| entry.expect("a readable corpus").path())
         .collect();
     inputs.sort();
     assert!(inputs.len() >= 5, "{} has {} inputs", corpus.display(), inputs.len());
-    let broken: Vec<_> = inputs
+    let failed: Vec<_> = inputs
         .iter()
         .filter(|path| panic::catch_unwind(|| check(&fs::read(path).expect("a readable input"))).is_err())
         .collect();
-    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]
-fn hellos() {
+fn the_corpus_of_hello() {
     replay("hello", hello::check);
 }
 
 #[test]
-fn reports() {
+fn the_corpus_of_report() {
     replay("report", report::check);
 }
 
 #[test]
-fn filters() {
+fn the_corpus_of_filter() {
     replay("filter", filter::check);
 }
 
 #[test]
-fn tokens() {
+fn the_corpus_of_token() {
     replay("token", token::check);
 }
 
 #[test]
-fn dataplane_files() {
+fn the_corpus_of_dataplane_file() {
     replay("dataplane_file", dataplane_file::check);
 }
 
 #[test]
-fn requests_of_kubernetes_clients() {
+fn the_corpus_of_kube_request() {
     replay("kube_request", kube_request::check);
 }
 
 #[test]
-fn first_messages_of_envoys() {
+fn the_corpus_of_envoy_node() {
     replay("envoy_node", envoy_node::check);
 }
 
 #[test]
-fn reports_of_envoys() {
+fn the_corpus_of_envoy_report() {
     replay("envoy_report", envoy_report::check);
 }

@@ -1,5 +1,5 @@
-//! A Dataplane document is refused in bounded words, or says a dataplane by all
-//! rules and probes that can be run; written anew it reads as the same.
+//! A Dataplane document is rejected with a bounded message, or gives a valid dataplane and probes that
+//! can run. Written as a document again, it is parsed as the same dataplane.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use serde_json::{Value, json};
 
 use super::rules::{self, is_dns_1035_label, is_dns_1123_label, is_dns_1123_subdomain};
 
-/// A syntax error quotes a few lines of the file.
+/// Longest message of a syntax error, in bytes: it quotes a few lines of the file.
 const LONGEST_SYNTAX_ERROR: usize = 8_192;
 
-/// Takes the text of a document.
+/// Input: the text of a document.
 pub fn check(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     match DataplaneFile::parse(text) {
         Ok(file) => check_file(&file),
-        Err(DataplaneFileError::Invalid(invalid)) => assert_refusal(&invalid),
+        Err(DataplaneFileError::Invalid(invalid)) => assert_rejection(&invalid),
         Err(DataplaneFileError::Syntax(problem)) => {
             assert!(!problem.is_empty());
             assert!(problem.len() <= LONGEST_SYNTAX_ERROR, "{} bytes: {problem:.300}", problem.len());
             let control = |c: char| c.is_control() && c != '\n';
             assert!(!problem.contains(control), "a control character in {problem:?}");
         }
-        Err(other) => panic!("nothing was read from a file: {other}"),
+        Err(other) => panic!("no file was read: {other}"),
     }
 }
 
@@ -37,11 +37,11 @@ fn check_file(file: &DataplaneFile) {
     }
     match file.dataplane() {
         Ok(dataplane) => {
-            assert_lawful(&dataplane);
-            let again = DataplaneFile::parse(&document(file).to_string()).expect("it was taken before");
+            assert_valid(&dataplane);
+            let again = DataplaneFile::parse(&document(file).to_string()).expect("it was accepted before");
             assert_eq!(again.spec, file.spec);
         }
-        Err(invalid) => assert_refusal(&invalid),
+        Err(invalid) => assert_rejection(&invalid),
     }
 }
 
@@ -56,7 +56,7 @@ fn assert_can_run(probe: &ProbeSpec) {
     }
 }
 
-fn assert_lawful(dataplane: &Dataplane) {
+fn assert_valid(dataplane: &Dataplane) {
     assert!(is_dns_1123_label(dataplane.key.mesh.as_str()), "{dataplane:?}");
     assert!(is_dns_1123_label(dataplane.key.namespace.as_str()), "{dataplane:?}");
     assert!(is_dns_1123_subdomain(dataplane.key.name.as_str()), "{dataplane:?}");
@@ -67,7 +67,7 @@ fn assert_lawful(dataplane: &Dataplane) {
     }
 }
 
-/// The spec as a document, in JSON, which is YAML as well.
+/// The spec as a document in JSON, which is also YAML.
 fn document(file: &DataplaneFile) -> Value {
     let inbounds = file
         .spec
@@ -89,8 +89,8 @@ fn document(file: &DataplaneFile) -> Value {
     })
 }
 
-fn assert_refusal(invalid: &headcount::model::Invalid) {
-    rules::assert_fit(invalid);
+fn assert_rejection(invalid: &headcount::model::Invalid) {
+    rules::assert_printable(invalid);
     let top = ["kind", "type", "mesh", "name", "namespace", "zone", "labels", "networking"];
     let field = &invalid.field;
     let named = top.iter().any(|key| {

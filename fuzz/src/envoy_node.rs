@@ -1,8 +1,8 @@
-//! The first message of an Envoy is taken if and only if it is lawful; what was
-//! taken says what was said, and asks for checks that hurt no Envoy; a refusal
-//! names a field that is there.
+//! The first message of an Envoy is accepted if and only if it is valid; the accepted proxy equals the one
+//! of the reference implementation, and its health check specifier follows the rules of
+//! [`super::harmless`]; a rejection names an existing field.
 
-mod law;
+mod reference;
 
 use std::num::NonZeroU32;
 
@@ -19,32 +19,33 @@ use headcount::{
 };
 use prost::Message as _;
 
-use self::law::{Identity, Statement};
+use self::reference::{Identity, ReferenceNode};
 use super::{harmless::assert_harmless, rules};
 
-/// Takes a message as it is on the wire.
+/// Input: an encoded message.
 pub fn check(input: &[u8]) {
     let read = node::read(input);
-    let said = HealthCheckRequestOrEndpointHealthResponse::decode(input).ok();
-    let Some(RequestType::HealthCheckRequest(request)) = said.and_then(|said| said.request_type) else {
-        rules::assert_fit(&read.expect_err("it is no node"));
+    let message = HealthCheckRequestOrEndpointHealthResponse::decode(input).ok();
+    let Some(RequestType::HealthCheckRequest(request)) = message.and_then(|message| message.request_type)
+    else {
+        rules::assert_printable(&read.expect_err("not a node"));
         return;
     };
     let Some(node) = request.node else {
-        rules::assert_fit(&read.expect_err("it is no node"));
+        rules::assert_printable(&read.expect_err("not a node"));
         return;
     };
-    // As bytes: a NaN is not equal to itself.
+    // Compared as bytes, because a NaN is not equal to itself.
     assert_eq!(read.map(|read| read.encode_to_vec()), Ok(node.encode_to_vec()));
 
     assert!(rules::is_short_text(node::unknown_proxy(&node).name(), 253), "{node:?}");
-    let statement = Statement::of(&node);
-    let taken = Proxy::parse(&node, DataplaneLimits::default());
-    let lawful = statement.is_lawful();
-    assert_eq!(taken.is_ok(), lawful.is_some(), "{taken:?}, of {node:?}");
-    match (taken, lawful) {
+    let reference = ReferenceNode::new(&node);
+    let accepted = Proxy::parse(&node, DataplaneLimits::default());
+    let expected = reference.identity();
+    assert_eq!(accepted.is_ok(), expected.is_some(), "{accepted:?}, of {node:?}");
+    match (accepted, expected) {
         (Ok(proxy), Some(identity)) => {
-            assert_says(&proxy, &statement, &identity);
+            assert_represents(&proxy, &reference, &identity);
             for settings in settings() {
                 let specifier = proxy.checks.specifier(&settings);
                 assert_harmless(&specifier);
@@ -52,14 +53,14 @@ pub fn check(input: &[u8]) {
             }
         }
         (Err(invalid), _) => {
-            rules::assert_fit(&invalid);
-            assert!(statement.fields().contains(&invalid.field), "{invalid}, of {node:?}");
+            rules::assert_printable(&invalid);
+            assert!(reference.fields().contains(&invalid.field), "{invalid}, of {node:?}");
         }
-        (Ok(_), None) => unreachable!("both agree"),
+        (Ok(_), None) => unreachable!("both accept it or neither does"),
     }
 }
 
-/// The usual ones and the ends of what can be set.
+/// The defaults, and the smallest and largest settings.
 fn settings() -> [CheckSettings; 3] {
     let all = |interval, check_timeout, threshold| CheckSettings {
         check_interval: interval,
@@ -75,7 +76,7 @@ fn settings() -> [CheckSettings; 3] {
     ]
 }
 
-fn assert_says(Proxy { dataplane, checks }: &Proxy, statement: &Statement, identity: &Identity) {
+fn assert_represents(Proxy { dataplane, checks }: &Proxy, reference: &ReferenceNode, identity: &Identity) {
     let key = &dataplane.key;
     assert_eq!(key.mesh.as_str(), identity.mesh);
     assert_eq!(key.namespace.as_str(), identity.namespace);
@@ -85,29 +86,29 @@ fn assert_says(Proxy { dataplane, checks }: &Proxy, statement: &Statement, ident
     assert_eq!(dataplane.zone.as_ref().map(ToString::to_string), identity.zone);
     assert_eq!(*dataplane.agent_version, identity.agent_version);
     let labels = dataplane.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-    assert_eq!(labels.collect::<Vec<_>>(), statement.labels().into_iter().collect::<Vec<_>>());
+    assert_eq!(labels.collect::<Vec<_>>(), reference.labels().into_iter().collect::<Vec<_>>());
 
     let mut checks = checks.iter();
-    let inbounds = statement.inbounds();
+    let inbounds = reference.inbounds();
     assert_eq!(dataplane.inbounds.len(), inbounds.len());
-    for (inbound, stated) in dataplane.inbounds.iter().zip(inbounds) {
-        assert_eq!((inbound.port, &*inbound.name), (stated.port, stated.name));
+    for (inbound, expected) in dataplane.inbounds.iter().zip(inbounds) {
+        assert_eq!((inbound.port, &*inbound.name), (expected.port, expected.name));
         let tags = inbound.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(tags.collect::<Vec<_>>(), stated.tags().into_iter().collect::<Vec<_>>());
+        assert_eq!(tags.collect::<Vec<_>>(), expected.tags().into_iter().collect::<Vec<_>>());
         let check = checks.next().expect("a check for each inbound");
-        assert_eq!(check.target, Target::Inbound(stated.port));
-        assert_asks(check, stated.address, stated.service_port, stated.http_path);
+        assert_eq!(check.target, Target::Inbound(expected.port));
+        assert_check(check, expected.address, expected.service_port, expected.http_path);
     }
     let ready = checks.next();
-    assert_eq!(ready.is_some(), statement.admin().is_some());
-    if let (Some(ready), Some((address, port))) = (ready, statement.admin()) {
+    assert_eq!(ready.is_some(), reference.admin().is_some());
+    if let (Some(ready), Some((address, port))) = (ready, reference.admin()) {
         assert_eq!(ready.target, Target::Ready);
-        assert_asks(ready, address, port, Some("/ready"));
+        assert_check(ready, address, port, Some("/ready"));
     }
     assert!(checks.next().is_none());
 }
 
-fn assert_asks(check: &Check, address: &str, port: u16, http_path: Option<&str>) {
+fn assert_check(check: &Check, address: &str, port: u16, http_path: Option<&str>) {
     assert_eq!(Ok(check.endpoint.address), address.parse());
     assert_eq!(check.endpoint.port.get(), port);
     match &check.checker {

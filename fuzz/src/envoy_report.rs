@@ -1,5 +1,5 @@
-//! Reports of an Envoy add up to what a reading of each of them from the
-//! beginning says, whatever was spared.
+//! The health that is folded from an Envoy's reports, which skips the decoding of repeated ones, equals
+//! the health that a reference implementation gets by decoding each report in full.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,17 +27,17 @@ use super::rules;
 
 const FIRST_PORT: usize = 8_000;
 
-/// Takes a byte that says how many inbounds there are and whether the Envoy is
-/// asked itself, then for each report: a byte, how many hundredths of a second
-/// have passed; a byte, its length; and its bytes as they are on the wire. A
-/// length of 255 says that the last one is repeated.
+/// Input: a byte for the number of inbounds and whether the admin interface is checked; then for each
+/// report a byte for the time since the last one in hundredths of a second, a byte for its length, and
+/// the encoded report. A length of 255 repeats the last report.
 pub fn check(input: &[u8]) {
     let Some((first, mut rest)) = input.split_first() else { return };
-    let (inbounds, asks_itself) = (usize::from(first % 65), *first >= 128);
+    let (inbounds, checks_admin) = (usize::from(first % 65), *first >= 128);
     let settings = CheckSettings::default();
     let start = Instant::now();
-    let mut fold = Fold::new(&checks(inbounds, asks_itself), &settings, start);
-    let mut naive = Naive { inbounds, asks_itself, checked: BTreeSet::new(), health: Health::default() };
+    let mut fold = Fold::new(&checks(inbounds, checks_admin), &settings, start);
+    let mut reference =
+        Reference { inbounds, checks_admin, checked: BTreeSet::new(), health: Health::default() };
     let mut passed = Duration::ZERO;
     let mut report = Bytes::new();
     while let [hundredths, length, others @ ..] = rest {
@@ -48,87 +48,95 @@ pub fn check(input: &[u8]) {
             report = Bytes::copy_from_slice(bytes);
             rest = others;
         }
-        let before = naive.health;
-        let over = passed >= settings.check_timeout.get() + 2 * settings.report_interval.get();
-        let taken = fold.report(report.clone(), start + passed);
-        let Some(health) = naive.report(&report, over) else {
-            let refused = taken.expect_err("it is no report");
-            assert!(rules::is_short_text(&refused.to_string(), 4_096), "{refused}");
+        let before = reference.health;
+        let first_checks_over = passed >= settings.check_timeout.get() + 2 * settings.report_interval.get();
+        let accepted = fold.report(report.clone(), start + passed);
+        let Some(health) = reference.report(&report, first_checks_over) else {
+            let rejected = accepted.expect_err("not a report");
+            assert!(rules::is_short_text(&rejected.to_string(), 4_096), "{rejected}");
             let is_node = matches!(decode(&report), Ok(Some(RequestType::HealthCheckRequest(_))));
-            assert_eq!(refused == BadReport::NodeAgain, is_node, "{refused}");
+            assert_eq!(rejected == BadReport::NodeAgain, is_node, "{rejected}");
             return;
         };
         let change = (health != before).then_some(health);
-        assert_eq!(taken, Ok(change), "{report:?} after {passed:?}");
+        assert_eq!(accepted, Ok(change), "{report:?} after {passed:?}");
     }
 }
 
-/// As they come from the node of an Envoy with so many inbounds.
-fn checks(inbounds: usize, asks_itself: bool) -> Checks {
+/// The checks that follow from the node of an Envoy with this many inbounds.
+fn checks(inbounds: usize, checks_admin: bool) -> Checks {
     let value = |kind| Value { kind: Some(kind) };
     let entries = |key: &str, kind| Struct { fields: [(key.to_owned(), value(kind))].into() };
     #[expect(clippy::cast_precision_loss, reason = "a port is small")]
     let port = |port: usize| Kind::StructValue(entries("port", Kind::NumberValue(port as f64)));
     let inbounds = (FIRST_PORT..FIRST_PORT + inbounds).map(|number| value(port(number)));
     let mut metadata = entries("inbounds", Kind::ListValue(ListValue { values: inbounds.collect() }));
-    metadata.fields.extend(asks_itself.then(|| ("admin".to_owned(), value(port(9_901)))));
+    metadata.fields.extend(checks_admin.then(|| ("admin".to_owned(), value(port(9_901)))));
     let node = Node { id: "mesh.name".into(), metadata: Some(metadata), ..Node::default() };
-    Proxy::parse(&node, DataplaneLimits::default()).expect("it is lawful").checks
+    Proxy::parse(&node, DataplaneLimits::default()).expect("a valid node").checks
 }
 
 fn decode(report: &[u8]) -> Result<Option<RequestType>, DecodeError> {
     Ok(HealthCheckRequestOrEndpointHealthResponse::decode(report)?.request_type)
 }
 
-/// Reads every report.
-struct Naive {
+/// The reference implementation: decodes every report.
+struct Reference {
     inbounds: usize,
-    asks_itself: bool,
-    /// Names of clusters whose first check has ended.
+    checks_admin: bool,
+    /// Clusters whose first check has ended.
     checked: BTreeSet<String>,
     health: Health,
 }
 
-impl Naive {
-    fn report(&mut self, report: &[u8], first_checks_are_over: bool) -> Option<Health> {
-        let said = match decode(report).ok()? {
+impl Reference {
+    fn report(&mut self, report: &[u8], first_checks_over: bool) -> Option<Health> {
+        let report = match decode(report).ok()? {
             None => EndpointHealthResponse::default(),
-            Some(RequestType::EndpointHealthResponse(said)) => said,
+            Some(RequestType::EndpointHealthResponse(report)) => report,
             Some(RequestType::HealthCheckRequest(_)) => return None,
         };
-        let proxy = if self.asks_itself {
-            self.state("headcount:ready", &said, first_checks_are_over)
+        let proxy = if self.checks_admin {
+            self.state("headcount:ready", &report, first_checks_over)
         } else {
             HealthState::Ready
         };
         let mut health = Health::of_proxy(proxy);
         for index in 0..self.inbounds {
             let cluster = format!("headcount:inbound:{}", FIRST_PORT + index);
-            health.set_inbound(index, self.state(&cluster, &said, first_checks_are_over));
+            health.set_inbound(index, self.state(&cluster, &report, first_checks_over));
         }
         self.health = health;
         Some(health)
     }
 
-    /// What is said last of a cluster.
-    fn state(&mut self, cluster: &str, said: &EndpointHealthResponse, over: bool) -> HealthState {
-        let clusters = said.cluster_endpoints_health.iter().filter(|said| said.cluster_name == cluster);
+    /// The last state that the report has for a cluster.
+    fn state(
+        &mut self,
+        cluster: &str,
+        report: &EndpointHealthResponse,
+        first_checks_over: bool,
+    ) -> HealthState {
+        let clusters = report.cluster_endpoints_health.iter().filter(|health| health.cluster_name == cluster);
         let localities = clusters.flat_map(|cluster| &cluster.locality_endpoints_health);
         let endpoints = localities.flat_map(|locality| &locality.endpoints_health);
-        endpoints.fold(HealthState::Unknown, |_, endpoint| self.state_of(cluster, endpoint, over))
+        endpoints
+            .fold(HealthState::Unknown, |_, endpoint| self.state_of(cluster, endpoint, first_checks_over))
     }
 
-    fn state_of(&mut self, cluster: &str, said: &EndpointHealth, over: bool) -> HealthState {
-        let metadata = said.health_metadata.iter().flat_map(|metadata| metadata.fields.keys());
+    fn state_of(&mut self, cluster: &str, endpoint: &EndpointHealth, first_checks_over: bool) -> HealthState {
+        let metadata = endpoint.health_metadata.iter().flat_map(|metadata| metadata.fields.keys());
         let has_code = metadata.into_iter().any(|key| key == "http_status_code");
-        let status = HealthStatus::try_from(said.health_status).unwrap_or_default();
+        let status = HealthStatus::try_from(endpoint.health_status).unwrap_or_default();
         if has_code || [HealthStatus::Healthy, HealthStatus::Timeout].contains(&status) {
             self.checked.insert(cluster.to_owned());
         }
         match status {
             HealthStatus::Healthy => HealthState::Ready,
             HealthStatus::Timeout => HealthState::NotReady,
-            HealthStatus::Unhealthy if over || self.checked.contains(cluster) => HealthState::NotReady,
+            HealthStatus::Unhealthy if first_checks_over || self.checked.contains(cluster) => {
+                HealthState::NotReady
+            }
             _ => HealthState::Unknown,
         }
     }

@@ -1,5 +1,5 @@
-//! A hello is taken if and only if it is lawful; what was taken says what was
-//! said; a refusal names a field that is there.
+//! A hello is accepted if and only if it is valid; the accepted dataplane has every field of the
+//! message; a rejection names an existing field.
 
 use headcount::{
     convert,
@@ -13,22 +13,22 @@ use super::rules::{
     is_label_value, is_short_text,
 };
 
-/// Takes a `Hello` as it is on the wire.
+/// Input: an encoded `Hello`.
 pub fn check(input: &[u8]) {
     let Ok(hello) = Hello::decode(input) else { return };
-    let taken = convert::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
-    assert_eq!(taken.is_ok(), is_lawful(&hello), "{taken:?}, of {hello:?}");
-    match taken {
-        Ok(dataplane) => assert_says(&dataplane, hello),
+    let accepted = convert::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
+    assert_eq!(accepted.is_ok(), is_valid(&hello), "{accepted:?}, of {hello:?}");
+    match accepted {
+        Ok(dataplane) => assert_represents(&dataplane, hello),
         Err(invalid) => {
-            rules::assert_fit(&invalid);
+            rules::assert_printable(&invalid);
             assert!(fields(&hello).contains(&invalid.field), "{invalid}, of {hello:?}");
         }
     }
 }
 
-fn assert_says(dataplane: &Dataplane, hello: Hello) {
-    let mut stated = hello.dataplane.expect("it is required");
+fn assert_represents(dataplane: &Dataplane, hello: Hello) {
+    let mut stated = hello.dataplane.expect("a hello without a dataplane is rejected");
     assert_eq!(dataplane.workload.as_ref().map(ToString::to_string), workloads(&stated).pop());
     if stated.namespace.is_empty() {
         "default".clone_into(&mut stated.namespace);
@@ -45,7 +45,7 @@ fn assert_says(dataplane: &Dataplane, hello: Hello) {
     assert_eq!(again.as_ref(), Ok(dataplane));
 }
 
-fn is_lawful(hello: &Hello) -> bool {
+fn is_valid(hello: &Hello) -> bool {
     let Some(stated) = &hello.dataplane else { return false };
     let optional = |text: &str, rule: fn(&str) -> bool| text.is_empty() || rule(text);
     is_dns_1123_label(&stated.mesh)
@@ -54,17 +54,17 @@ fn is_lawful(hello: &Hello) -> bool {
         && optional(&stated.zone, is_dns_1123_label)
         && (0..=2).contains(&stated.environment)
         && stated.labels.len() <= 64
-        // The workload's name has a rule of its own.
+        // The name of a workload has a stricter rule: see `names_one_workload`.
         && stated.labels.iter().all(|(key, value)| {
             is_label_key(key) && (key == WORKLOAD_LABEL || is_label_value(value))
         })
         && is_short_text(&stated.address, 253)
-        && are_lawful(&stated.inbounds)
+        && are_valid(&stated.inbounds)
         && names_one_workload(stated)
         && is_short_text(&hello.agent_version, 64)
 }
 
-fn are_lawful(inbounds: &[Inbound]) -> bool {
+fn are_valid(inbounds: &[Inbound]) -> bool {
     let mut ports: Vec<_> = inbounds.iter().map(|inbound| inbound.port).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -84,14 +84,14 @@ fn names_one_workload(stated: &proto::Dataplane) -> bool {
     names.iter().all(|name| is_name(name) && *name == names[0])
 }
 
-/// The workload's name in all places that may name it.
+/// The workload's name in every label and tag that may hold it.
 fn workloads(stated: &proto::Dataplane) -> Vec<String> {
     let tags = stated.inbounds.iter().map(|inbound| &inbound.tags);
     let tags = tags.filter(|_| stated.environment() != Environment::Kubernetes);
     [&stated.labels].into_iter().chain(tags).filter_map(|map| map.get(WORKLOAD_LABEL)).cloned().collect()
 }
 
-/// The paths of all fields that a refusal may name.
+/// The paths of all fields that a rejection may name.
 fn fields(hello: &Hello) -> Vec<String> {
     let mut fields = vec!["hello.agent_version".to_owned(), "hello.dataplane".to_owned()];
     let Some(stated) = &hello.dataplane else { return fields };

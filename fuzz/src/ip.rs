@@ -1,5 +1,5 @@
-//! What a literal IP address is (RFC 4291, RFC 6943), said without a library:
-//! what an Envoy is given for one and is none ends it.
+//! A second implementation of literal IP addresses (RFC 4291, RFC 6943), without a library: an Envoy
+//! that is sent anything else as an address crashes.
 
 pub fn is_literal(text: &str) -> bool {
     is_v4(text) || is_v6(text)
@@ -7,9 +7,9 @@ pub fn is_literal(text: &str) -> bool {
 
 fn is_v4(text: &str) -> bool {
     let is_octet = |part: &str| {
-        let usual = part == "0" || !part.starts_with('0');
+        let canonical = part == "0" || !part.starts_with('0');
         let digits = (1..=3).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
-        usual && digits && part.parse::<u32>().is_ok_and(|octet| octet < 256)
+        canonical && digits && part.parse::<u32>().is_ok_and(|octet| octet < 256)
     };
     text.split('.').count() == 4 && text.split('.').all(is_octet)
 }
@@ -24,8 +24,8 @@ fn is_v6(text: &str) -> bool {
     }
 }
 
-/// How many groups of 16 bits; none if they are no groups. Only at the end of
-/// an address may two of them stand in the form of IPv4.
+/// Counts the groups of 16 bits; none if the text is malformed. Only the last two groups of an address
+/// may have the form of IPv4.
 fn groups(text: &str, at_end: bool) -> Option<usize> {
     if text.is_empty() {
         return Some(0);

@@ -1,6 +1,5 @@
-//! Whatever is asked at the Kubernetes address is answered in a form that
-//! Kubernetes' clients can read, and no answer says that the server has failed;
-//! a Pod is patched with a name that it can have, and with nothing else.
+//! Every response of the Kubernetes API can be parsed by Kubernetes clients, and none reports an internal
+//! error; the webhook patches a Pod with a valid workload name, and with nothing else.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -25,43 +24,43 @@ use tokio_util::sync::CancellationToken;
 
 use super::rules::{self, is_dns_1123_subdomain};
 
-/// What a connection holds: more than an answer about three Workloads has.
+/// Bytes that fit into a connection: more than a response about three Workloads has.
 const PIPE: usize = 1 << 20;
-/// Nothing comes for so long: it is a watch, and all is told. The clock is not real.
+/// A response that pauses this long is a watch with nothing more to send. The clock is paused.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Takes a method and a path, what is accepted, a line each, and a body.
+/// Input: a line with method and path, a line with the `Accept` header, and the body.
 pub fn check(input: &[u8]) {
-    thread_local!(static DESK: Desk = Desk::open());
+    thread_local!(static SERVER: TestServer = TestServer::start());
     let mut parts = input.splitn(3, |byte| *byte == b'\n');
     let [request, accept, body] = std::array::from_fn(|_| parts.next().unwrap_or_default());
     if [request, accept].iter().any(|line| line.contains(&b'\r')) {
         return;
     }
-    let answer = DESK.with(|desk| desk.ask(request, accept, body));
-    let answer = Answer::read(&answer);
+    let response = SERVER.with(|server| server.request(request, accept, body));
+    let response = Response::parse(&response);
     if request.starts_with(b"HEAD ") {
-        assert!(answer.body.is_empty(), "{answer:?}");
-    } else if answer.code == 200 {
-        answer.check_success();
+        assert!(response.body.is_empty(), "{response:?}");
+    } else if response.code == 200 {
+        response.check_success();
         let webhook = [&b"POST /mutate-v1-pod"[..], b"POST /validate-v1-pod"];
         if webhook.iter().any(|webhook| request.starts_with(webhook)) {
-            check_review(body, &answer.json());
+            check_review(body, &response.json());
         }
     } else {
-        answer.check_failure();
+        response.check_failure();
     }
 }
 
-/// A server of a few Workloads, one of them contested.
-struct Desk {
+/// The Kubernetes API over a registry with a few Workloads, one of which is contested.
+struct TestServer {
     runtime: Runtime,
-    arrive: mpsc::UnboundedSender<(DuplexStream, SocketAddr)>,
+    connect: mpsc::UnboundedSender<(DuplexStream, SocketAddr)>,
     _sessions: Vec<Session>,
 }
 
-impl Desk {
-    fn open() -> Self {
+impl TestServer {
+    fn start() -> Self {
         let settings = RegistrySettings { first_revision: 1_000, ..RegistrySettings::default() };
         let registry = Registry::new(settings);
         let dataplanes = [
@@ -77,27 +76,27 @@ impl Desk {
                 labels: BTreeMap::from([(WORKLOAD_LABEL.into(), workload.into())]),
                 ..DataplaneSpec::default()
             };
-            let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("it is lawful");
+            let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("a valid dataplane");
             super::connect(&registry, dataplane)
         });
-        let metrics = Metrics::new(&registry).expect("metrics have names");
+        let metrics = Metrics::new(&registry).expect("metrics");
         let mut settings = KubeSettings::default();
         settings.admission.workload_labels = vec!["app".parse().expect("a key")];
         settings.admission.one_mesh_per_namespace = true;
         let kube = Kube::new(&registry, &settings, &metrics, Readiness::default(), CancellationToken::new());
-        let kube = kube.expect("no files are needed");
+        let kube = kube.expect("the settings name no files");
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");
-        let (arrive, arrivals) = mpsc::unbounded_channel();
-        runtime.spawn(kube.serve(UnboundedReceiverStream::new(arrivals)));
-        Self { runtime, arrive, _sessions: sessions.into() }
+        let (connect, incoming) = mpsc::unbounded_channel();
+        runtime.spawn(kube.serve(UnboundedReceiverStream::new(incoming)));
+        Self { runtime, connect, _sessions: sessions.into() }
     }
 
-    /// All that is answered, until the connection ends or says nothing more.
-    fn ask(&self, request: &[u8], accept: &[u8], body: &[u8]) -> Vec<u8> {
+    /// Sends a request; returns the response up to the end of the connection or a pause.
+    fn request(&self, request: &[u8], accept: &[u8], body: &[u8]) -> Vec<u8> {
         let (mut client, server) = duplex(PIPE);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        self.arrive.send((server, peer)).expect("it serves");
+        self.connect.send((server, peer)).expect("the server runs");
         let length = body.len().to_string();
         let parts: [&[u8]; 7] = [
             request,
@@ -109,35 +108,35 @@ impl Desk {
             body,
         ];
         self.runtime.block_on(async {
-            client.write_all(&parts.concat()).await.expect("it fits");
-            let mut answer = Vec::new();
-            while let Ok(Ok(1..)) = timeout(QUIET, client.read_buf(&mut answer)).await {}
+            client.write_all(&parts.concat()).await.expect("the request fits");
+            let mut response = Vec::new();
+            while let Ok(Ok(1..)) = timeout(QUIET, client.read_buf(&mut response)).await {}
             drop(client);
-            // Until the server has noticed.
+            // Lets the server close its end before the next request.
             sleep(QUIET).await;
-            answer
+            response
         })
     }
 }
 
 #[derive(Debug)]
-struct Answer<'a> {
+struct Response<'a> {
     code: u16,
     content_type: &'a str,
     body: &'a [u8],
 }
 
-impl<'a> Answer<'a> {
-    fn read(answer: &'a [u8]) -> Self {
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(answer)));
-        let head = str::from_utf8(&answer[..end]).expect("a head is text");
-        // What could not be read as 1.0 is refused as the server's own version.
+impl<'a> Response<'a> {
+    fn parse(response: &'a [u8]) -> Self {
+        let end = response.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no response: {}", String::from_utf8_lossy(response)));
+        let head = str::from_utf8(&response[..end]).expect("headers are text");
+        // A request that cannot be parsed is rejected with the server's own version.
         let rest = head.strip_prefix("HTTP/1.0 ").or_else(|| head.strip_prefix("HTTP/1.1 "));
         let code = rest.and_then(|rest| rest.get(..3)?.parse().ok());
-        let code = code.unwrap_or_else(|| panic!("no code: {head}"));
+        let code = code.unwrap_or_else(|| panic!("no status code: {head}"));
         let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: "));
-        Self { code, content_type: content_type.unwrap_or_default(), body: &answer[end + 4..] }
+        Self { code, content_type: content_type.unwrap_or_default(), body: &response[end + 4..] }
     }
 
     #[track_caller]
@@ -145,7 +144,7 @@ impl<'a> Answer<'a> {
         serde_json::from_slice(self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A document, or whole lines of a watch.
+    /// The body is a JSON document, or complete lines of a watch.
     #[track_caller]
     fn check_success(&self) {
         if self.content_type != "application/json" || serde_json::from_slice::<Value>(self.body).is_ok() {
@@ -153,39 +152,39 @@ impl<'a> Answer<'a> {
         }
         assert!(self.body.is_empty() || self.body.ends_with(b"\n"), "{self:?}");
         for line in self.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let event: Value = serde_json::from_slice(line).expect("a line is a document");
+            let event: Value = serde_json::from_slice(line).expect("a line is JSON");
             assert!(event["type"].is_string() && event["object"].is_object(), "{event}");
         }
     }
 
-    /// What Kubernetes' clients understand; HTTP's own refusals say nothing.
+    /// The body is a `Status`, unless the HTTP server itself has rejected the request.
     #[track_caller]
     fn check_failure(&self) {
-        let of_http = matches!(self.code, 301 | 400 | 414 | 431) && self.body.is_empty();
-        if of_http || (self.code, self.body) == (404, b"404 page not found\n") {
+        let by_http_server = matches!(self.code, 301 | 400 | 414 | 431) && self.body.is_empty();
+        if by_http_server || (self.code, self.body) == (404, b"404 page not found\n") {
             return;
         }
         let status = self.json();
         let text = |field| status[field].as_str().unwrap_or_default();
         assert_eq!((text("kind"), &status["code"]), ("Status", &json!(self.code)), "{self:?}");
-        // Kubernetes' code for what has not happened yet.
-        let ours = self.code >= 500 && (self.code, text("reason")) != (504, "Timeout");
-        assert!(!ours, "{self:?}");
-        assert_fit(text("message"));
+        // 504 is what kube-apiserver answers for a resourceVersion in the future.
+        let internal = self.code >= 500 && (self.code, text("reason")) != (504, "Timeout");
+        assert!(!internal, "{self:?}");
+        assert_message(text("message"));
     }
 }
 
 #[track_caller]
-fn check_review(question: &[u8], answer: &Value) {
-    // It may go deeper than a reader of documents goes.
-    let Ok(question) = serde_json::from_slice::<Value>(question) else { return };
-    let (request, response) = (&question["request"], &answer["response"]);
-    assert_eq!(answer["kind"], "AdmissionReview");
+fn check_review(sent: &[u8], received: &Value) {
+    // A review may be nested more deeply than `Value` can be parsed.
+    let Ok(sent) = serde_json::from_slice::<Value>(sent) else { return };
+    let (request, response) = (&sent["request"], &received["response"]);
+    assert_eq!(received["kind"], "AdmissionReview");
     assert_eq!(response["uid"], request["uid"]);
     if response["allowed"] == false {
         assert!(response.get("patch").is_none(), "{response}");
         let message = response["status"]["message"].as_str().expect("a reason");
-        assert_fit(message);
+        assert_message(message);
     }
     if let Some(patch) = response["patch"].as_str() {
         assert_eq!(response["patchType"], "JSONPatch");
@@ -201,6 +200,6 @@ fn check_review(question: &[u8], answer: &Value) {
 }
 
 #[track_caller]
-fn assert_fit(message: &str) {
+fn assert_message(message: &str) {
     assert!(!message.is_empty() && rules::is_short_text(message, rules::LONGEST_MESSAGE), "{message:?}");
 }

@@ -1,8 +1,11 @@
-//! What must hold for whatever a stranger sends: one property for each door,
-//! as a function of bytes that panics when it is broken.
+//! Fuzz targets for everything that parses untrusted input: each one is a property of the parser, as
+//! a function of bytes that panics if the property does not hold.
 //!
-//! The fuzzer looks for inputs that break one (`make fuzz`). `tests/fuzz.rs`
-//! replays `corpus/`, so what was found once stays found, without a fuzzer.
+//! The oracles are second implementations of the rules, written independently of `headcount`:
+//! [`rules`], [`selector`], [`ip`], `envoy_node::reference`.
+//!
+//! `make fuzz` searches for failing inputs with libFuzzer. `tests/fuzz.rs` replays `corpus/` in every
+//! test run, without a fuzzer.
 
 pub mod dataplane_file;
 pub mod envoy_node;

@@ -1,13 +1,12 @@
-//! The rules of the protos, said a second time and in another way than
-//! `headcount::model` says them. What both agree on is hardly wrong in both.
+//! A second implementation of the validation rules in the protos, written differently from the one in
+//! `headcount::model`, so that the same mistake in both is unlikely.
 
 use std::collections::BTreeMap;
 
 use headcount::model::Invalid;
 
-/// A message goes into a header of HTTP/2, where a client takes 16 KiB of all
-/// headers together. The longest has a key of 253 strange characters, each
-/// escaped in ten.
+/// Longest status message, in bytes. It is sent as an HTTP/2 header, and clients accept 16 KiB of
+/// headers in total. The longest one quotes a key of 253 characters, each escaped as up to ten.
 pub const LONGEST_MESSAGE: usize = 4_096;
 
 pub fn is_dns_1123_label(text: &str) -> bool {
@@ -38,7 +37,7 @@ fn is_label_part(part: &str) -> bool {
     is_name(part, 63, |c| c.is_ascii_alphanumeric(), "-_.")
 }
 
-/// Kuma's rule for keys of tags, and for values that are not empty.
+/// Kuma's rule for the keys of tags, and for values that are not empty.
 pub fn is_tag(text: &str) -> bool {
     let allowed = |c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '_' | '/' | ':');
     (1..=253).contains(&text.len()) && text.chars().all(allowed)
@@ -60,16 +59,16 @@ fn is_name(text: &str, limit: usize, first_and_last: fn(char) -> bool, between: 
         && text.chars().all(inner)
 }
 
-/// A refusal is fit to be sent and printed, and says which field is wrong.
+/// Asserts that a rejection is short enough for a header, printable, and states a problem.
 #[track_caller]
-pub fn assert_fit(invalid: &Invalid) {
+pub fn assert_printable(invalid: &Invalid) {
     let message = invalid.to_string();
     assert!(message.len() <= LONGEST_MESSAGE, "{} bytes: {message:.300}", message.len());
     assert!(!message.contains(char::is_control), "a control character in {message:?}");
-    assert!(!invalid.problem.is_empty(), "no problem is said with {}", invalid.field);
+    assert!(!invalid.problem.is_empty(), "no problem is stated with {}", invalid.field);
 }
 
-/// How messages name one entry of a map.
+/// How a rejection names one entry of a map.
 pub fn entry(map: &str, key: &str) -> String {
     format!("{map}[{:?}]", key.chars().take(253).collect::<String>())
 }

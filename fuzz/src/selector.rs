@@ -1,5 +1,5 @@
-//! A second reading of label selectors, built as Kubernetes builds its own:
-//! signs and words first, then what they mean.
+//! A second implementation of label selectors, structured like that of Kubernetes: a lexer, then a
+//! parser.
 
 /// A requirement on one label.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ impl Requirement {
     }
 }
 
-/// Reads a selector; none if it is no selector. Values are taken as they are.
-pub fn read(text: &str) -> Option<Vec<Requirement>> {
-    let words = words(text);
-    if words.is_empty() {
+/// Parses a selector; none if it is not one. Values are not validated.
+pub fn parse(text: &str) -> Option<Vec<Requirement>> {
+    let tokens = tokens(text);
+    if tokens.is_empty() {
         return Some(Vec::new());
     }
-    let mut rest = &words[..];
+    let mut rest = &tokens[..];
     let mut requirements = Vec::new();
     loop {
         requirements.push(requirement(&mut rest)?);
@@ -47,23 +47,25 @@ pub fn read(text: &str) -> Option<Vec<Requirement>> {
     }
 }
 
-/// Signs stand alone; what is between them and white space is a word.
-fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
+/// Splits a text into operators, and the words between operators and white space.
+fn tokens(text: &str) -> Vec<&str> {
+    let mut tokens = Vec::new();
     for part in text.split_whitespace() {
         let mut rest = part;
         while !rest.is_empty() {
-            let sign = ["==", "!=", "=", "!", "(", ")", ",", "<", ">"].iter().find(|s| rest.starts_with(**s));
-            let end = sign.map_or_else(|| rest.find(is_sign).unwrap_or(rest.len()), |sign| sign.len());
-            let (word, after) = rest.split_at(end);
-            words.push(word);
+            let operators = ["==", "!=", "=", "!", "(", ")", ",", "<", ">"];
+            let operator = operators.iter().find(|operator| rest.starts_with(**operator));
+            let end = operator
+                .map_or_else(|| rest.find(is_operator).unwrap_or(rest.len()), |operator| operator.len());
+            let (token, after) = rest.split_at(end);
+            tokens.push(token);
             rest = after;
         }
     }
-    words
+    tokens
 }
 
-fn is_sign(c: char) -> bool {
+fn is_operator(c: char) -> bool {
     "=!(),<>".contains(c)
 }
 
@@ -73,10 +75,10 @@ fn take<'a>(rest: &mut &[&'a str]) -> Option<&'a str> {
     Some(first)
 }
 
-/// Takes a word; an empty one where there is a sign, or nothing.
+/// Takes a word; an empty one if an operator or the end is next.
 fn take_word(rest: &mut &[&str]) -> String {
     match rest.first() {
-        Some(word) if !word.starts_with(is_sign) => take(rest).unwrap_or_default().to_owned(),
+        Some(word) if !word.starts_with(is_operator) => take(rest).unwrap_or_default().to_owned(),
         _ => String::new(),
     }
 }

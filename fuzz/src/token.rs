@@ -1,6 +1,6 @@
-//! A token leads back to where it was made; whatever else is taken for a token
-//! is letter by letter one that could have been made here, and leads nowhere
-//! beyond the newest revision.
+//! A token that the server issues is accepted for its filter only, and leads to where it was issued.
+//! An accepted token is, byte by byte, one that the server could have issued, and never leads beyond
+//! the newest revision.
 
 use std::sync::LazyLock;
 
@@ -12,12 +12,12 @@ use headcount::{
 
 use super::rules;
 
-/// What stands in inputs for the epoch, which is another in each run.
+/// Placeholder in inputs for the registry's epoch, which differs in each run.
 const EPOCH: &str = "EPOCH";
-/// Of the filter that the tokens in the corpus belong to.
+/// Fingerprint of the filter that the tokens in the corpus are for.
 const FINGERPRINT: u64 = 7;
 
-/// With a few revisions.
+/// A registry with a few revisions.
 static REGISTRY: LazyLock<(Registry, Vec<Session>)> = LazyLock::new(|| {
     let registry = Registry::new(RegistrySettings::default());
     let sessions = ["a", "b", "c"].map(|workload| super::connect(&registry, dataplane(workload)));
@@ -31,10 +31,10 @@ fn dataplane(workload: &str) -> Dataplane {
         labels: [(WORKLOAD_LABEL.to_owned(), workload.to_owned())].into(),
         ..DataplaneSpec::default()
     };
-    Dataplane::parse(&spec, DataplaneLimits::default()).expect("it is lawful")
+    Dataplane::parse(&spec, DataplaneLimits::default()).expect("a valid dataplane")
 }
 
-/// Takes text: a token; and from the same text, tokens are made.
+/// Input: a token as text. If it contains a dot, its parts also name the Workload of issued tokens.
 pub fn check(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else { return };
     let (registry, _) = &*REGISTRY;
@@ -44,7 +44,7 @@ pub fn check(input: &[u8]) {
     if let Some((namespace, name)) = text.split_once('.')
         && let Ok(key) = WorkloadKey::parse(namespace, name)
     {
-        check_way_back(registry, input, &key);
+        check_issued(registry, input, &key);
     }
 }
 
@@ -54,10 +54,10 @@ fn check_resume(registry: &Registry, text: &str) {
             assert!(revision <= registry.head(), "{text:?} leads to {revision}");
             assert_eq!(token::resume(registry, revision, FINGERPRINT), text);
         }
-        // Another life, another filter: no promise is kept, and none broken.
+        // A token of another epoch or another filter restarts the watch with a snapshot.
         Ok(None) => assert!(text.is_empty() || text.starts_with("r1."), "{text:?}"),
         Err(invalid) => {
-            rules::assert_fit(&invalid);
+            rules::assert_printable(&invalid);
             assert_eq!(invalid.field, "resume_token");
         }
     }
@@ -72,14 +72,14 @@ fn check_page(registry: &Registry, text: &str) {
         Ok(PageToken::First) => assert_eq!(text, ""),
         Ok(PageToken::Stale) => assert!(text.starts_with("p1."), "{text:?}"),
         Err(invalid) => {
-            rules::assert_fit(&invalid);
+            rules::assert_printable(&invalid);
             assert_eq!(invalid.field, "page_token");
         }
     }
 }
 
-/// Tokens that are made here are read here, for their filter only.
-fn check_way_back(registry: &Registry, input: &[u8], after: &WorkloadKey) {
+/// Tokens that the registry issues are accepted, for their filter only.
+fn check_issued(registry: &Registry, input: &[u8], after: &WorkloadKey) {
     let fingerprint = input.iter().fold(0, |sum: u64, byte| sum.rotate_left(7) ^ u64::from(*byte));
     for revision in 0..=registry.head() {
         let resume = token::resume(registry, revision, fingerprint);

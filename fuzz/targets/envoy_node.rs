@@ -18,7 +18,7 @@ use mutate::{changed, mutate};
 fuzz_target!(|input: &[u8]| headcount_fuzz::envoy_node::check(input));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate(data, size, max_size, seed, |said, seed| Some(message(change(node(said)?, seed))))
+    mutate(data, size, max_size, seed, |input, seed| Some(message(change(node(input)?, seed))))
 });
 
 fn node(message: &[u8]) -> Option<Node> {
@@ -46,7 +46,7 @@ fn change(mut node: Node, seed: usize) -> Node {
     node
 }
 
-/// Changes an entry or something in it.
+/// Changes a key, or something within its value.
 fn change_struct(fields: &mut Struct, seed: usize) {
     let at = seed % (fields.fields.len() + 1);
     let seed = seed / (fields.fields.len() + 1);
@@ -79,16 +79,16 @@ fn change_list(list: &mut ListValue, seed: usize) {
     match list.values.get_mut(at) {
         Some(value) if !seed.is_multiple_of(4) => change_value(value, seed / 4),
         Some(value) => {
-            let again = value.clone();
-            list.values.push(again);
+            let copy = value.clone();
+            list.values.push(copy);
         }
         None => list.values.push(Value { kind: other_kind(seed) }),
     }
 }
 
 fn other_number(number: f64, seed: usize) -> f64 {
-    let strange = [0.0, -0.0, 1.0, 65_535.0, 65_536.0, 0.5, f64::NAN, f64::INFINITY, f64::MAX, -1.0];
-    strange.get(seed % 16).copied().unwrap_or(number + 1.0)
+    let boundaries = [0.0, -0.0, 1.0, 65_535.0, 65_536.0, 0.5, f64::NAN, f64::INFINITY, f64::MAX, -1.0];
+    boundaries.get(seed % 16).copied().unwrap_or(number + 1.0)
 }
 
 fn other_kind(seed: usize) -> Option<Kind> {

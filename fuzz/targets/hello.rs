@@ -13,8 +13,8 @@ use mutate::{changed, mutate};
 fuzz_target!(|input: &[u8]| headcount_fuzz::hello::check(input));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate(data, size, max_size, seed, |said, seed| {
-        Some(change(Hello::decode(said).ok()?, seed).encode_to_vec())
+    mutate(data, size, max_size, seed, |input, seed| {
+        Some(change(Hello::decode(input).ok()?, seed).encode_to_vec())
     })
 });
 

@@ -1,10 +1,10 @@
-//! Changes that leave a message with right lengths, of which a changed byte
-//! seldom does.
+//! Mutations of fields within an encoded message: a change of raw bytes usually breaks a length, and
+//! the rest of the message with it.
 
 use libfuzzer_sys::fuzzer_mutate;
 
-/// Every other time the input is what `within` makes of it and of the seed, with
-/// something changed inside; else, and where that gives nothing, bytes change.
+/// Every other time the input becomes what `within` returns for it and the seed. Otherwise, and if
+/// `within` returns none, libFuzzer changes its bytes.
 pub fn mutate(
     data: &mut [u8],
     size: usize,
@@ -23,7 +23,7 @@ pub fn mutate(
     }
 }
 
-/// A text with something changed in it.
+/// A text with a change by libFuzzer.
 pub fn changed(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     bytes.resize(text.len() + 16, 0);

@@ -35,7 +35,6 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Parser, Subcommand};
 
 pub use args::{Parsed, Problems, choice};
-use args::{dataplane_file, server_url};
 pub use outcome::{Failure, Outcome};
 pub use output::Format;
 pub use terminal::Terminal;

@@ -1,5 +1,5 @@
-//! Random nodes of Envoys: most of each is as it should be, and something is
-//! not, so that about half are taken and the others fail for every reason.
+//! Random Envoy nodes for the property of `envoy_node`. Most fields of a node are valid and a few are
+//! not, so that about half of the nodes are accepted and the others cover all reasons of rejection.
 
 use std::cell::Cell;
 
@@ -30,24 +30,24 @@ use crate::properties::envoy_node;
 const CASES: u32 = 4_000;
 
 #[test]
-fn whatever_a_node_says_it_hurts_neither_us_nor_its_envoy() {
-    let taken = Cell::new(0);
+fn random_nodes_are_accepted_or_rejected_as_the_reference_does() {
+    let accepted = Cell::new(0);
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&node(), |node| {
         let request = RequestType::HealthCheckRequest(HealthCheckRequest { node: Some(node) });
-        let said = HealthCheckRequestOrEndpointHealthResponse { request_type: Some(request) };
-        let said = said.encode_to_vec();
-        envoy_node::check(&said);
-        let node = read(&said).expect("it is a node");
-        let is_taken = Proxy::parse(&node, DataplaneLimits::default()).is_ok();
-        taken.set(taken.get() + u32::from(is_taken));
+        let message = HealthCheckRequestOrEndpointHealthResponse { request_type: Some(request) };
+        let message = message.encode_to_vec();
+        envoy_node::check(&message);
+        let node = read(&message).expect("a node");
+        let is_accepted = Proxy::parse(&node, DataplaneLimits::default()).is_ok();
+        accepted.set(accepted.get() + u32::from(is_accepted));
         Ok(())
     });
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
-    let taken = taken.get();
-    assert!((CASES / 10..CASES * 9 / 10).contains(&taken), "{taken} of {CASES} were taken");
+    let accepted = accepted.get();
+    assert!((CASES / 10..CASES * 9 / 10).contains(&accepted), "{accepted} of {CASES} were accepted");
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -63,7 +63,7 @@ fn node() -> impl Strategy<Value = Node> {
 }
 
 fn metadata() -> impl Strategy<Value = Struct> {
-    let usual = vec![
+    let known = vec![
         entry("kuma.io/mesh", mostly(text(&["mesh"]))),
         entry("kuma.io/workload", mostly(text(&["web"]))),
         entry("kuma.io/zone", mostly(text(&["east", ""]))),
@@ -71,44 +71,45 @@ fn metadata() -> impl Strategy<Value = Struct> {
         entry("k8s.kuma.io/namespace", mostly(text(&["shop", ""]))),
         entry("labels", mostly(map(vec(label(), 0..3)))),
         entry("inbounds", mostly(list(vec(mostly(map(inbound())), 0..4)))),
-        entry("admin", mostly(map(place()))),
+        entry("admin", mostly(map(endpoint()))),
     ];
-    let others = btree_map(key(), anything(), 0..2);
-    (usual, others)
-        .prop_map(|(usual, others)| Struct { fields: usual.into_iter().flatten().chain(others).collect() })
+    let unknown = btree_map(key(), anything(), 0..2);
+    (known, unknown)
+        .prop_map(|(known, unknown)| Struct { fields: known.into_iter().flatten().chain(unknown).collect() })
 }
 
 fn inbound() -> impl Strategy<Value = Vec<(String, Value)>> {
     let tags = vec((strings(&["v", "kuma.io/workload"], &[]), text(&["web", "a/b:c"])), 0..2);
-    let said = vec![
+    let others = vec![
         entry("servicePort", mostly(port())),
         entry("name", mostly(text(&["http", ""]))),
         entry("tags", mostly(map(tags))),
-        strange_entry(),
+        unknown_entry(),
     ];
-    (place(), probe(), said)
-        .prop_map(|(place, probe, said)| [place, probe, said.into_iter().flatten().collect()].concat())
+    (endpoint(), probe(), others).prop_map(|(endpoint, probe, others)| {
+        [endpoint, probe, others.into_iter().flatten().collect()].concat()
+    })
 }
 
-/// A protocol and a path, which go together.
+/// A protocol and a path, which must agree.
 fn probe() -> impl Strategy<Value = Vec<(String, Value)>> {
     let protocol = |usual: &[&'static str]| entry("protocol", mostly(text(usual)));
     let path = || entry("path", mostly(path()));
-    let apart = vec![protocol(&["tcp", "http"]), path()];
-    let together = vec![protocol(&["http"]), path()];
-    prop_oneof![1 => Just(Vec::new()), 1 => apart, 2 => together]
+    let independent = vec![protocol(&["tcp", "http"]), path()];
+    let agreeing = vec![protocol(&["http"]), path()];
+    prop_oneof![1 => Just(Vec::new()), 1 => independent, 2 => agreeing]
         .prop_map(|entries| entries.into_iter().flatten().collect())
 }
 
 fn path() -> impl Strategy<Value = Value> {
-    let strange = "/[ -~\t\u{7f}é]{0,8}".prop_map(|path| Kind::StringValue(path).into_value());
-    prop_oneof![3 => text(&["/", "/healthz?a=%20", "/\"#{}\\"]), 1 => strange]
+    let unusual = "/[ -~\t\u{7f}é]{0,8}".prop_map(|path| Kind::StringValue(path).into_value());
+    prop_oneof![3 => text(&["/", "/healthz?a=%20", "/\"#{}\\"]), 1 => unusual]
 }
 
-/// A port, which is required, and perhaps an address.
-fn place() -> impl Strategy<Value = Vec<(String, Value)>> {
+/// A port, which is required, and an optional address.
+fn endpoint() -> impl Strategy<Value = Vec<(String, Value)>> {
     let address = text(&["127.0.0.1", "::1", "10.0.0.1", "::ffff:1.2.3.4", "fe80::1"]);
-    let strange = text(&[
+    let invalid = text(&[
         "localhost",
         "127.0.0.1/32",
         "[::1]",
@@ -118,7 +119,7 @@ fn place() -> impl Strategy<Value = Vec<(String, Value)>> {
         "1::2::3",
         "1:2:3:4:5:6:7:8:9",
     ]);
-    let address = prop_oneof![20 => address, 1 => strange];
+    let address = prop_oneof![20 => address, 1 => invalid];
     (mostly(port()), entry("address", mostly(address))).prop_map(|(port, address)| {
         [Some(("port".to_owned(), port)), address].into_iter().flatten().collect()
     })
@@ -137,8 +138,8 @@ fn port() -> impl Strategy<Value = Value> {
     number.prop_map(|number| Kind::NumberValue(number).into_value())
 }
 
-/// A key that nobody knows, seldom.
-fn strange_entry() -> BoxedStrategy<Option<(String, Value)>> {
+/// Rarely an entry with an unknown key.
+fn unknown_entry() -> BoxedStrategy<Option<(String, Value)>> {
     prop_oneof![20 => Just(None), 1 => (key(), anything()).prop_map(Some)].boxed()
 }
 
@@ -146,7 +147,7 @@ fn key() -> impl Strategy<Value = String> {
     strings(&["other", "a/b", "inbound"], &[])
 }
 
-/// It may be absent.
+/// An entry that may be absent.
 fn entry(
     key: &'static str,
     value: impl Strategy<Value = Value> + 'static,
@@ -154,7 +155,7 @@ fn entry(
     option::of(value.prop_map(move |value| (key.to_owned(), value))).boxed()
 }
 
-/// Sometimes it is something else.
+/// The value, and rarely any other one.
 fn mostly(value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
     prop_oneof![40 => value, 1 => anything()].boxed()
 }
@@ -163,7 +164,7 @@ fn text(usual: &[&'static str]) -> BoxedStrategy<Value> {
     strings(usual, &[]).prop_map(|text| Kind::StringValue(text).into_value()).boxed()
 }
 
-/// Mostly usual ones, and now and then one of the others or any at all.
+/// Mostly one of the usual strings, rarely one of the others, empty or random.
 fn strings(usual: &[&'static str], others: &[&'static str]) -> BoxedStrategy<String> {
     let usual = select(usual.to_vec()).prop_map(str::to_owned);
     let others = select([others, &[""]].concat()).prop_map(str::to_owned);

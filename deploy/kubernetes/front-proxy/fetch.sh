@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Asks the cluster of the current kubeconfig by what its kube-apiserver shows
-# itself to aggregated servers, for kustomization.yaml beside this. Again after
-# that authority was replaced.
+# Reads, from the cluster of the current kubeconfig, the CA and the names of the client
+# certificate that kube-apiserver presents to aggregated API servers, and writes them
+# to generated/ for kustomization.yaml. Run it again after that CA was replaced.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# The part of the ConfigMap that kube-apiserver publishes for this purpose.
+# Prints a key of the ConfigMap in which kube-apiserver publishes them.
 published() {
     kubectl --namespace kube-system get configmap extension-apiserver-authentication \
         --output "go-template={{index .data \"$1\"}}"
@@ -19,10 +19,10 @@ grep -q 'BEGIN CERTIFICATE' generated/ca.crt.new || {
 }
 mv generated/ca.crt.new generated/ca.crt
 
-# A list in JSON, ["a","b"], is a,b here. If it is empty any name will do, and none
-# is set.
+# The JSON list ["a","b"] becomes a,b. An empty list allows any name; the setting is
+# then absent.
 names=$(published requestheader-allowed-names | tr -d '[]" \n')
 echo "${names:+allowed-names=$names}" >generated/names.env
 
-echo "front-proxy/generated has the CA; names of its certificate: ${names:-any}"
-echo "if headcount runs already: apply, then kubectl rollout restart -n headcount-system deployment headcount"
+echo "front-proxy/generated has the CA; allowed names of the certificate: ${names:-any}"
+echo "if headcount is running: apply again, then kubectl rollout restart -n headcount-system deployment headcount"

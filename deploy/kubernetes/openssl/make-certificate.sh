@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes a CA, and with it a certificate for the Service; both last a year, and the
-# CA's key is thrown away. Run it again in time and apply again: the server takes
-# the new certificate without a restart.
+# Creates a CA and, issued by it, a certificate for the Service. Both are valid for a
+# year; the CA's key is deleted. Before they expire, run it and apply again: the
+# server reloads the certificate without a restart.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 DAYS=365
-# What kube-apiserver calls the server.
+# The name that kube-apiserver verifies.
 NAME=headcount.headcount-system.svc
 
 work=$(mktemp -d)
@@ -45,4 +45,4 @@ cat >generated/ca-bundle-webhook.yaml <<EOF
   value: $bundle
 EOF
 
-echo "openssl/generated has a certificate for $NAME, until $(openssl x509 -in generated/tls.crt -noout -enddate)"
+echo "openssl/generated has a certificate for $NAME, valid until $(openssl x509 -in generated/tls.crt -noout -enddate)"

@@ -1,23 +1,22 @@
-//! Where an Envoy's admin interface listens, and where it can be reached.
+//! The address of Envoy's admin interface.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
-/// An address that another part of the same Envoy can check.
+/// The address on which Envoy's admin interface listens, and on which the same Envoy can check it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AdminAddress(SocketAddr);
 
 impl AdminAddress {
-    /// Where it listens.
-    pub(super) fn listens(self) -> SocketAddr {
+    /// The address to listen on.
+    pub(super) fn listen_address(self) -> SocketAddr {
         self.0
     }
 
-    /// Where the Envoy reaches itself: what listens everywhere is on loopback
-    /// too.
-    pub(super) fn reached(self) -> SocketAddr {
+    /// The address to check: loopback if the interface listens on all addresses.
+    pub(super) fn check_address(self) -> SocketAddr {
         let ip = match self.0.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
@@ -32,12 +31,12 @@ impl FromStr for AdminAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = |problem: &str| format!("{problem}; write IP:PORT");
-        let address: SocketAddr = text.parse().map_err(|_| expected("is no address with a port"))?;
+        let address: SocketAddr = text.parse().map_err(|_| expected("must be an IP address with a port"))?;
         if address.port() == 0 {
-            return Err(expected("the port must be between 1 and 65535: it is checked by its number"));
+            return Err(expected("the port must be between 1 and 65535"));
         }
         if matches!(address, SocketAddr::V6(address) if address.scope_id() != 0) {
-            return Err(expected("an Envoy takes no zone of an IPv6 address"));
+            return Err(expected("Envoy does not support the zone of an IPv6 address"));
         }
         Ok(Self(address))
     }
@@ -48,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_listens_everywhere_is_checked_on_loopback() {
-        for (text, reached) in [
+    fn an_interface_on_all_addresses_is_checked_on_loopback() {
+        for (text, checked) in [
             ("127.0.0.1:9901", "127.0.0.1:9901"),
             ("0.0.0.0:9901", "127.0.0.1:9901"),
             ("[::]:9901", "[::1]:9901"),
@@ -57,14 +56,14 @@ mod tests {
         ] {
             let admin: AdminAddress = text.parse().unwrap();
             assert_eq!(
-                (admin.listens().to_string(), admin.reached().to_string()),
-                (text.into(), reached.into())
+                (admin.listen_address().to_string(), admin.check_address().to_string()),
+                (text.into(), checked.into())
             );
         }
     }
 
     #[test]
-    fn what_an_envoy_could_not_check_is_refused() {
+    fn an_address_that_envoy_can_not_check_is_rejected() {
         for bad in ["", "9901", "localhost:9901", "127.0.0.1:0", "[fe80::1%3]:9901", "127.0.0.1:65536"] {
             let error = bad.parse::<AdminAddress>().unwrap_err();
             assert!(error.ends_with("write IP:PORT"), "{bad}: {error}");

@@ -4,57 +4,77 @@ use clap::Args;
 
 use super::{admin::AdminAddress, control_plane::ControlPlane, document::Bootstrap, node};
 use crate::cli::{
-    Failure, Format, Outcome, Parsed, Problems, Terminal, dataplane_file::DataplaneFileArg, output::document,
-    server_url::ServerUrl,
+    Failure, Format, Outcome, Parsed, Problems, Terminal,
+    args::{dataplane_file::DataplaneFileArg, server_url::ServerUrl},
+    output::document,
 };
 
-/// Print the bootstrap of an Envoy that reports to headcount
+/// Print the bootstrap configuration of an Envoy that reports to headcount
 ///
-/// Reads Kuma's Dataplane resource unmodified. The Envoy says who it is in
-/// node.id and node.metadata, and checks what headcount asks it to: each inbound
-/// by HTTP or TCP as its serviceProbe says (by TCP if it has none), and its own
-/// readiness, so that a drain shows. How often it checks and reports are settings
-/// of the server; the times and thresholds of a serviceProbe do not reach it.
+/// Converts a Kuma Dataplane resource to an Envoy bootstrap. An Envoy that
+/// starts with it registers as that dataplane, runs the health checks that
+/// headcount sends, and reports their results.
 ///
-/// Listeners and clusters of the traffic are yours. Envoy merges them itself,
-/// see the examples: it takes what is printed here as it is, and adds the lists
-/// of your file to its own. An Envoy has one `hds_config` and one node; leave
-/// them and the admin interface out of yours.
+/// headcount requests one check for each inbound, by HTTP or TCP as its
+/// serviceProbe states (TCP if it has none), and one of Envoy's own readiness,
+/// which fails while Envoy starts or drains. Intervals, timeouts and thresholds
+/// are settings of the server (`headcount serve --envoy-check-interval` and so
+/// on); those of a serviceProbe are not used.
+///
+/// The output has no listeners, so this Envoy carries no traffic. Write your
+/// listeners and clusters to a file of their own, and let Envoy merge it with
+/// `--config-yaml`: it appends the lists of the second file to those of the
+/// first. Leave `node`, `admin` and `hds_config` out of your file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Output:
+  node               the dataplane: its name, namespace, labels and inbounds
+  admin              Envoy's admin interface, where headcount has /ready checked
+  hds_config         the stream that receives health checks and sends reports
+  static_resources   the cluster `headcount`: the server's address, HTTP/2, keepalive
+
 Examples:
-  headcount envoy bootstrap --dataplane-file dp.yaml > headcount.yaml
-  envoy -c headcount.yaml                                          reports, and serves nothing
-  envoy -c headcount.yaml --config-yaml \"$(cat listeners.yaml)\"    and serves your traffic
-  headcount envoy bootstrap --dataplane-file dp.yaml --control-plane headcount.mesh.svc:7100")]
+  Print a bootstrap, and start an Envoy that only reports:
+    headcount envoy bootstrap --dataplane-file dp.yaml > headcount.yaml
+    envoy -c headcount.yaml
+  Start an Envoy that also carries the traffic of your listeners:
+    envoy -c headcount.yaml --config-yaml \"$(cat listeners.yaml)\"
+  Use a server on another host:
+    headcount envoy bootstrap --dataplane-file dp.yaml --control-plane headcount.mesh.svc:7100")]
 pub(super) struct BootstrapArgs {
     #[command(flatten)]
     dataplane_file: DataplaneFileArg,
-    /// Where headcount listens for gRPC, as seen by the Envoy; `host:port` will do
+    /// gRPC address of headcount as the Envoy reaches it: `http://host:port` or `host:port`
+    ///
+    /// The port defaults to 7100. A host name is resolved by Envoy, for IPv4 and IPv6.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
     control_plane: Parsed<ServerUrl>,
-    /// Where the Envoy's own admin interface is to listen
+    /// Address of Envoy's admin interface: `IP:PORT`
+    ///
+    /// Envoy checks its own readiness there. If the address is 0.0.0.0 or [::], the check uses
+    /// loopback.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
     admin_addr: Parsed<AdminAddress>,
 }
 
 impl BootstrapArgs {
-    /// Prints the bootstrap, and on stderr what is not as in the file.
+    /// Prints the bootstrap on stdout, and on stderr a remark for each inbound without a probe.
     pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let control_plane = problems.take("control-plane", self.control_plane);
         let control_plane = control_plane
             .and_then(|url| problems.take_checked("control-plane", ControlPlane::from_url(&url)));
         let admin = problems.take("admin-addr", self.admin_addr);
         let file = self.dataplane_file.read(&mut problems);
-        let stated = file.and_then(|file| self.dataplane_file.take(node::Stated::new(file), &mut problems));
-        let (Some(control_plane), Some(admin), Some(stated)) = (control_plane, admin, stated) else {
+        let file =
+            file.and_then(|file| self.dataplane_file.take(node::ValidatedFile::new(file), &mut problems));
+        let (Some(control_plane), Some(admin), Some(file)) = (control_plane, admin, file) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        for remark in stated.remarks() {
+        for remark in file.remarks() {
             terminal.remark(remark)?;
         }
-        let bootstrap = Bootstrap::new(stated.node(admin), admin, &control_plane);
+        let bootstrap = Bootstrap::new(file.into_node(admin), admin, &control_plane);
         terminal.print(&document(Format::Yaml, &bootstrap))?;
         Ok(Outcome::Success)
     }

@@ -1,18 +1,18 @@
-//! Where headcount is, as an Envoy finds it.
+//! The address of headcount in a bootstrap.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::{cli::server_url::ServerUrl, model::Invalid};
+use crate::{cli::args::server_url::ServerUrl, model::Invalid};
 
-/// A server's address that an Envoy takes.
+/// The address of the server, valid for an Envoy cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ControlPlane {
     pub(super) host: Host,
-    /// Never 0.
+    /// 1 to 65535.
     pub(super) port: u16,
 }
 
-/// A literal address needs no resolver.
+/// An IP address makes a `STATIC` cluster, a name a `LOGICAL_DNS` one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Host {
     Address(IpAddr),
@@ -20,23 +20,24 @@ pub(super) enum Host {
 }
 
 impl ControlPlane {
-    /// From a URL, which may say more than an Envoy takes.
+    /// Converts a URL. Envoy accepts fewer hosts than the syntax of URLs.
     pub(super) fn from_url(url: &ServerUrl) -> Result<Self, Invalid> {
-        let wrong = |rule: &str| Invalid::new("control-plane", format!("\"{url}\": {rule}"));
+        let invalid = |rule: &str| Invalid::new("control-plane", format!("\"{url}\": {rule}"));
         if url.port() == 0 {
-            return Err(wrong("the port must be between 1 and 65535"));
+            return Err(invalid("the port must be between 1 and 65535"));
         }
         let host = match url.host().strip_prefix('[') {
             Some(bracketed) => {
-                let address: Ipv6Addr = bracketed.trim_end_matches(']').parse().map_err(|_| {
-                    wrong("what is in brackets must be an IPv6 address, without a zone: an Envoy takes no others")
-                })?;
+                let address: Ipv6Addr = bracketed
+                    .trim_end_matches(']')
+                    .parse()
+                    .map_err(|_| invalid("the host in brackets must be an IPv6 address without a zone"))?;
                 Host::Address(address.into())
             }
             None => url.host().parse().map_or_else(|_| Host::Name(url.host().to_owned()), Host::Address),
         };
         if matches!(&host, Host::Name(name) if !is_name(name)) {
-            return Err(wrong(
+            return Err(invalid(
                 "the host must be an IP address or a name of letters, digits, '-', '_' and '.'",
             ));
         }
@@ -44,7 +45,8 @@ impl ControlPlane {
     }
 }
 
-/// Underscores are not the hosts' (RFC 1123), and yet names in Docker have them.
+/// Whether `text` may be a host name. Underscores are allowed although RFC 1123 excludes them: names of
+/// Docker Compose have them.
 fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
 }
@@ -53,12 +55,12 @@ fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(url: &str) -> Result<ControlPlane, Invalid> {
+    fn parse(url: &str) -> Result<ControlPlane, Invalid> {
         ControlPlane::from_url(&url.parse().unwrap())
     }
 
     #[test]
-    fn literals_are_told_from_names() {
+    fn ip_addresses_are_distinguished_from_names() {
         for (url, host, port) in [
             ("127.0.0.1", Host::Address([127, 0, 0, 1].into()), 7100),
             ("http://[::1]:80", Host::Address(Ipv6Addr::LOCALHOST.into()), 80),
@@ -66,12 +68,12 @@ mod tests {
             ("head_count", Host::Name("head_count".into()), 7100),
             ("1.2.3.4.5:1", Host::Name("1.2.3.4.5".into()), 1),
         ] {
-            assert_eq!(read(url), Ok(ControlPlane { host, port }), "{url}");
+            assert_eq!(parse(url), Ok(ControlPlane { host, port }), "{url}");
         }
     }
 
     #[test]
-    fn what_no_envoy_could_connect_to_is_refused() {
+    fn a_host_that_envoy_can_not_use_is_rejected() {
         let long = "a".repeat(254);
         for (url, rule) in [
             ("127.0.0.1:0", "the port must be"),
@@ -79,7 +81,7 @@ mod tests {
             ("a!b:7100", "a name of letters"),
             (&long, "a name of letters"),
         ] {
-            let error = read(url).unwrap_err().to_string();
+            let error = parse(url).unwrap_err().to_string();
             assert!(error.starts_with("control-plane: \"http://") && error.contains(rule), "{url}: {error}");
         }
     }

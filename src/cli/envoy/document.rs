@@ -1,5 +1,4 @@
-//! An Envoy's bootstrap, as far as headcount writes one: the messages of Envoy's
-//! API, by its names for their fields.
+//! The part of Envoy's bootstrap that headcount writes. Types and fields have the names of Envoy's API.
 
 use std::net::SocketAddr;
 
@@ -11,16 +10,13 @@ use super::{
     node::Node,
 };
 
-/// The cluster that leads to the server. `/clusters` and the statistics of an
-/// Envoy show it by this name.
+/// Name of the cluster of the headcount server, also in `/clusters` and in Envoy's statistics.
 const CLUSTER: &str = "headcount";
-/// For a TCP handshake: enough for one SYN that is lost and sent again after a
-/// second.
+/// Longest time for the TCP handshake. It allows for one lost SYN, which is retransmitted after 1 s.
 const CONNECT_TIMEOUT: &str = "2s";
-/// An Envoy notices by itself neither a server that hangs nor a network that is
-/// gone: its stream would stay, and report to nobody. With these it looks for
-/// the server elsewhere within 8 s (Envoy adds up to 15 % to the interval), as
-/// the agent does, and before the server has given it up for certain.
+/// HTTP/2 keepalive, off by default in Envoy. Without it an Envoy does not detect a server that hangs or a
+/// network failure, and its stream stays open. With it Envoy reconnects within 8 s (it adds up to 15 % to
+/// the interval), like the agent.
 const KEEPALIVE: Keepalive = Keepalive { interval: "5s", timeout: "2s" };
 
 #[derive(Debug, Serialize)]
@@ -68,10 +64,9 @@ struct Cluster {
     typed_extension_protocol_options: ProtocolOptions,
 }
 
-/// How an Envoy finds the server. A `STRICT_DNS` cluster would have an endpoint
-/// for each address of a name, and its streams would go to one after another;
-/// and with the default family a name that has an IPv6 address is looked for
-/// there alone.
+/// The cluster's type. `LOGICAL_DNS` rather than `STRICT_DNS`, which makes an endpoint of each address of a
+/// name and balances streams over them. The lookup family is `ALL` because by default Envoy uses only the
+/// IPv6 addresses of a name that has any.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE")]
 enum Discovery {
@@ -117,7 +112,7 @@ struct ProtocolOptions {
     http: HttpProtocolOptions,
 }
 
-/// HTTP/2 without TLS, which gRPC needs to be told of.
+/// Cleartext HTTP/2, which Envoy does not negotiate and which gRPC requires.
 #[derive(Debug, Serialize)]
 struct HttpProtocolOptions {
     #[serde(rename = "@type")]
@@ -142,12 +137,12 @@ struct Keepalive {
 }
 
 impl Bootstrap {
-    /// Of an Envoy that reports, and does nothing else yet.
+    /// A bootstrap with one cluster, the server's, and no listeners.
     pub(super) fn new(node: Node, admin: AdminAddress, control_plane: &ControlPlane) -> Self {
         let grpc = GrpcService { envoy_grpc: EnvoyGrpc { cluster_name: CLUSTER } };
         Self {
             node,
-            admin: Admin { address: Address::of(admin.listens()) },
+            admin: Admin { address: Address::of(admin.listen_address()) },
             hds_config: ApiConfigSource {
                 api_type: "GRPC",
                 transport_api_version: "V3",

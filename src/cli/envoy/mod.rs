@@ -1,4 +1,4 @@
-//! `headcount envoy`: what an Envoy needs that reports without an agent.
+//! `headcount envoy`: configuration for Envoys that report to headcount without an agent.
 //!
 //! ```text
 //! --dataplane-file ─► agent::DataplaneFile ─► node ──────────┐
@@ -18,11 +18,12 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Outcome, Problems, Terminal};
 
-/// Prepare an Envoy that reports to headcount by itself
+/// Configure an Envoy that reports to headcount without an agent
 ///
-/// Envoy's Health Discovery Service makes an unmodified Envoy a dataplane proxy
-/// of a workload: connected while its stream lives, healthy by what its own
-/// checks say of the application behind it.
+/// headcount implements the server of Envoy's Health Discovery Service (HDS).
+/// An unmodified Envoy that connects to it is a dataplane proxy of a workload:
+/// it is connected while its HDS stream is open, and healthy while the health
+/// checks that it runs against its application pass.
 #[derive(Args, Debug)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct EnvoyArgs {
@@ -36,7 +37,7 @@ enum Command {
 }
 
 impl EnvoyArgs {
-    /// Prints what was asked for.
+    /// Runs the subcommand.
     pub(super) fn run(self, problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let Command::Bootstrap(args) = self.command;
         args.run(problems, terminal)

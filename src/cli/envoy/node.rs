@@ -1,4 +1,4 @@
-//! Who the Envoy is: a Dataplane file as `node.id` and `node.metadata`.
+//! Converts a Dataplane file to the `node` of a bootstrap.
 
 use std::{
     collections::BTreeMap,
@@ -14,18 +14,18 @@ use crate::{
     model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, Quoted, entry},
 };
 
-/// The form of the file. With a namespace among the labels the server would take
-/// a dataplane that does not say it for one of Kubernetes.
+/// Value of the label `kuma.io/env`. Without it the server assumes Kubernetes for a dataplane that has a
+/// namespace label.
 const ENVIRONMENT: &str = "universal";
 
-/// A Dataplane file that an Envoy can state.
+/// A Dataplane file, valid by the rules of the server and of Envoy.
 #[derive(Debug)]
-pub(super) struct Stated {
+pub(super) struct ValidatedFile {
     dataplane: Dataplane,
     labels: BTreeMap<String, String>,
     inbounds: Vec<Inbound>,
-    /// Inbounds that nobody asked to check.
-    unprobed: Vec<String>,
+    /// One remark for each inbound without a `serviceProbe`.
+    remarks: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,10 +37,10 @@ pub(super) struct Node {
 
 #[derive(Debug, Serialize)]
 struct Metadata {
-    /// Those whose key has a prefix.
+    /// Labels whose key has a prefix.
     #[serde(flatten)]
     prefixed: BTreeMap<String, String>,
-    /// And the others, which could be anybody's.
+    /// All other labels. At the top level their keys could collide with those of other consumers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -69,24 +69,23 @@ struct Admin {
     port: u16,
 }
 
-impl Stated {
-    /// Checks a file by the rules of the server and of Envoy. The error names
-    /// the key as the file writes it.
+impl ValidatedFile {
+    /// Validates a file. An error names the key as the file writes it.
     pub(super) fn new(mut file: DataplaneFile) -> Result<Self, Invalid> {
         let mesh = file.spec.mesh.clone();
-        state(&mut file.spec.labels, MESH_LABEL, &mesh)?;
-        state(&mut file.spec.labels, ENVIRONMENT_LABEL, ENVIRONMENT)?;
+        set_label(&mut file.spec.labels, MESH_LABEL, &mesh)?;
+        set_label(&mut file.spec.labels, ENVIRONMENT_LABEL, ENVIRONMENT)?;
         let dataplane = file.dataplane()?;
-        let (mut inbounds, mut unprobed) = (Vec::new(), Vec::new());
+        let (mut inbounds, mut remarks) = (Vec::new(), Vec::new());
         let applications = file.applications.iter().zip(&file.probes).enumerate();
         for ((index, (application, probe)), spec) in applications.zip(file.spec.inbounds) {
             let path = format!("networking.inbound[{index}]");
             let address = address(application)?;
             if probe.is_none() {
                 let at = SocketAddr::new(address, application.port);
-                unprobed.push(format!("{path} has no serviceProbe: the Envoy checks it by TCP, at {at}"));
+                remarks.push(format!("{path} has no serviceProbe: Envoy checks it by TCP, at {at}"));
             }
-            let http = http(&path, probe.as_ref())?;
+            let http = http_path(&path, probe.as_ref())?;
             inbounds.push(Inbound {
                 port: spec.port,
                 service_port: application.port,
@@ -97,23 +96,23 @@ impl Stated {
                 tags: spec.tags,
             });
         }
-        Ok(Self { dataplane, labels: file.spec.labels, inbounds, unprobed })
+        Ok(Self { dataplane, labels: file.spec.labels, inbounds, remarks })
     }
 
-    /// What is not as the file has it.
+    /// Remarks for the user on how the bootstrap differs from the file.
     pub(super) fn remarks(&self) -> impl Iterator<Item = &str> {
-        self.unprobed.iter().map(String::as_str)
+        self.remarks.iter().map(String::as_str)
     }
 
-    /// The node of an Envoy with this admin interface.
-    pub(super) fn node(self, admin: AdminAddress) -> Node {
+    /// Returns the node of an Envoy with the given admin interface.
+    pub(super) fn into_node(self, admin: AdminAddress) -> Node {
         let key = &self.dataplane.key;
         let (prefixed, labels) = self.labels.into_iter().partition(|(label, _)| label.contains('/'));
         let workload = self.dataplane.workload.as_ref().map(ToString::to_string);
-        let admin = admin.reached();
+        let admin = admin.check_address();
         Node {
             id: format!("{}.{}", key.name, key.namespace),
-            // Envoy requires one where its node is sent anywhere.
+            // Envoy requires a cluster name in a node that it sends.
             cluster: workload.unwrap_or_else(|| key.name.to_string()),
             metadata: Metadata {
                 prefixed,
@@ -125,33 +124,33 @@ impl Stated {
     }
 }
 
-/// Adds a label that says what the file says elsewhere.
-fn state(labels: &mut BTreeMap<String, String>, key: &str, value: &str) -> Result<(), Invalid> {
+/// Sets a label to a value that the file states elsewhere; a different value is an error.
+fn set_label(labels: &mut BTreeMap<String, String>, key: &str, value: &str) -> Result<(), Invalid> {
     match labels.insert(key.to_owned(), value.to_owned()) {
         Some(other) if other != value => {
             let problem =
-                format!("{}: must be {value:?}, as this dataplane is; or leave it out", Quoted(&other));
+                format!("{}: must be {value:?}, like the dataplane itself; or leave it out", Quoted(&other));
             Err(Invalid::new(entry("labels", key), problem))
         }
         _ => Ok(()),
     }
 }
 
-/// An Envoy ends at once when it is to check a name.
+/// Parses the address of the application. Envoy crashes if it is asked to check a host name.
 fn address(application: &Application) -> Result<IpAddr, Invalid> {
     let Application { host, host_key, .. } = application;
     host.parse().map_err(|_| {
         let problem = format!(
-            "{}: must be an IP address, because an Envoy resolves no names for its checks; \
-             say where the application is by serviceAddress, such as 127.0.0.1",
+            "{}: must be an IP address, because Envoy resolves no names for its health checks; \
+             set serviceAddress to the address of the application, such as 127.0.0.1",
             Quoted(host)
         );
         Invalid::new(host_key, problem)
     })
 }
 
-/// The path of an HTTP check, by the server's rule for it: the agent's is wider.
-fn http(inbound: &str, probe: Option<&ProbeSpec>) -> Result<Option<HttpPath>, Invalid> {
+/// Returns the path of an HTTP check. The server's rule for it is stricter than the agent's.
+fn http_path(inbound: &str, probe: Option<&ProbeSpec>) -> Result<Option<HttpPath>, Invalid> {
     let Some(ProbeHandler::Http(path)) = probe.map(|probe| &probe.handler) else {
         return Ok(None);
     };

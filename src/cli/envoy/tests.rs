@@ -1,4 +1,4 @@
-//! The command as a person runs it, and what a server makes of its output.
+//! The command's output, and how the server parses it.
 
 use std::{collections::BTreeMap, fs};
 
@@ -19,7 +19,7 @@ use crate::{
 
 const DEMO: &str = include_str!("../../../examples/dataplanes/demo-workload.yaml");
 
-/// A file whose only inbound has these further lines.
+/// A file with one inbound that has these additional lines.
 fn with_inbound(lines: &str) -> String {
     let lines = lines.replace('\n', "\n      ");
     format!(
@@ -28,18 +28,18 @@ fn with_inbound(lines: &str) -> String {
 }
 
 async fn bootstrap(file: &str, flags: &str) -> Ended {
-    let place = tempfile::NamedTempFile::new().unwrap();
-    fs::write(place.path(), file).unwrap();
-    run(&format!("envoy bootstrap --dataplane-file {} {flags}", place.path().display())).await
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(path.path(), file).unwrap();
+    run(&format!("envoy bootstrap --dataplane-file {} {flags}", path.path().display())).await
 }
 
-async fn refusal(file: &str, flags: &str) -> String {
+async fn rejection(file: &str, flags: &str) -> String {
     let ended = bootstrap(file, flags).await;
     assert_eq!(ended.out, "");
     ended.result.unwrap_err().to_string()
 }
 
-/// The node of a bootstrap as an Envoy sends it: all numbers are floating.
+/// The node of a bootstrap as Envoy sends it, with all numbers as doubles.
 fn node(bootstrap: &str) -> Node {
     let bootstrap: Json = serde_saphyr::from_str(bootstrap).unwrap();
     let node = &bootstrap["node"];
@@ -62,13 +62,14 @@ fn value(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Who the server takes the Envoy for, and what it has it check.
-fn read(bootstrap: &str) -> (Dataplane, Checks) {
+/// The dataplane and the checks that the server derives from a bootstrap.
+fn parse(bootstrap: &str) -> (Dataplane, Checks) {
     let Proxy { dataplane, checks } = Proxy::parse(&node(bootstrap), DataplaneLimits::default()).unwrap();
     (dataplane, checks)
 }
 
-/// What the server is told to expect: the file's dataplane, and who runs it where.
+/// The dataplane that the server must derive: the file's, with labels for mesh and environment, and without
+/// address and version, which a node does not state.
 fn expected(file: &str) -> Dataplane {
     let mut file = DataplaneFile::parse(file).unwrap();
     file.spec.labels.insert(MESH_LABEL.into(), file.spec.mesh.clone());
@@ -91,7 +92,7 @@ async fn the_bootstrap_of_the_example_is_the_example() {
 }
 
 #[tokio::test]
-async fn the_server_takes_the_envoy_for_the_dataplane_of_the_file() {
+async fn the_server_derives_the_dataplane_of_the_file() {
     let file = "\
 type: Dataplane
 mesh: mesh-1
@@ -105,7 +106,7 @@ networking:
     - {port: 82}
 ";
     let ended = bootstrap(file, "--admin-addr 0.0.0.0:9902").await;
-    let (dataplane, checks) = read(&ended.out);
+    let (dataplane, checks) = parse(&ended.out);
     assert_eq!(dataplane, expected(file));
     assert_eq!(dataplane.key.to_string(), "mesh-1/shop/web.1");
     assert_eq!(
@@ -119,26 +120,26 @@ networking:
     );
     assert_eq!(
         ended.err,
-        "networking.inbound[2] has no serviceProbe: the Envoy checks it by TCP, at 10.1.2.3:82\n"
+        "networking.inbound[2] has no serviceProbe: Envoy checks it by TCP, at 10.1.2.3:82\n"
     );
 }
 
 #[tokio::test]
-async fn a_name_with_dots_in_no_namespace_stays_whole() {
+async fn a_name_with_dots_is_not_split_without_a_namespace() {
     let file = "mesh: m\nname: a.b\nnetworking: {gateway: {}}\nlabels: {k8s.kuma.io/namespace: '', kuma.io/zone: ''}";
-    let (dataplane, checks) = read(&bootstrap(file, "").await.out);
+    let (dataplane, checks) = parse(&bootstrap(file, "").await.out);
     assert_eq!(dataplane.key.to_string(), "m/default/a.b");
-    assert_eq!(targets(&checks).len(), 1, "a gateway is checked for its own readiness");
+    assert_eq!(targets(&checks).len(), 1, "the readiness check of a gateway");
 }
 
 #[tokio::test]
-async fn an_envoy_without_a_workload_has_a_cluster_all_the_same() {
+async fn without_a_workload_the_node_cluster_is_the_name() {
     let ended = bootstrap("mesh: m\nname: a\nnetworking: {gateway: {}}", "").await;
     assert!(ended.out.contains("\n  cluster: a\n"), "{}", ended.out);
 }
 
 #[tokio::test]
-async fn what_no_envoy_could_check_is_refused_by_its_key() {
+async fn a_value_that_envoy_can_not_check_is_rejected_with_its_key() {
     let path = format!("serviceProbe: {{http: {{path: '/{}'}}}}", "a".repeat(1024));
     for (lines, expected) in [
         ("serviceAddress: localhost", "networking.inbound[0].serviceAddress: \"localhost\": must be an IP"),
@@ -150,41 +151,41 @@ async fn what_no_envoy_could_check_is_refused_by_its_key() {
         (&path, "networking.inbound[0].serviceProbe.http.path: \"/aaaa"),
         ("tags: {'kuma.io/workload': Web}", "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\""),
     ] {
-        let refusal = refusal(&with_inbound(lines), "").await;
-        assert!(refusal.contains(expected), "{lines}: {refusal}");
+        let rejection = rejection(&with_inbound(lines), "").await;
+        assert!(rejection.contains(expected), "{lines}: {rejection}");
     }
     let named = with_inbound("name: a").replace("10.0.0.1", "web.local");
-    let refusal = refusal(&named, "").await;
-    assert!(refusal.contains("networking.address: \"web.local\": must be an IP address"), "{refusal}");
-    assert!(refusal.contains("by serviceAddress, such as 127.0.0.1"), "{refusal}");
+    let rejection = rejection(&named, "").await;
+    assert!(rejection.contains("networking.address: \"web.local\": must be an IP address"), "{rejection}");
+    assert!(rejection.contains("set serviceAddress to the address"), "{rejection}");
 }
 
 #[tokio::test]
-async fn labels_that_would_contradict_the_file_are_refused() {
+async fn labels_that_contradict_the_file_are_rejected() {
     let of = |labels: &str| format!("mesh: m\nname: a\nlabels: {{{labels}}}\nnetworking: {{gateway: {{}}}}");
     for (labels, expected) in [
         ("kuma.io/mesh: other", "labels[\"kuma.io/mesh\"]: \"other\": must be \"m\""),
         ("kuma.io/env: kubernetes", "labels[\"kuma.io/env\"]: \"kubernetes\": must be \"universal\""),
         ("kuma.io/workload: Web", "labels[\"kuma.io/workload\"]: \"Web\": must be a valid DNS-1035"),
     ] {
-        let refusal = refusal(&of(labels), "").await;
-        assert!(refusal.contains(expected), "{labels}: {refusal}");
+        let rejection = rejection(&of(labels), "").await;
+        assert!(rejection.contains(expected), "{labels}: {rejection}");
     }
     let most: Vec<_> = (0..63).map(|n| format!("l{n}: v")).collect();
-    let refusal = refusal(&of(&most.join(", ")), "").await;
-    assert!(refusal.contains("labels: 65 entries: at most 64"), "{refusal}");
+    let rejection = rejection(&of(&most.join(", ")), "").await;
+    assert!(rejection.contains("labels: 65 entries: at most 64"), "{rejection}");
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
-    let refusal = refusal("kind: Dataplane", "--control-plane https://a --admin-addr 127.0.0.1:0").await;
+async fn all_problems_are_reported_at_once() {
+    let rejection = rejection("kind: Dataplane", "--control-plane https://a --admin-addr 127.0.0.1:0").await;
     for problem in
         ["3 problems", "--control-plane: \"https://a\": TLS", "--admin-addr: \"127.0.0.1:0\":", "kind: "]
     {
-        assert!(refusal.contains(problem), "{problem}\n---\n{refusal}");
+        assert!(rejection.contains(problem), "{problem}\n---\n{rejection}");
     }
-    let refusal = self::refusal(DEMO, "--control-plane 127.0.0.1:0").await;
-    assert!(refusal.contains("--control-plane: \"http://127.0.0.1:0\": the port must be"), "{refusal}");
+    let rejection = self::rejection(DEMO, "--control-plane 127.0.0.1:0").await;
+    assert!(rejection.contains("--control-plane: \"http://127.0.0.1:0\": the port must be"), "{rejection}");
 }
 
 fn label() -> impl Strategy<Value = (String, String)> {
@@ -192,9 +193,9 @@ fn label() -> impl Strategy<Value = (String, String)> {
 }
 
 proptest! {
-    /// What the command takes, the server takes, and for the same dataplane.
+    /// The server accepts every bootstrap that the command prints, as the dataplane of the file.
     #[test]
-    fn no_file_makes_an_envoy_that_the_server_refuses(
+    fn the_server_accepts_every_bootstrap(
         name in "[a-z0-9.-]{1,12}",
         labels in prop::collection::btree_map(label().prop_map(|label| label.0), label().prop_map(|label| label.1), 0..5),
         namespace in prop::option::of("[a-z]{0,3}"),
@@ -207,7 +208,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ended = runtime.block_on(bootstrap(&file, ""));
         if ended.result.is_ok() {
-            prop_assert_eq!(read(&ended.out).0, expected(&file));
+            prop_assert_eq!(parse(&ended.out).0, expected(&file));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What a node may say and what it means, stated on its metadata as JSON.
+//! The reference implementation of Envoy nodes: what is valid and what it means, implemented on the
+//! metadata as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +20,13 @@ const ZONE: &str = "kuma.io/zone";
 const ENVIRONMENT: &str = "kuma.io/env";
 const NAMESPACE: &str = "k8s.kuma.io/namespace";
 
-/// A node, with its metadata as its user wrote it.
-pub struct Statement<'a> {
+/// A node, with its metadata as JSON.
+pub struct ReferenceNode<'a> {
     node: &'a Node,
     metadata: Map<String, Json>,
 }
 
-/// Who a lawful node is.
+/// The identity of a valid node, and what else its dataplane has.
 pub struct Identity {
     pub mesh: String,
     pub namespace: String,
@@ -36,7 +37,7 @@ pub struct Identity {
     pub agent_version: String,
 }
 
-/// A lawful inbound.
+/// A valid inbound.
 pub struct Inbound<'a> {
     pub port: u16,
     pub name: &'a str,
@@ -52,18 +53,18 @@ impl Inbound<'_> {
     }
 }
 
-impl<'a> Statement<'a> {
-    pub fn of(node: &'a Node) -> Self {
+impl<'a> ReferenceNode<'a> {
+    pub fn new(node: &'a Node) -> Self {
         let fields = node.metadata.iter().flat_map(|metadata| &metadata.fields);
         Self { node, metadata: fields.map(|(key, value)| (key.clone(), json(value))).collect() }
     }
 
-    /// Who it is, if it may say all that it says.
-    pub fn is_lawful(&self) -> Option<Identity> {
-        let identity = self.identity()?;
+    /// The identity of the node; none if anything in it is invalid.
+    pub fn identity(&self) -> Option<Identity> {
+        let identity = self.stated_identity()?;
         let labels = self.labels();
         let mut ports = BTreeSet::new();
-        let lawful = self.labels_agree()
+        let valid = self.labels_agree()
             && labels.len() <= 64
             && labels
                 .iter()
@@ -74,10 +75,10 @@ impl<'a> Statement<'a> {
             && self.inbounds().iter().all(|inbound| ports.insert(inbound.port))
             && self.inbounds().iter().map(|inbound| inbound.tags().len()).sum::<usize>() <= 512
             && (self.get("admin").is_null() || self.admin().is_some());
-        lawful.then_some(identity)
+        valid.then_some(identity)
     }
 
-    fn identity(&self) -> Option<Identity> {
+    fn stated_identity(&self) -> Option<Identity> {
         let labels = self.labels();
         let label = |key| labels.get(key).map(String::as_str);
         let stated = |key| label(key).unwrap_or_default();
@@ -104,13 +105,13 @@ impl<'a> Statement<'a> {
         };
         let workloads = self.workloads(is_kubernetes);
         let is_workload = if is_kubernetes { is_dns_1123_subdomain } else { is_dns_1035_label };
-        let lawful = is_dns_1123_label(mesh)
+        let valid = is_dns_1123_label(mesh)
             && is_dns_1123_label(namespace)
             && is_dns_1123_subdomain(name)
             && (zone.is_empty() || is_dns_1123_label(zone))
             && workloads.len() <= 1
             && workloads.iter().all(|workload| is_workload(workload));
-        lawful.then(|| Identity {
+        valid.then(|| Identity {
             mesh: mesh.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -134,7 +135,7 @@ impl<'a> Statement<'a> {
         if is_short_text(&text, 64) { text } else { String::new() }
     }
 
-    /// The workload's names in all places that may name it.
+    /// The workload's names in every label and tag that may hold one.
     fn workloads(&self, is_kubernetes: bool) -> BTreeSet<String> {
         let mut found: BTreeSet<_> = self.labels().remove(WORKLOAD_LABEL).into_iter().collect();
         if !is_kubernetes {
@@ -143,7 +144,7 @@ impl<'a> Statement<'a> {
         found
     }
 
-    /// Of both places.
+    /// Labels of the metadata itself, which have a prefix, and of its `labels`.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let prefixed = self.prefixed().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.into())));
         prefixed.chain(texts(self.get("labels")).unwrap_or_default()).collect()
@@ -153,7 +154,7 @@ impl<'a> Statement<'a> {
         self.metadata.iter().filter(|(key, _)| key.split('/').count() > 1)
     }
 
-    /// They are text, and no two say different things of one key.
+    /// Whether all labels are text and no two contradict each other.
     fn labels_agree(&self) -> bool {
         let Some(others) = texts(self.get("labels")) else { return false };
         self.prefixed().all(|(key, value)| match value {
@@ -162,12 +163,12 @@ impl<'a> Statement<'a> {
         })
     }
 
-    /// The lawful ones.
+    /// The valid inbounds.
     pub fn inbounds(&self) -> Vec<Inbound<'_>> {
         self.list("inbounds").into_iter().flatten().filter_map(inbound_of).collect()
     }
 
-    /// Where the Envoy itself listens, if that is lawful.
+    /// Address and port of the admin interface, if they are valid.
     pub fn admin(&self) -> Option<(&str, u16)> {
         let admin = self.get("admin").as_object()?;
         let known = admin.keys().all(|key| ["address", "port"].contains(&key.as_str()));
@@ -186,7 +187,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// The paths of all that a refusal may name.
+    /// The paths of all fields that a rejection may name.
     pub fn fields(&self) -> BTreeSet<String> {
         let mut fields: BTreeSet<_> =
             ["node.id", "node.metadata.kuma.io/mesh", "node.metadata.labels"].map(str::to_owned).into();
@@ -204,7 +205,7 @@ fn add_fields(fields: &mut BTreeSet<String>, at: String, value: &Json) {
                 add_fields(fields, path(&at, key), value);
                 fields.insert(rules::entry(&at, key));
             }
-            // It may be missing.
+            // A rejection may name a port that is missing.
             fields.insert(path(&at, "port"));
         }
         Json::Array(list) => {
@@ -217,15 +218,15 @@ fn add_fields(fields: &mut BTreeSet<String>, at: String, value: &Json) {
     fields.insert(at);
 }
 
-/// A key as it is if it is a usual one, and else quoted and cut.
+/// The path of a key: as it is, or quoted and shortened if it has unusual characters.
 fn path(at: &str, key: &str) -> String {
-    let is_usual = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    if !key.is_empty() && key.len() <= 317 && key.chars().all(is_usual) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if !key.is_empty() && key.len() <= 317 && key.chars().all(is_plain) {
         return format!("{at}.{key}");
     }
-    let shown: String = key.chars().take(253).collect();
-    let cut = if shown.len() < key.len() { "..." } else { "" };
-    format!("{at}[{shown:?}{cut}]")
+    let start: String = key.chars().take(253).collect();
+    let ellipsis = if start.len() < key.len() { "..." } else { "" };
+    format!("{at}[{start:?}{ellipsis}]")
 }
 
 fn inbound_of(stated: &Json) -> Option<Inbound<'_>> {
@@ -248,14 +249,14 @@ fn inbound_of(stated: &Json) -> Option<Inbound<'_>> {
         _ => return None,
     };
     let tags = get("tags");
-    let lawful = inbound.keys().all(|key| known.contains(&key.as_str()))
+    let valid = inbound.keys().all(|key| known.contains(&key.as_str()))
         && texts(tags).is_some_and(|tags| are_tags(&tags));
     let service_port = match port_of(inbound, "servicePort")? {
         0 => port,
         stated => stated,
     };
     Some(Inbound { port, name, address: address_of(inbound)?, service_port, http_path, tags })
-        .filter(|_| lawful)
+        .filter(|_| valid)
 }
 
 fn is_path(path: &str) -> bool {
@@ -273,11 +274,11 @@ fn address_of(stated: &Map<String, Json>) -> Option<&str> {
     }
 }
 
-/// None if it is no port, and 0 if it is absent.
+/// The port of a key: 0 if the key is absent, none if the value is not a port.
 fn port_of(stated: &Map<String, Json>, key: &str) -> Option<u16> {
     match stated.get(key).unwrap_or(&Json::Null) {
         Json::Null => Some(0),
-        // Written as a whole number, it reads as one.
+        // A number is a port if it is printed as one, without a fraction.
         Json::Number(number) => number.as_f64()?.to_string().parse().ok().filter(|port| *port != 0),
         _ => None,
     }
@@ -287,7 +288,7 @@ fn required_port_of(stated: &Map<String, Json>, key: &str) -> Option<u16> {
     port_of(stated, key).filter(|port| *port != 0)
 }
 
-/// Entries that are all text; empty if there is nothing.
+/// The entries of a map of text; empty if there is no map, none if a value is not text.
 fn texts(value: &Json) -> Option<BTreeMap<String, String>> {
     let entries = match value {
         Json::Null => return Some(BTreeMap::new()),
@@ -299,7 +300,7 @@ fn texts(value: &Json) -> Option<BTreeMap<String, String>> {
 fn json(value: &Value) -> Json {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
-        // JSON has no NaN; it is no port, and no text either.
+        // JSON has no NaN. `false` stands for it: neither is a port or text.
         Some(Kind::NumberValue(number)) => {
             serde_json::Number::from_f64(*number).map_or(Json::Bool(false), Json::Number)
         }
