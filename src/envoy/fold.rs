@@ -53,7 +53,7 @@ pub enum BadReport {
     #[error("message: {0}")]
     Undecodable(#[from] DecodeError),
     /// The message is another `health_check_request`, which is allowed only as the first one.
-    #[error("health_check_request: was said already; open a new stream to say another")]
+    #[error("health_check_request: was sent already; open a new stream to send another")]
     NodeAgain,
 }
 

@@ -192,7 +192,7 @@ async fn an_invalid_stream_ends_with_the_reason() {
 
     let (mut twice, _) = Envoy::connect(&server, node("a", "web")).await;
     twice.send(identify(node("a", "web")));
-    let parts = ["health_check_request: was said already"];
+    let parts = ["health_check_request: was sent already"];
     assert_status(&twice.end().await, Code::FailedPrecondition, &parts);
     server.wait_for_metric(r#"headcount_sessions_ended_total{reason="refused"}"#, 1).await;
 
