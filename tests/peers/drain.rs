@@ -97,7 +97,7 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
 
     let ended = ending.await.unwrap().expect_exit(0);
     assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
-    assert!(ended.err.contains("cutting the connections that are left"), "the stuck one held it up: {ended}");
+    assert!(ended.err.contains("cutting the remaining connections"), "the stuck one held it up: {ended}");
     assert!(!ended.err.contains("panicked"), "{ended}");
 
     load.signal(Signal::INT);
