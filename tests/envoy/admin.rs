@@ -1,5 +1,5 @@
-//! An Envoy's admin interface. It takes no HTTP/1.0, which the other helper for
-//! HTTP speaks.
+//! Client of Envoy's admin interface. `support::get` does not work with it: it sends HTTP/1.0, which Envoy
+//! rejects.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,36 +10,35 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-/// One that is stopped accepts connections all the same.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time for a response. The kernel accepts connections for a stopped Envoy too.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// See the module's documentation.
+/// The address of an admin interface.
 pub(crate) struct Admin(pub(crate) SocketAddr);
 
 impl Admin {
-    /// Has it do something.
-    pub(crate) async fn order(&self, path: &str) {
-        let answer = self.ask(Method::POST, path).await;
-        assert!(matches!(answer, Some((200, _))), "{path}: {answer:?}");
+    /// Sends a POST, and expects 200.
+    pub(crate) async fn post(&self, path: &str) {
+        let response = self.request(Method::POST, path).await;
+        assert!(matches!(response, Some((200, _))), "{path}: {response:?}");
     }
 
-    /// One of the counters; none while it does not answer, or knows none of this
-    /// name.
+    /// Returns a counter; none if Envoy does not respond or has no such counter.
     pub(crate) async fn counter(&self, name: &str) -> Option<u64> {
-        let (200, text) = self.ask(Method::GET, &format!("/stats?filter=^{name}$")).await? else {
+        let (200, text) = self.request(Method::GET, &format!("/stats?filter=^{name}$")).await? else {
             return None;
         };
         text.trim().rsplit_once(": ")?.1.parse().ok()
     }
 
-    /// Whether it says that its Envoy is ready.
+    /// Whether Envoy is ready.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.ask(Method::GET, "/ready").await == Some((200, "LIVE\n".to_owned()))
+        self.request(Method::GET, "/ready").await == Some((200, "LIVE\n".to_owned()))
     }
 
-    /// The status and the body of an answer; none if there is no whole one.
-    async fn ask(&self, method: Method, path: &str) -> Option<(u16, String)> {
-        let answer = async {
+    /// Returns the status and the body of a response; none if it is missing or incomplete.
+    async fn request(&self, method: Method, path: &str) -> Option<(u16, String)> {
+        let response = async {
             let stream = TcpStream::connect(self.0).await.ok()?;
             let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
             let driver = tokio::spawn(connection);
@@ -49,12 +48,12 @@ impl Admin {
                 .header(header::HOST, self.0.to_string())
                 .body(Empty::<Bytes>::new())
                 .expect("a request");
-            let answer = requests.send_request(request).await.ok()?;
-            let status = answer.status().as_u16();
-            let body = answer.into_body().collect().await.ok()?.to_bytes();
+            let response = requests.send_request(request).await.ok()?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.ok()?.to_bytes();
             driver.abort();
             Some((status, String::from_utf8_lossy(&body).into_owned()))
         };
-        timeout(PATIENCE, answer).await.ok().flatten()
+        timeout(RESPONSE_TIMEOUT, response).await.ok().flatten()
     }
 }

@@ -1,5 +1,5 @@
-//! The application behind an Envoy: a web server in a process of its own, which
-//! can be killed, stopped, and started again where it was.
+//! The application behind an Envoy: a web server in its own process, which a test can kill, stop, and start
+//! again at the same address.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,10 @@ use tokio::process::Command;
 
 use crate::support::{Program, Signal, Site};
 
-/// The path that it answers with 200; it knows no other.
+/// The only path that exists.
 pub(crate) const HEALTHZ: &str = "/healthz";
 
-/// It is killed when this is dropped.
+/// A running application; killed on drop.
 pub(crate) struct Application {
     program: Program,
     pub(crate) address: SocketAddr,
@@ -18,7 +18,7 @@ pub(crate) struct Application {
 }
 
 impl Application {
-    /// Python's, which comes with what Envoy is installed by.
+    /// Starts Python's web server: Envoy is installed with Python's package manager, so Python exists.
     pub(crate) async fn start(site: &Site) -> Self {
         let address = site.free_port();
         let healthz = site.file(&HEALTHZ[1..], "ok\n");
@@ -27,7 +27,7 @@ impl Application {
         Self { program, address, files }
     }
 
-    /// Ends it at once.
+    /// Sends SIGKILL.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
@@ -36,7 +36,7 @@ impl Application {
         self.program.signal(signal);
     }
 
-    /// Starts it again where it was, once it was killed.
+    /// Starts a killed application again at the same address.
     pub(crate) async fn start_again(&mut self) {
         self.program = serve(self.address, &self.files).await;
     }
@@ -46,6 +46,6 @@ async fn serve(address: SocketAddr, files: &str) -> Program {
     let mut command = Command::new("python3");
     command.args(["-u", "-m", "http.server", "--directory", files, "--bind"]);
     let program = Program::start(command.arg(address.ip().to_string()).arg(address.port().to_string()));
-    program.wait_for_stdout("that it serves", |out| out.contains("Serving HTTP on").then_some(())).await;
+    program.wait_for_stdout("the start message", |out| out.contains("Serving HTTP on").then_some(())).await;
     program
 }

@@ -1,4 +1,4 @@
-//! What `headcount envoy bootstrap` prints is what a real Envoy takes.
+//! Bootstraps that `headcount envoy bootstrap` prints, and their validation by a real Envoy.
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
@@ -10,8 +10,7 @@ use crate::{
     support::{Ended, Program, Server, Site, gateway, headcount},
 };
 
-/// Prints a bootstrap for a Dataplane file of this text into a file of this
-/// name.
+/// Writes a Dataplane file, prints its bootstrap to another file, and returns the path of that.
 pub(crate) async fn print(
     site: &Site,
     name: &str,
@@ -20,15 +19,15 @@ pub(crate) async fn print(
     admin: SocketAddr,
 ) -> PathBuf {
     let file = site.file(&format!("{name}.yaml"), dataplane);
-    let words = format!(
+    let arguments = format!(
         "envoy bootstrap --dataplane-file {} --control-plane {control_plane} --admin-addr {admin}",
         file.display()
     );
-    let printed = Program::start(&mut headcount(&words)).end().await.expect_exit(0).out;
+    let printed = Program::start(&mut headcount(&arguments)).end().await.expect_exit(0).out;
     site.file(&format!("{name}-envoy.yaml"), &printed)
 }
 
-/// The bootstrap of an Envoy that says this of itself.
+/// Writes a bootstrap with this `node`, and returns its path.
 pub(crate) async fn with_node(server: &Server, name: &str, node: &Value, admin: SocketAddr) -> PathBuf {
     let any = gateway("default", "any", "any");
     let printed = print(&server.site, name, &any, &server.grpc.to_string(), admin).await;
@@ -37,15 +36,15 @@ pub(crate) async fn with_node(server: &Server, name: &str, node: &Value, admin: 
     server.site.file(&format!("{name}.json"), &bootstrap.to_string())
 }
 
-async fn validate(envoy: &PathBuf, words: &[&str]) -> Ended {
-    Program::start(Command::new(envoy).args(["--mode", "validate"]).args(words)).end().await
+async fn validate(envoy: &PathBuf, arguments: &[&str]) -> Ended {
+    Program::start(Command::new(envoy).args(["--mode", "validate"]).args(arguments)).end().await
 }
 
 #[tokio::test]
-async fn an_envoy_takes_each_bootstrap() {
+async fn envoy_accepts_each_bootstrap() {
     let Some(envoy) = envoy::find() else { return };
     let site = Site::new();
-    let strange = "\
+    let unusual = "\
 type: Dataplane
 mesh: '1'
 name: '0'
@@ -56,11 +55,11 @@ networking:
     - {port: 65535, name: '~', tags: {t: 'on', 'true': '1.'}, serviceProbe: {http: {path: '/?a=%20&b=#'}}}
     - {port: 1, name: \"it's: \\\"this\\\" # {one}\"}
 ";
-    let (here, all) = ("127.0.0.1:9901".parse().unwrap(), "[::]:9901".parse().unwrap());
+    let (loopback, all) = ("127.0.0.1:9901".parse().unwrap(), "[::]:9901".parse().unwrap());
     for (name, dataplane, control_plane, admin) in [
-        ("demo", include_str!("../../examples/dataplanes/demo-workload.yaml"), "127.0.0.1", here),
+        ("demo", include_str!("../../examples/dataplanes/demo-workload.yaml"), "127.0.0.1", loopback),
         ("gateway", include_str!("../../examples/dataplanes/gateway.yaml"), "http://[::1]:7100", all),
-        ("strange", strange, "head_count.mesh.svc:1", here),
+        ("unusual", unusual, "head_count.mesh.svc:1", loopback),
     ] {
         let printed = print(&site, name, dataplane, control_plane, admin).await;
         let ended = validate(&envoy, &["-c", printed.to_str().unwrap()]).await.expect_exit(0);
@@ -68,9 +67,9 @@ networking:
     }
 }
 
-/// As the help says: the user's own lists are added.
+/// As the help states: Envoy appends the lists of the user's file.
 #[tokio::test]
-async fn an_envoy_merges_the_bootstrap_with_its_users_listeners() {
+async fn envoy_merges_the_bootstrap_with_listeners_of_the_user() {
     let Some(envoy) = envoy::find() else { return };
     let site = Site::new();
     let traffic = "\

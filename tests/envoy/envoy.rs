@@ -1,4 +1,4 @@
-//! An Envoy: a process, and its admin interface.
+//! An Envoy process and its admin interface.
 
 use std::{
     net::SocketAddr,
@@ -12,54 +12,54 @@ use crate::{
     support::{Ended, Program, Signal, peer, retry},
 };
 
-/// Where the program is; see [`peer`].
+/// Returns the path of the Envoy binary; see [`peer`].
 pub(crate) fn find() -> Option<PathBuf> {
     peer("envoy")
 }
 
-/// It is killed when this is dropped.
+/// A running Envoy; killed on drop.
 pub(crate) struct Envoy {
-    program: PathBuf,
+    binary: PathBuf,
     bootstrap: PathBuf,
-    running: Program,
+    process: Program,
     pub(crate) admin: Admin,
 }
 
 impl Envoy {
-    /// Starts one by its bootstrap, which has this admin address.
-    pub(crate) fn start(program: &Path, bootstrap: PathBuf, admin: SocketAddr) -> Self {
-        let running = run(program, &bootstrap);
-        Self { program: program.to_owned(), bootstrap, running, admin: Admin(admin) }
+    /// Starts an Envoy. `admin` is the address of its admin interface in the bootstrap.
+    pub(crate) fn start(binary: &Path, bootstrap: PathBuf, admin: SocketAddr) -> Self {
+        let process = spawn(binary, &bootstrap);
+        Self { binary: binary.to_owned(), bootstrap, process, admin: Admin(admin) }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        self.running.signal(signal);
+        self.process.signal(signal);
     }
 
-    /// Kills it.
+    /// Sends SIGKILL.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// Waits for its end, and starts it again as it was.
+    /// Waits for the end of the process, and starts it again with the same bootstrap.
     pub(crate) async fn start_again(&mut self) {
-        let next = Program::start(&mut Command::new("true"));
-        let _killed: Ended = std::mem::replace(&mut self.running, next).end().await;
-        self.running = run(&self.program, &self.bootstrap);
+        let placeholder = Program::start(&mut Command::new("true"));
+        let _killed: Ended = std::mem::replace(&mut self.process, placeholder).end().await;
+        self.process = spawn(&self.binary, &self.bootstrap);
     }
 
-    /// Waits until a counter is at least this.
-    pub(crate) async fn counts(&self, name: &str, least: u64) {
-        retry(&format!("{name} is {least}"), async || {
+    /// Waits until a counter is at least `least`.
+    pub(crate) async fn wait_for_counter(&self, name: &str, least: u64) {
+        retry(&format!("{name} is at least {least}"), async || {
             self.admin.counter(name).await.filter(|count| *count >= least)
         })
         .await;
     }
 }
 
-/// Alone on its host, as far as it knows: no shared memory for hot restarts.
-fn run(program: &Path, bootstrap: &Path) -> Program {
-    let mut command = Command::new(program);
+/// Starts the process without hot restart, so that several Envoys can run on one host.
+fn spawn(binary: &Path, bootstrap: &Path) -> Program {
+    let mut command = Command::new(binary);
     command.args(["--disable-hot-restart", "--concurrency", "1", "-c"]);
     Program::start(command.arg(bootstrap))
 }

@@ -7,10 +7,9 @@
 //!     └───── checks ──► application (a process)
 //! ```
 //!
-//! The bootstraps are those that `headcount envoy bootstrap` prints. Each test
-//! has a server, Envoys and applications of its own, all on a loopback address
-//! of its own, and goes through several faults with them: an Envoy takes a while
-//! to start. Without an Envoy (`scripts/peers.sh envoy`) they print `SKIPPED: `.
+//! Envoys run with the bootstraps that `headcount envoy bootstrap` prints. Each test has its own server,
+//! Envoys and applications, on its own loopback address. A test covers several faults, because an Envoy
+//! takes a while to start. Without an Envoy (`scripts/peers.sh envoy`) the tests print `SKIPPED: `.
 
 #[path = "../peers/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
@@ -20,12 +19,12 @@ mod admin;
 mod application;
 mod bootstrap;
 mod envoy;
-mod stage;
+mod fixture;
 
-mod applications;
+mod health_changes;
 mod loss;
-mod nasty;
-mod refused;
-mod restart;
-mod storm;
+mod rejected_nodes;
+mod server_restart;
+mod session_limit;
 mod takeover;
+mod unusual_nodes;
