@@ -1,4 +1,4 @@
-//! The committed examples for Prometheus, judged by promtool.
+//! The example configuration and alerts for Prometheus, and the metrics, checked by promtool.
 
 use std::{fs, path::PathBuf};
 
@@ -6,14 +6,14 @@ use tokio::process::Command;
 
 use crate::support::{Ended, Program, Proxy, Server, dataplane, get, hello, peer, ready};
 
-/// A file of this repository.
-fn ours(path: &str) -> PathBuf {
+/// The path of a file of this repository.
+fn repository_path(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), path].iter().collect()
 }
 
-async fn promtool(words: &[&str], file: &str) -> Option<Ended> {
+async fn promtool(arguments: &[&str], file: &str) -> Option<Ended> {
     let mut command = Command::new(peer("promtool")?);
-    Some(Program::start(command.args(words).arg(ours(file))).end().await)
+    Some(Program::start(command.args(arguments).arg(repository_path(file))).end().await)
 }
 
 #[tokio::test]
@@ -43,17 +43,16 @@ async fn each_alert_fires_when_it_should_and_not_before() {
     tested.expect_exit(0);
 }
 
-/// An alert on a metric that was renamed would be silent for ever, and its test
-/// would go on to pass.
+/// An alert on a renamed metric would never fire, and its own test would still pass.
 #[tokio::test]
-async fn the_alerts_use_metrics_that_there_are() {
+async fn the_alerts_use_existing_metrics() {
     let server = Server::start("").await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
     server.wait_for_counts("web", [1, 1, 1]).await;
     let (_, metrics) = get(server.http, "/metrics").await.unwrap();
 
-    let alerts = fs::read_to_string(ours("examples/prometheus/alerts.yml")).unwrap();
+    let alerts = fs::read_to_string(repository_path("examples/prometheus/alerts.yml")).unwrap();
     let expressions = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
     let words = expressions.flat_map(|expression| expression.split_whitespace());
     let names: Vec<_> = words.filter(|word| word.starts_with("headcount_")).collect();
@@ -65,10 +64,10 @@ async fn the_alerts_use_metrics_that_there_are() {
 }
 
 #[tokio::test]
-async fn promtool_has_nothing_to_say_about_the_metrics() {
+async fn promtool_accepts_the_metrics() {
     let Some(promtool) = peer("promtool") else { return };
     let server = Server::start("--demo").await;
-    // Something of everything: Workloads, a watcher, calls of every kind.
+    // The metrics cover Workloads, a watcher, and calls of several kinds.
     server.run("wait workload web --healthy 1").await.expect_exit(0);
     let _watch = server.watch("web").await;
     let (_, metrics) = get(server.http, "/metrics").await.unwrap();
@@ -78,15 +77,15 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
     let checked = Program::start(Command::new(&promtool).args(["check", "metrics"]).stdin(file)).end().await;
     assert_eq!((checked.code, &*checked.out, &*checked.err), (Some(0), "", ""), "{checked}");
 
-    // And it would, if there were something.
-    let wrong = swap_first_help(&metrics);
+    // promtool does reject metrics without help.
+    let wrong = without_first_help(&metrics);
     let file = fs::File::open(server.site.file("wrong", &wrong)).unwrap();
     let checked = Program::start(Command::new(&promtool).args(["check", "metrics"]).stdin(file)).end().await;
     assert_ne!(checked.code, Some(0), "{checked}");
 }
 
-/// Without its first line of help.
-fn swap_first_help(metrics: &str) -> String {
+/// Removes the first line of help.
+fn without_first_help(metrics: &str) -> String {
     let at = metrics.find("# HELP").unwrap();
     let end = at + metrics[at..].find('\n').unwrap();
     format!("{}{}", &metrics[..at], &metrics[end + 1..])

@@ -1,4 +1,4 @@
-//! Help and completions.
+//! Help, version and shell completions.
 
 use crate::support::{Program, headcount};
 
@@ -34,7 +34,7 @@ async fn each_command_has_help() {
 }
 
 #[tokio::test]
-async fn help_of_all_has_the_exit_codes_and_each_command() {
+async fn the_top_level_help_lists_the_exit_codes_and_all_commands() {
     let help = Program::start(&mut headcount("--help")).end().await.expect_exit(0).out;
     for part in ["Exit codes:", "64 ", "130 ", "Configuration:", "Examples:"] {
         assert!(help.contains(part), "{part} is not in:\n{help}");
@@ -54,7 +54,7 @@ async fn the_version_is_that_of_the_crate() {
 }
 
 #[tokio::test]
-async fn completions_for_five_shells() {
+async fn completions_are_generated_for_five_shells() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script =
             Program::start(&mut headcount(&format!("completions {shell}"))).end().await.expect_exit(0);
@@ -66,7 +66,7 @@ async fn completions_for_five_shells() {
     }
 }
 
-/// The script is bash, and says which commands there are.
+/// The generated script works in a real bash.
 #[tokio::test]
 async fn bash_completes_a_command() {
     let complete = format!(

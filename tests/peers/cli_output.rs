@@ -1,11 +1,11 @@
-//! What commands print for machines, and the load tool's result.
+//! Machine-readable output of commands, and the result of `headcount simulate`.
 
 use serde_json::Value;
 
 use crate::support::{Proxy, Server, dataplane, hello, ready};
 
 #[tokio::test]
-async fn simulate_ends_right_and_its_json_can_be_read() {
+async fn simulate_converges_and_prints_a_json_report() {
     let server = Server::start("").await;
     let load = server.run(
         "simulate --proxies 200 --workloads 10 --connections 4 --flaps 400 --duration 1s -o json --patience 20s",
@@ -19,16 +19,16 @@ async fn simulate_ends_right_and_its_json_can_be_read() {
     is("workloads", 10.into());
     is("connections", 4.into());
     is("firstLoss", Value::Null);
-    // One report each after the hello, and at least one flap was acknowledged.
+    // One ack for the first report of each session, and one for at least one flap.
     assert!(report["acks"].as_u64().unwrap() > 200, "{report}");
     assert!(report["flaps"].as_u64().unwrap() > 0, "{report}");
-    assert_eq!(load.err, "", "no bar where no person watches");
+    assert_eq!(load.err, "", "no progress bar without a terminal");
     let left = server.run("get dataplanes -A").await.expect_exit(0);
-    assert_eq!(left.out, "", "all said goodbye: {left}");
+    assert_eq!(left.out, "", "all sessions ended with a goodbye: {left}");
 }
 
 #[tokio::test]
-async fn simulate_for_people_says_whether_it_was_right() {
+async fn simulate_prints_a_summary_and_its_verdict() {
     let server = Server::start("").await;
     let load =
         server.run("simulate --proxies 5 --workloads 2 --flaps 0 --duration 10ms").await.expect_exit(0);
@@ -36,12 +36,12 @@ async fn simulate_for_people_says_whether_it_was_right() {
     assert!(load.out.lines().last().unwrap().ends_with(" right"), "{load}");
 }
 
-/// Ends with 1, as its help says: the numbers were never right.
+/// The exit code is 1, as documented: the counts never converged.
 #[tokio::test]
-async fn simulate_without_a_server_is_wrong() {
-    let nobody = crate::support::Site::new().free_port();
+async fn simulate_without_a_server_fails() {
+    let unused = crate::support::Site::new().free_port();
     let flags =
-        format!("--proxies 2 --workloads 1 --duration 10ms --patience 200ms -o json --server {nobody}");
+        format!("--proxies 2 --workloads 1 --duration 10ms --patience 200ms -o json --server {unused}");
     let load = crate::support::headcount(&format!("simulate {flags}"));
     let load = crate::support::Program::start(&mut { load }).end().await.expect_exit(1);
     let report: Value = serde_json::from_str(&load.out).unwrap();
@@ -49,10 +49,10 @@ async fn simulate_without_a_server_is_wrong() {
 }
 
 #[tokio::test]
-async fn lists_and_watches_are_json_that_can_be_read() {
+async fn lists_and_watches_are_valid_json() {
     let server = Server::start("").await;
-    let said = |name: &str| [hello(dataplane("default", "web", name)), ready()];
-    let _one = Proxy::open(server.connect().await, said("web-1")).await;
+    let messages = |name: &str| [hello(dataplane("default", "web", name)), ready()];
+    let _one = Proxy::open(server.connect().await, messages("web-1")).await;
     server.wait_for_counts("web", [1, 1, 1]).await;
     let list: Value =
         serde_json::from_str(&server.run("get workloads -o json").await.expect_exit(0).out).unwrap();
@@ -63,8 +63,8 @@ async fn lists_and_watches_are_json_that_can_be_read() {
         let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|change| Some(change["type"].as_str()?.to_owned())).collect()
     };
-    watch.wait_for_stdout("what was there", |out| (types(out)? == ["ADDED"]).then_some(())).await;
-    let two = Proxy::open(server.connect().await, said("web-2")).await;
+    watch.wait_for_stdout("the initial state", |out| (types(out)? == ["ADDED"]).then_some(())).await;
+    let two = Proxy::open(server.connect().await, messages("web-2")).await;
     watch.wait_for_stdout("a change", |out| (types(out)?.last()? == "MODIFIED").then_some(())).await;
     drop(two);
 }

@@ -1,4 +1,4 @@
-//! Flags, environment and file, of the real binary.
+//! The configuration sources of the real binary: flags, environment variables, file.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Program, Server, Signal, Site, get, headcount};
 
 #[tokio::test]
-async fn all_that_is_wrong_in_three_places_is_said_at_once() {
+async fn the_problems_of_all_three_sources_are_reported_together() {
     let site = Site::new();
     let file = site.file("headcount.yaml", "maxSessions: none\nretentoin: 1h\nlog: [info]\n");
     let flags = format!("serve --config {} --grpc-addr nowhere --max-inbounds 65", file.display());
@@ -31,7 +31,7 @@ async fn all_that_is_wrong_in_three_places_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_is_told_all_by_a_file_and_by_variables() {
+async fn a_server_is_configured_by_a_file_and_variables_alone() {
     let site = Site::new();
     let (any, addresses) = (site.any_port(), site.path("addresses.json"));
     let file = site.file(
@@ -42,7 +42,7 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     );
     let mut command = headcount("serve");
     command.env("HEADCOUNT_CONFIG", &file);
-    // The variable goes before the file.
+    // The variable takes precedence over the file.
     command.env("HEADCOUNT_HTTP_ADDR", any.to_string()).env("HEADCOUNT_ADDRESSES_FILE", &addresses);
     let server = Program::start(&mut command);
     server.wait_for_stderr("\"serving\"").await;
@@ -54,14 +54,14 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
     assert!(address("grpc").port() != 0 && address("grpc") != address("http"));
     assert_eq!(get(address("http"), "/livez").await, Some((200, "ok\n".to_owned())));
 
-    // A client finds it by its own file, and the demo that the file asked for.
+    // The demo that the file enables is running. A client gets the address from a variable or its file.
     let client = site.file("client.yaml", &format!("server: {}\noutput: yaml\n", address("grpc")));
     let mut command = headcount("wait workload web --healthy 1");
     let found = Program::start(command.env("HEADCOUNT_SERVER", address("grpc").to_string())).end().await;
     found.expect_exit(0);
-    let shown = format!("get workload web --config {}", client.display());
-    let shown = Program::start(&mut headcount(&shown)).end().await.expect_exit(0);
-    assert!(shown.out.starts_with("apiVersion: kuma.io/v1alpha1\n"), "{shown}");
+    let get = format!("get workload web --config {}", client.display());
+    let got = Program::start(&mut headcount(&get)).end().await.expect_exit(0);
+    assert!(got.out.starts_with("apiVersion: kuma.io/v1alpha1\n"), "{got}");
     server.signal(Signal::TERM);
     let ended = server.end().await.expect_exit(0);
     for line in ended.err.lines() {
@@ -71,7 +71,7 @@ async fn a_server_is_told_all_by_a_file_and_by_variables() {
 }
 
 #[tokio::test]
-async fn the_flag_goes_before_the_variable_and_that_before_the_file() {
+async fn flags_take_precedence_over_variables_and_variables_over_the_file() {
     let server = Server::start("").await;
     let (right, wrong) = (server.grpc.to_string(), "http://127.0.0.1:1");
     let wrong_file = server.site.file("wrong.yaml", &format!("server: \"{wrong}\"\n"));
@@ -93,7 +93,7 @@ async fn the_flag_goes_before_the_variable_and_that_before_the_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_a_problem_like_others() {
+async fn a_file_that_cannot_be_read_is_reported() {
     for file in ["/nowhere/headcount.yaml", "/"] {
         let ended =
             Program::start(&mut headcount(&format!("serve --config {file}"))).end().await.expect_exit(64);

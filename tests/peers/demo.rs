@@ -1,4 +1,4 @@
-//! What a newcomer sees first.
+//! `headcount serve --demo`.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The server is told to end while all kinds of clients are there.
+//! SIGTERM to a server with clients of every kind.
 
 use std::time::Duration;
 
@@ -15,32 +15,31 @@ use headcount::proto::{
 
 use crate::support::{DEADLINE, Program, Proxy, Server, Signal, dataplane, gateway, hello, ready};
 
-/// A watcher that never reads and has room for a few bytes: what the server
-/// says to it can never be sent.
+/// Opens a watch that never reads and whose window is a few bytes, so the server cannot send to it.
 async fn stuck_watcher(server: &Server) -> tonic::Streaming<WatchWorkloadsResponse> {
     let channel = server.endpoint().initial_stream_window_size(16).connect().await.unwrap();
     let request = WatchWorkloadsRequest::default();
     WorkloadServiceClient::new(channel).watch_workloads(request).await.unwrap().into_inner()
 }
 
-/// Sessions by the load tool, changing all the time, and a few real agents.
-async fn crowd(server: &Server) -> (Program, Vec<Program>) {
+/// Starts `headcount simulate`, whose sessions keep changing their health, and a few real agents.
+async fn start_clients(server: &Server) -> (Program, Vec<Program>) {
     let agents = ["web-1", "web-2", "web-3"].map(|name| server.agent(name, &gateway("default", "web", name)));
     let load = server.client(
         "simulate --proxies 100 --workloads 1 --connections 10 --flaps 200 --duration 60s --patience 3s -o json",
     );
     server.wait_for_counts("web", [3, 3, 3]).await;
-    let sims = "wait workload sim-0 -n simulate --connected 100 --timeout 25s";
-    server.run(sims).await.expect_exit(0);
+    let simulated = "wait workload sim-0 -n simulate --connected 100 --timeout 25s";
+    server.run(simulated).await.expect_exit(0);
     (load, agents.into())
 }
 
 #[tokio::test]
-async fn a_drain_tells_everybody_why_and_ends_in_time() {
+async fn a_drain_notifies_all_clients_and_ends_within_its_timeout() {
     let drain_timeout = Duration::from_secs(3);
     let server = Server::start("--drain-timeout 3s --hello-timeout 1m").await;
     let _stuck = stuck_watcher(&server).await;
-    let (load, agents) = crowd(&server).await;
+    let (load, agents) = start_clients(&server).await;
 
     let channel = server.connect().await;
     let mut idle = Proxy::open(channel.clone(), []).await;
@@ -60,9 +59,9 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
         .unwrap()
         .into_inner();
     let mut workloads = WorkloadServiceClient::new(channel);
-    let question = WaitForWorkloadRequest { name: "api".into(), minimum_healthy: 9, ..Default::default() };
-    let waiting = tokio::spawn(async move { workloads.wait_for_workload(question).await });
-    // The stuck one, the load tool's, and the three of here.
+    let request = WaitForWorkloadRequest { name: "api".into(), minimum_healthy: 9, ..Default::default() };
+    let waiting = tokio::spawn(async move { workloads.wait_for_workload(request).await });
+    // The stuck watch, that of the load tool, and the three of this test.
     server.wait_for_watchers(5).await;
 
     let Server { program, site: _site, .. } = server;
@@ -97,7 +96,10 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
 
     let ended = ending.await.unwrap().expect_exit(0);
     assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
-    assert!(ended.err.contains("cutting the remaining connections"), "the stuck one held it up: {ended}");
+    assert!(
+        ended.err.contains("cutting the remaining connections"),
+        "the stuck watch has delayed the drain: {ended}"
+    );
     assert!(!ended.err.contains("panicked"), "{ended}");
 
     load.signal(Signal::INT);
@@ -107,7 +109,7 @@ async fn a_drain_tells_everybody_why_and_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_drain_is_quick_when_everybody_reads() {
+async fn a_drain_is_quick_when_all_clients_read() {
     let server = Server::start("--drain-timeout 20s").await;
     let agent = server.agent("web-1", &gateway("default", "web", "web-1"));
     let watch = server.client("get workloads -w");
@@ -121,7 +123,7 @@ async fn a_drain_is_quick_when_everybody_reads() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_at_once() {
+async fn a_second_signal_ends_the_server_at_once() {
     let server = Server::start("--drain-timeout 1m").await;
     let _stuck = stuck_watcher(&server).await;
     let _proxy =

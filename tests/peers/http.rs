@@ -1,11 +1,11 @@
-//! Health and metrics by plain HTTP.
+//! Probes and metrics over HTTP.
 
 use crate::support::{Server, Signal, get, retry};
 
 use headcount::proto::{WatchWorkloadsRequest, workload_service_client::WorkloadServiceClient};
 
 #[tokio::test]
-async fn a_server_is_live_and_ready_and_has_metrics() {
+async fn a_server_is_live_and_ready_and_exports_metrics() {
     let server = Server::start("").await;
     for path in ["/livez", "/readyz"] {
         assert_eq!(get(server.http, path).await, Some((200, "ok\n".to_owned())));
@@ -16,14 +16,14 @@ async fn a_server_is_live_and_ready_and_has_metrics() {
     assert_eq!(get(server.http, "/nowhere").await.unwrap().0, 404);
 }
 
-/// While it drains nobody new is let in, and who asks hears that it is alive but
-/// not ready.
+/// During a drain the server accepts no gRPC connection, and it is live but not ready.
 #[tokio::test]
-async fn a_server_that_drains_is_not_open() {
+async fn a_draining_server_is_live_but_not_ready() {
     let server = Server::start("--drain-timeout 1m").await;
-    let narrow = server.endpoint().initial_stream_window_size(1).connect().await.unwrap();
-    // Holds the drain up, as it never reads.
-    let _stuck = WorkloadServiceClient::new(narrow).watch_workloads(WatchWorkloadsRequest::default()).await;
+    let small_window = server.endpoint().initial_stream_window_size(1).connect().await.unwrap();
+    // This watch never reads, so it delays the drain.
+    let _stuck =
+        WorkloadServiceClient::new(small_window).watch_workloads(WatchWorkloadsRequest::default()).await;
     server.program.signal(Signal::TERM);
     server.program.wait_for_stderr("draining").await;
     assert_eq!(get(server.http, "/readyz").await.unwrap().0, 503);

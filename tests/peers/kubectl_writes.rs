@@ -1,4 +1,4 @@
-//! Whoever writes a Workload with real kubectl hears who manages it.
+//! Writes of Workloads with real kubectl are rejected with an explanation.
 
 use crate::support::{Kubectl, Server, gateway};
 
@@ -12,14 +12,14 @@ spec: {}
 ";
 
 #[tokio::test]
-async fn every_write_is_refused_with_the_remedy() {
+async fn every_write_is_rejected_with_the_remedy() {
     let server = Server::start("").await;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
     server.wait_for_counts("web", [1, 1, 1]).await;
     let file = server.site.file("workload.yaml", MANIFEST);
     let file = file.display();
     for kubectl in Kubectl::all(&server).await {
-        for words in [
+        for arguments in [
             format!("create -f {file}"),
             format!("apply -f {file}"),
             format!("apply --server-side -f {file}"),
@@ -31,7 +31,7 @@ async fn every_write_is_refused_with_the_remedy() {
             "edit workload web".into(),
             "patch workload web --type=merge -p {\"a\":1}".into(),
         ] {
-            let ended = kubectl.run(&words).await.expect_exit(1);
+            let ended = kubectl.run(&arguments).await.expect_exit(1);
             for part in
                 ["workloads.kuma.io are read-only", "managed automatically", "Change the dataplanes instead"]
             {

@@ -1,4 +1,4 @@
-//! The real binary with real peers, over real sockets.
+//! The real binary with real clients, over real sockets.
 //!
 //! ```text
 //!   test ──> support ──> headcount serve ◄── headcount agent ──> application (a thread of the test)
@@ -8,41 +8,39 @@
 //!     └── generated client ─────┘
 //! ```
 //!
-//! Each test has a server of its own on a loopback address of its own, so tests
-//! may run at the same time, and a port that is given up can be taken again. No
-//! test sleeps: it waits, with a deadline, for what a process says, for a watch
-//! to show, or for a process to end. What processes said is printed when a test
-//! fails.
+//! Each test starts its own server on its own loopback address, so tests can run in parallel, and a
+//! restarted server can bind the same ports. No test sleeps: it waits, with a deadline, for the output or
+//! the exit of a process, or for a watch. When a test fails, it prints the output of its processes.
 //!
-//! Peers are looked for in the directory `HEADCOUNT_PEERS` (`make test` sets
-//! it), else in `PATH`. A test that misses one prints `SKIPPED: ` and why; with
+//! The peer programs are looked up in the directory `HEADCOUNT_PEERS`, which `make test` sets, or else in
+//! `PATH`. A test whose peer is missing prints `SKIPPED: ` and the reason; with
 //! `HEADCOUNT_REQUIRE_PEERS=1` it fails.
 
-#[expect(dead_code, reason = "no client shows a certificate here")]
+#[expect(dead_code, reason = "no client presents a certificate here")]
 #[path = "../pki/mod.rs"]
 mod pki;
 mod support;
 
 mod alerts;
-mod cli_ends;
 mod cli_help;
 mod cli_output;
 mod configuration;
 mod demo;
-mod descriptors;
-mod document;
+mod disconnect;
 mod drain;
-mod follow;
+mod exit_codes;
+mod file_descriptors;
+mod grpcurl_calls;
+mod grpcurl_reflection;
+mod grpcurl_watch;
 mod http;
 mod informers;
-mod kubectl_follows;
-mod kubectl_reads;
+mod kubectl_get;
+mod kubectl_watch;
 mod kubectl_writes;
-mod loss;
+mod kuma_example;
 mod manifests;
-mod meshes;
+mod mesh_conflict;
 mod pod;
 mod prometheus;
-mod queries;
-mod reflection;
 mod restart;

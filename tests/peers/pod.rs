@@ -1,19 +1,19 @@
-//! The agent in a Kubernetes Pod, told by environment and downward API.
+//! The agent in a Kubernetes Pod, configured by its environment and the downward API.
 
 use std::fs;
 
 use tokio::process::Command;
 
 use crate::{
-    document::DOCUMENTED,
+    kuma_example::KUMA_WORKLOAD,
     support::{Application, Program, Server, Signal, headcount},
 };
 
 const LABELS: &str = "app=\"demo\"\npod-template-hash=\"7d4b9c\"";
 const ANNOTATIONS: &str = "kubernetes.io/psp=\"a \\\"b\\\"\\n\"\nkuma.io/workload=\"demo-workload\"";
 
-/// The command of an agent in a Pod with this name and these labels and
-/// annotations, before an application.
+/// Returns the command of an agent in a Pod with this name, these labels and these annotations, which
+/// probes this application.
 fn agent(server: &Server, application: &Application, name: &str, labels: &str, annotations: &str) -> Command {
     let podinfo = server.site.path(&format!("{name}-podinfo"));
     fs::create_dir(&podinfo).unwrap();
@@ -35,7 +35,7 @@ fn agent(server: &Server, application: &Application, name: &str, labels: &str, a
 }
 
 #[tokio::test]
-async fn three_pods_are_the_document_byte_for_byte() {
+async fn three_pods_give_the_example_byte_for_byte() {
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     let mut pods: Vec<_> = ["demo-1", "demo-2", "demo-3"]
@@ -43,14 +43,14 @@ async fn three_pods_are_the_document_byte_for_byte() {
         .into();
     server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
     let yaml = server.run("get workload demo-workload -n default -o yaml").await.expect_exit(0).out;
-    assert_eq!(yaml, DOCUMENTED);
+    assert_eq!(yaml, KUMA_WORKLOAD);
 
     application.answer_with(503);
     server.wait_for_counts("demo-workload", [3, 0, 3]).await;
     application.answer_with(200);
     server.wait_for_counts("demo-workload", [3, 3, 3]).await;
 
-    // What the kubelet sends before it removes a Pod.
+    // The kubelet sends SIGTERM before it removes a Pod.
     let pod = pods.remove(0);
     pod.signal(Signal::TERM);
     pod.end().await.expect_exit(0);
@@ -78,7 +78,7 @@ async fn the_dataplane_has_the_labels_of_its_pod() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_gives_nothing_is_told_all_that_it_must() {
+async fn an_agent_without_settings_reports_all_missing_ones() {
     let mut command = headcount("agent --podinfo-dir /nonexistent");
     for variable in ["POD_NAME", "POD_NAMESPACE", "POD_IP", "SERVICE_ACCOUNT"] {
         command.env_remove(variable);
@@ -97,11 +97,11 @@ async fn a_manifest_that_gives_nothing_is_told_all_that_it_must() {
 }
 
 #[tokio::test]
-async fn a_pod_that_sets_the_label_by_hand_is_refused() {
+async fn a_pod_that_sets_the_workload_label_itself_is_rejected() {
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     let labels = "kuma.io/workload=\"demo-workload\"";
-    let refused = Program::start(&mut agent(&server, &application, "demo-1", labels, ANNOTATIONS));
-    let ended = refused.end().await.expect_exit(64);
+    let agent_with_label = Program::start(&mut agent(&server, &application, "demo-1", labels, ANNOTATIONS));
+    let ended = agent_with_label.end().await.expect_exit(64);
     assert!(ended.err.contains("the label kuma.io/workload: is managed automatically"), "{ended}");
 }

@@ -10,7 +10,7 @@ use crate::support::{Program, Server, Signal, gateway, get, peer, replace, retry
 const CONFIG: &str = include_str!("../../examples/prometheus/prometheus.yml");
 const ALERTS: &str = include_str!("../../examples/prometheus/alerts.yml");
 
-/// A Prometheus with the example's configuration, but quicker.
+/// A Prometheus with the example configuration, but a shorter scrape interval.
 struct Prometheus {
     _program: Program,
     address: SocketAddr,
@@ -32,9 +32,9 @@ impl Prometheus {
         Self { _program: program, address }
     }
 
-    /// The values of an instant query, by their labels' values of these names.
-    /// Prometheus tells nobody when a scrape is done, so it is asked again.
-    async fn answers(&self, query: &str, labels: [&str; 2], wanted: &[([&str; 2], &str)]) {
+    /// Waits until an instant query returns these values, keyed by the values of these labels. Prometheus
+    /// does not report when a scrape is done, so this polls.
+    async fn wait_for(&self, query: &str, labels: [&str; 2], wanted: &[([&str; 2], &str)]) {
         let path = format!("/api/v1/query?query={}", percent_encoded(query));
         retry(&format!("{query} is {wanted:?}"), async || {
             let (200, body) = get(self.address, &path).await? else { return None };
@@ -59,7 +59,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn prometheus_sees_the_numbers_and_their_end() {
+async fn prometheus_scrapes_the_counts_and_drops_series_of_deleted_workloads() {
     let Some(program) = peer("prometheus") else { return };
     let server = Server::start("").await;
     let web = [("web-1", "web"), ("web-2", "web"), ("batch-1", "batch")]
@@ -74,26 +74,26 @@ async fn prometheus_sees_the_numbers_and_their_end() {
         |batch: &'static str, web: &'static str| [(["default", "batch"], batch), (["default", "web"], web)];
     for gauge in ["connected", "healthy", "registered"] {
         let query = format!("headcount_dataplane_proxies_{gauge}");
-        prometheus.answers(&query, labels, &both("1", "2")).await;
+        prometheus.wait_for(&query, labels, &both("1", "2")).await;
     }
-    prometheus.answers("headcount_workloads", labels, &[(["default", ""], "2")]).await;
+    prometheus.wait_for("headcount_workloads", labels, &[(["default", ""], "2")]).await;
 
-    // A crash: registered, and no longer connected.
+    // A killed agent is still registered but not connected.
     web_1.signal(Signal::KILL);
-    prometheus.answers("headcount_dataplane_proxies_connected", labels, &both("1", "1")).await;
-    prometheus.answers("headcount_dataplane_proxies_registered", labels, &both("1", "2")).await;
+    prometheus.wait_for("headcount_dataplane_proxies_connected", labels, &both("1", "1")).await;
+    prometheus.wait_for("headcount_dataplane_proxies_registered", labels, &both("1", "2")).await;
 
-    // A Workload that is gone takes its series with it: they are stale at once,
-    // not after the five minutes for which a scraper fills gaps.
+    // The series of a deleted Workload are no longer exported. Prometheus marks them stale at the next
+    // scrape, not after five minutes.
     batch.signal(Signal::TERM);
     for gauge in ["connected", "healthy", "registered"] {
         let (of_web, query) =
             (if gauge == "registered" { "2" } else { "1" }, format!("headcount_dataplane_proxies_{gauge}"));
-        prometheus.answers(&query, labels, &[(["default", "web"], of_web)]).await;
+        prometheus.wait_for(&query, labels, &[(["default", "web"], of_web)]).await;
     }
 
-    // The example's alerts are evaluated on what the server really says.
+    // The example alerts work with the real metrics.
     let pending = [(["HeadcountWorkloadDegraded", "pending"], "1")];
-    prometheus.answers("ALERTS", ["alertname", "alertstate"], &pending).await;
+    prometheus.wait_for("ALERTS", ["alertname", "alertstate"], &pending).await;
     drop(web_2);
 }

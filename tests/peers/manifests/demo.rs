@@ -1,4 +1,4 @@
-//! The agent of the demo, run as a kubelet would run it.
+//! The agents of the demo manifests, started as a kubelet starts them.
 
 use serde_json::json;
 
@@ -6,14 +6,14 @@ use super::{built, find};
 use crate::support::{Application, Server, pod_of, run_sidecar};
 
 #[tokio::test]
-async fn the_agent_understands_its_manifest() {
+async fn the_agents_register_with_the_settings_of_their_manifests() {
     let Some(objects) = built("demo").await else { return };
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     for (name, workload) in [("demo-app", "demo-workload"), ("backend", "backend")] {
         let mut pod = pod_of(find(&objects, "Deployment", name), name);
         if name == "backend" {
-            // The webhook has been there.
+            // The mutating webhook adds this annotation.
             pod["metadata"]["annotations"] = json!({"kuma.io/workload": workload});
         }
         pod["status"] = json!({"podIP": "10.1.2.3"});

@@ -1,6 +1,6 @@
-//! The manifests of `deploy/kubernetes`, as kubectl builds them.
+//! The manifests of `deploy/kubernetes`, as `kubectl kustomize` builds them.
 
-mod alike;
+mod consistency;
 mod demo;
 mod schema;
 
@@ -11,10 +11,10 @@ use tokio::process::Command;
 
 use crate::support::{Program, Site, copy_manifests, peer};
 
-/// Everything that can be applied.
+/// All kustomizations that can be applied.
 const OVERLAYS: [&str; 5] = ["base", "openssl", "cert-manager", "monitoring", "demo"];
 
-/// What the scripts beside the manifests make, in which nothing is looked at here.
+/// Placeholders for the files that the scripts of the manifests generate.
 const GENERATED: [(&str, &str); 6] = [
     ("front-proxy/generated/ca.crt", "a CA"),
     ("front-proxy/generated/names.env", "allowed-names=front-proxy-client\n"),
@@ -27,7 +27,7 @@ const GENERATED: [(&str, &str); 6] = [
     ),
 ];
 
-/// The objects of an overlay; none if there is no kubectl.
+/// Builds an overlay, and returns its objects; none if kubectl is missing.
 async fn built(overlay: &str) -> Option<Vec<Value>> {
     let kubectl = peer("kubectl")?;
     let site = Site::new();
@@ -40,12 +40,12 @@ async fn built(overlay: &str) -> Option<Vec<Value>> {
     }
     let mut kustomize = Command::new(kubectl);
     let ended = Program::start(kustomize.arg("kustomize").arg(here.join(overlay))).end().await.expect_exit(0);
-    // Warnings of what is out of date.
+    // kubectl prints warnings about deprecated fields.
     assert_eq!(ended.err, "", "{overlay}");
     Some(serde_saphyr::from_multiple(&ended.out).unwrap())
 }
 
-/// The one object of this kind and name.
+/// Returns the only object of this kind and name.
 #[track_caller]
 fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found: Vec<_> = objects
@@ -56,8 +56,8 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     object
 }
 
-/// The items of a list, which must be there.
+/// Returns the items of a list, which must exist.
 #[track_caller]
 fn items(list: &Value) -> &Vec<Value> {
-    list.as_array().unwrap_or_else(|| panic!("no list: {list}"))
+    list.as_array().unwrap_or_else(|| panic!("not a list: {list}"))
 }

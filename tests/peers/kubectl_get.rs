@@ -1,4 +1,4 @@
-//! Real kubectl reads what real agents make.
+//! Reads with real kubectl of Workloads that real agents create.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use crate::{
     support::{Kubectl, Server, Site, gateway},
 };
 
-/// Three proxies of `demo-workload` and one of `api`.
-async fn server() -> (Server, [crate::support::Program; 4]) {
+/// Starts a server with three proxies of `demo-workload` and one of `api`.
+async fn start() -> (Server, [crate::support::Program; 4]) {
     let server = Server::start("").await;
     let agents = [("demo-workload", "d1"), ("demo-workload", "d2"), ("demo-workload", "d3"), ("api", "a1")];
     let agents = agents.map(|(workload, name)| server.agent(name, &gateway("default", workload, name)));
@@ -20,12 +20,12 @@ async fn server() -> (Server, [crate::support::Program; 4]) {
 const HEADER: [&str; 6] = ["NAME", "MESH", "CONNECTED", "HEALTHY", "TOTAL", "AGE"];
 
 #[tokio::test]
-async fn kubectl_prints_tables_in_all_ways_to_ask() {
-    let (server, _agents) = server().await;
+async fn kubectl_get_prints_tables_for_all_names_and_selectors() {
+    let (server, _agents) = start().await;
     for kubectl in Kubectl::all(&server).await {
         let demo = ["demo-workload", "default", "3", "3", "3"];
         let api = ["api", "default", "1", "1", "1"];
-        for (words, expected) in [
+        for (arguments, expected) in [
             ("get workloads -n default", &[api, demo][..]),
             ("get workload", &[api, demo]),
             ("get wl", &[api, demo]),
@@ -38,10 +38,10 @@ async fn kubectl_prints_tables_in_all_ways_to_ask() {
             ("get wl --chunk-size=1", &[api, demo]),
             ("get wl --sort-by=.status.dataplaneProxies.total", &[api, demo]),
         ] {
-            let table = kubectl.table(words).await;
-            assert_eq!(table[0], HEADER, "{words}");
+            let table = kubectl.table(arguments).await;
+            assert_eq!(table[0], HEADER, "{arguments}");
             let rows: Vec<_> = table[1..].iter().map(|row| &row[..5]).collect();
-            assert_eq!(rows, expected, "1.{} {words}", kubectl.minor);
+            assert_eq!(rows, expected, "1.{} {arguments}", kubectl.minor);
         }
         let all = kubectl.table("get wl -A").await;
         assert_eq!(all[0][..2], ["NAMESPACE", "NAME"]);
@@ -59,18 +59,18 @@ async fn kubectl_prints_tables_in_all_ways_to_ask() {
     }
 }
 
-/// What a living object has besides Kuma's document.
-fn without_its_life(mut workload: Value) -> Value {
+/// Removes the metadata that Kubernetes objects have besides Kuma's example.
+fn without_kubernetes_metadata(mut workload: Value) -> Value {
     let metadata = workload["metadata"].as_object_mut().unwrap();
-    for of_life in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
-        assert!(metadata.remove(of_life).is_some(), "{of_life}");
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+        assert!(metadata.remove(field).is_some(), "{field}");
     }
     workload
 }
 
 #[tokio::test]
-async fn kubectl_and_headcount_print_one_document() {
-    let (server, _agents) = server().await;
+async fn kubectl_and_headcount_print_the_same_workload() {
+    let (server, _agents) = start().await;
     let ours = server.run("get workload demo-workload -o yaml").await.expect_exit(0);
     let ours: Value = serde_saphyr::from_str(&ours.out).unwrap();
     let revision = server.run("get workload demo-workload -o wide").await.expect_exit(0).out;
@@ -78,11 +78,11 @@ async fn kubectl_and_headcount_print_one_document() {
         let yaml = kubectl.run("get workload demo-workload -n default -o yaml").await.expect_exit(0);
         let yaml: Value = serde_saphyr::from_str(&yaml.out).unwrap();
         let version = yaml["metadata"]["resourceVersion"].as_str().unwrap();
-        assert!(revision.contains(version), "the revision of gRPC: {revision}");
-        assert_eq!(without_its_life(yaml), ours);
+        assert!(revision.contains(version), "the resource version is the revision: {revision}");
+        assert_eq!(without_kubernetes_metadata(yaml), ours);
         let json = kubectl.run("get wl -o json").await.expect_exit(0);
         let json: Value = serde_json::from_str(&json.out).unwrap();
-        assert_eq!(without_its_life(json["items"][1].clone()), ours);
+        assert_eq!(without_kubernetes_metadata(json["items"][1].clone()), ours);
         let names = kubectl.run("get wl -o name").await.expect_exit(0);
         assert_eq!(names.out, "workload.kuma.io/api\nworkload.kuma.io/demo-workload\n");
         let total = kubectl
@@ -94,8 +94,8 @@ async fn kubectl_and_headcount_print_one_document() {
 }
 
 #[tokio::test]
-async fn kubectl_finds_and_explains_what_there_is() {
-    let (server, _agents) = server().await;
+async fn kubectl_discovers_and_explains_the_resources() {
+    let (server, _agents) = start().await;
     for kubectl in Kubectl::all(&server).await {
         let resources = kubectl.table("api-resources").await;
         assert!(
@@ -106,7 +106,7 @@ async fn kubectl_finds_and_explains_what_there_is() {
         );
         let versions = kubectl.run("api-versions").await.expect_exit(0);
         assert_eq!(versions.out, "kuma.io/v1alpha1\nv1\n");
-        for (words, part) in [
+        for (arguments, part) in [
             ("explain workload.status", "dataplaneProxies"),
             (
                 "explain workload.status.dataplaneProxies",
@@ -117,16 +117,16 @@ async fn kubectl_finds_and_explains_what_there_is() {
             ("version", "+headcount-"),
             ("get --raw /livez", "ok"),
         ] {
-            let ended = kubectl.run(words).await.expect_exit(0);
+            let ended = kubectl.run(arguments).await.expect_exit(0);
             assert!(ended.out.contains(part), "1.{} {ended}", kubectl.minor);
-            assert_eq!(ended.err, "", "{words}");
+            assert_eq!(ended.err, "", "{arguments}");
         }
     }
 }
 
 #[tokio::test]
-async fn kubectl_describes_a_conflict_of_meshes() {
-    let (server, _agents) = server().await;
+async fn kubectl_describe_shows_a_mesh_conflict() {
+    let (server, _agents) = start().await;
     let _other = server.agent("o1", &gateway("other", "demo-workload", "o1"));
     server.run("get events").await.expect_exit(0);
     crate::support::retry("the event", async || {
@@ -145,8 +145,8 @@ async fn kubectl_describes_a_conflict_of_meshes() {
         ] {
             assert!(events.contains(part), "{part}: {described}");
         }
-        let unharmed = kubectl.run("describe workload api").await.expect_exit(0);
-        assert!(unharmed.out.contains("<none>"), "{unharmed}");
+        let other = kubectl.run("describe workload api").await.expect_exit(0);
+        assert!(other.out.contains("<none>"), "{other}");
         let rows = kubectl.table("get events").await;
         assert_eq!(rows[0], ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
         assert_eq!(rows[1][1..4], ["Warning", "MultipleMeshesDetected", "workload/demo-workload"]);
@@ -158,7 +158,7 @@ async fn kubectl_describes_a_conflict_of_meshes() {
 }
 
 #[tokio::test]
-async fn kubectl_reads_over_tls_by_what_kubeconfig_prints() {
+async fn kubectl_reads_over_tls_with_the_printed_kubeconfig() {
     let (site, authority) = (Site::new(), Authority::new());
     let pair = authority.server(&[&site.any_port().ip().to_string()]);
     let [cert, key, ca] = [("tls.crt", pair.cert), ("tls.key", pair.key), ("ca.crt", authority.pem)]
@@ -167,8 +167,8 @@ async fn kubectl_reads_over_tls_by_what_kubeconfig_prints() {
         Server::start_at(site, &format!("--kube-tls-cert-file {cert} --kube-tls-key-file {key}")).await;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
     server.wait_for_counts("web", [1, 1, 1]).await;
-    let words = format!("--kube-server https://{} --certificate-authority {ca}", server.kube);
-    for kubectl in Kubectl::all_for(&server, &words).await {
+    let arguments = format!("--kube-server https://{} --certificate-authority {ca}", server.kube);
+    for kubectl in Kubectl::all_for(&server, &arguments).await {
         let table = kubectl.table("get workloads").await;
         assert_eq!(table[1][..5], ["web", "default", "1", "1", "1"]);
     }

@@ -1,5 +1,4 @@
-//! Two meshes use one name: it belongs to the first, and passes over when that
-//! leaves.
+//! Two meshes that use one Workload name: the first mesh holds it, until its last dataplane leaves.
 
 use crate::support::{Server, Signal, gateway, get, retry};
 
@@ -10,7 +9,7 @@ async fn conflicts(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn a_name_belongs_to_one_mesh() {
+async fn one_mesh_holds_a_workload_name() {
     let server = Server::start("").await;
     let holder = server.agent("web-1", &gateway("default", "web", "web-1"));
     let mut watch = server.watch("web").await;
@@ -32,17 +31,17 @@ async fn a_name_belongs_to_one_mesh() {
     events.wait_for_stdout("the event", |out| out.contains("MultipleMeshesDetected").then_some(())).await;
     assert_eq!(conflicts(&server).await, "1");
 
-    // The Workload is as it was; the other proxy is connected all the same.
+    // The Workload is unchanged; the other proxy is connected too.
     let yaml = server.run("get workload web -o yaml").await.expect_exit(0).out;
     assert!(yaml.contains("kuma.io/mesh: default") && yaml.contains("total: 1"), "{yaml}");
     server.run("get workload web --mesh staging").await.expect_exit(1);
     let proxies = server.run("get dataplanes -o wide").await.expect_exit(0).out;
     assert!(proxies.contains("web-2"), "{proxies}");
 
-    // Its holder leaves for good: the name passes over, as another Workload.
+    // The holder leaves: a new Workload of the other mesh takes the name.
     holder.signal(Signal::TERM);
     holder.end().await.expect_exit(0);
-    retry("the Workload is of the other mesh", async || {
+    retry("the Workload belongs to the other mesh", async || {
         let got = server.run("get workload web --mesh staging -o yaml").await;
         (got.code == Some(0) && got.out.ends_with("connected: 1\n    healthy: 1\n    total: 1\n"))
             .then_some(())
@@ -52,7 +51,7 @@ async fn a_name_belongs_to_one_mesh() {
 }
 
 #[tokio::test]
-async fn an_event_that_repeats_is_one_with_a_count() {
+async fn a_repeated_event_increases_its_count() {
     let server = Server::start("").await;
     let _holder = server.agent("web-1", &gateway("default", "web", "web-1"));
     server.wait_for_counts("web", [1, 1, 1]).await;

@@ -1,11 +1,10 @@
-//! grpcurl follows a Workload while the application behind an agent dies and
-//! comes back.
+//! grpcurl watches a Workload while the application behind an agent stops and starts again.
 
 use crate::support::{Application, Grpcurl, Program, Server, service};
 
 use serde_json::json;
 
-/// The numbers of healthy proxies that a watch has shown, each once.
+/// The numbers of healthy proxies that a watch has printed, without repetitions.
 fn healthy(out: &str) -> Vec<u64> {
     let mut seen: Vec<_> = Grpcurl::messages(out)
         .flat_map(|message| message["upserted"].as_array().cloned().unwrap_or_default())
@@ -15,15 +14,14 @@ fn healthy(out: &str) -> Vec<u64> {
     seen
 }
 
-async fn until(watch: &Program, wanted: &[u64]) {
+async fn wait_for(watch: &Program, wanted: &[u64]) {
     watch
         .wait_for_stdout(&format!("healthy: {wanted:?}"), |out| (healthy(out) == wanted).then_some(()))
         .await;
 }
 
-/// A server, an application and its agent, and grpcurl, which has seen it
-/// healthy.
-async fn followed(probe: &str) -> Option<(Server, Application, Program, Program)> {
+/// Starts a server, an application, its agent, and a grpcurl watch that has printed the healthy proxy.
+async fn start_watch(probe: &str) -> Option<(Server, Application, Program, Program)> {
     let grpcurl = Grpcurl::find()?;
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
@@ -31,39 +29,39 @@ async fn followed(probe: &str) -> Option<(Server, Application, Program, Program)
     server.wait_for_counts("demo-workload", [1, 1, 1]).await;
     let filter = json!({ "filter": { "name": "demo-workload" } });
     let watch = grpcurl(&server).call("WorkloadService/WatchWorkloads", &filter);
-    until(&watch, &[1]).await;
+    wait_for(&watch, &[1]).await;
     Some((server, application, agent, watch))
 }
 
 #[tokio::test]
-async fn grpcurl_sees_an_application_die_and_come_back_by_tcp() {
-    let Some((_server, application, _agent, watch)) = followed("tcp: {}").await else { return };
+async fn a_watch_shows_an_application_stop_and_start_with_a_tcp_probe() {
+    let Some((_server, application, _agent, watch)) = start_watch("tcp: {}").await else { return };
     let address = application.address();
     drop(application);
-    until(&watch, &[1, 0]).await;
+    wait_for(&watch, &[1, 0]).await;
     let _application = Application::start(address);
-    until(&watch, &[1, 0, 1]).await;
+    wait_for(&watch, &[1, 0, 1]).await;
 }
 
 #[tokio::test]
-async fn grpcurl_sees_an_application_fail_die_and_come_back_by_http() {
-    let Some((_server, application, _agent, watch)) = followed("http: { path: /healthz }").await else {
+async fn a_watch_shows_an_application_fail_stop_and_start_with_an_http_probe() {
+    let Some((_server, application, _agent, watch)) = start_watch("http: { path: /healthz }").await else {
         return;
     };
     let address = application.address();
     application.answer_with(503);
-    until(&watch, &[1, 0]).await;
+    wait_for(&watch, &[1, 0]).await;
     application.answer_with(204);
-    until(&watch, &[1, 0, 1]).await;
+    wait_for(&watch, &[1, 0, 1]).await;
     drop(application);
-    until(&watch, &[1, 0, 1, 0]).await;
+    wait_for(&watch, &[1, 0, 1, 0]).await;
     let _application = Application::start(address);
-    until(&watch, &[1, 0, 1, 0, 1]).await;
+    wait_for(&watch, &[1, 0, 1, 0, 1]).await;
 }
 
 #[tokio::test]
-async fn the_first_message_is_a_snapshot_and_says_so() {
-    let Some((_server, _application, _agent, watch)) = followed("tcp: {}").await else { return };
+async fn the_first_message_is_a_snapshot() {
+    let Some((_server, _application, _agent, watch)) = start_watch("tcp: {}").await else { return };
     let first = watch.wait_for_stdout("a message", |out| Grpcurl::messages(out).next()).await;
     assert_eq!((&first["reset"], &first["synced"]), (&json!(true), &json!(true)), "{first}");
     assert_ne!(first["resumeToken"], json!(""), "{first}");

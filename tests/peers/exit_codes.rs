@@ -1,60 +1,60 @@
-//! How commands end: the exit codes that scripts build on.
+//! The exit codes of commands, which scripts rely on.
 
 use tokio::process::Command;
 
 use crate::support::{Program, Proxy, Server, Signal, Site, dataplane, headcount, hello, ready};
 
-async fn run(words: &str) -> crate::support::Ended {
-    Program::start(&mut headcount(words)).end().await
+async fn run(arguments: &str) -> crate::support::Ended {
+    Program::start(&mut headcount(arguments)).end().await
 }
 
 #[tokio::test]
-async fn yes_is_0_and_no_is_1() {
+async fn success_is_0_and_not_found_or_timed_out_is_1() {
     let server = Server::start("").await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
     server.run("wait workload web --healthy 1").await.expect_exit(0);
-    for yes in
+    for found in
         ["get workloads", "get workload web", "get dataplane web-1", "get events", "get workloads -n none"]
     {
-        server.run(yes).await.expect_exit(0);
+        server.run(found).await.expect_exit(0);
     }
     let late = server.run("wait workload web --healthy 2 --timeout 50ms").await.expect_exit(1);
     assert!(late.err.contains("timed out after 50ms") && late.err.contains("1 healthy"), "{late}");
     assert_eq!(late.out, "");
-    for (no, said) in [
+    for (not_found, message) in [
         ("get workload api", "workload \"api\" not found in default namespace"),
         ("get dataplane api-1", "dataplane \"api-1\" not found"),
         ("get workload web -n shop", "not found in shop namespace"),
     ] {
-        let ended = server.run(no).await.expect_exit(1);
-        assert!(ended.err.contains(said), "{ended}");
+        let ended = server.run(not_found).await.expect_exit(1);
+        assert!(ended.err.contains(message), "{ended}");
         assert_eq!(ended.out, "");
     }
 }
 
 #[tokio::test]
-async fn no_server_is_2_and_says_what_to_do() {
-    let nobody = Site::new().free_port();
+async fn an_unreachable_server_is_2_and_the_message_has_a_remedy() {
+    let unused = Site::new().free_port();
     for command in ["get workloads", "get workloads -w", "get events", "wait workload web --healthy 1"] {
-        let ended = run(&format!("{command} --server {nobody}")).await.expect_exit(2);
-        for part in [&nobody.to_string(), "connection refused", "headcount serve"] {
+        let ended = run(&format!("{command} --server {unused}")).await.expect_exit(2);
+        for part in [&unused.to_string(), "connection refused", "headcount serve"] {
             assert!(ended.err.contains(part), "{part}: {ended}");
         }
         assert_eq!(ended.out, "");
     }
 }
 
-/// The port of HTTP instead of that of gRPC is the likeliest mistake.
+/// The likeliest mistake: the HTTP port instead of the gRPC port.
 #[tokio::test]
-async fn another_kind_of_server_is_2_and_says_so() {
+async fn the_http_port_as_server_is_2_and_the_message_names_the_flag() {
     let server = Server::start("").await;
     let ended = run(&format!("get workloads --server {}", server.http)).await.expect_exit(2);
     assert!(ended.err.contains("check --server"), "{ended}");
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_for_good_ends_a_wait_with_2() {
+async fn a_wait_whose_server_does_not_return_is_2() {
     let server = Server::start("").await;
     let wait = server.client("wait workload web --healthy 1 --timeout 2s");
     server.wait_for_watchers(1).await;
@@ -80,13 +80,13 @@ async fn ctrl_c_is_130() {
     load.signal(Signal::INT);
     let ended = load.end().await.expect_exit(130);
     assert!(ended.out.contains("3 proxies of 1 workloads"), "{ended}");
-    // It said goodbye.
+    // Its sessions ended with a goodbye.
     server.run("get workload sim-0 -n simulate").await.expect_exit(1);
 }
 
 #[tokio::test]
-async fn wrong_words_are_64() {
-    for wrong in [
+async fn invalid_arguments_are_64() {
+    for invalid in [
         "",
         "serve --no-such-flag",
         "get",
@@ -101,14 +101,14 @@ async fn wrong_words_are_64() {
         "simulate --proxies 0",
         "completions tcsh",
     ] {
-        let ended = run(wrong).await.expect_exit(64);
-        assert_eq!(ended.out, "", "{wrong}");
-        assert_ne!(ended.err, "", "{wrong}");
+        let ended = run(invalid).await.expect_exit(64);
+        assert_eq!(ended.out, "", "{invalid}");
+        assert_ne!(ended.err, "", "{invalid}");
     }
 }
 
 #[tokio::test]
-async fn a_taken_port_names_its_flag() {
+async fn an_address_in_use_is_2_and_the_message_names_the_flag() {
     let server = Server::start("").await;
     let (grpc, http, kube) = (server.grpc, server.http, server.kube);
     let free = server.site.any_port();
@@ -124,7 +124,7 @@ async fn a_taken_port_names_its_flag() {
 }
 
 #[tokio::test]
-async fn an_addresses_file_that_cannot_be_written_names_its_flag() {
+async fn an_unwritable_addresses_file_is_2_and_the_message_names_the_flag() {
     let any = Site::new().any_port();
     let flags = format!(
         "--grpc-addr {any} --http-addr {any} --kube-api-addr {any} --addresses-file /nowhere/addresses.json"
@@ -133,21 +133,24 @@ async fn an_addresses_file_that_cannot_be_written_names_its_flag() {
     assert!(ended.err.contains("--addresses-file"), "{ended}");
 }
 
-/// `headcount ... | head -1`, as a shell runs it: the exit codes of both.
+/// Runs `headcount ... | head -1` in bash, and checks the exit codes of both.
 #[tokio::test]
-async fn a_reader_who_leaves_early_is_no_failure() {
+async fn a_closed_pipe_is_0() {
     let server = Server::start("").await;
     let _load = server.client("simulate --proxies 20 --workloads 20 --flaps 500 --duration 1m");
     server.run("wait workload sim-19 -n simulate --healthy 1").await.expect_exit(0);
-    for words in ["get workloads -A", "get workloads -A -w", "get dataplanes -A -o yaml", "completions bash"]
+    for arguments in
+        ["get workloads -A", "get workloads -A -w", "get dataplanes -A -o yaml", "completions bash"]
     {
         let flags =
-            if words.starts_with("get") { format!("--server {}", server.grpc) } else { String::new() };
-        let line =
-            format!("{} {words} {flags} | head -1; echo ${{PIPESTATUS[@]}}", env!("CARGO_BIN_EXE_headcount"));
+            if arguments.starts_with("get") { format!("--server {}", server.grpc) } else { String::new() };
+        let line = format!(
+            "{} {arguments} {flags} | head -1; echo ${{PIPESTATUS[@]}}",
+            env!("CARGO_BIN_EXE_headcount")
+        );
         let ended = Program::start(Command::new("bash").args(["-c", &line])).end().await.expect_exit(0);
         let lines: Vec<_> = ended.out.lines().collect();
         assert_eq!((lines.len(), lines.last()), (2, Some(&"0 0")), "{ended}");
-        assert_eq!(ended.err, "", "{words}");
+        assert_eq!(ended.err, "", "{arguments}");
     }
 }

@@ -1,4 +1,4 @@
-//! grpcurl finds its way without a proto.
+//! grpcurl without proto files: reflection and health.
 
 use serde_json::{Value, json};
 
@@ -26,17 +26,17 @@ async fn grpcurl_lists_and_describes_the_services() {
     }
 }
 
-/// Older tools ask in v1alpha only. grpcurl prefers v1, so it makes the raw
-/// request, by descriptors that it is given.
+/// Older tools use v1alpha only. grpcurl prefers v1, so this test makes it call v1alpha explicitly, with
+/// descriptors from a file.
 #[tokio::test]
-async fn reflection_answers_in_v1alpha_too() {
+async fn reflection_supports_v1alpha() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let descriptors = server.site.path("v1alpha.bin");
     std::fs::write(&descriptors, tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET).unwrap();
     let descriptors = descriptors.display().to_string();
     let request = json!({ "list_services": "*" }).to_string();
-    let answer = grpcurl(&server)
+    let response = grpcurl(&server)
         .start(
             &["-use-reflection=false", "-protoset", &descriptors, "-d", &request],
             &["grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"],
@@ -44,22 +44,22 @@ async fn reflection_answers_in_v1alpha_too() {
         .end()
         .await
         .expect_exit(0);
-    let answer: Value = serde_json::from_str(&answer.out).unwrap();
-    let services = answer["listServicesResponse"]["service"].as_array().unwrap();
+    let response: Value = serde_json::from_str(&response.out).unwrap();
+    let services = response["listServicesResponse"]["service"].as_array().unwrap();
     for service in OURS {
-        assert!(services.iter().any(|listed| listed["name"] == service), "{service}: {answer}");
+        assert!(services.iter().any(|listed| listed["name"] == service), "{service}: {response}");
     }
 }
 
 #[tokio::test]
-async fn the_health_service_says_serving() {
+async fn all_services_are_serving() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let grpcurl = grpcurl(&server);
     for service in OURS.into_iter().chain([""]) {
         let request = json!({ "service": service }).to_string();
         let call = grpcurl.start(&["-d", &request], &["grpc.health.v1.Health/Check"]);
-        let answer: Value = serde_json::from_str(&call.end().await.expect_exit(0).out).unwrap();
-        assert_eq!(answer["status"], "SERVING", "{service}");
+        let response: Value = serde_json::from_str(&call.end().await.expect_exit(0).out).unwrap();
+        assert_eq!(response["status"], "SERVING", "{service}");
     }
 }

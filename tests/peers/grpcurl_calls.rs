@@ -1,4 +1,4 @@
-//! grpcurl asks, and is told what was wrong with its question.
+//! Unary calls with grpcurl, and their errors.
 
 use serde_json::json;
 
@@ -13,8 +13,8 @@ async fn grpcurl_gets_lists_and_waits() {
     let waiting = grpcurl.call("WorkloadService/WaitForWorkload", &wait);
     let mut proxies = Vec::new();
     for name in ["web-1", "web-2"] {
-        let said = [hello(dataplane("default", "web", name)), ready()];
-        proxies.push(Proxy::open(server.connect().await, said).await);
+        let messages = [hello(dataplane("default", "web", name)), ready()];
+        proxies.push(Proxy::open(server.connect().await, messages).await);
     }
     let waited = waiting.end().await.expect_exit(0);
     let waited: serde_json::Value = serde_json::from_str(&waited.out).unwrap();
@@ -38,7 +38,7 @@ async fn grpcurl_gets_lists_and_waits() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_the_code_the_field_and_the_rule() {
+async fn an_error_has_the_code_the_field_and_the_rule() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let grpcurl = grpcurl(&server);
@@ -62,19 +62,19 @@ async fn a_refusal_says_the_code_the_field_and_the_rule() {
             "wanted 3 healthy; has 0 connected, 0 healthy, 0 total",
         ),
     ] {
-        let refused = grpcurl.error(&service(method), &request).await;
-        assert!(refused.err.contains(&format!("Code: {code}\n")), "{request}: {refused}");
-        assert!(refused.err.contains(text), "{request}: {refused}");
+        let error = grpcurl.error(&service(method), &request).await;
+        assert!(error.err.contains(&format!("Code: {code}\n")), "{request}: {error}");
+        assert!(error.err.contains(text), "{request}: {error}");
     }
 }
 
 #[tokio::test]
-async fn nobody_can_make_a_workload() {
+async fn the_workload_service_has_no_writing_method() {
     let Some(grpcurl) = Grpcurl::find() else { return };
     let server = Server::start("").await;
     let described =
         grpcurl(&server).start(&[], &["list", "headcount.v1.WorkloadService"]).end().await.expect_exit(0);
-    let only = ["GetWorkload", "ListWorkloads", "WaitForWorkload", "WatchWorkloads"];
+    let read_only = ["GetWorkload", "ListWorkloads", "WaitForWorkload", "WatchWorkloads"];
     let methods: Vec<_> = described.out.lines().filter_map(|line| line.rsplit('.').next()).collect();
-    assert_eq!(methods, only);
+    assert_eq!(methods, read_only);
 }

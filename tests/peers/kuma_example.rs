@@ -1,24 +1,24 @@
-//! The example of Kuma's documentation, reproduced by real processes.
+//! The Workload example of Kuma's documentation, reproduced with real processes.
 
 use headcount::proto::{Dataplane, Environment};
 
 use crate::support::{Application, Proxy, Server, dataplane, hello, ready, replace, service};
 
-/// As the documentation has it, of a cluster of Kubernetes.
-pub(crate) const DOCUMENTED: &str = include_str!("../kuma-workload.yaml");
+/// The example as documented, for Kubernetes.
+pub(crate) const KUMA_WORKLOAD: &str = include_str!("../kuma-workload.yaml");
 const ON_KUBERNETES: &str = "    kuma.io/managed-by: k8s-controller\n";
 const ON_UNIVERSAL: &str = "    kuma.io/env: universal\n    kuma.io/managed-by: workload-generator\n";
 
 const NAMES: [&str; 3] = ["demo-workload-1", "demo-workload-2", "demo-workload-3"];
 
 #[tokio::test]
-async fn three_agents_on_universal() {
+async fn three_agents_on_universal_give_the_example() {
     let server = Server::start("").await;
     let application = Application::start(server.site.any_port());
     let _agents = NAMES.map(|name| server.agent(name, &service(name, application.address(), "tcp: {}")));
     server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
     let yaml = server.run("get workload demo-workload -o yaml").await.expect_exit(0).out;
-    assert_eq!(yaml, replace(DOCUMENTED, ON_KUBERNETES, ON_UNIVERSAL));
+    assert_eq!(yaml, replace(KUMA_WORKLOAD, ON_KUBERNETES, ON_UNIVERSAL));
     let json = server.run("get workload demo-workload -n default -o json").await.expect_exit(0).out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["status"]["dataplaneProxies"]["healthy"], 3, "{json}");
@@ -34,7 +34,7 @@ async fn three_agents_on_universal() {
 }
 
 #[tokio::test]
-async fn three_sessions_on_kubernetes_are_the_document_byte_for_byte() {
+async fn three_sessions_on_kubernetes_give_the_example_byte_for_byte() {
     let server = Server::start("").await;
     let mut proxies = Vec::new();
     for name in NAMES {
@@ -46,11 +46,11 @@ async fn three_sessions_on_kubernetes_are_the_document_byte_for_byte() {
     }
     server.run("wait workload demo-workload --healthy 3").await.expect_exit(0);
     let yaml = server.run("get workload demo-workload -n default -o yaml").await.expect_exit(0).out;
-    assert_eq!(yaml, DOCUMENTED);
+    assert_eq!(yaml, KUMA_WORKLOAD);
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_is_refused_at_the_door() {
+async fn the_agent_rejects_an_invalid_workload_name() {
     let server = Server::start("").await;
     let file = replace(
         &service("dp-1", server.http, "tcp: {}"),

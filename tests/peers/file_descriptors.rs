@@ -1,4 +1,4 @@
-//! A server that may open few files.
+//! A server with a low limit of open files.
 
 use std::{fs, net::SocketAddr};
 
@@ -7,10 +7,10 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream, process::Command};
 
 use crate::support::{Program, Signal, Site, get, headcount, retry};
 
-/// Strangers hold all connections there are: new ones are closed, HTTP still
-/// answers, and once they are gone the server serves as before.
+/// Idle clients hold all connections: the server closes new ones and still answers HTTP. Once they have
+/// disconnected, it serves as before.
 #[tokio::test]
-async fn a_server_without_room_refuses_and_recovers() {
+async fn a_server_out_of_connections_closes_new_ones_and_recovers() {
     let site = Site::new();
     let (any, addresses) = (site.any_port(), site.path("addresses.json"));
     let serve = format!(
@@ -25,15 +25,15 @@ async fn a_server_without_room_refuses_and_recovers() {
     let address = |of: &str| -> SocketAddr { addresses[of].as_str().unwrap().parse().unwrap() };
     let (grpc, http) = (address("grpc"), address("http"));
 
-    // Within the time for a preface, so that none is closed for being silent.
-    let mut strangers = Vec::new();
+    // This takes less than the preface timeout, so the server closes none of them for being silent.
+    let mut idle = Vec::new();
     for _ in 0..100 {
-        strangers.push(TcpStream::connect(grpc).await.unwrap());
+        idle.push(TcpStream::connect(grpc).await.unwrap());
     }
-    let refused = strangers.last_mut().unwrap().read(&mut [0]).await;
-    assert!(matches!(refused, Ok(0) | Err(_)), "the last of them is closed at once: {refused:?}");
+    let closed = idle.last_mut().unwrap().read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0) | Err(_)), "the last one is closed at once: {closed:?}");
     assert_eq!(get(http, "/livez").await, Some((200, "ok\n".to_owned())));
-    drop(strangers);
+    drop(idle);
     retry("the server serves again", async || {
         let command = format!("get workloads --server {grpc}");
         (Program::start(&mut headcount(&command)).end().await.code == Some(0)).then_some(())

@@ -1,13 +1,13 @@
-//! Ways in which an agent leaves, and what is counted afterwards.
+//! The ways in which an agent disconnects, and the counts afterwards.
 
 use std::time::{Duration, Instant};
 
 use crate::support::{Counts, Program, Server, Signal, Watch, gateway, get};
 
-/// What "at once" means where processes and sockets are real.
+/// Longest time for a change that is sent at once, with real processes and sockets.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// A server with two agents of the workload `web`, both healthy.
+/// Starts a server with two healthy agents of the Workload `web`.
 async fn two_agents() -> (Server, [Program; 2], Watch) {
     let server = Server::start("").await;
     let agents = ["web-1", "web-2"].map(|name| server.agent(name, &gateway("default", "web", name)));
@@ -16,9 +16,9 @@ async fn two_agents() -> (Server, [Program; 2], Watch) {
     (server, agents, watch)
 }
 
-/// How long it takes from a signal until a watcher sees these numbers, and
-/// nothing else before them.
-async fn until(watch: &mut Watch, agent: &Program, signal: Signal, counts: Option<Counts>) -> Duration {
+/// Sends a signal to an agent, and returns the time until the watch delivers these counts, which must be
+/// the next ones.
+async fn time_until(watch: &mut Watch, agent: &Program, signal: Signal, counts: Option<Counts>) -> Duration {
     let before = watch.seen().len();
     let start = Instant::now();
     agent.signal(signal);
@@ -30,7 +30,7 @@ async fn until(watch: &mut Watch, agent: &Program, signal: Signal, counts: Optio
 #[tokio::test]
 async fn a_killed_agent_is_disconnected_at_once_and_stays_registered() {
     let (server, [one, _two], mut watch) = two_agents().await;
-    let after = until(&mut watch, &one, Signal::KILL, Some([1, 1, 2])).await;
+    let after = time_until(&mut watch, &one, Signal::KILL, Some([1, 1, 2])).await;
     assert!(after < AT_ONCE, "{after:?}");
     let table = server.run("get workloads").await.expect_exit(0).out;
     assert_eq!(columns(&table), ["default", "web", "default", "1", "1", "2"]);
@@ -39,11 +39,14 @@ async fn a_killed_agent_is_disconnected_at_once_and_stays_registered() {
 }
 
 #[tokio::test]
-async fn a_stopped_agent_is_disconnected_within_ten_seconds_and_can_come_back() {
+async fn a_stopped_agent_is_disconnected_within_ten_seconds_and_can_reconnect() {
     let (server, [one, _two], mut watch) = two_agents().await;
-    let after = until(&mut watch, &one, Signal::STOP, Some([1, 1, 2])).await;
+    let after = time_until(&mut watch, &one, Signal::STOP, Some([1, 1, 2])).await;
     assert!(after < Duration::from_secs(10), "{after:?}");
-    assert!(after > Duration::from_secs(1), "by its silence, which takes a while to notice: {after:?}");
+    assert!(
+        after > Duration::from_secs(1),
+        "the server notices it only by the missing answers to PINGs: {after:?}"
+    );
     one.signal(Signal::CONT);
     one.wait_for_stderr("session lost").await;
     watch.until(Some([2, 2, 2])).await;
@@ -51,21 +54,21 @@ async fn a_stopped_agent_is_disconnected_within_ten_seconds_and_can_come_back() 
 }
 
 #[tokio::test]
-async fn an_agent_that_is_told_to_end_is_gone_at_once() {
+async fn an_agent_that_exits_on_a_signal_is_removed_at_once() {
     let (server, [one, two], mut watch) = two_agents().await;
-    let after = until(&mut watch, &one, Signal::TERM, Some([1, 1, 1])).await;
+    let after = time_until(&mut watch, &one, Signal::TERM, Some([1, 1, 1])).await;
     assert!(after < AT_ONCE, "{after:?}");
     let ended = one.end().await.expect_exit(0);
     assert!(ended.err.contains("said goodbye"), "{ended}");
-    // And the last one takes the Workload with it; Ctrl-C does the same.
-    let after = until(&mut watch, &two, Signal::INT, None).await;
+    // SIGINT has the same effect, and the last agent takes the Workload with it.
+    let after = time_until(&mut watch, &two, Signal::INT, None).await;
     assert!(after < AT_ONCE, "{after:?}");
     two.end().await.expect_exit(0);
     server.run("get workload web").await.expect_exit(1);
 }
 
 #[tokio::test]
-async fn retention_forgets_what_did_not_come_back() {
+async fn a_lost_dataplane_is_removed_after_the_retention() {
     let server = Server::start("--retention 300ms").await;
     let agent = server.agent("web-1", &gateway("default", "web", "web-1"));
     let mut watch = server.watch("web").await;
@@ -86,7 +89,7 @@ async fn a_second_agent_of_the_same_dataplane_takes_over() {
     assert!(watch.seen().iter().flatten().all(|counts| counts[2] <= 2), "{:?}", watch.seen());
 }
 
-/// The cells of a table's only row, but for its last, the age.
+/// The cells of a table's only row without the last one, the age.
 fn columns(table: &str) -> Vec<&str> {
     let mut cells: Vec<_> = table.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     cells.pop();

@@ -1,4 +1,4 @@
-//! What two manifests say, or a manifest and the program, is the same.
+//! Values that must be the same in two manifests, or in a manifest and the program.
 
 use std::fs;
 
@@ -17,14 +17,14 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[tokio::test]
-async fn every_pod_is_as_the_restricted_standard_wants_it() {
+async fn every_pod_meets_the_restricted_pod_security_standard() {
     let mut seen = 0;
     for overlay in OVERLAYS {
         let Some(objects) = built(overlay).await else { return };
         for pod in pod_templates(&objects) {
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{pod}");
             assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{pod}");
-            assert_eq!(pod["automountServiceAccountToken"], false, "nobody asks the API: {pod}");
+            assert_eq!(pod["automountServiceAccountToken"], false, "no Pod calls the Kubernetes API: {pod}");
             for container in containers(pod) {
                 let context = &container["securityContext"];
                 assert_eq!(context["readOnlyRootFilesystem"], true, "{container}");
@@ -42,7 +42,7 @@ async fn every_pod_is_as_the_restricted_standard_wants_it() {
 }
 
 #[tokio::test]
-async fn the_image_has_the_version_of_the_program() {
+async fn the_image_tag_is_the_version_of_the_program() {
     for overlay in ["base", "demo"] {
         let Some(objects) = built(overlay).await else { return };
         let images = pod_templates(&objects).flat_map(containers).map(|container| &container["image"]);
@@ -55,7 +55,7 @@ async fn the_image_has_the_version_of_the_program() {
 }
 
 #[tokio::test]
-async fn kube_apiserver_finds_the_server_where_it_is() {
+async fn kube_apiserver_connects_to_the_service_and_port_of_the_server() {
     let Some(objects) = built("openssl").await else { return };
     let service = find(&objects, "Service", "headcount");
     let port = |name: &str| {
@@ -85,14 +85,17 @@ async fn kube_apiserver_finds_the_server_where_it_is() {
 }
 
 #[tokio::test]
-async fn cert_manager_is_asked_for_what_is_mounted_and_believed() {
+async fn the_cert_manager_certificate_is_the_one_that_is_mounted_and_injected() {
     let Some(objects) = built("cert-manager").await else { return };
     let certificate = find(&objects, "Certificate", "headcount-tls");
     let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"]["spec"];
     let volumes = items(&pod["volumes"]);
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == certificate["spec"]["secretName"]));
     let names = items(&certificate["spec"]["dnsNames"]);
-    assert!(names.contains(&Value::from("headcount.headcount-system.svc")), "what kube-apiserver checks");
+    assert!(
+        names.contains(&Value::from("headcount.headcount-system.svc")),
+        "the name that kube-apiserver verifies"
+    );
     for (kind, name) in [
         ("APIService", "v1alpha1.kuma.io"),
         ("MutatingWebhookConfiguration", "headcount"),
@@ -104,7 +107,7 @@ async fn cert_manager_is_asked_for_what_is_mounted_and_believed() {
 }
 
 #[tokio::test]
-async fn prometheus_is_given_the_alerts_of_the_examples_and_a_port_that_there_is() {
+async fn the_monitoring_objects_have_the_example_alerts_and_an_existing_port() {
     let (Some(objects), Some(base)) = (built("monitoring").await, built("base").await) else { return };
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prometheus/alerts.yml");
     let alerts: Value = serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap();
@@ -119,7 +122,7 @@ async fn prometheus_is_given_the_alerts_of_the_examples_and_a_port_that_there_is
 }
 
 #[tokio::test]
-async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_server() {
+async fn the_webhooks_select_the_namespace_of_the_demo_and_not_that_of_the_server() {
     let (Some(base), Some(demo)) = (built("base").await, built("demo").await) else { return };
     let labels =
         |objects: &[Value], name: &str| find(objects, "Namespace", name)["metadata"]["labels"].clone();
@@ -129,7 +132,7 @@ async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_s
         let (key, value) = selector["matchLabels"].as_object().unwrap().iter().next().unwrap();
         assert_eq!(labels(&demo, "headcount-demo")[key], *value, "{kind}");
         assert_eq!(labels(&base, "headcount-system")[key], Value::Null, "{kind}");
-        // And whatever somebody labels, it can come up without itself.
+        // Whatever labels are set, the server's own Pods never depend on its webhooks.
         let never = json!({
             "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "headcount-system"],
         });
@@ -138,7 +141,7 @@ async fn the_webhooks_look_at_the_namespace_of_the_demo_and_not_at_that_of_the_s
 }
 
 #[tokio::test]
-async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are_mounted() {
+async fn the_server_reads_its_settings_and_certificates_from_the_mounted_paths() {
     let Some(objects) = built("openssl").await else { return };
     let site = Site::new();
     let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"]["spec"];
@@ -155,8 +158,8 @@ async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are
     assert!(ended.err.contains("/etc/headcount/tls/tls.crt"), "{ended}");
     let container = &pod["containers"][0];
     let mounts = items(&container["volumeMounts"]);
-    for place in ["/etc/headcount/config", "/etc/headcount/tls", "/etc/headcount/front-proxy"] {
-        assert!(mounts.iter().any(|mount| mount["mountPath"] == place), "{place}");
+    for path in ["/etc/headcount/config", "/etc/headcount/tls", "/etc/headcount/front-proxy"] {
+        assert!(mounts.iter().any(|mount| mount["mountPath"] == path), "{path}");
     }
     assert_eq!(
         container["args"],
@@ -165,14 +168,14 @@ async fn the_server_takes_its_settings_and_looks_for_certificates_where_they_are
 }
 
 #[tokio::test]
-async fn the_webhooks_call_paths_that_the_server_has() {
+async fn the_webhook_paths_exist_on_the_server() {
     let Some(objects) = built("base").await else { return };
     let server = Server::start("").await;
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let webhook = &find(&objects, kind, "headcount")["webhooks"][0];
         let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
         let (status, body) = get(server.kube, path).await.unwrap();
-        assert_eq!(status, 405, "{path} is there, and not to be read: {body}");
+        assert_eq!(status, 405, "{path} exists but does not allow GET: {body}");
     }
     assert_eq!(get(server.kube, "/mutate-anything").await.unwrap().0, 404);
 }
