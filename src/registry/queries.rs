@@ -127,13 +127,10 @@ impl Registry {
         size: usize,
         after: Option<&DataplaneKey>,
     ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
-        let mut keys = Vec::new();
-        for registration in &self.shared.dataplanes {
-            let key = registration.key();
-            if after.is_none_or(|after| **key > *after) && matches(&registration.dataplane) {
-                keys.push(Arc::clone(key));
-            }
-        }
+        let later = |key: &DataplaneKey| after.is_none_or(|after| key > after);
+        let found = self.shared.dataplanes.iter();
+        let found = found.filter(|slot| later(slot.key()) && matches(&slot.value().dataplane));
+        let mut keys: Vec<_> = found.map(|slot| Arc::clone(slot.key())).collect();
         keys.sort_unstable();
         let more = keys.len() > size;
         keys.truncate(size);

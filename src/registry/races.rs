@@ -83,7 +83,7 @@ fn the_end_of_retention_against_a_hello() {
             let registry = registry.clone();
             move || registry.shared.expire(late)
         });
-        let mut session = join(&registry, "a", "web");
+        let session = join(&registry, "a", "web");
         sweeper.join().unwrap();
         assert_exact(&registry, "web", Some((1, 0, 1)));
         drop(session);
@@ -171,7 +171,7 @@ fn a_subscription_against_a_change() {
 fn a_listing_during_changes_shows_one_revision() {
     in_many_schedules(|| {
         let registry = Registry::new(RegistrySettings { log_capacity: 1, ..settings() });
-        let mut session = join(&registry, "a", "web");
+        let session = join(&registry, "a", "web");
         // One transition: "web" goes and "api" comes, and back.
         let moves = thread::spawn({
             let registry = registry.clone();
@@ -189,12 +189,13 @@ fn a_listing_during_changes_shows_one_revision() {
     });
 }
 
+fn connect_idle(registry: &Registry, timeout: Duration) -> Session {
+    connect_with(registry, dataplane("a", "web"), ConnectOptions::new(timeout)).unwrap().session
+}
+
 #[test]
 fn the_end_of_an_idle_timeout_against_a_takeover_and_a_report() {
-    let connect_idle = |registry: &Registry, timeout| {
-        connect_with(registry, dataplane("a", "web"), ConnectOptions::new(timeout)).unwrap().session
-    };
-    in_many_schedules(move || {
+    in_many_schedules(|| {
         let registry = registry();
         let mut idle = connect_idle(&registry, Duration::from_secs(1));
         let (other, later) = (registry.clone(), Instant::now() + Duration::from_secs(2));
