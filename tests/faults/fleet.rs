@@ -1,4 +1,4 @@
-//! Many proxies, and what they amount to.
+//! Many proxies and their expected counts.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -6,67 +6,66 @@ use headcount::net::file_descriptors::connection_capacity;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    member::{self, Order, Presence},
+    member::{self, DesiredState, Presence},
     support::{Counts, dataplane},
 };
 
-/// Connected, healthy, total of each workload.
-pub(crate) type Numbers = BTreeMap<String, Counts>;
+/// Connected, healthy and total of each workload.
+pub(crate) type CountsByWorkload = BTreeMap<String, Counts>;
 
-/// Its members end with it.
+/// A fleet of members; they end when it is dropped.
 pub(crate) struct Fleet {
     name: &'static str,
     workloads: usize,
-    orders: Vec<watch::Sender<Order>>,
+    states: Vec<watch::Sender<DesiredState>>,
     _members: JoinSet<()>,
 }
 
 impl Fleet {
-    /// So many members of workloads whose names begin like this. All are told
-    /// to be well.
+    /// Starts `members` healthy members, of workloads whose names start with `name`.
     pub(crate) fn launch(server: SocketAddr, name: &'static str, members: usize, workloads: usize) -> Self {
-        let room = connection_capacity(0);
-        assert!(members < room, "this process may hold {room} connections (ulimit -n)");
-        let (mut tasks, mut orders) = (JoinSet::new(), Vec::new());
+        let capacity = connection_capacity(0);
+        assert!(members < capacity, "this process may open {capacity} connections (ulimit -n)");
+        let (mut tasks, mut states) = (JoinSet::new(), Vec::new());
         for n in 0..members {
             let dataplane = dataplane("default", &workload(name, n % workloads), &format!("{name}-{n}"));
-            let (order, told) = watch::channel(Order::WELL);
-            tasks.spawn(member::live(server, dataplane, told));
-            orders.push(order);
+            let (state, receiver) = watch::channel(DesiredState::HEALTHY);
+            tasks.spawn(member::run(server, dataplane, receiver));
+            states.push(state);
         }
-        Self { name, workloads, orders, _members: tasks }
+        Self { name, workloads, states, _members: tasks }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.orders.len()
+        self.states.len()
     }
 
-    pub(crate) fn tell(&self, member: usize, order: Order) {
-        self.orders[member].send_replace(order);
+    pub(crate) fn set(&self, member: usize, state: DesiredState) {
+        self.states[member].send_replace(state);
     }
 
-    pub(crate) fn tell_all(&self, order: Order) {
-        (0..self.len()).for_each(|member| self.tell(member, order));
+    pub(crate) fn set_all(&self, state: DesiredState) {
+        (0..self.len()).for_each(|member| self.set(member, state));
     }
 
-    /// Changes the health of one.
-    pub(crate) fn flip(&self, member: usize) {
-        self.orders[member].send_modify(|order| order.healthy = !order.healthy);
+    /// Inverts the health of one member.
+    pub(crate) fn flip_health(&self, member: usize) {
+        self.states[member].send_modify(|state| state.healthy = !state.healthy);
     }
 
-    /// What must be counted if all do as they are told, and all have been there.
-    pub(crate) fn numbers(&self) -> Numbers {
-        let mut numbers = Numbers::new();
-        for (n, order) in self.orders.iter().enumerate() {
-            let order = *order.borrow();
+    /// The counts if all members are in their desired state and have registered.
+    pub(crate) fn expected(&self) -> CountsByWorkload {
+        let mut expected = CountsByWorkload::new();
+        for (n, state) in self.states.iter().enumerate() {
+            let state = *state.borrow();
             let [connected, healthy, total] =
-                numbers.entry(workload(self.name, n % self.workloads)).or_default();
-            let here = order.presence == Presence::Here;
-            *connected += u32::from(here);
-            *healthy += u32::from(here && order.healthy);
+                expected.entry(workload(self.name, n % self.workloads)).or_default();
+            let is_connected = state.presence == Presence::Connected;
+            *connected += u32::from(is_connected);
+            *healthy += u32::from(is_connected && state.healthy);
             *total += 1;
         }
-        numbers
+        expected
     }
 }
 

@@ -1,62 +1,62 @@
-//! Agents on a network that is gone without a word.
+//! Agents whose network link is down, or loses packets in one direction.
 
 use tokio::process::Command;
 
 use crate::{
-    PROMISE, count,
-    fleet::Numbers,
-    namespace::Namespace,
-    place::Served,
+    BOUND, count,
+    custom_server::CustomServer,
+    fleet::CountsByWorkload,
+    network_namespace::NetworkNamespace,
     support::{Counts, Program, Site, gateway, headcount},
-    truth::Truth,
+    verifier::Verifier,
 };
 
 const AGENTS: u32 = 5;
 
-/// One workload, and nobody else's.
-fn numbers(counts: Counts) -> Numbers {
-    Numbers::from([("far".to_owned(), counts)])
+/// Counts of the only workload.
+fn expected(counts: Counts) -> CountsByWorkload {
+    CountsByWorkload::from([("far".to_owned(), counts)])
 }
 
-fn agent(namespace: &Namespace, site: &Site, server: &Served, number: u32) -> Program {
+fn agent(namespace: &NetworkNamespace, site: &Site, server: &CustomServer, number: u32) -> Program {
     let name = format!("far-{number}");
     let file = site.file(&format!("{name}.yaml"), &gateway("default", "far", &name));
-    let words = format!("agent --server {} --dataplane-file {}", server.grpc, file.display());
-    Program::start(&mut namespace.inside(&headcount(&words)))
+    let arguments = format!("agent --server {} --dataplane-file {}", server.grpc, file.display());
+    Program::start(&mut namespace.wrap(&headcount(&arguments)))
 }
 
-/// Each time with new agents: those who are lost again and again stay away for
-/// longer, on purpose.
-fn times() -> usize {
+/// Number of repetitions. Each uses new agents, because the backoff of an agent grows with each loss.
+fn repetitions() -> usize {
     count("HEADCOUNT_FAULT_LINKS", 1)
 }
 
-async fn all_are_missed_and_return(lose: fn(&Namespace), find: fn(&Namespace)) {
-    let Some(namespace) = Namespace::new() else { return };
-    let same = |command: Command| command;
-    let server = Served::start(Some((namespace.ours, 0).into()), same).await;
+async fn agents_are_lost_and_return(break_link: fn(&NetworkNamespace), restore_link: fn(&NetworkNamespace)) {
+    let Some(namespace) = NetworkNamespace::new() else { return };
+    let unchanged = |command: Command| command;
+    let server = CustomServer::start(Some((namespace.outside, 0).into()), unchanged).await;
     let site = Site::new();
     let _agents: Vec<_> = (0..AGENTS).map(|number| agent(&namespace, &site, &server, number)).collect();
-    let mut truth = Truth::of(server.grpc, server.http);
-    truth.is("all are there", &numbers([AGENTS; 3]), PROMISE).await;
-    lose(&namespace);
-    truth.is("lost", &numbers([0, 0, AGENTS]), PROMISE).await;
-    find(&namespace);
-    truth.is("found", &numbers([AGENTS; 3]), PROMISE).await;
-    assert_eq!(truth.shown().resets, 1, "our own watch was never cut");
+    let mut verifier = Verifier::new(server.grpc, server.http);
+    verifier.expect("all are connected", &expected([AGENTS; 3]), BOUND).await;
+    break_link(&namespace);
+    verifier.expect("link broken", &expected([0, 0, AGENTS]), BOUND).await;
+    restore_link(&namespace);
+    verifier.expect("link restored", &expected([AGENTS; 3]), BOUND).await;
+    assert_eq!(verifier.observed().resets, 1, "the verifier's watch was never interrupted");
 }
 
 #[tokio::test]
-async fn behind_a_link_that_is_down() {
-    for _ in 0..times() {
-        all_are_missed_and_return(Namespace::drop_link, Namespace::restore_link).await;
+async fn agents_behind_a_link_that_is_down_are_lost_and_return() {
+    for _ in 0..repetitions() {
+        agents_are_lost_and_return(NetworkNamespace::drop_link, NetworkNamespace::restore_link).await;
     }
 }
 
-/// The server's packets arrive, and so does each PING; the answers do not.
+/// Packets and PINGs of the server arrive; those of the agents are lost.
 #[tokio::test]
-async fn behind_a_link_of_one_direction() {
-    for _ in 0..times() {
-        all_are_missed_and_return(Namespace::lose_their_packets, Namespace::find_their_packets).await;
+async fn agents_behind_a_link_that_loses_their_packets_are_lost_and_return() {
+    for _ in 0..repetitions() {
+        agents_are_lost_and_return(NetworkNamespace::blackhole_outbound, NetworkNamespace::remove_blackhole)
+            .await;
     }
 }

@@ -1,18 +1,17 @@
-//! The real binary under real faults: cut, stopped and half-open connections, a
-//! link that is dropped, no file descriptors left, `kill -9`.
+//! The real binary under real faults: reset, stopped and half-open connections, a link that is down, no
+//! file descriptors left, `kill -9`.
 //!
 //! ```text
-//!   test ── orders ──> fleet: lean clients ──────────┐
-//!     │                                              ▼
-//!     │   what must be ──> truth: watch, List, ◄── headcount serve ◄── agents in a
-//!     │                    metrics                                     network namespace
-//!     └── signals, limits, links ────────────────────▲
+//!   test ── desired states ──> fleet: small clients ──┐
+//!     │                                               ▼
+//!     │   expected counts ──> verifier: watch, ◄── headcount serve ◄── agents in a
+//!     │                       List, metrics                            network namespace
+//!     └── signals, limits, links ─────────────────────▲
 //! ```
 //!
-//! After each fault, and after it is healed, what a watch shows, what List says
-//! and what Prometheus reads must be what the test knows, within ten seconds.
-//! `HEADCOUNT_FAULT_CONNECTIONS`, `_ROUNDS` and `_KILLS` make it more of the same:
-//! `make soak` does.
+//! After each fault, and after its end, the counts of a watch, of List and of the metrics must be the
+//! expected ones within 10 s. The variables `HEADCOUNT_FAULT_CONNECTIONS`, `_ROUNDS`, `_KILLS` and `_LINKS`
+//! set larger sizes; `make soak` uses them.
 
 #[path = "../http2/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]
@@ -21,24 +20,24 @@ mod http2;
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
 mod support;
 
+mod custom_server;
 mod fleet;
-mod follow;
+mod follower;
 mod member;
-mod namespace;
-mod place;
-mod truth;
+mod network_namespace;
+mod verifier;
 
+mod connections;
 mod descriptors;
-mod held;
-mod killed;
 mod link;
+mod server_kill;
 
 use std::{env, time::Duration};
 
-/// What the server promises: right after a fault, and after its end.
-const PROMISE: Duration = Duration::from_secs(10);
+/// Longest time until all counts are right, after a fault and after its end.
+const BOUND: Duration = Duration::from_secs(10);
 
-/// A size, if the variable does not say more.
-fn count(variable: &str, by_itself: usize) -> usize {
-    env::var(variable).map_or(by_itself, |count| count.parse().expect("a number"))
+/// Returns a size from the environment.
+fn count(variable: &str, default: usize) -> usize {
+    env::var(variable).map_or(default, |count| count.parse().expect("a number"))
 }

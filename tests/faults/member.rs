@@ -1,5 +1,5 @@
-//! One proxy of the fleet: a session over HTTP/2 by hand, some 3 KB of memory,
-//! that does as it is told and comes back by itself.
+//! One proxy of the fleet: a session over hand-written HTTP/2 frames, in about 3 KB of memory, that follows
+//! its desired state and reconnects by itself.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,87 +11,87 @@ use crate::{
     support::hello,
 };
 
-/// What a member is to do.
+/// The state that the test wants a member to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct DesiredState {
     pub(crate) presence: Presence,
     pub(crate) healthy: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// Connected, and answers.
-    Here,
-    /// Holds its connection, but neither reads nor writes, as after SIGSTOP.
+    /// Connected, and responds.
+    Connected,
+    /// Keeps its connection open, but neither reads nor writes, as after SIGSTOP.
     Stopped,
-    /// Its connection is cut by a RST, and it stays away.
+    /// Disconnected by a TCP RST, and does not reconnect.
     Reset,
-    /// Its connection ends with a FIN, and it stays away.
+    /// Disconnected by a TCP FIN, and does not reconnect.
     Closed,
 }
 
-impl Order {
-    /// All is well.
-    pub(crate) const WELL: Self = Self { presence: Presence::Here, healthy: true };
+impl DesiredState {
+    /// Connected and healthy.
+    pub(crate) const HEALTHY: Self = Self { presence: Presence::Connected, healthy: true };
 }
 
-/// Lives by its orders, until they are no longer given.
-pub(crate) async fn live(server: SocketAddr, dataplane: Dataplane, mut orders: watch::Receiver<Order>) {
-    while orders.wait_for(|order| order.presence == Presence::Here).await.is_ok() {
-        // Why it was cut off is the test's to know: the numbers tell.
-        let _cut_off = visit(server, &dataplane, &mut orders).await;
-        if orders.borrow().presence == Presence::Here {
-            sleep(Duration::from_millis(fastrand::u64(200..1_200))).await; // its backoff
+/// Follows the desired state until its sender is dropped.
+pub(crate) async fn run(server: SocketAddr, dataplane: Dataplane, mut states: watch::Receiver<DesiredState>) {
+    while states.wait_for(|state| state.presence == Presence::Connected).await.is_ok() {
+        // The reason does not matter: the verifier checks the counts.
+        let _ended = connect_once(server, &dataplane, &mut states).await;
+        if states.borrow().presence == Presence::Connected {
+            sleep(Duration::from_millis(fastrand::u64(200..1_200))).await; // backoff
         }
     }
 }
 
-/// One connection, from its begin to its end.
-async fn visit(
+/// Runs one connection to its end.
+async fn connect_once(
     server: SocketAddr,
     dataplane: &Dataplane,
-    orders: &mut watch::Receiver<Order>,
+    states: &mut watch::Receiver<DesiredState>,
 ) -> io::Result<()> {
-    let mut line = Connection::connect(server, &[(setting::INITIAL_WINDOW_SIZE, HUGE_WINDOW)]).await?;
-    let (mut sequence, mut healthy) = (1, orders.borrow().healthy);
-    let more = HUGE_WINDOW - 65_535;
-    let say = [
-        frame(kind::WINDOW_UPDATE, flag::NONE, 0, &more.to_be_bytes()),
+    let mut connection = Connection::connect(server, &[(setting::INITIAL_WINDOW_SIZE, HUGE_WINDOW)]).await?;
+    let (mut sequence, mut healthy) = (1, states.borrow().healthy);
+    let increment = HUGE_WINDOW - 65_535;
+    let opening = [
+        frame(kind::WINDOW_UPDATE, flag::NONE, 0, &increment.to_be_bytes()),
         frame(kind::HEADERS, flag::END_HEADERS, 1, &header_block(SESSION)),
-        said(hello(dataplane.clone())),
-        said(report(sequence, healthy)),
+        data(hello(dataplane.clone())),
+        data(report(sequence, healthy)),
     ];
-    line.send(&say.concat()).await?;
+    connection.send(&opening.concat()).await?;
     loop {
-        let order = *orders.borrow_and_update();
-        match order.presence {
-            Presence::Here if order.healthy != healthy => {
-                (sequence, healthy) = (sequence + 1, order.healthy);
-                line.send(&said(report(sequence, healthy))).await?;
+        let state = *states.borrow_and_update();
+        match state.presence {
+            Presence::Connected if state.healthy != healthy => {
+                (sequence, healthy) = (sequence + 1, state.healthy);
+                connection.send(&data(report(sequence, healthy))).await?;
             }
-            Presence::Here => {}
+            Presence::Connected => {}
             Presence::Stopped => {
-                orders.changed().await.map_err(io::Error::other)?;
+                states.changed().await.map_err(io::Error::other)?;
                 continue;
             }
-            Presence::Reset => return line.io.set_zero_linger(),
+            Presence::Reset => return connection.io.set_zero_linger(),
             Presence::Closed => {
-                line.io.shutdown().await?;
-                // With something unread, the end would be a RST.
-                while line.next_frame().await?.is_some() {}
+                connection.io.shutdown().await?;
+                // Read everything first: closing a socket with unread data sends a RST.
+                while connection.next_frame().await?.is_some() {}
                 return Ok(());
             }
         }
         tokio::select! {
-            changed = orders.changed() => changed.map_err(io::Error::other)?,
-            heard = line.next_frame() => {
-                let heard = heard?.ok_or(io::ErrorKind::UnexpectedEof)?;
-                let over = heard.kind == kind::RST_STREAM
-                    || heard.stream == 1 && heard.flags & flag::END_STREAM != 0;
-                if over || heard.kind == kind::GOAWAY {
+            changed = states.changed() => changed.map_err(io::Error::other)?,
+            frame = connection.next_frame() => {
+                let frame = frame?.ok_or(io::ErrorKind::UnexpectedEof)?;
+                let is_over = frame.kind == kind::RST_STREAM
+                    || frame.stream == 1 && frame.flags & flag::END_STREAM != 0;
+                if is_over || frame.kind == kind::GOAWAY {
                     return Ok(());
                 }
-                line.acknowledge(&heard).await?;
+                connection.acknowledge(&frame).await?;
             }
         }
     }
@@ -102,6 +102,6 @@ fn report(sequence: u64, healthy: bool) -> Message {
     Message::Health(HealthReport { sequence, proxy: state.into(), ..HealthReport::default() })
 }
 
-fn said(message: Message) -> Vec<u8> {
+fn data(message: Message) -> Vec<u8> {
     frame(kind::DATA, flag::NONE, 1, &framed(&SessionRequest { message: Some(message) }))
 }

@@ -1,4 +1,4 @@
-//! A server that is started in a way of the test's own.
+//! A server that a test starts with its own address or command.
 
 use std::{fs, net::SocketAddr};
 
@@ -7,21 +7,21 @@ use tokio::process::Command;
 
 use crate::support::{Program, Site, headcount};
 
-/// It serves until this is dropped.
-pub(crate) struct Served {
+/// A running server; killed on drop.
+pub(crate) struct CustomServer {
     pub(crate) program: Program,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     _site: Site,
 }
 
-impl Served {
-    /// On an address, if it is to be another than the site's own.
-    pub(crate) async fn start(on: Option<SocketAddr>, wrap: impl FnOnce(Command) -> Command) -> Self {
+impl CustomServer {
+    /// Starts a server on `address`, by default one of the site. `wrap` may change its command.
+    pub(crate) async fn start(address: Option<SocketAddr>, wrap: impl FnOnce(Command) -> Command) -> Self {
         let site = Site::new();
-        let (any, file) = (on.unwrap_or(site.any_port()), site.path("addresses.json"));
+        let (address, file) = (address.unwrap_or(site.any_port()), site.path("addresses.json"));
         let serve = format!(
-            "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --addresses-file {}",
+            "serve --grpc-addr {address} --http-addr {address} --kube-api-addr off --addresses-file {}",
             file.display()
         );
         let program = Program::start(&mut wrap(headcount(&serve)));
@@ -32,7 +32,7 @@ impl Served {
     }
 }
 
-/// The same command with a limit of open files.
+/// Wraps a command so that it runs with a limit of file descriptors.
 pub(crate) fn with_descriptors(count: u32, command: &Command) -> Command {
     let mut limited = Command::new("prlimit");
     limited
