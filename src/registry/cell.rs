@@ -5,7 +5,6 @@ use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::SystemTime};
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::deadlines::IdleState;
 use crate::{
     model::{Attempt, Dataplane, Health, HealthReport, HealthState},
     runtime::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -61,6 +60,18 @@ pub(crate) struct SessionCell {
     pub(crate) since: SystemTime,
     pub(crate) opened: Instant,
     pub(crate) attempt: Attempt,
+}
+
+/// The idle state of one session, for the [`IdleTracker`](super::deadlines::IdleTracker).
+#[derive(Debug, Default)]
+pub(crate) struct IdleState {
+    /// The latest activity, in milliseconds since the tracker's start.
+    pub(crate) active_at: AtomicU64,
+    /// The session's place in the tracker, written under its lock only; 0 if it is not
+    /// tracked.
+    pub(crate) check_at: AtomicU64,
+    /// In milliseconds.
+    pub(crate) timeout: AtomicU64,
 }
 
 impl SessionCell {

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    Registry, SessionId,
-    counts::{EntryKey, Members},
+    Registry, SessionId, Snapshot,
+    counts::{Entry, EntryKey, Members},
+    log::ReadView,
     registration::{Presence, Registration},
 };
 use crate::model::{
@@ -65,6 +66,29 @@ impl Registry {
         let entry = self.shared.entries.get(&EntryKey::of_workload(key));
         let current = entry.and_then(|entry| entry.read(|members| members.current().clone()));
         (view.undo().remove(key).unwrap_or(current), view.revision())
+    }
+
+    /// All Workloads at the latest revision. Takes milliseconds for 10,000 Workloads.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot_at(&self.shared.log.read_view())
+    }
+
+    /// All Workloads at the revision of a view. Writers go on meanwhile; their changes
+    /// are undone in the result.
+    fn snapshot_at(&self, view: &ReadView<'_>) -> Arc<Snapshot> {
+        if let Some(cached) = self.shared.snapshots.find(|cached| cached.revision == view.revision()) {
+            return cached;
+        }
+        let current = |entry: Arc<Entry>| entry.read(|members| members.current().clone());
+        let now: Vec<_> = self.shared.entries.all().into_iter().filter_map(current).collect();
+        let undo = view.undo();
+        let unchanged = now.into_iter().filter(|workload| !undo.contains_key(workload.key()));
+        let restored = undo.values().flatten().cloned();
+        let mut workloads: Vec<_> = unchanged.chain(restored).collect();
+        workloads.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+        let snapshot = Arc::new(Snapshot { revision: view.revision(), workloads });
+        self.shared.snapshots.insert(Arc::clone(&snapshot));
+        snapshot
     }
 
     /// A page of the Workloads that match, after a key. All pages of a listing show one

@@ -12,10 +12,7 @@ use crate::{
     registry::cell::{SessionCell, SessionId},
     runtime::{
         deadline_timer::DeadlineTimer,
-        sync::{
-            Mutex,
-            atomic::{AtomicU64, Ordering::Relaxed},
-        },
+        sync::{Mutex, atomic::Ordering::Relaxed},
     },
 };
 
@@ -35,16 +32,6 @@ pub struct IdlePolicy {
     pub timeout: Duration,
     /// Added to the timeout before the first message.
     pub startup_grace: Duration,
-}
-
-/// The idle state of one session.
-#[derive(Debug, Default)]
-pub(crate) struct IdleState {
-    active_at: AtomicU64,
-    /// The session's place in the tracker, written under its lock only; 0 if it is not
-    /// tracked.
-    check_at: AtomicU64,
-    timeout: AtomicU64,
 }
 
 impl IdleTracker {

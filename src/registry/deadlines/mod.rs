@@ -4,7 +4,4 @@ mod idle;
 mod retention;
 
 pub use self::idle::IdlePolicy;
-pub(crate) use self::{
-    idle::{IdleState, IdleTracker},
-    retention::Retention,
-};
+pub(crate) use self::{idle::IdleTracker, retention::Retention};
