@@ -48,7 +48,7 @@ async fn continuation_flood_of_empty_frames() {
 }
 
 /// The client puts a header of 4 KB into HPACK's dynamic table and refers to it in each byte of a
-/// frame: 16 KB on the wire that decode to 65 MB.
+/// frame: 16 KB on the wire that decode to 48 MB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hpack_bomb() {
     survives("", GROWTH, async |server| {

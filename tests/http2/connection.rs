@@ -106,14 +106,14 @@ impl Connection {
         let Self { mut io, mut received } = self;
         let (mut read, mut write) = io.split();
         let mut end = End::default();
-        let writer = async {
+        let send_all = async {
             for bytes in writes {
                 if write.write_all(&bytes).await.is_err() {
                     return;
                 }
             }
         };
-        let reader = async {
+        let receive_all = async {
             loop {
                 while let Some((frame, length)) = Frame::read(&received) {
                     received.advance(length);
@@ -126,7 +126,7 @@ impl Connection {
                 }
             }
         };
-        tokio::join!(writer, reader);
+        tokio::join!(send_all, receive_all);
         end
     }
 }

@@ -60,7 +60,7 @@ async fn no_object_has_unknown_fields() {
 }
 
 #[tokio::test]
-async fn a_misspelt_field_is_detected() {
+async fn a_misspelled_field_is_detected() {
     let Some(mut objects) = built("base").await else { return };
     let deployment = objects.iter_mut().find(|object| object["kind"] == "Deployment").unwrap();
     deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = Value::Bool(true);
