@@ -110,7 +110,7 @@ impl<'a> MetadataStruct<'a> {
         match self.fields.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => {
-                let problem = format!("is not known here: use {}", known.join(", "));
+                let problem = format!("is not a known key: use {}", known.join(", "));
                 Err(Invalid::new(self.path(key), problem))
             }
         }

@@ -51,7 +51,7 @@ pub(super) struct BootstrapArgs {
     control_plane: Parsed<ServerUrl>,
     /// Address of Envoy's admin interface: `IP:PORT`
     ///
-    /// Envoy checks its own readiness there. If the address is 0.0.0.0 or [::], the check uses
+    /// Envoy checks its own readiness there. If the address is `0.0.0.0` or `[::]`, the check uses
     /// loopback.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
     admin_addr: Parsed<AdminAddress>,

@@ -269,7 +269,7 @@ fn an_invalid_inbound_or_admin_interface_is_rejected() {
         (json!({"port": 65536}), format!("port: 65536: {number}")),
         (json!({"port": "80"}), format!("port: {number}")),
         (json!({"port": 80, "servicePort": 1e300}), format!("servicePort: 1{}: {number}", "0".repeat(300))),
-        (json!({"port": 80, "servicePrt": 81}), "servicePrt: is not known here: use port, servicePort, address, name, protocol, path, tags".into()),
+        (json!({"port": 80, "servicePrt": 81}), "servicePrt: is not a known key: use port, servicePort, address, name, protocol, path, tags".into()),
         (json!({"port": 80, "address": "localhost"}), format!("address: \"localhost\": {address}")),
         (json!({"port": 80, "address": "127.0.0.1/32"}), format!("address: \"127.0.0.1/32\": {address}")),
         (json!({"port": 80, "address": "127.1"}), format!("address: \"127.1\": {address}")),
@@ -297,7 +297,7 @@ fn an_invalid_inbound_or_admin_interface_is_rejected() {
         (json!({"admin": {}}), "admin.port: is required and must be between 1 and 65535"),
         (
             json!({"admin": {"port": 9901, "adress": "::1"}}),
-            "admin.adress: is not known here: use address, port",
+            "admin.adress: is not a known key: use address, port",
         ),
         (
             json!({"admin": {"port": 9901, "address": "envoy"}}),
