@@ -25,8 +25,8 @@ const HTTP_STATUS_CODE: &str = "http_status_code";
 /// The health that the reports of one stream add up to.
 ///
 /// Envoy reports UNHEALTHY both for an endpoint that failed its checks and for one whose first check has
-/// not completed. So UNHEALTHY counts as unknown until a report shows that the first check of the
-/// endpoint has completed, or until the time in which it must have.
+/// not completed. So UNHEALTHY counts as unknown until a report shows that the endpoint's first check has
+/// completed, or until that must be so: after the check's timeout and two report intervals.
 #[derive(Debug)]
 pub struct Fold {
     /// One entry per check, in the order of the specifier, which starts with the dataplane's inbounds.
