@@ -1,15 +1,14 @@
-//! What watchers cost the writer: those that have stopped to read, and those
-//! that wait for news.
+//! What watchers cost a writer: watchers that do not read, and watchers that wait for changes.
 
 use headcount::{model::Filter, registry::Watcher};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    loaded::{LoadedRegistry, Size},
     support::{
-        reach::Reach,
         rounds::{Figure, Measure, compare},
+        target::Target,
     },
-    vault::{Size, Vault},
 };
 
 pub(crate) const SIDES: [&str; 2] = ["10,000 watchers", "no watcher"];
@@ -31,35 +30,35 @@ const QUICK: Scale =
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     let mut figures = Vec::new();
-    let (mut watched, mut alone) = (scale.vault()?, scale.vault()?);
+    let (mut watched, mut unwatched) = (scale.load()?, scale.load()?);
     let watchers = scale.watchers(&watched)?;
-    let mut flip = |watched: &mut Vault, name, reach: Option<Reach>| {
+    let mut flip = |watched: &mut LoadedRegistry, name, reach: Option<Target>| {
         compare("watchers", scale.rounds, [true, false], |many| {
-            let nanos = if many { watched.flip(scale.flips)? } else { alone.flip(scale.flips)? };
+            let nanos = if many { watched.flip(scale.flips)? } else { unwatched.flip(scale.flips)? };
             let measure = Measure::new(name, "ns", nanos);
-            Ok(vec![reach.map_or(measure, |reach| measure.reach(reach))])
+            Ok(vec![reach.map_or(measure, |reach| measure.target(reach))])
         })
     };
-    figures.extend(flip(&mut watched, "a flip, watchers don't read", Some(Reach::RatioAtMost(1.1)))?);
+    figures.extend(flip(&mut watched, "a flip, watchers don't read", Some(Target::RatioAtMost(1.1)))?);
     let readers = read(watchers)?;
-    figures.extend(flip(&mut watched, "a flip, watchers wait for news", None)?);
+    figures.extend(flip(&mut watched, "a flip, watchers wait for changes", None)?);
     readers.shutdown_background();
     Ok(figures)
 }
 
 impl Scale {
-    fn vault(&self) -> anyhow::Result<Vault> {
-        let mut vault = Vault::of(self.dataplanes)?;
-        vault.run()?;
-        vault.flip(self.warm_up)?;
-        Ok(vault)
+    fn load(&self) -> anyhow::Result<LoadedRegistry> {
+        let mut loaded = LoadedRegistry::of(self.dataplanes)?;
+        loaded.run()?;
+        loaded.flip(self.warm_up)?;
+        Ok(loaded)
     }
 
-    /// Watchers that have read their snapshot.
-    fn watchers(&self, vault: &Vault) -> anyhow::Result<Vec<Watcher>> {
+    /// Opens watchers that have read their snapshot.
+    fn watchers(&self, loaded: &LoadedRegistry) -> anyhow::Result<Vec<Watcher>> {
         let mut watchers = Vec::with_capacity(self.watchers);
         for _ in 0..self.watchers {
-            let mut watcher = vault.registry.watch(Filter::default(), None)?;
+            let mut watcher = loaded.registry.watch(Filter::default(), None)?;
             while watcher.next_now().is_some() {}
             watchers.push(watcher);
         }
@@ -67,7 +66,7 @@ impl Scale {
     }
 }
 
-/// Lets them read whatever comes, all on one thread.
+/// Lets the watchers read every message, all on one thread.
 fn read(watchers: Vec<Watcher>) -> anyhow::Result<Runtime> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     for mut watcher in watchers {

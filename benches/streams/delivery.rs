@@ -1,4 +1,5 @@
-//! How long a change takes to its watchers, by how many they are.
+//! Latency from a report to its watchers, by the number of watchers: both sides relay one report every
+//! 50 ms.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    bare::Job,
-    load::{self, Proxy},
+    bare_tonic::Mode,
+    clients::{self, Proxy},
     server::{SIDES, Server, Setup},
     support::{
         percentile::percentile,
@@ -20,10 +21,10 @@ use crate::{
     watch::Watch,
 };
 
-/// Between changes: even a thousand watchers have each before the next.
+/// Time between changes: long enough that a thousand watchers have received one before the next.
 const PERIOD: Duration = Duration::from_millis(50);
-/// For the last delta.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest wait for the last delta.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 struct Scale {
     rounds: usize,
@@ -41,7 +42,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         let runtime = Runtime::new()?;
         let mut slope = Vec::new();
         for watchers in scale.watchers {
-            let server = Server::start(Setup::new(side, Job::Relay).at_any_pace())?;
+            let server = Server::start(Setup::new(side, Mode::Relay).without_limits())?;
             let mut latencies = runtime.block_on(run(&server.uri(), *watchers, scale.changes))?;
             latencies.sort();
             let millis = |percent| percentile(&latencies, percent).as_secs_f64() * 1e3;
@@ -52,36 +53,40 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     })
 }
 
-/// Of each change to each watcher.
+/// The latency of each change to each watcher.
 async fn run(uri: &str, watchers: u32, changes: usize) -> anyhow::Result<Vec<Duration>> {
     let mut watchers = Watch::many(uri, watchers as usize).await?;
-    let Proxy { says, mut hears } = Proxy::connect(uri, 0).await?;
-    let acks = tokio::spawn(async move { while hears.message().await.is_ok_and(|ack| ack.is_some()) {} });
+    let Proxy { requests, mut responses } = Proxy::connect(uri, 0).await?;
+    let acks = tokio::spawn(async move { while responses.message().await.is_ok_and(|ack| ack.is_some()) {} });
     for watch in &mut watchers {
         watch.next().await?;
     }
-    let told = watchers.into_iter().map(|watch| tokio::spawn(follow(watch, changes)));
-    let told: Vec<_> = told.collect();
+    let following = watchers.into_iter().map(|watch| tokio::spawn(follow(watch, changes)));
+    let following: Vec<_> = following.collect();
     let mut sent = Vec::with_capacity(changes);
     let mut clock = interval(PERIOD);
     for sequence in (1..).take(changes) {
         clock.tick().await;
         sent.push(Instant::now());
-        says.send(load::report(sequence)).await?;
+        requests.send(clients::report(sequence)).await?;
     }
-    let told = timeout(PATIENCE, try_join_all(told)).await;
-    let told = told.context("deltas are missing")??.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let received = timeout(TIMEOUT, try_join_all(following)).await;
+    let received =
+        received.context("deltas are missing")??.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     acks.abort();
-    Ok(told.iter().flat_map(|told| told.iter().zip(&sent).map(|(told, sent)| *told - *sent)).collect())
+    let latencies = received
+        .iter()
+        .flat_map(|received| received.iter().zip(&sent).map(|(received, sent)| *received - *sent));
+    Ok(latencies.collect())
 }
 
-/// When each change was told: with the first delta that is not older.
+/// When each change was received: with the first delta of its revision or a later one.
 async fn follow(mut watch: Watch, changes: usize) -> anyhow::Result<Vec<Instant>> {
     let created = watch.revision;
-    let mut told = Vec::with_capacity(changes);
-    while told.len() < changes {
+    let mut received = Vec::with_capacity(changes);
+    while received.len() < changes {
         watch.next().await?;
-        told.resize(usize::try_from(watch.revision - created)?, Instant::now());
+        received.resize(usize::try_from(watch.revision - created)?, Instant::now());
     }
-    Ok(told)
+    Ok(received)
 }

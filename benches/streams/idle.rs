@@ -1,36 +1,35 @@
-//! Proxies that are connected and say nothing, in a process of their own: what
-//! they cost their own side shall not be measured with the server's.
+//! Idle proxies: connected, without reports after the hello. They run in a process of their own, so that
+//! their cost is not measured with the client's.
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::{
-    load,
+    clients,
     role::Role,
     support::child::{self, Process},
 };
 
-/// A crowd of them.
+/// What to connect.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Idle {
     uri: String,
     proxies: usize,
 }
 
-/// Connects so many, each on a connection of its own; they stay until the
-/// process is dropped.
+/// Starts a child that connects this many proxies, each on a connection of its own, until it is dropped.
 pub(crate) fn connect(uri: &str, proxies: usize) -> anyhow::Result<Process> {
-    let crowd = Role::Idle(Idle { uri: uri.to_owned(), proxies });
-    let (process, _connected): (_, usize) = Process::start(&crowd)?;
+    let role = Role::Idle(Idle { uri: uri.to_owned(), proxies });
+    let (process, _connected): (_, usize) = Process::start(&role)?;
     Ok(process)
 }
 
-/// In the role: connects, and stays.
-pub(crate) fn idle(Idle { uri, proxies }: &Idle) -> anyhow::Result<()> {
+/// In the child: connects the proxies, and keeps them connected until the parent exits.
+pub(crate) fn run(Idle { uri, proxies }: &Idle) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
-    let crowd = runtime.block_on(load::crowd(uri, 0..*proxies, *proxies))?;
-    child::announce(&crowd.len())?;
-    child::until_parent_goes();
-    // Who is leaving need not say so ten thousand times.
+    let proxies = runtime.block_on(clients::connect_many(uri, 0..*proxies, *proxies))?;
+    child::announce(&proxies.len())?;
+    child::wait_for_parent_exit();
+    // Skips the shutdown of ten thousand connections.
     std::process::exit(0)
 }

@@ -1,5 +1,5 @@
-//! A reader of the Kubernetes address, as light as one can be: what a line says
-//! is looked at when it was the last.
+//! A client of the Kubernetes API that uses as little CPU as possible: of a watch it parses only the last
+//! line.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,17 +17,17 @@ use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
 const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
-/// For what must come.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest time for an expected line.
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Watches that are opened at the same time.
-const AT_ONCE: usize = 16;
+const CONCURRENT: usize = 16;
 
-/// What a reader asks for.
+/// The representation that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// What `kubectl get` does.
+    /// As `kubectl get` requests it.
     Table,
-    /// What a controller does.
+    /// As a controller requests it.
     Json,
 }
 
@@ -40,42 +40,42 @@ impl Form {
     }
 }
 
-/// Everything in one answer.
+/// Lists all Workloads in one response.
 pub(crate) async fn list(addr: SocketAddr, form: Form) -> anyhow::Result<Bytes> {
     Ok(get(addr, WORKLOADS, form).await?.into_body().collect().await?.to_bytes())
 }
 
-/// How many Workloads a list holds: each has a uid. To parse it would take longer
-/// than to make it, and the processor is the server's too.
+/// Counts the Workloads of a list by their uids. To parse it would take more CPU than the server needs to
+/// create it.
 pub(crate) fn count(list: &[u8]) -> anyhow::Result<usize> {
     Ok(str::from_utf8(list)?.matches(r#""uid":""#).count())
 }
 
-/// A `kubectl get workloads --watch`, on a connection of its own.
+/// A watch as `kubectl get workloads --watch` opens it, on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct KubeWatch {
     body: Incoming,
-    /// Whole lines since the watch began.
+    /// Complete lines received.
     pub(crate) lines: usize,
     last: Vec<u8>,
     partial: Vec<u8>,
 }
 
 impl KubeWatch {
-    /// Follows what comes after this revision.
+    /// Watches the changes after this revision.
     pub(crate) async fn open(addr: SocketAddr, revision: u64) -> anyhow::Result<Self> {
         let path = format!("{WORKLOADS}?watch=true&resourceVersion={revision}");
         let body = get(addr, &path, Form::Table).await?.into_body();
         Ok(Self { body, lines: 0, last: Vec::new(), partial: Vec::new() })
     }
 
-    /// So many of them.
+    /// Opens this many watches.
     pub(crate) async fn many(addr: SocketAddr, watches: usize, revision: u64) -> anyhow::Result<Vec<Self>> {
         let watches = stream::iter(0..watches).map(|_| Self::open(addr, revision));
-        watches.buffer_unordered(AT_ONCE).try_collect().await
+        watches.buffer_unordered(CONCURRENT).try_collect().await
     }
 
-    /// Reads until the change of this revision; returns what it says.
+    /// Reads until the event of this revision, and returns it.
     pub(crate) async fn until(&mut self, revision: u64) -> anyhow::Result<Value> {
         let reading = async {
             loop {
@@ -85,10 +85,10 @@ impl KubeWatch {
                 }
             }
         };
-        timeout(PATIENCE, reading).await.context("the watch does not come to what it must")?
+        timeout(TIMEOUT, reading).await.context("the watch has not reached the expected revision")?
     }
 
-    /// One part of the body: nothing but the ends of its lines is looked for.
+    /// Reads one part of the body, and splits it into lines.
     async fn read(&mut self) -> anyhow::Result<()> {
         let part = self.body.frame().await.context("the watch has ended")??;
         let part = part.into_data().ok().context("trailers")?;
@@ -103,7 +103,7 @@ impl KubeWatch {
         Ok(())
     }
 
-    /// The last line, if it is of this revision.
+    /// The event of the last line, if it has this revision.
     fn at(&self, revision: u64) -> anyhow::Result<Option<Value>> {
         let stamp = format!(r#""resourceVersion":"{revision}""#);
         let line = str::from_utf8(&self.last)?;

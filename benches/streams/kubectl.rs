@@ -1,8 +1,7 @@
-//! Many watches by the Kubernetes API beside as many by `WatchWorkloads`: what
-//! telling a change costs the server's processor, and what the one whose change
-//! it is notices.
+//! Watches of the Kubernetes API against as many `WatchWorkloads`: the server's CPU time of sending a change,
+//! and the ack latency of the proxy that makes the changes.
 //!
-//! Both sides are headcount. Each watcher must end with the last change.
+//! Both sides are headcount. The run fails unless every watcher ends with the last change.
 
 use anyhow::ensure;
 use futures_util::future::try_join_all;
@@ -10,7 +9,7 @@ use headcount::proto::DataplaneProxies;
 use tokio::runtime::Runtime;
 
 use crate::{
-    bare::Job,
+    bare_tonic::Mode,
     kube::KubeWatch,
     server::{Server, Setup, Side},
     support::{
@@ -26,7 +25,7 @@ pub(crate) const ROW: &str = "kubectl";
 pub(crate) const SIDES: [&str; 2] = ["100 kubectl get --watch", "100 WatchWorkloads"];
 
 #[derive(Debug, Clone, Copy)]
-enum Desk {
+enum Api {
     Kubernetes,
     Grpc,
 }
@@ -34,7 +33,7 @@ enum Desk {
 struct Scale {
     rounds: usize,
     watchers: usize,
-    /// An even number: the writer ends not ready.
+    /// Even, so that the writer ends not ready.
     flips: usize,
 }
 
@@ -44,44 +43,44 @@ const QUICK: Scale = Scale { rounds: 1, watchers: 10, flips: 100 };
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
-    compare(ROW, scale.rounds, [Desk::Kubernetes, Desk::Grpc], |desk| {
-        let server = Server::start(Setup::new(Side::Headcount, Job::Relay).at_any_pace())?;
-        Runtime::new()?.block_on(run(&server, desk, &scale))
+    compare(ROW, scale.rounds, [Api::Kubernetes, Api::Grpc], |api| {
+        let server = Server::start(Setup::new(Side::Headcount, Mode::Relay).without_limits())?;
+        Runtime::new()?.block_on(run(&server, api, &scale))
     })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
-async fn run(server: &Server, desk: Desk, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
+async fn run(server: &Server, api: Api, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let mut writer = Writer::connect(&server.uri()).await?;
     let begin = Watch::open(&server.uri()).await?.revision;
     let last = begin + scale.flips as u64;
-    let watchers = match desk {
-        Desk::Kubernetes => {
+    let watchers = match api {
+        Api::Kubernetes => {
             Watchers::Kubernetes(KubeWatch::many(server.kube()?, scale.watchers, begin).await?)
         }
-        Desk::Grpc => Watchers::Grpc(Watch::many(&server.uri(), scale.watchers).await?),
+        Api::Grpc => Watchers::Grpc(Watch::many(&server.uri(), scale.watchers).await?),
     };
 
     let before = processor_time(server.pid())?;
-    let told = tokio::spawn(watchers.follow(last));
-    let waits = writer.flip(|flips| flips == scale.flips).await?;
-    let told = told.await??;
+    let following = tokio::spawn(watchers.follow(last));
+    let ack_latencies = writer.flip(|flips| flips == scale.flips).await?;
+    let messages = following.await??;
     let spent = processor_time(server.pid())?.saturating_sub(before);
 
     let changes = scale.flips as f64;
     Ok(vec![
         Measure::new(
-            "processor time of a change told to all of them",
+            "processor time of a change sent to all of them",
             "µs",
             spent.as_secs_f64() * 1e6 / changes,
         ),
         Measure::new(
-            "messages or lines to each for a change",
+            "messages or lines to each watcher for a change",
             "",
-            told as f64 / scale.watchers as f64 / changes,
+            messages as f64 / scale.watchers as f64 / changes,
         ),
-        Measure::new("wait for an ack meanwhile, p50", "ms", waits.millis(50)),
-        Measure::new("wait for an ack meanwhile, p99", "ms", waits.millis(99)),
+        Measure::new("ack latency meanwhile, p50", "ms", ack_latencies.millis(50)),
+        Measure::new("ack latency meanwhile, p99", "ms", ack_latencies.millis(99)),
     ])
 }
 
@@ -91,16 +90,16 @@ enum Watchers {
 }
 
 impl Watchers {
-    /// Until all have the last change; returns what they were told, in messages.
+    /// Reads until all have the last change; returns the number of messages or lines.
     async fn follow(self, last: u64) -> anyhow::Result<usize> {
         match self {
-            Self::Kubernetes(watches) => each(watches, move |watch| kubernetes(watch, last)).await,
-            Self::Grpc(watches) => each(watches, move |watch| grpc(watch, last)).await,
+            Self::Kubernetes(watches) => each(watches, move |watch| follow_kubernetes(watch, last)).await,
+            Self::Grpc(watches) => each(watches, move |watch| follow_grpc(watch, last)).await,
         }
     }
 }
 
-/// Each in a task of its own; returns the sum.
+/// Runs each watch in a task of its own; returns the sum of the results.
 async fn each<W, F>(watches: Vec<W>, follow: impl Fn(W) -> F) -> anyhow::Result<usize>
 where
     F: Future<Output = anyhow::Result<usize>> + Send + 'static,
@@ -109,7 +108,7 @@ where
     try_join_all(tasks).await?.into_iter().sum()
 }
 
-async fn kubernetes(mut watch: KubeWatch, last: u64) -> anyhow::Result<usize> {
+async fn follow_kubernetes(mut watch: KubeWatch, last: u64) -> anyhow::Result<usize> {
     let event = watch.until(last).await?;
     let cells = event["object"]["rows"][0]["cells"].as_array().into_iter().flatten();
     let counts: Vec<_> = cells.filter(|cell| cell.is_number()).collect();
@@ -117,10 +116,10 @@ async fn kubernetes(mut watch: KubeWatch, last: u64) -> anyhow::Result<usize> {
     Ok(watch.lines)
 }
 
-async fn grpc(mut watch: Watch, last: u64) -> anyhow::Result<usize> {
+async fn follow_grpc(mut watch: Watch, last: u64) -> anyhow::Result<usize> {
     watch.until(|watch| watch.revision >= last).await?;
     let counts = DataplaneProxies { connected: 1, healthy: 0, total: 1 };
     ensure!(watch.revision == last, "not every report was a visible change");
-    ensure!(watch.picture.values().eq([&counts]), "a watcher ends with {:?}", watch.picture);
+    ensure!(watch.counts.values().eq([&counts]), "a watcher ends with {:?}", watch.counts);
     Ok(watch.messages)
 }

@@ -1,5 +1,5 @@
-//! From a health report on one connection to the delta on another, while many
-//! proxies are connected that say nothing.
+//! Latency from a health report on one connection to the delta on another, while many idle proxies are
+//! connected.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use tokio::{
 };
 
 use crate::{
-    bare::Job,
+    bare_tonic::Mode,
+    clients::{self, Proxy},
     idle,
-    load::{self, Proxy},
     server::{SIDES, Server, Setup},
     support::{
         percentile::percentile,
-        reach::Reach,
         rounds::{Figure, Measure, compare},
+        target::Target,
     },
     watch::Watch,
 };
 
-/// Between reports: a thousand in a second.
+/// Time between reports: 1,000 per second.
 const PERIOD: Duration = Duration::from_millis(1);
-/// For the last delta after the last report.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Of the proxy that reports: one of a workload where it is alone.
-const NUMBER: usize = 1_000_000;
+/// Longest wait for the last delta after the last report.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The proxy that reports: the only one of its workload.
+const REPORTER: usize = 1_000_000;
 
 struct Scale {
     rounds: usize,
     idle: usize,
-    /// Reports at the start of a round that don't count.
+    /// Reports at the start of a round that are not measured.
     warm_up: usize,
     reports: usize,
 }
@@ -41,81 +41,80 @@ const FULL: Scale = Scale { rounds: 7, idle: 10_000, warm_up: 500, reports: 3_00
 
 const QUICK: Scale = Scale { rounds: 1, idle: 100, warm_up: 50, reports: 200 };
 
-/// Each round has a fresh server.
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("latency", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Job::Relay).at_any_pace())?;
+        let server = Server::start(Setup::new(side, Mode::Relay).without_limits())?;
         let _idle = idle::connect(&server.uri(), scale.idle)?;
-        let (sent, seen, bytes) =
+        let (sent, received, bytes) =
             Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
-        let mut latencies = latencies(&sent, &seen)?.split_off(scale.warm_up);
+        let mut latencies = latencies(&sent, &received)?.split_off(scale.warm_up);
         latencies.sort();
         let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
-        let reach = Reach::RatioAtMost(1.3);
+        let target = Target::RatioAtMost(1.3);
         Ok(vec![
-            Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50)).reach(reach),
-            Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99)).reach(reach),
-            // Both sides have to carry the same: this shows whether they do.
+            Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50)).target(target),
+            Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99)).target(target),
+            // Shows that both sides send deltas of the same size.
             Measure::new("size of the delta", "bytes", bytes),
         ])
     })
 }
 
-/// A delta that came: every report up to this one is told of.
-struct Seen {
+/// A delta that was received: it covers every report up to this sequence number.
+struct Received {
     sequence: usize,
     at: Instant,
 }
 
-/// Sends the reports, and returns when each was handed to the client, and when
-/// the client handed out the deltas, and the bytes of one.
+/// Sends the reports; returns when each was handed to the client's stream, when the client returned each
+/// delta, and the mean size of a delta.
 #[expect(clippy::cast_precision_loss, reason = "a message is small")]
-async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Seen>, f64)> {
+async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Received>, f64)> {
     let mut watch = Watch::open(uri).await?;
-    let Proxy { says, mut hears } = Proxy::connect(uri, NUMBER).await?;
+    let Proxy { requests, mut responses } = Proxy::connect(uri, REPORTER).await?;
     watch.next().await?;
     let created = watch.revision;
 
-    // Whoever does not read the acks is not read from either.
-    let acks = tokio::spawn(async move { while hears.message().await.is_ok_and(|ack| ack.is_some()) {} });
+    // The server stops reading from a client that does not read its acks.
+    let acks = tokio::spawn(async move { while responses.message().await.is_ok_and(|ack| ack.is_some()) {} });
     let sender = tokio::spawn(async move {
         let mut sent = Vec::with_capacity(reports);
         let mut clock = interval(PERIOD);
         for sequence in (1..).take(reports) {
             clock.tick().await;
             sent.push(Instant::now());
-            says.send(load::report(sequence)).await?;
+            requests.send(clients::report(sequence)).await?;
         }
-        anyhow::Ok((sent, says))
+        anyhow::Ok((sent, requests))
     });
-    let receiver = tokio::spawn(async move {
-        let mut seen = Vec::with_capacity(reports);
+    let following = tokio::spawn(async move {
+        let mut received = Vec::with_capacity(reports);
         loop {
             watch.next().await?;
             let at = Instant::now();
             let sequence = usize::try_from(watch.revision - created)?;
-            seen.push(Seen { sequence, at });
+            received.push(Received { sequence, at });
             if sequence >= reports {
-                return anyhow::Ok((seen, watch.bytes as f64 / watch.messages as f64));
+                return anyhow::Ok((received, watch.bytes as f64 / watch.messages as f64));
             }
         }
     });
-    // The stream stays open until the last delta is there.
+    // The session stays open until the last delta has been received.
     let (sent, _says) = sender.await??;
-    let (seen, bytes) = timeout(PATIENCE, receiver).await.context("deltas are missing")???;
+    let (received, bytes) = timeout(TIMEOUT, following).await.context("deltas are missing")???;
     acks.abort();
-    Ok((sent, seen, bytes))
+    Ok((sent, received, bytes))
 }
 
-/// A report's delta is the first that tells of it or of a later one.
-fn latencies(sent: &[Instant], seen: &[Seen]) -> anyhow::Result<Vec<Duration>> {
-    let mut seen = seen.iter().peekable();
+/// The delta of a report is the first that covers it: it may be conflated with later ones.
+fn latencies(sent: &[Instant], received: &[Received]) -> anyhow::Result<Vec<Duration>> {
+    let mut received = received.iter().peekable();
     (1..)
         .zip(sent)
         .map(|(sequence, sent)| {
-            while seen.next_if(|delta| delta.sequence < sequence).is_some() {}
-            let delta = seen.peek().context("a report was not told of")?;
+            while received.next_if(|delta| delta.sequence < sequence).is_some() {}
+            let delta = received.peek().context("no delta covers a report")?;
             Ok(delta.at - *sent)
         })
         .collect()

@@ -1,17 +1,31 @@
-//! Over real sockets: headcount beside the least that a tonic server can do,
-//! each in a process of its own. The load is the same code for both, with the
-//! client that everybody has.
+//! headcount against a minimal tonic server ([`bare_tonic`]), each in a process of its own, over real sockets
+//! on loopback. The clients are the same code for both sides.
+//!
+//! | row | measured |
+//! | --- | --- |
+//! | `memory`, `memory-shared` | server memory per idle proxy, on own and on shared connections |
+//! | `memory-slope` | the same against the number of connections, a chart |
+//! | `throughput` | reports acknowledged per second, and the server's CPU time for each |
+//! | `latency` | from a report to its delta at a watcher, with 10,000 idle proxies |
+//! | `fanout` | the server's CPU time of a change that is sent to 100 watchers |
+//! | `storm` | until 10,000 proxies have reconnected after a restart, and peak memory |
+//! | `silence` | the server's CPU time while 10,000 connected proxies are idle |
+//! | `scrape` | reading everything, and the ack latency meanwhile; headcount only |
+//! | `delivery` | from a report to its watchers, against the number of watchers, a chart |
+//! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
+//!
+//! A run fails if a watcher does not end with the exact counts, or if a connection is lost.
 
-mod bare;
-mod crowd;
+mod agents;
+mod bare_tonic;
+mod clients;
 mod delivery;
 mod fanout;
-mod heard;
 mod idle;
 mod kube;
 mod kubectl;
 mod latency;
-mod load;
+mod light_watch;
 mod memory;
 mod role;
 mod scrape;
@@ -38,7 +52,7 @@ use self::{
     },
 };
 
-/// Measures a row; `true` is a tiny version.
+/// Measures a row, at a tiny scale if `true`.
 type Row = fn(bool) -> anyhow::Result<Vec<Figure>>;
 
 const ROWS: [(&str, Row); 10] = [
@@ -66,7 +80,7 @@ const CHARTS: [Chart; 2] = [
     Chart {
         row: "delivery",
         file: "delivery.svg",
-        title: "From a report to its watchers, by the number of watchers",
+        title: "Latency from a report to its watchers, by the number of watchers",
         x: "watchers, on connections of their own",
         y: "ms",
         scale: Scale::Logarithmic,
@@ -76,7 +90,7 @@ const CHARTS: [Chart; 2] = [
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(role) = &args.role {
-        return Role::play(role);
+        return Role::run(role);
     }
     let mut report = Report::new("streams");
     for (name, measure) in ROWS {

@@ -1,4 +1,4 @@
-//! What a connected proxy costs the server that holds it.
+//! Memory of the server for each connected, idle proxy.
 
 use std::{thread::sleep, time::Duration};
 
@@ -6,40 +6,39 @@ use anyhow::{bail, ensure};
 use tokio::runtime::Runtime;
 
 use crate::{
-    bare::Job,
-    load::{self, Proxy},
+    bare_tonic::Mode,
+    clients::{self, Proxy},
     server::{SIDES, Server, Setup, Side},
     support::{
         process::{open_files, resident_bytes},
-        reach::Reach,
         rounds::{Figure, Measure, compare},
+        target::Target,
     },
 };
 
-/// Between looks at the memory.
-const LOOK: Duration = Duration::from_millis(500);
-/// Looks, after which it must have settled.
-const MOST_LOOKS: usize = 120;
+/// Time between two readings of the memory.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Readings until the memory must be stable.
+const MAX_POLLS: usize = 120;
 
 struct Scale {
     rounds: usize,
     proxies: usize,
     shared: usize,
-    /// Looks in a row that must see the same: longer than an interval between
-    /// HTTP/2 keepalives (5 s).
-    quiet_looks: usize,
+    /// Consecutive readings that must be equal.
+    stable_polls: usize,
 }
 
-const FULL: Scale = Scale { rounds: 3, proxies: 10_000, shared: 100, quiet_looks: 12 };
+const FULL: Scale = Scale { rounds: 3, proxies: 10_000, shared: 100, stable_polls: 12 };
 
-const QUICK: Scale = Scale { rounds: 1, proxies: 200, shared: 4, quiet_looks: 2 };
+const QUICK: Scale = Scale { rounds: 1, proxies: 200, shared: 4, stable_polls: 2 };
 
 pub(crate) fn own_connections(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("memory", scale.rounds, SIDES, |side| {
         let name = "server memory per proxy, 10,000 on own connections";
         let kib = round(side, &scale, scale.proxies)?;
-        Ok(vec![Measure::new(name, "KiB", kib).reach(Reach::RatioAtMost(0.8))])
+        Ok(vec![Measure::new(name, "KiB", kib).target(Target::RatioAtMost(0.8))])
     })
 }
 
@@ -48,59 +47,58 @@ pub(crate) fn shared_connections(quick: bool) -> anyhow::Result<Vec<Figure>> {
     compare("memory-shared", scale.rounds, SIDES, |side| {
         let name = "server memory per proxy, 10,000 over 100 connections";
         let kib = round(side, &scale, scale.shared)?;
-        Ok(vec![Measure::new(name, "KiB", kib).reach(Reach::RatioAtMost(0.45))])
+        Ok(vec![Measure::new(name, "KiB", kib).target(Target::RatioAtMost(0.45))])
     })
 }
 
-/// How it grows with the proxies, each on a connection of its own.
+/// Memory per proxy against the number of proxies, each on a connection of its own.
 pub(crate) fn slope(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let (scale, steps): (_, &[u32]) =
         if quick { (QUICK, &[20, 50, 100, 200]) } else { (FULL, &[1_000, 2_500, 5_000, 10_000]) };
     compare("memory-slope", 1, SIDES, |side| {
-        let mut holding = Holding::start(side)?;
+        let mut loaded = LoadedServer::start(side)?;
         let mut slope = Vec::new();
         for step in steps {
-            let more = *step as usize - holding.proxies.len();
-            let kib = holding.grow(more, more, scale.quiet_looks)?;
+            let more = *step as usize - loaded.proxies.len();
+            let kib = loaded.grow(more, more, scale.stable_polls)?;
             slope.push(Measure::new("memory", "KiB", kib).at(*step));
         }
         Ok(slope)
     })
 }
 
-/// One round, with a fresh server: its growth in KiB, by proxy.
+/// Runs one round with a fresh server; returns its growth per proxy in KiB.
 fn round(side: Side, scale: &Scale, connections: usize) -> anyhow::Result<f64> {
-    Holding::start(side)?.grow(scale.proxies, connections, scale.quiet_looks)
+    LoadedServer::start(side)?.grow(scale.proxies, connections, scale.stable_polls)
 }
 
-/// A server, and the proxies that it holds. The server goes first: clients that
-/// leave one by one would keep it busy for seconds.
-struct Holding {
+/// A server and its connected proxies. The server is dropped first: clients that disconnect one by one would
+/// keep it busy for seconds.
+struct LoadedServer {
     server: Server,
-    /// In use by a server that holds none.
+    /// Memory before the first proxy.
     before: u64,
     proxies: Vec<Proxy>,
     connections: usize,
     runtime: Runtime,
 }
 
-impl Holding {
+impl LoadedServer {
     fn start(side: Side) -> anyhow::Result<Self> {
-        let server = Server::start(Setup::new(side, Job::Relay).at_any_rate())?;
-        let before = settled(server.pid(), 2)?;
+        let server = Server::start(Setup::new(side, Mode::Relay).without_session_rate_limit())?;
+        let before = stable_memory(server.pid(), 2)?;
         Ok(Self { server, before, proxies: Vec::new(), connections: 0, runtime: Runtime::new()? })
     }
 
-    /// Lets in more, over so many more connections; the growth in KiB so far, by
-    /// proxy.
+    /// Connects more proxies, over this many more connections; returns the total growth per proxy in KiB.
     #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
-    fn grow(&mut self, more: usize, connections: usize, quiet_looks: usize) -> anyhow::Result<f64> {
-        let here = self.proxies.len();
+    fn grow(&mut self, more: usize, connections: usize, stable_polls: usize) -> anyhow::Result<f64> {
+        let connected = self.proxies.len();
         let uri = self.server.uri();
-        let crowd = load::crowd(&uri, here..here + more, connections);
-        self.proxies.extend(self.runtime.block_on(crowd)?);
+        let proxies = clients::connect_many(&uri, connected..connected + more, connections);
+        self.proxies.extend(self.runtime.block_on(proxies)?);
         self.connections += connections;
-        let after = settled(self.server.pid(), quiet_looks)?;
+        let after = stable_memory(self.server.pid(), stable_polls)?;
         let open = open_files(self.server.pid())?;
         ensure!(open > self.connections, "connections were lost: {open} files are open");
         let grown = after.saturating_sub(self.before) as f64;
@@ -108,22 +106,21 @@ impl Holding {
     }
 }
 
-/// The memory in use, once so many looks in a row saw the same within a
-/// thousandth.
-pub(crate) fn settled(pid: u32, quiet_looks: usize) -> anyhow::Result<u64> {
-    let mut settled_at = resident_bytes(pid)?;
-    let mut quiet = 0;
-    for _ in 0..MOST_LOOKS {
-        sleep(LOOK);
+/// Waits until this many consecutive readings are equal within a thousandth; returns the last one.
+pub(crate) fn stable_memory(pid: u32, stable_polls: usize) -> anyhow::Result<u64> {
+    let mut reference = resident_bytes(pid)?;
+    let mut equal = 0;
+    for _ in 0..MAX_POLLS {
+        sleep(POLL_INTERVAL);
         let now = resident_bytes(pid)?;
-        if now.abs_diff(settled_at) <= settled_at / 1_000 {
-            quiet += 1;
+        if now.abs_diff(reference) <= reference / 1_000 {
+            equal += 1;
         } else {
-            (settled_at, quiet) = (now, 0);
+            (reference, equal) = (now, 0);
         }
-        if quiet == quiet_looks {
+        if equal == stable_polls {
             return Ok(now);
         }
     }
-    bail!("the server's memory does not settle")
+    bail!("the server's memory does not become stable")
 }

@@ -1,4 +1,4 @@
-//! What a process that a benchmark has started is there for.
+//! The roles of child processes.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +9,18 @@ use crate::{
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// Be one of the sides.
+    /// Serves as one of the two sides.
     Serve(Setup),
-    /// Be proxies that say nothing.
+    /// Connects idle proxies.
     Idle(Idle),
 }
 
 impl Role {
-    /// Plays the role until the benchmark ends.
-    pub(crate) fn play(text: &str) -> anyhow::Result<()> {
+    /// Runs the role, given as JSON, until the parent exits.
+    pub(crate) fn run(text: &str) -> anyhow::Result<()> {
         match serde_json::from_str(text)? {
             Self::Serve(setup) => server::serve(setup),
-            Self::Idle(crowd) => idle::idle(&crowd),
+            Self::Idle(proxies) => idle::run(&proxies),
         }
     }
 }

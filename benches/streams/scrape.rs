@@ -1,8 +1,7 @@
-//! Reading everything at once, and what a proxy notices of it.
+//! The time to read everything, and the ack latency of a proxy meanwhile.
 //!
-//! A scrape and a listing are headcount's alone: bare tonic has nothing to
-//! tell. A proxy flips its health a thousand times a second meanwhile, and
-//! waits for each ack; then the same with nobody who reads.
+//! Bare tonic has nothing to read, so the row has no baseline. A proxy flips its health 1,000 times a second
+//! while everything is read, and waits for each ack; then it does the same without readers.
 
 use std::{
     io::{Read as _, Write as _},
@@ -16,27 +15,27 @@ use tokio::{runtime::Runtime, task::spawn_blocking, time::Instant};
 use tonic::transport::Channel;
 
 use crate::{
-    bare::Job,
+    bare_tonic::Mode,
+    clients,
     kube::{self, Form},
-    load,
     server::{Server, Setup, Side},
     support::{
         percentile::percentile,
-        reach::Reach,
-        rounds::{Figure, Measure, alone},
+        rounds::{Figure, Measure, measure_alone},
+        target::Target,
         typical,
     },
     writer::Writer,
 };
 
-/// Workloads of one page: the most that the server gives.
+/// Workloads of one page: the server's maximum.
 const PAGE: u32 = 1_000;
 
 struct Scale {
     rounds: usize,
     workloads: usize,
     connections: usize,
-    /// Of each kind in a round.
+    /// Reads of each kind in a round.
     reads: usize,
 }
 
@@ -46,18 +45,18 @@ const QUICK: Scale = Scale { rounds: 1, workloads: 200, connections: 4, reads: 3
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
-    let server = Server::start(Setup::new(Side::Headcount, Job::Relay).at_any_pace())?;
+    let server = Server::start(Setup::new(Side::Headcount, Mode::Relay).without_limits())?;
     let runtime = Runtime::new()?;
-    let numbers = (0..scale.workloads).map(|place| place * typical::PER_WORKLOAD);
-    let _crowd = runtime.block_on(load::crowd(&server.uri(), numbers, scale.connections))?;
+    let numbers = (0..scale.workloads).map(|index| index * typical::PER_WORKLOAD);
+    let _proxies = runtime.block_on(clients::connect_many(&server.uri(), numbers, scale.connections))?;
     let mut writer = runtime.block_on(Writer::connect(&server.uri()))?;
-    alone("scrape", scale.rounds, || runtime.block_on(round(&server, &scale, &mut writer)))
+    measure_alone("scrape", scale.rounds, || runtime.block_on(round(&server, &scale, &mut writer)))
 }
 
 async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::Result<Vec<Measure>> {
     let http = server.http().context("headcount has an HTTP port")?;
     let kube = server.kube()?;
-    let channel = load::channel(&server.uri()).await?;
+    let channel = clients::channel(&server.uri()).await?;
     let (reads, workloads) = (scale.reads, scale.workloads);
     let start = Instant::now();
     let reading = tokio::spawn(async move {
@@ -71,67 +70,68 @@ async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::R
         }
         anyhow::Ok(times)
     });
-    let waits = writer.flip(|_| reading.is_finished()).await?;
+    let while_reading = writer.flip(|_| reading.is_finished()).await?;
     let times = reading.await??;
     let took = start.elapsed();
     let start = Instant::now();
-    let calm = writer.flip(|_| start.elapsed() >= took).await?;
+    let without_readers = writer.flip(|_| start.elapsed() >= took).await?;
 
     let [scrape, list, table, json] = times.map(|mut times| {
         times.sort();
         percentile(&times, 50).as_secs_f64() * 1e3
     });
-    let reach = Reach::AtMost(50.0);
+    let target = Target::AtMost(50.0);
     Ok(vec![
-        Measure::new("a scrape of /metrics, 10,000 Workloads", "ms", scrape).reach(reach),
-        Measure::new("ListWorkloads of the same, all pages", "ms", list).reach(reach),
-        Measure::new("what kubectl get asks for, a Table of the same", "ms", table).reach(reach),
-        Measure::new("the same as JSON by the Kubernetes API", "ms", json).reach(reach),
-        Measure::new("wait for an ack meanwhile, p99", "ms", waits.millis(99)),
-        Measure::new("wait for an ack with nobody reading, p99", "ms", calm.millis(99)),
-        Measure::new("longest wait for an ack meanwhile", "ms", waits.millis(100)),
-        Measure::new("longest wait for an ack with nobody reading", "ms", calm.millis(100)),
+        Measure::new("a scrape of /metrics, 10,000 Workloads", "ms", scrape).target(target),
+        Measure::new("ListWorkloads, all pages of the same", "ms", list).target(target),
+        Measure::new("the same as a Table, as kubectl get requests it", "ms", table).target(target),
+        Measure::new("the same as JSON, by the Kubernetes API", "ms", json).target(target),
+        Measure::new("ack latency meanwhile, p99", "ms", while_reading.millis(99)),
+        Measure::new("ack latency without readers, p99", "ms", without_readers.millis(99)),
+        Measure::new("longest ack latency meanwhile", "ms", while_reading.millis(100)),
+        Measure::new("longest ack latency without readers", "ms", without_readers.millis(100)),
     ])
 }
 
-/// From connecting to the last byte.
+/// Scrapes the metrics: from connecting to the last byte.
 fn scrape(addr: SocketAddr, workloads: usize) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(addr)?;
     write!(stream, "GET /metrics HTTP/1.1\r\nhost: headcount\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
     let took = start.elapsed();
-    let told = answer.lines().filter(|line| line.starts_with("headcount_dataplane_proxies_healthy{")).count();
-    ensure!(told == workloads, "the scrape tells of {told} Workloads, not {workloads}");
+    let scraped =
+        response.lines().filter(|line| line.starts_with("headcount_dataplane_proxies_healthy{")).count();
+    ensure!(scraped == workloads, "the scrape has {scraped} Workloads, not {workloads}");
     Ok(took)
 }
 
-/// From the first request to the last Workload.
+/// Lists all pages: from the first request to the last Workload.
 async fn list(channel: Channel, workloads: usize) -> anyhow::Result<Duration> {
     let mut client = WorkloadServiceClient::new(channel);
     let start = Instant::now();
-    let (mut told, mut page_token) = (0, String::new());
+    let (mut listed, mut page_token) = (0, String::new());
     loop {
         let request = ListWorkloadsRequest { page_size: PAGE, page_token, ..ListWorkloadsRequest::default() };
         let page = client.list_workloads(request).await?.into_inner();
-        told += page.workloads.len();
+        listed += page.workloads.len();
         page_token = page.next_page_token;
         if page_token.is_empty() {
             break;
         }
     }
     let took = start.elapsed();
-    ensure!(told == workloads, "the listing tells of {told} Workloads, not {workloads}");
+    ensure!(listed == workloads, "the listing has {listed} Workloads, not {workloads}");
     Ok(took)
 }
 
-/// From connecting to the last byte.
+/// Lists by the Kubernetes API: from connecting to the last byte.
 async fn list_kube(addr: SocketAddr, form: Form, workloads: usize) -> anyhow::Result<Duration> {
     let start = Instant::now();
-    let answer = kube::list(addr, form).await?;
+    let list = kube::list(addr, form).await?;
     let took = start.elapsed();
-    let told = spawn_blocking(move || kube::count(&answer)).await??;
-    ensure!(told == workloads, "the {form:?} tells of {told} Workloads, not {workloads}");
+    let listed = spawn_blocking(move || kube::count(&list)).await??;
+    ensure!(listed == workloads, "the {form:?} has {listed} Workloads, not {workloads}");
     Ok(took)
 }

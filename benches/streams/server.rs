@@ -1,4 +1,4 @@
-//! The two sides, as processes.
+//! The two sides, each as a child process.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,46 +11,46 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::{
-    bare::{self, Job},
+    bare_tonic::{self, Mode},
     role::Role,
     support::child::{self, Process},
 };
 
-/// What is measured.
+/// A side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Side {
     /// The whole server.
     Headcount,
-    /// tonic as it comes, and nothing behind it.
-    Bare,
+    /// The minimal tonic server.
+    BareTonic,
 }
 
-/// The two, as the table has them.
-pub(crate) const SIDES: [Side; 2] = [Side::Headcount, Side::Bare];
+/// Subject and baseline.
+pub(crate) const SIDES: [Side; 2] = [Side::Headcount, Side::BareTonic];
 
-/// Sessions in a second that no load reaches.
-const ANY_RATE: usize = 1_000_000;
+/// New sessions per second: more than any load has.
+const UNLIMITED_RATE: usize = 1_000_000;
 
 /// How to start a side.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Setup {
     side: Side,
     addr: SocketAddr,
-    /// Of the bare side.
-    job: Job,
-    /// Whether the bare side sends PINGs as often as headcount does.
+    /// What bare tonic does with reports.
+    mode: Mode,
+    /// Whether bare tonic sends keepalive PINGs at headcount's interval.
     keepalive: bool,
-    /// Whether headcount lets in new sessions as fast as they come.
-    any_rate: bool,
-    /// Whether headcount shows each change of a proxy that flaps.
-    any_pace: bool,
+    /// Whether headcount admits new sessions at any rate.
+    session_rate_unlimited: bool,
+    /// Whether headcount applies every report at once, without throttling a flapping proxy.
+    unthrottled: bool,
 }
 
 impl Setup {
-    /// A side with its defaults, anywhere; the bare one with this job.
-    pub(crate) fn new(side: Side, job: Job) -> Self {
+    /// A side with its defaults, on any port; bare tonic in this mode.
+    pub(crate) fn new(side: Side, mode: Mode) -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { side, addr, job, keepalive: false, any_rate: false, any_pace: false }
+        Self { side, addr, mode, keepalive: false, session_rate_unlimited: false, unthrottled: false }
     }
 
     pub(crate) fn at(self, addr: SocketAddr) -> Self {
@@ -61,40 +61,40 @@ impl Setup {
         Self { keepalive: true, ..self }
     }
 
-    /// For a row that is not about how a crowd comes in.
-    pub(crate) fn at_any_rate(self) -> Self {
-        Self { any_rate: true, ..self }
+    /// For rows that do not measure how clients connect.
+    pub(crate) fn without_session_rate_limit(self) -> Self {
+        Self { session_rate_unlimited: true, ..self }
     }
 
-    /// For a row in which proxies flap faster than anybody would be shown.
-    pub(crate) fn at_any_pace(self) -> Self {
-        Self { any_rate: true, any_pace: true, ..self }
+    /// Without throttling too: for rows whose proxies flip faster than the throttle applies.
+    pub(crate) fn without_limits(self) -> Self {
+        Self { session_rate_unlimited: true, unthrottled: true, ..self }
     }
 
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: Some(http_addr), ..KubeSettings::default() };
         let mut config = Config { grpc_addr: self.addr, http_addr, kube, ..Config::default() };
-        if self.any_rate {
-            config.registry.max_session_rate = ANY_RATE;
+        if self.session_rate_unlimited {
+            config.registry.max_session_rate = UNLIMITED_RATE;
         }
-        if self.any_pace {
+        if self.unthrottled {
             config.registry.flap_interval = Duration::ZERO;
         }
         config
     }
 }
 
-/// Where a side serves.
+/// The addresses of a side.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Addresses {
     grpc: SocketAddr,
-    /// Only headcount has these.
+    /// Headcount only, as the next one.
     http: Option<SocketAddr>,
     kube: Option<SocketAddr>,
 }
 
-/// A server in a process of its own.
+/// A server in a child process.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Process,
@@ -102,7 +102,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A fresh one, ready.
+    /// Starts a server and waits until it is ready.
     pub(crate) fn start(setup: Setup) -> anyhow::Result<Self> {
         let (process, addresses) = Process::start(&Role::Serve(setup))?;
         Ok(Self { process, addresses })
@@ -116,14 +116,14 @@ impl Server {
         self.addresses.grpc
     }
 
-    /// Of metrics.
+    /// The address of the metrics.
     pub(crate) fn http(&self) -> Option<SocketAddr> {
         self.addresses.http
     }
 
-    /// Of the Kubernetes API.
+    /// The address of the Kubernetes API.
     pub(crate) fn kube(&self) -> anyhow::Result<SocketAddr> {
-        self.addresses.kube.context("it has no Kubernetes address")
+        self.addresses.kube.context("this side has no Kubernetes API")
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-/// In the role: serves until the benchmark ends.
+/// In the child: serves until the parent exits.
 pub(crate) fn serve(setup: Setup) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     match setup.side {
@@ -139,12 +139,12 @@ pub(crate) fn serve(setup: Setup) -> anyhow::Result<()> {
             let app = runtime.block_on(App::start(setup.config()))?;
             let bound = app.addresses();
             child::announce(&Addresses { grpc: bound.grpc, http: Some(bound.http), kube: bound.kube })?;
-            child::until_parent_goes();
+            child::wait_for_parent_exit();
         }
-        Side::Bare => {
-            let grpc = runtime.block_on(bare::start(setup.addr, setup.job, setup.keepalive))?;
+        Side::BareTonic => {
+            let grpc = runtime.block_on(bare_tonic::start(setup.addr, setup.mode, setup.keepalive))?;
             child::announce(&Addresses { grpc, http: None, kube: None })?;
-            child::until_parent_goes();
+            child::wait_for_parent_exit();
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The server dies, another one starts at the same address as soon as all
-//! proxies have noticed, and all come back.
+//! A reconnect storm: the server is killed, another one starts at the same address once all agents have
+//! noticed, and all reconnect. Measures the time until all are counted again, and the server's peak memory.
 
 use anyhow::ensure;
 use tokio::{
@@ -9,14 +9,14 @@ use tokio::{
 };
 
 use crate::{
-    bare::Job,
-    crowd::{Crowd, SETTLED},
-    memory::settled,
+    agents::{Agents, BACKOFF_RESET_AFTER},
+    bare_tonic::Mode,
+    memory::stable_memory,
     server::{SIDES, Server, Setup, Side},
     support::{
         process::peak_resident_bytes,
-        reach::Reach,
         rounds::{Figure, Measure, compare},
+        target::Target,
     },
     watch::Watch,
 };
@@ -24,49 +24,50 @@ use crate::{
 struct Scale {
     rounds: usize,
     proxies: usize,
-    /// Looks at the memory, in a row, that must see the same.
-    quiet_looks: usize,
+    /// Consecutive readings of the memory that must be equal.
+    stable_polls: usize,
 }
 
-const FULL: Scale = Scale { rounds: 3, proxies: 10_000, quiet_looks: 14 };
+const FULL: Scale = Scale { rounds: 3, proxies: 10_000, stable_polls: 14 };
 
-const QUICK: Scale = Scale { rounds: 1, proxies: 200, quiet_looks: 2 };
+const QUICK: Scale = Scale { rounds: 1, proxies: 200, stable_polls: 2 };
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("storm", scale.rounds, SIDES, |side| {
-        // Dropped with all that is in it, before the next round.
+        // The runtime is dropped with all agents before the next round.
         Runtime::new()?.block_on(round(side, &scale))
     })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let setup = Setup::new(side, Job::Echo);
+    let setup = Setup::new(side, Mode::Ack);
     let server = Server::start(setup)?;
     let addr = server.addr();
-    let crowd = Crowd::start(&server.uri(), scale.proxies)?;
-    crowd.all_up().await?;
-    sleep(SETTLED).await;
+    let agents = Agents::start(&server.uri(), scale.proxies)?;
+    agents.until_all_connected().await?;
+    sleep(BACKOFF_RESET_AFTER).await;
 
     let start = Instant::now();
     drop(server);
-    crowd.none_up().await?;
+    agents.until_none_connected().await?;
     let server = Server::start(setup.at(addr))?;
     if side == Side::Headcount {
         let all = u32::try_from(scale.proxies)?;
         Watch::open(&server.uri()).await?.until(|watch| watch.sums() == (all, all)).await?;
     }
-    crowd.all_up().await?;
+    agents.until_all_connected().await?;
     let took = start.elapsed().as_secs_f64();
 
-    let (pid, looks) = (server.pid(), scale.quiet_looks);
-    let steady = spawn_blocking(move || settled(pid, looks)).await??;
+    let (pid, stable_polls) = (server.pid(), scale.stable_polls);
+    let steady = spawn_blocking(move || stable_memory(pid, stable_polls)).await??;
     let peak = peak_resident_bytes(pid)?;
-    ensure!(crowd.up() == scale.proxies, "some were lost again");
+    ensure!(agents.connected() == scale.proxies, "some agents have disconnected again");
     Ok(vec![
-        Measure::new("10,000 back after a restart, and counted right", "s", took).reach(Reach::AtMost(10.0)),
+        Measure::new("10,000 reconnected after a restart, and counted right", "s", took)
+            .target(Target::AtMost(10.0)),
         Measure::new("peak memory after the restart, to steady memory", "times", peak as f64 / steady as f64)
-            .reach(Reach::AtMost(1.5)),
+            .target(Target::AtMost(1.5)),
     ])
 }

@@ -1,9 +1,9 @@
-//! Reports one at a time on each of many streams, as fast as they are
-//! acknowledged; each flips health, and one watcher follows all of them.
+//! Reports acknowledged per second: many sessions, each of which sends a report when the last one has been
+//! acknowledged. Each report flips the health, and one watcher follows all of them.
 //!
-//! The bare side acknowledges and does nothing else: its watcher hears nothing.
-//! Relaying each report would be more work than headcount's, whose watcher is
-//! told of many changes by one message.
+//! Bare tonic only acknowledges, and its watcher receives nothing. To relay each report would be more work
+//! than headcount's, whose watcher receives many changes in one message. The run fails unless every report
+//! gets a revision and the watcher ends with the exact counts.
 
 use std::{
     sync::{
@@ -24,20 +24,20 @@ use tokio::{
 };
 
 use crate::{
-    bare::Job,
-    load::{self, Proxy},
+    bare_tonic::Mode,
+    clients::{self, Proxy},
     server::{SIDES, Server, Setup, Side},
     support::{
         process::processor_time,
-        reach::Reach,
         rounds::{Figure, Measure, compare},
+        target::Target,
         typical,
     },
-    watch::{Picture, Watch},
+    watch::{CountsByName, Watch},
 };
 
-/// For a report under way when the time is over.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for the last ack when the time is over.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Scale {
     rounds: usize,
@@ -55,7 +55,7 @@ const QUICK: Scale =
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("throughput", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Job::Echo).at_any_pace())?;
+        let server = Server::start(Setup::new(side, Mode::Ack).without_limits())?;
         Runtime::new()?.block_on(run(&server, side, &scale))
     })
 }
@@ -64,14 +64,14 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let uri = &server.uri();
     let mut watch = Watch::open(uri).await?;
-    let proxies = load::crowd(uri, 0..scale.proxies, scale.proxies).await?;
+    let proxies = clients::connect_many(uri, 0..scale.proxies, scale.proxies).await?;
     if side == Side::Headcount {
         watch.until(|watch| watch.sums().0 as usize == scale.proxies).await?;
     }
     let joined = watch.revision;
 
     let (stop, acks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let told = tokio::spawn({
+    let following = tokio::spawn({
         let stop = Arc::clone(&stop);
         async move { follow(watch, &stop).await }
     });
@@ -87,28 +87,28 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
     stop.store(true, SeqCst);
 
     let mut reports = Vec::with_capacity(reporters.len());
-    // The streams stay open, so that the numbers stay.
+    // The sessions stay open, so that the counts do not change.
     let mut open = Vec::with_capacity(reporters.len());
     for reporter in reporters {
-        let (proxy, said) = timeout(PATIENCE, reporter).await.context("an ack is missing")???;
+        let (proxy, count) = timeout(TIMEOUT, reporter).await.context("an ack is missing")???;
         open.push(proxy);
-        reports.push(said);
+        reports.push(count);
     }
     if side == Side::Headcount {
-        let mut watch = told.await??;
+        let mut watch = following.await??;
         let revision = joined + reports.iter().sum::<u64>();
         watch.until(|watch| watch.revision >= revision).await?;
         ensure!(watch.revision == revision, "not every report was a visible change");
-        ensure!(watch.picture == picture(&reports), "the watcher's numbers are wrong");
+        ensure!(watch.counts == expected_counts(&reports), "the watcher's counts are wrong");
     }
     Ok(vec![
-        Measure::new("reports acknowledged, 1,000 connections", "a second", acked / took.as_secs_f64())
-            .reach(Reach::RatioAtLeast(0.85)),
+        Measure::new("reports acknowledged, 1,000 connections", "per second", acked / took.as_secs_f64())
+            .target(Target::RatioAtLeast(0.85)),
         Measure::new("the server's processor time for each", "µs", spent.as_secs_f64() * 1e6 / acked),
     ])
 }
 
-/// Reads until it is over.
+/// Reads the watch until it is stopped.
 async fn follow(mut watch: Watch, stop: &AtomicBool) -> anyhow::Result<Watch> {
     while !stop.load(SeqCst) {
         watch.next().await?;
@@ -116,7 +116,7 @@ async fn follow(mut watch: Watch, stop: &AtomicBool) -> anyhow::Result<Watch> {
     Ok(watch)
 }
 
-/// Reports until it is over; returns how often.
+/// Sends reports until it is stopped; returns their number.
 async fn report(
     mut proxy: Proxy,
     stop: Arc<AtomicBool>,
@@ -131,14 +131,14 @@ async fn report(
     Ok((proxy, sequence))
 }
 
-/// What a watcher must know after so many reports of each proxy.
-fn picture(reports: &[u64]) -> Picture {
-    let mut picture = Picture::new();
+/// The counts that a watcher must have after this many reports of each proxy.
+fn expected_counts(reports: &[u64]) -> CountsByName {
+    let mut expected = CountsByName::new();
     for (number, reports) in reports.iter().enumerate() {
-        let counts: &mut DataplaneProxies = picture.entry(typical::workload(number)).or_default();
+        let counts: &mut DataplaneProxies = expected.entry(typical::workload(number)).or_default();
         counts.connected += 1;
         counts.total += 1;
         counts.healthy += u32::from(reports % 2 == 1);
     }
-    picture
+    expected
 }

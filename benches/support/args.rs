@@ -4,25 +4,25 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// What a benchmark can be told.
+/// Arguments of a benchmark.
 #[derive(Debug, Parser)]
-#[command(about = "Compares two sides in one run, by turns; prints medians and their ratio")]
+#[command(about = "Compares two sides in alternating rounds; prints medians and their ratio")]
 pub(crate) struct Args {
     /// Run only the rows whose name contains this.
     filter: Option<String>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Run a tiny version, to see that everything works. Its figures mean nothing.
+    /// Run at a tiny scale, to check that the benchmark works. Its figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Rewrite this benchmark's section of a file as well. Needs all rows at full size.
+    /// Rewrite this benchmark's section of a file as well. Needs all rows at full scale.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter"])]
     pub(crate) write: Option<PathBuf>,
     /// Draw this benchmark's charts into a folder.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) charts: Option<PathBuf>,
-    /// What a process that a benchmark has started is there for.
+    /// The role of a child process of a benchmark, as JSON.
     #[arg(long, hide = true)]
     pub(crate) role: Option<String>,
     /// Passed by `cargo bench`.
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Whether a row is to be run.
+    /// Whether a row is selected.
     pub(crate) fn wants(&self, row: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| row.contains(filter))
     }

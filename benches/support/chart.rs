@@ -1,32 +1,31 @@
-//! A slope as a picture: SVG that can be read on a light page and on a dark one.
+//! Line charts in SVG, readable on light and dark backgrounds.
 
 use std::fmt::Write as _;
 
 use super::{axis::Axis, rounds::Figure};
 
-/// What to draw, and where from.
+/// A chart of the figures of one row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chart {
-    /// The row whose figures it shows.
     pub(crate) row: &'static str,
     pub(crate) file: &'static str,
     pub(crate) title: &'static str,
-    /// Of what there are more and more.
+    /// What grows along the x axis.
     pub(crate) x: &'static str,
-    /// The unit of what is measured.
+    /// The unit of the y axis.
     pub(crate) y: &'static str,
     pub(crate) scale: Scale,
 }
 
-/// Of what is measured.
+/// The scale of the y axis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scale {
-    /// From zero.
+    /// Linear, from zero.
     Linear,
     Logarithmic,
 }
 
-/// The picture, and the frame in it.
+/// The image, and the plot area within it.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 70.0;
@@ -34,8 +33,8 @@ const RIGHT: f64 = 700.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 340.0;
 
-/// Greys and colours that stand out from white and from black, and better ones
-/// for who says which it is.
+/// Colours that are legible on white and on black; clients that state a dark colour scheme get better
+/// ones.
 const STYLE: &str = "
   text { font: 13px system-ui, sans-serif; fill: #768390 }
   .title { font-size: 16px; font-weight: 600 }
@@ -51,7 +50,7 @@ const STYLE: &str = "
   }
 ";
 
-/// One line of it.
+/// One line of a chart.
 struct Line {
     name: String,
     class: &'static str,
@@ -60,7 +59,7 @@ struct Line {
 }
 
 impl Chart {
-    /// Draws the figures of its row; the names are those of the sides.
+    /// Draws the row's figures; the arguments name the two sides.
     pub(crate) fn draw(&self, [subject, baseline]: [&str; 2], figures: &[Figure]) -> String {
         let lines = self.lines([subject, baseline], figures);
         let points = || lines.iter().flat_map(|line| &line.points);
@@ -84,7 +83,7 @@ impl Chart {
         svg
     }
 
-    /// One for each name and side; those of the second name are dashed.
+    /// A line for each figure name and side; all but the first name are dashed.
     fn lines(&self, [subject, baseline]: [&str; 2], figures: &[Figure]) -> Vec<Line> {
         let figures: Vec<_> = figures.iter().filter(|figure| figure.row == self.row).collect();
         let mut names: Vec<&str> = Vec::new();
@@ -93,8 +92,8 @@ impl Chart {
                 names.push(figure.name);
             }
         }
-        let beside = figures.iter().any(|figure| figure.baseline.is_some());
-        let label = |side: &str, name: &str| match (beside, names.len()) {
+        let compared = figures.iter().any(|figure| figure.baseline.is_some());
+        let label = |side: &str, name: &str| match (compared, names.len()) {
             (false, _) => name.to_owned(),
             (true, 1) => side.to_owned(),
             (true, _) => format!("{side}, {name}"),
@@ -102,14 +101,14 @@ impl Chart {
         let mut lines = Vec::new();
         for (at, name) in names.iter().enumerate() {
             let of_name = || figures.iter().filter(|figure| figure.name == *name);
-            let x = |figure: &Figure| f64::from(figure.at.unwrap_or(1));
+            let x = |figure: &Figure| f64::from(figure.x.unwrap_or(1));
             lines.push(Line {
                 name: label(subject, name),
                 class: "subject",
                 dashed: at > 0,
                 points: of_name().map(|figure| (x(figure), figure.subject.median())).collect(),
             });
-            if beside {
+            if compared {
                 let value =
                     |figure: &Figure| figure.baseline.as_ref().map(|series| (x(figure), series.median()));
                 lines.push(Line {
@@ -125,7 +124,7 @@ impl Chart {
 
     fn frame(&self, svg: &mut String, x: &Axis, y: &Axis) {
         for (value, text) in x.ticks() {
-            let at = x.place(value);
+            let at = x.position(value);
             let _infallible = writeln!(
                 svg,
                 "<path class=\"grid\" d=\"M{at:.1} {TOP}V{BOTTOM}\"/>\
@@ -134,7 +133,7 @@ impl Chart {
             );
         }
         for (value, text) in y.ticks() {
-            let at = y.place(value);
+            let at = y.position(value);
             let _infallible = writeln!(
                 svg,
                 "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{RIGHT}\"/>\
@@ -160,7 +159,7 @@ impl Chart {
 impl Line {
     fn draw(&self, svg: &mut String, x: &Axis, y: &Axis) {
         let dashed = if self.dashed { " dashed" } else { "" };
-        let at = |(value, measured): &(f64, f64)| (x.place(*value), y.place(*measured));
+        let at = |(value, measured): &(f64, f64)| (x.position(*value), y.position(*measured));
         let path: Vec<_> = self.points.iter().map(at).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
         let _infallible =
             writeln!(svg, "<path class=\"line {}{dashed}\" d=\"M{}\"/>", self.class, path.join("L"));
@@ -171,7 +170,7 @@ impl Line {
     }
 }
 
-/// What each line is, above the frame.
+/// Writes the legend above the plot area.
 fn legend(svg: &mut String, lines: &[Line]) {
     let mut at = LEFT;
     for line in lines {
@@ -183,7 +182,7 @@ fn legend(svg: &mut String, lines: &[Line]) {
             at + 34.0,
             line.name
         );
-        // Some seven pixels for each letter.
+        // About seven pixels for each character.
         at += 60.0 + 7.0 * f64::from(u32::try_from(line.name.chars().count()).unwrap_or_default());
     }
 }

@@ -1,5 +1,5 @@
-//! A benchmark starts its own program again, in a role: what is measured has a
-//! process of its own, and a fresh one each time.
+//! Child processes: a benchmark starts its own executable in a role, so that what is measured has a fresh
+//! process of its own.
 
 use std::{
     env,
@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A process in a role. Ends when dropped, and with the process that started it.
+/// A child process. It is killed when dropped, and exits when its parent does.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts it, and waits for what it announces.
+    /// Starts a child in a role, and waits for what it announces.
     pub(crate) fn start<T: DeserializeOwned>(role: &impl Serialize) -> anyhow::Result<(Self, T)> {
         let role = &serde_json::to_string(role)?;
         let child = Command::new(env::current_exe()?)
@@ -25,15 +25,14 @@ impl Process {
             .spawn()
             .with_context(|| format!("can't start {role}"))?;
         let mut process = Self(child);
-        let stdout = process.0.stdout.take().context("it has no output")?;
+        let stdout = process.0.stdout.take().context("the child has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let announced =
-            serde_json::from_str(&line).with_context(|| format!("{role} ended before it was ready"))?;
+            serde_json::from_str(&line).with_context(|| format!("{role} exited before it was ready"))?;
         Ok((process, announced))
     }
 
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -41,13 +40,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
-        let _gone = self.0.kill();
+        // It may have exited already.
+        let _exited = self.0.kill();
         let _status = self.0.wait();
     }
 }
 
-/// In a role: says that it is ready.
+/// Called by a child: sends its parent a value, when it is ready.
 pub(crate) fn announce(what: &impl Serialize) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, what)?;
@@ -55,7 +54,7 @@ pub(crate) fn announce(what: &impl Serialize) -> anyhow::Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// In a role: returns when the process that started it is gone.
-pub(crate) fn until_parent_goes() {
+/// Called by a child: returns when its parent has exited.
+pub(crate) fn wait_for_parent_exit() {
     let _end = io::stdin().lock().read_to_end(&mut Vec::new());
 }

@@ -1,11 +1,11 @@
-//! Where, when and of what the figures were made.
+//! The machine, date and commit of a run.
 
 use std::{fmt, fs, process::Command, thread, time::SystemTime};
 
 use serde::Serialize;
 
-/// What the figures depend on. A change elsewhere, such as in the tables that
-/// the benchmark before has just written, does not count as a change.
+/// What the figures depend on. Uncommitted changes elsewhere are ignored, for example those that an
+/// earlier benchmark has just written into its table.
 const SOURCES: [&str; 6] = ["src", "benches", "proto", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// This one, now. What can't be found out is called unknown.
+    /// Describes this machine; what cannot be determined is "unknown".
     pub(crate) fn now() -> Self {
         Self {
             date: today(),
@@ -28,7 +28,7 @@ impl Machine {
             memory_gib: memory_gib(),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
                 .map_or_else(|_| unknown(), |kernel| kernel.trim().to_owned()),
-            rustc: said("rustc", &["--version"]).unwrap_or_else(unknown),
+            rustc: output_of("rustc", &["--version"]).unwrap_or_else(unknown),
         }
     }
 }
@@ -53,11 +53,11 @@ fn unknown() -> String {
 }
 
 fn commit() -> String {
-    let Some(commit) = said("git", &["rev-parse", "--short=10", "HEAD"]) else {
+    let Some(commit) = output_of("git", &["rev-parse", "--short=10", "HEAD"]) else {
         return unknown();
     };
     let status = [&["status", "--porcelain", "--"], &SOURCES[..]].concat();
-    match said("git", &status).as_deref() {
+    match output_of("git", &status).as_deref() {
         Some("") => commit,
         _ => format!("{commit} with changes"),
     }
@@ -73,7 +73,7 @@ fn memory_gib() -> u64 {
     kib.unwrap_or_default() / (1024 * 1024)
 }
 
-fn said(program: &str, args: &[&str]) -> Option<String> {
+fn output_of(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())

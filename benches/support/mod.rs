@@ -1,6 +1,6 @@
-//! What the benchmarks share: two sides in one run, by turns, several rounds,
-//! medians and a ratio.
-#![allow(dead_code, reason = "each benchmark uses a part of it")]
+//! The harness that the benchmarks share. A benchmark compares a subject with a baseline in one run: the
+//! two alternate for several rounds, and the medians, their ratio and its target are reported.
+#![allow(dead_code, reason = "no benchmark uses all of it")]
 
 pub(crate) mod args;
 mod axis;
@@ -9,7 +9,7 @@ pub(crate) mod child;
 mod machine;
 pub(crate) mod percentile;
 pub(crate) mod process;
-pub(crate) mod reach;
 pub(crate) mod report;
 pub(crate) mod rounds;
+pub(crate) mod target;
 pub(crate) mod typical;

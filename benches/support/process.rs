@@ -1,15 +1,15 @@
-//! What the kernel says of a process.
+//! Measurements of a process, from `/proc`.
 
 use std::{fs, os::unix::fs::FileExt as _, time::Duration};
 
 use anyhow::Context as _;
 
-/// Bytes of memory that are really in use.
+/// Resident memory in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmRSS:")
 }
 
-/// The most that were ever in use.
+/// Peak of the resident memory in bytes.
 pub(crate) fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
     memory(pid, "VmHWM:")
 }
@@ -26,7 +26,7 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     Ok(kib * 1024)
 }
 
-/// The time that its threads have spent on a processor, in the kernel too.
+/// CPU time of all threads, in user mode and in the kernel.
 pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&path).with_context(|| format!("can't read {path}"))?;
@@ -40,11 +40,11 @@ pub(crate) fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// How long the calling thread has been ready to run and was not let.
+/// Time that the calling thread has been runnable but not running: the run queue delay of the scheduler.
 #[derive(Debug)]
-pub(crate) struct KeptWaiting(fs::File);
+pub(crate) struct RunQueueDelay(fs::File);
 
-impl KeptWaiting {
+impl RunQueueDelay {
     pub(crate) fn of_this_thread() -> anyhow::Result<Self> {
         Ok(Self(fs::File::open("/proc/thread-self/schedstat").context("can't read schedstat")?))
     }
@@ -58,7 +58,7 @@ impl KeptWaiting {
     }
 }
 
-/// Files and sockets it has open.
+/// Number of open files and sockets.
 pub(crate) fn open_files(pid: u32) -> anyhow::Result<usize> {
     let path = format!("/proc/{pid}/fd");
     let files = fs::read_dir(&path).with_context(|| format!("can't read {path}"))?;

@@ -1,4 +1,4 @@
-//! What a benchmark says in the end: a table, JSON, a section of a file.
+//! The report of a benchmark: Markdown tables or JSON, and charts.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     tables: Vec<Table>,
 }
 
-/// Figures of the same two sides.
+/// The figures of one pair of sides.
 #[derive(Debug, Serialize)]
 struct Table {
     subject: String,
@@ -29,12 +29,12 @@ struct Table {
 }
 
 impl Report {
-    /// An empty one.
+    /// Creates an empty report.
     pub(crate) fn new(bench: &'static str) -> Self {
         Self { bench, machine: Machine::now(), tables: Vec::new() }
     }
 
-    /// Adds the figures of a row that compares two sides.
+    /// Adds the figures of a row with the names of its two sides.
     pub(crate) fn add(&mut self, sides: [impl ToString; 2], figures: Vec<Figure>) {
         let [subject, baseline] = sides.map(|side| side.to_string());
         match self.tables.last_mut() {
@@ -45,10 +45,10 @@ impl Report {
         }
     }
 
-    /// Prints it, and writes and draws it where the arguments say.
+    /// Prints the report; writes the section and the charts that the arguments ask for.
     pub(crate) fn publish(&self, args: &Args, charts: &[Chart]) -> anyhow::Result<()> {
         if self.tables.is_empty() {
-            eprintln!("{}: no row has this name", self.bench);
+            eprintln!("{}: no row matches the filter", self.bench);
             return Ok(());
         }
         if args.json {
@@ -63,12 +63,12 @@ impl Report {
         args.charts.as_ref().map_or(Ok(()), |folder| self.draw(folder, charts))
     }
 
-    /// Draws what there are figures for.
+    /// Draws the charts whose row has been run.
     fn draw(&self, folder: &Path, charts: &[Chart]) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
         for chart in charts {
-            let shows = |table: &&Table| table.figures.iter().any(|figure| figure.row == chart.row);
-            let Some(table) = self.tables.iter().find(shows) else { continue };
+            let has_row = |table: &&Table| table.figures.iter().any(|figure| figure.row == chart.row);
+            let Some(table) = self.tables.iter().find(has_row) else { continue };
             let path = folder.join(chart.file);
             fs::write(&path, chart.draw([&table.subject, &table.baseline], &table.figures))
                 .with_context(|| format!("can't write {}", path.display()))?;
@@ -83,32 +83,32 @@ impl Report {
 }
 
 impl Table {
-    /// None if all its figures are drawn.
+    /// The table as Markdown; none if all its figures are points of charts.
     fn markdown(&self) -> Option<String> {
-        let told: Vec<_> = self.figures.iter().filter(|figure| figure.at.is_none()).collect();
+        let listed: Vec<_> = self.figures.iter().filter(|figure| figure.x.is_none()).collect();
         let head = ["", &self.subject, &self.baseline, "ratio", "to reach", "reached"].map(str::to_owned);
-        let rows = told.iter().map(|figure| {
-            let Figure { name, unit, subject, ratio, reach, .. } = figure;
+        let rows = listed.iter().map(|figure| {
+            let Figure { name, unit, subject, ratio, target, .. } = figure;
             [
                 if unit.is_empty() { (*name).to_owned() } else { format!("{name} ({unit})") },
                 cell(subject),
                 figure.baseline.as_ref().map(cell).unwrap_or_default(),
                 ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
-                reach.map(|reach| reach.bar(unit)).unwrap_or_default(),
-                reach.map(|reach| reach.verdict(subject.median(), *ratio)).unwrap_or_default(),
+                target.map(|target| target.text(unit)).unwrap_or_default(),
+                target.map(|target| target.verdict(subject.median(), *ratio)).unwrap_or_default(),
             ]
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-        (!told.is_empty()).then(|| table(&rows))
+        (!listed.is_empty()).then(|| table(&rows))
     }
 }
 
-/// The median, and where the rounds were.
+/// The median, with the range of the rounds.
 fn cell(series: &Series) -> String {
-    format!("{} ({} to {})", number(series.median()), number(series.least()), number(series.most()))
+    format!("{} ({} to {})", number(series.median()), number(series.min()), number(series.max()))
 }
 
-/// About three digits: more are noise.
+/// The number with about three digits: more are noise.
 fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -117,7 +117,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Markdown that can be read as it is.
+/// A Markdown table with aligned columns.
 fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
@@ -138,7 +138,7 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     text
 }
 
-/// Replaces what is between the markers of a section.
+/// Replaces the text between the markers of a section.
 fn rewrite(path: &Path, section: &str, text: &str) -> anyhow::Result<()> {
     let (begin, end) = (format!("<!-- {section}:begin -->"), format!("<!-- {section}:end -->"));
     let old = fs::read_to_string(path)?;

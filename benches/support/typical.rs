@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use headcount::model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec, WORKLOAD_LABEL};
 
-/// Dataplanes of one workload. What a flip costs must not depend on it, and a
-/// hundred is much for a real one.
+/// Dataplanes of one workload: many for a real one. The cost of a report must not depend on it.
 pub(crate) const PER_WORKLOAD: usize = 100;
 
 /// The workload of the dataplane with this number.
@@ -17,7 +16,7 @@ pub(crate) fn workload(number: usize) -> String {
 /// The dataplane with this number.
 pub(crate) fn dataplane(number: usize) -> anyhow::Result<Dataplane> {
     let workload = workload(number);
-    // Of one deployment, which all its pods share.
+    // The hash of a Deployment's pod template, which all its Pods share.
     let template = format!("7d9c{:05x}", number / PER_WORKLOAD);
     let spec = DataplaneSpec {
         mesh: "default".into(),

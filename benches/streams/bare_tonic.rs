@@ -1,7 +1,6 @@
-//! The least that a server can do with tonic: it takes what a session says, and
-//! answers it, or hands it on to whoever watches, as its job is. Messages and
-//! paths are those of headcount; codec, buffers and windows are what tonic has
-//! by default.
+//! The baseline: a minimal tonic server with the messages and paths of headcount. It acknowledges the reports
+//! of a session, relays them to all watchers, or both. Codec, buffers and flow-control windows are tonic's
+//! defaults.
 
 use std::{
     convert::Infallible,
@@ -18,11 +17,11 @@ use headcount::{
         self, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse, WatchWorkloadsRequest,
         Welcome,
         server::{
-            WatchWorkloadsResponse, dataplane_service_server::SERVICE_NAME as SESSIONS,
-            workload_service_server::SERVICE_NAME as WATCHES,
+            WatchWorkloadsResponse, dataplane_service_server::SERVICE_NAME as DATAPLANE_SERVICE,
+            workload_service_server::SERVICE_NAME as WORKLOAD_SERVICE,
         },
-        session_request::Message as Said,
-        session_response::Message as Answer,
+        session_request::Message as FromClient,
+        session_response::Message as ToClient,
     },
 };
 use prost::Message as _;
@@ -37,89 +36,89 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-/// Messages that a watcher may be behind: many seconds' worth, so none is lost.
-const BEHIND: usize = 16_384;
+/// Messages that a watcher may lag behind: many seconds of them, so that none is lost.
+const CHANNEL_CAPACITY: usize = 16_384;
 
-/// What it does with a report.
+/// What the server does with a report.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Job {
-    /// Nothing but an ack.
-    Echo,
-    /// Every watcher gets it.
+pub(crate) enum Mode {
+    /// Acknowledges it.
+    Ack,
+    /// Sends a delta to every watcher.
     Relay,
-    /// Both.
-    RelayAndEcho,
+    RelayAndAck,
 }
 
 type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-type News = broadcast::Sender<WatchWorkloadsResponse>;
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Deltas = broadcast::Sender<WatchWorkloadsResponse>;
 
-/// Serves on the current runtime, without end.
-pub(crate) async fn start(addr: SocketAddr, job: Job, keepalive: bool) -> anyhow::Result<SocketAddr> {
+/// Serves on the current runtime until it ends; returns the bound address.
+pub(crate) async fn start(addr: SocketAddr, mode: Mode, keepalive: bool) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
-    let (news, _) = broadcast::channel(BEHIND);
-    // Without this, small messages wait for each other: the same as headcount does.
+    let (deltas, _) = broadcast::channel(CHANNEL_CAPACITY);
+    // As headcount does, so that Nagle's algorithm does not delay small messages.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let (acks, relays) = match job {
-        Job::Echo => (true, false),
-        Job::Relay => (false, true),
-        Job::RelayAndEcho => (true, true),
+    let (acks, relays) = match mode {
+        Mode::Ack => (true, false),
+        Mode::Relay => (false, true),
+        Mode::RelayAndAck => (true, true),
     };
     let limits = Limits::default();
     let server = Server::builder()
         .http2_keepalive_interval(keepalive.then_some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        .add_service(Sessions { acks, news: relays.then(|| news.clone()) })
-        .add_service(Watches(news))
+        .add_service(Dataplanes { acks, deltas: relays.then(|| deltas.clone()) })
+        .add_service(Workloads(deltas))
         .serve_with_incoming(incoming);
     tokio::spawn(server);
     Ok(addr)
 }
 
 #[derive(Debug, Clone)]
-struct Sessions {
+struct Dataplanes {
     acks: bool,
-    /// None if it does not relay.
-    news: Option<News>,
+    /// None if reports are not relayed.
+    deltas: Option<Deltas>,
 }
 
-impl StreamingService<SessionRequest> for Sessions {
+impl StreamingService<SessionRequest> for Dataplanes {
     type Response = SessionResponse;
-    type ResponseStream = Answers<SessionResponse>;
+    type ResponseStream = Responses<SessionResponse>;
     type Future = Future<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<SessionRequest>>) -> Self::Future {
-        let visit = Visit { said: request.into_inner(), desk: self.clone(), workload: Bytes::new() };
-        let answers = stream::try_unfold(visit, |mut visit| async move {
-            Ok(visit.answer().await?.map(|answer| (SessionResponse { message: Some(answer) }, visit)))
+        let session =
+            Session { requests: request.into_inner(), service: self.clone(), workload: Bytes::new() };
+        let responses = stream::try_unfold(session, |mut session| async move {
+            let next = session.next_response().await?;
+            Ok(next.map(|message| (SessionResponse { message: Some(message) }, session)))
         });
-        Box::pin(async { Ok(Response::new(Box::pin(answers) as Self::ResponseStream)) })
+        Box::pin(async { Ok(Response::new(Box::pin(responses) as Self::ResponseStream)) })
     }
 }
 
-/// One session.
-struct Visit {
-    said: Streaming<SessionRequest>,
-    desk: Sessions,
+struct Session {
+    requests: Streaming<SessionRequest>,
+    service: Dataplanes,
     workload: Bytes,
 }
 
-impl Visit {
-    /// What to say next; nothing if the session is over.
-    async fn answer(&mut self) -> Result<Option<Answer>, Status> {
-        while let Some(request) = self.said.message().await? {
+impl Session {
+    /// The next response; none if the session is over.
+    async fn next_response(&mut self) -> Result<Option<ToClient>, Status> {
+        while let Some(request) = self.requests.message().await? {
             match request.message {
-                Some(Said::Hello(hello)) => {
-                    self.workload = like_headcounts(&hello);
-                    self.tell(0);
-                    return Ok(Some(Answer::Welcome(Welcome::default())));
+                Some(FromClient::Hello(hello)) => {
+                    self.workload = encoded_workload(&hello);
+                    self.relay(0);
+                    return Ok(Some(ToClient::Welcome(Welcome::default())));
                 }
-                Some(Said::Health(HealthReport { sequence, .. })) => {
-                    self.tell(sequence);
-                    if self.desk.acks {
-                        return Ok(Some(Answer::Ack(HealthAck { sequence })));
+                Some(FromClient::Health(HealthReport { sequence, .. })) => {
+                    self.relay(sequence);
+                    if self.service.acks {
+                        return Ok(Some(ToClient::Ack(HealthAck { sequence })));
                     }
                 }
                 _ => break,
@@ -128,32 +127,32 @@ impl Visit {
         Ok(None)
     }
 
-    fn tell(&self, sequence: u64) {
-        if let Some(news) = &self.desk.news {
-            // It fails if nobody watches.
-            let _receivers = news.send(delta(self.workload.clone(), sequence));
+    fn relay(&self, sequence: u64) {
+        if let Some(deltas) = &self.service.deltas {
+            // Fails if there is no watcher.
+            let _receivers = deltas.send(delta(self.workload.clone(), sequence));
         }
     }
 }
 
 #[derive(Debug, Clone)]
-struct Watches(News);
+struct Workloads(Deltas);
 
-impl ServerStreamingService<WatchWorkloadsRequest> for Watches {
+impl ServerStreamingService<WatchWorkloadsRequest> for Workloads {
     type Response = WatchWorkloadsResponse;
-    type ResponseStream = Answers<WatchWorkloadsResponse>;
+    type ResponseStream = Responses<WatchWorkloadsResponse>;
     type Future = Future<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, _request: Request<WatchWorkloadsRequest>) -> Self::Future {
         let ready = WatchWorkloadsResponse { reset: true, synced: true, ..WatchWorkloadsResponse::default() };
-        let deltas = stream::unfold((Some(ready), self.0.subscribe()), |(first, mut news)| async move {
+        let responses = stream::unfold((Some(ready), self.0.subscribe()), |(first, mut deltas)| async move {
             let next = match first {
                 Some(first) => Ok(first),
-                None => news.recv().await.map_err(|e| Status::internal(e.to_string())),
+                None => deltas.recv().await.map_err(|e| Status::internal(e.to_string())),
             };
-            Some((next, (None, news)))
+            Some((next, (None, deltas)))
         });
-        Box::pin(async { Ok(Response::new(Box::pin(deltas) as Self::ResponseStream)) })
+        Box::pin(async { Ok(Response::new(Box::pin(responses) as Self::ResponseStream)) })
     }
 }
 
@@ -168,8 +167,8 @@ fn delta(workload: Bytes, sequence: u64) -> WatchWorkloadsResponse {
     }
 }
 
-/// The Workload that headcount would tell of, encoded once.
-fn like_headcounts(hello: &Hello) -> Bytes {
+/// The Workload that headcount would send, encoded.
+fn encoded_workload(hello: &Hello) -> Bytes {
     let dataplane = hello.dataplane.clone().unwrap_or_default();
     let now = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 123_456_789 };
     let label = |key: &str| dataplane.labels.get(key).cloned().unwrap_or_default();
@@ -196,15 +195,15 @@ fn like_headcounts(hello: &Hello) -> Bytes {
     workload.encode_to_vec().into()
 }
 
-impl NamedService for Sessions {
-    const NAME: &'static str = SESSIONS;
+impl NamedService for Dataplanes {
+    const NAME: &'static str = DATAPLANE_SERVICE;
 }
 
-impl NamedService for Watches {
-    const NAME: &'static str = WATCHES;
+impl NamedService for Workloads {
+    const NAME: &'static str = WORKLOAD_SERVICE;
 }
 
-impl Service<http::Request<Body>> for Sessions {
+impl Service<http::Request<Body>> for Dataplanes {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Future<Result<Self::Response, Infallible>>;
@@ -219,7 +218,7 @@ impl Service<http::Request<Body>> for Sessions {
     }
 }
 
-impl Service<http::Request<Body>> for Watches {
+impl Service<http::Request<Body>> for Workloads {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Future<Result<Self::Response, Infallible>>;

@@ -1,5 +1,4 @@
-//! What a watcher of the load reads of a delta: who, and how many. The rest is
-//! skipped, so that a hundred watchers leave the processor to the server.
+//! A watch that decodes only names and counts, so that a hundred watchers leave the CPU to the server.
 
 use headcount::proto::{WatchWorkloadsRequest, WorkloadRef, WorkloadStatus};
 use http::uri::PathAndQuery;
@@ -14,13 +13,13 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 
 const PATH: &str = "/headcount.v1.WorkloadService/WatchWorkloads";
 
-/// `WatchWorkloadsResponse` without what nobody here needs.
+/// A `WatchWorkloadsResponse`, without the fields that the benchmarks do not need.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Heard {
+pub(crate) struct Delta {
     #[prost(bool, tag = "1")]
     pub(crate) reset: bool,
     #[prost(message, repeated, tag = "2")]
-    pub(crate) upserted: Vec<Told>,
+    pub(crate) upserted: Vec<WorkloadCounts>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) removed: Vec<WorkloadRef>,
     #[prost(bool, tag = "4")]
@@ -29,30 +28,29 @@ pub(crate) struct Heard {
     pub(crate) revision: u64,
 }
 
-/// `Workload`, likewise.
+/// A `Workload`, likewise.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Told {
+pub(crate) struct WorkloadCounts {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
     #[prost(message, optional, tag = "8")]
     pub(crate) status: Option<WorkloadStatus>,
 }
 
-/// Watches everything; each message comes with its size.
-pub(crate) async fn watch(channel: Channel) -> anyhow::Result<Streaming<(Heard, usize)>> {
+/// Watches everything; returns each message with its size in bytes.
+pub(crate) async fn watch(channel: Channel) -> anyhow::Result<Streaming<(Delta, usize)>> {
     let mut client = Grpc::new(channel);
     client.ready().await?;
     let request = Request::new(WatchWorkloadsRequest::default());
-    Ok(client.server_streaming(request, PathAndQuery::from_static(PATH), Ears).await?.into_inner())
+    Ok(client.server_streaming(request, PathAndQuery::from_static(PATH), LightCodec).await?.into_inner())
 }
 
-/// The codec.
 #[derive(Debug, Clone, Copy)]
-struct Ears;
+struct LightCodec;
 
-impl Codec for Ears {
+impl Codec for LightCodec {
     type Encode = WatchWorkloadsRequest;
-    type Decode = (Heard, usize);
+    type Decode = (Delta, usize);
     type Encoder = ProstEncoder<WatchWorkloadsRequest>;
     type Decoder = Self;
 
@@ -65,13 +63,13 @@ impl Codec for Ears {
     }
 }
 
-impl Decoder for Ears {
-    type Item = (Heard, usize);
+impl Decoder for LightCodec {
+    type Item = (Delta, usize);
     type Error = Status;
 
     fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         let size = bytes::Buf::remaining(message);
-        let heard = Heard::decode(message).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Some((heard, size)))
+        let delta = Delta::decode(message).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Some((delta, size)))
     }
 }

@@ -1,4 +1,4 @@
-//! A full registry, and reports that flip what it says.
+//! A registry full of connected dataplanes, and the reports that are timed on it.
 
 use std::{
     fmt,
@@ -14,13 +14,13 @@ use headcount::{
     registry::{ConnectOptions, Registry, RegistrySettings, Session},
 };
 
-use crate::support::{process::KeptWaiting, typical};
+use crate::support::{process::RunQueueDelay, typical};
 
-/// Dataplanes in a registry.
+/// The number of dataplanes in a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u32);
 
-/// From few to many.
+/// From the fewest to the most.
 pub(crate) const FULL: [Size; 5] =
     [Size(10_000), Size(30_000), Size(100_000), Size(300_000), Size(1_000_000)];
 
@@ -35,7 +35,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// With a comma before each three digits.
+/// The number with a comma between groups of three digits.
 fn grouped(number: usize) -> String {
     match number {
         0..1_000 => number.to_string(),
@@ -43,23 +43,23 @@ fn grouped(number: usize) -> String {
     }
 }
 
-/// A full registry. Its sessions are in random order, so that a visit finds
-/// its dataplane as cold as the number of them makes it.
-pub(crate) struct Vault {
+/// A registry with connected dataplanes. The sessions are used in random order, so that the processor's
+/// caches hold a dataplane as often as their number lets them.
+pub(crate) struct LoadedRegistry {
     pub(crate) registry: Registry,
     sessions: Vec<Session>,
     flips: usize,
 }
 
-impl Vault {
-    /// A usual one.
+impl LoadedRegistry {
+    /// Creates one with this many dataplanes, 100 in each workload.
     pub(crate) fn of(Size(dataplanes): Size) -> anyhow::Result<Self> {
         Self::fill(0..dataplanes as usize)
     }
 
-    /// One dataplane in each workload.
+    /// Creates one with this many workloads of one dataplane.
     pub(crate) fn of_workloads(workloads: usize) -> anyhow::Result<Self> {
-        Self::fill((0..workloads).map(|place| place * typical::PER_WORKLOAD))
+        Self::fill((0..workloads).map(|index| index * typical::PER_WORKLOAD))
     }
 
     fn fill(numbers: impl ExactSizeIterator<Item = usize>) -> anyhow::Result<Self> {
@@ -69,8 +69,7 @@ impl Vault {
         Ok(Self { registry, sessions, flips: 0 })
     }
 
-    /// Lets the registry do what it does besides, on a thread of its own, until
-    /// the process ends.
+    /// Runs the registry's own task on a thread, until the process ends.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let registry = self.registry.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -78,8 +77,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Visits sessions one after another, all of them before one comes again;
-    /// each visit flips the session. The nanoseconds of one.
+    /// Sends reports that flip the health, each by the next session; returns the nanoseconds per report.
     pub(crate) fn flip(&mut self, times: usize) -> anyhow::Result<f64> {
         let revision = self.registry.head();
         let reports = reports();
@@ -92,25 +90,25 @@ impl Vault {
         Ok(nanos)
     }
 
-    /// The same, one in each period; the nanoseconds of each, the least first.
-    /// When others had the processor is not counted.
+    /// Like [`flip`](Self::flip), with one report per period; returns the nanoseconds of each report,
+    /// sorted. Time that the thread spent in the scheduler's run queue is not counted.
     pub(crate) fn flip_each(&mut self, times: usize, period: Duration) -> anyhow::Result<Vec<u64>> {
         let revision = self.registry.head();
         let reports = reports();
         let mut nanos = Vec::with_capacity(times);
-        let kept_waiting = KeptWaiting::of_this_thread()?;
+        let run_queue_delay = RunQueueDelay::of_this_thread()?;
         let mut due = Instant::now();
         for _ in 0..times {
             due += period;
-            // No sleep is so short.
+            // The period is shorter than any sleep.
             while Instant::now() < due {
                 hint::spin_loop();
             }
-            let waited_before = kept_waiting.so_far()?;
+            let waited_before = run_queue_delay.so_far()?;
             let start = Instant::now();
             self.flip_next(&reports);
             let took = start.elapsed();
-            let waited = kept_waiting.so_far()?.saturating_sub(waited_before);
+            let waited = run_queue_delay.so_far()?.saturating_sub(waited_before);
             nanos.push(u64::try_from(took.saturating_sub(waited).as_nanos())?);
         }
         self.ensure_visible(revision, times)?;
@@ -130,20 +128,20 @@ impl Vault {
         Ok(())
     }
 
-    /// Like [`flip`](Self::flip), with reports that say what was said before.
+    /// Like [`flip`](Self::flip), with reports that equal the last one of their session.
     pub(crate) fn repeat(&mut self, times: usize) -> anyhow::Result<f64> {
         let revision = self.registry.head();
         let [ready, not_ready] = reports();
-        // Those before the place where flipping stopped are one flip ahead.
+        // Sessions before the index where flipping stopped are one flip ahead of the others.
         let (pass, stopped) = (self.flips / self.sessions.len(), self.flips % self.sessions.len());
         let start = Instant::now();
-        for visit in 0..times {
-            let at = visit % self.sessions.len();
+        for turn in 0..times {
+            let at = turn % self.sessions.len();
             let flips = pass + usize::from(at < stopped);
             self.sessions[at].report(if flips % 2 == 1 { ready } else { not_ready });
         }
         let nanos = per(start.elapsed().as_nanos(), times)?;
-        ensure!(self.registry.head() == revision, "a report that says nothing new was visible");
+        ensure!(self.registry.head() == revision, "a report without a change was visible");
         Ok(nanos)
     }
 }
@@ -153,7 +151,7 @@ fn connect(registry: &Registry, dataplane: Dataplane) -> anyhow::Result<Session>
     Ok(connected.context("no throttle, no wait")??.session)
 }
 
-/// A registry with the dataplanes of these numbers, all connected.
+/// Creates a registry with these dataplanes, all connected; the sessions are appended to the list.
 pub(crate) fn fill(
     numbers: impl ExactSizeIterator<Item = usize>,
     sessions: &mut Vec<Session>,
@@ -174,7 +172,7 @@ pub(crate) fn fill(
     Ok(registry)
 }
 
-/// Ready and not ready, as the optimiser can't foresee.
+/// A report that is ready and one that is not, opaque to the optimizer.
 fn reports() -> [HealthReport; 2] {
     [HealthState::Ready, HealthState::NotReady].map(|state| {
         let mut health = Health::of_proxy(HealthState::Ready);

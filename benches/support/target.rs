@@ -1,24 +1,24 @@
-//! What a figure has to reach, and whether it does.
+//! Targets of figures, and whether they are reached.
 
 use serde::Serialize;
 
-/// A bar for a median, or for the ratio of two.
+/// A bound for the subject's median, or for the ratio of the medians of subject and baseline.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Reach {
+pub(crate) enum Target {
     RatioAtMost(f64),
     RatioAtLeast(f64),
-    /// In the figure's unit.
+    /// A bound for the subject, in the figure's unit.
     AtMost(f64),
 }
 
-impl Reach {
+impl Target {
     pub(crate) fn is_reached(self, subject: f64, ratio: Option<f64>) -> bool {
-        self.missing(subject, ratio) <= 0.0
+        self.shortfall(subject, ratio) <= 0.0
     }
 
-    /// As the table has it.
-    pub(crate) fn bar(self, unit: &str) -> String {
+    /// The target as text.
+    pub(crate) fn text(self, unit: &str) -> String {
         match self {
             Self::RatioAtMost(most) => format!("ratio <= {most:.2}"),
             Self::RatioAtLeast(least) => format!("ratio >= {least:.2}"),
@@ -26,17 +26,17 @@ impl Reach {
         }
     }
 
-    /// Whether it is, and else by how much it is not.
+    /// Whether it is reached, as text; with the shortfall if it is not.
     pub(crate) fn verdict(self, subject: f64, ratio: Option<f64>) -> String {
-        match self.missing(subject, ratio) {
-            missing if missing <= 0.0 => "yes".to_owned(),
-            missing => format!("**no**, by {:.0} %", (missing * 100.0).ceil()),
+        match self.shortfall(subject, ratio) {
+            shortfall if shortfall <= 0.0 => "yes".to_owned(),
+            shortfall => format!("**no**, by {:.0} %", (shortfall * 100.0).ceil()),
         }
     }
 
-    /// By which part of the bar it is missed; not more than zero if it is not.
-    fn missing(self, subject: f64, ratio: Option<f64>) -> f64 {
-        // What can't be compared reaches nothing.
+    /// By which fraction of the bound the target is missed; zero or less if it is reached.
+    fn shortfall(self, subject: f64, ratio: Option<f64>) -> f64 {
+        // Without a baseline no ratio is reached.
         let ratio = ratio.unwrap_or(f64::INFINITY);
         match self {
             Self::RatioAtMost(most) => ratio / most - 1.0,

@@ -1,5 +1,5 @@
-//! headcount's slim copy of Envoy's API says the same as envoy-types' full one:
-//! field by field of what an Envoy sent, and byte by byte of what it is sent.
+//! headcount's reduced copy of Envoy's API agrees with the full one of envoy-types: messages of a real Envoy
+//! decode to the same fields, and the specifier encodes to the same bytes.
 
 mod messages;
 
@@ -31,16 +31,16 @@ fn proxy() -> Proxy {
 }
 
 #[test]
-fn the_first_message_of_a_real_envoy_says_the_same_to_both() {
+fn both_decode_the_same_node_from_a_real_first_message() {
     let ours = node::read(messages::FIRST).unwrap();
     let theirs = match TheirMessage::decode(messages::FIRST).unwrap().request_type.unwrap() {
         TheirRequest::HealthCheckRequest(request) => request.node.unwrap(),
-        TheirRequest::EndpointHealthResponse(_) => panic!("it is a node"),
+        TheirRequest::EndpointHealthResponse(_) => panic!("not a node"),
     };
     let TheirNode { id, cluster, metadata, locality, user_agent_name, extensions, .. } = theirs;
     assert_eq!(extensions.len(), 516);
     assert_eq!((ours.id, ours.cluster, ours.user_agent_name), (id, cluster, user_agent_name));
-    // A struct's entries are in no order there.
+    // envoy-types keeps a struct's entries in a map without order.
     let metadata = prost_types::Struct::decode(&metadata.unwrap().encode_to_vec()[..]).unwrap();
     assert!(metadata.fields.contains_key("inbounds"));
     assert_eq!(ours.metadata.unwrap(), metadata);
@@ -50,7 +50,7 @@ fn the_first_message_of_a_real_envoy_says_the_same_to_both() {
         (locality.region, locality.zone, locality.sub_zone)
     );
     let Some(UserAgentVersionType::UserAgentBuildVersion(build)) = theirs.user_agent_version_type else {
-        panic!("it has a version")
+        panic!("no version")
     };
     let (ours, theirs) = (ours.user_agent_build_version.unwrap().version.unwrap(), build.version.unwrap());
     assert_eq!(
@@ -60,7 +60,7 @@ fn the_first_message_of_a_real_envoy_says_the_same_to_both() {
 }
 
 #[test]
-fn the_first_message_of_a_real_envoy_is_a_dataplane() {
+fn a_real_first_message_is_a_valid_dataplane() {
     let Proxy { dataplane, checks } = proxy();
     assert_eq!(dataplane.key.to_string(), "default/default/dp-1");
     assert_eq!(dataplane.workload.unwrap().as_str(), "backend");
@@ -69,17 +69,17 @@ fn the_first_message_of_a_real_envoy_is_a_dataplane() {
     assert_eq!(targets, ["headcount:inbound:18001", "headcount:inbound:18002", "headcount:ready"]);
 }
 
-/// What envoy-types does not know it leaves out when it writes again.
+/// envoy-types drops unknown fields, so equal bytes show that it knows all fields of the specifier.
 #[test]
-fn a_specifier_is_read_and_written_by_both_alike() {
+fn envoy_types_reencodes_a_specifier_unchanged() {
     let ours = proxy().checks.specifier(&CheckSettings::default()).encode_to_vec();
     let theirs = TheirSpecifier::decode(&ours[..]).unwrap();
     assert_eq!(theirs.cluster_health_checks.len(), 3);
     assert_eq!(theirs.encode_to_vec(), ours);
 }
 
-/// What a report says of each cluster, whichever library has read it.
-macro_rules! said {
+/// Name, status and presence of metadata of each cluster in a report of either library.
+macro_rules! clusters {
     ($report:expr) => {
         $report
             .cluster_endpoints_health
@@ -93,18 +93,18 @@ macro_rules! said {
 }
 
 #[test]
-fn a_report_of_a_real_envoy_says_the_same_to_both() {
+fn both_decode_the_same_clusters_from_a_real_report() {
     let ours = HealthCheckRequestOrEndpointHealthResponse::decode(messages::REPORT).unwrap().request_type;
-    let Some(RequestType::EndpointHealthResponse(ours)) = ours else { panic!("it is a report") };
+    let Some(RequestType::EndpointHealthResponse(ours)) = ours else { panic!("not a report") };
     let theirs = TheirMessage::decode(messages::REPORT).unwrap().request_type;
-    let Some(TheirRequest::EndpointHealthResponse(theirs)) = theirs else { panic!("it is a report") };
-    let (ours, theirs) = (said!(ours), said!(theirs));
+    let Some(TheirRequest::EndpointHealthResponse(theirs)) = theirs else { panic!("not a report") };
+    let (ours, theirs) = (clusters!(ours), clusters!(theirs));
     assert_eq!(ours, theirs);
     assert_eq!(ours.len(), 3);
 }
 
 #[test]
-fn a_report_of_a_real_envoy_is_health() {
+fn a_real_report_is_folded_into_health() {
     let now = Instant::now();
     let mut fold = Fold::new(&proxy().checks, &CheckSettings::default(), now);
     let health = fold.report(Bytes::from_static(messages::REPORT), now).unwrap().unwrap();

@@ -1,0 +1,124 @@
+//! The clients: the same code for both sides, with tonic's usual client.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use headcount::{
+    convert,
+    proto::{
+        HealthReport, HealthState, Hello, InboundHealth, SessionRequest, SessionResponse,
+        dataplane_service_client::DataplaneServiceClient, session_request::Message as ToServer,
+        session_response::Message as FromServer,
+    },
+};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+use crate::support::typical;
+
+/// Requests that may wait to be sent. It is full only if the server does not read.
+const QUEUE: usize = 1_024;
+/// Sessions that are opened at the same time.
+const CONCURRENT: usize = 64;
+
+/// One proxy with an open session.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) requests: mpsc::Sender<SessionRequest>,
+    pub(crate) responses: Streaming<SessionResponse>,
+}
+
+impl Proxy {
+    /// Connects the dataplane with this number, on a connection of its own.
+    pub(crate) async fn connect(uri: &str, number: usize) -> anyhow::Result<Self> {
+        Self::open(channel(uri).await?, number).await
+    }
+
+    /// Opens the session; retries after the server's `RetryInfo` when a limit is reached.
+    async fn open(channel: Channel, number: usize) -> anyhow::Result<Self> {
+        loop {
+            match Self::attempt(channel.clone(), number).await? {
+                Ok(proxy) => return Ok(proxy),
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    let info = status.get_details_retry_info();
+                    sleep(info.and_then(|info| info.retry_delay).unwrap_or(Duration::from_secs(1))).await;
+                }
+                Err(status) => bail!(status),
+            }
+        }
+    }
+
+    /// One attempt; the inner error is the status of the RPC.
+    async fn attempt(channel: Channel, number: usize) -> anyhow::Result<Result<Self, Status>> {
+        let (requests, request_stream) = mpsc::channel(QUEUE);
+        let dataplane = typical::dataplane(number)?;
+        let hello = Hello {
+            dataplane: Some(convert::dataplane_to_proto(&dataplane)),
+            agent_version: dataplane.agent_version.to_string(),
+            ..Hello::default()
+        };
+        requests.try_send(SessionRequest { message: Some(ToServer::Hello(hello)) })?;
+        let opened = async {
+            let response =
+                DataplaneServiceClient::new(channel).session(ReceiverStream::new(request_stream)).await?;
+            let mut responses = response.into_inner();
+            Ok::<_, Status>((responses.message().await?, responses))
+        };
+        match opened.await {
+            Ok((Some(SessionResponse { message: Some(FromServer::Welcome(_)) }), responses)) => {
+                Ok(Ok(Self { requests, responses }))
+            }
+            Ok((first, _)) => bail!("no welcome: {first:?}"),
+            Err(status) => Ok(Err(status)),
+        }
+    }
+
+    /// Sends the report with this sequence number, and waits for its ack.
+    pub(crate) async fn report(&mut self, sequence: u64) -> anyhow::Result<()> {
+        self.requests.send(report(sequence)).await?;
+        match self.responses.message().await? {
+            Some(SessionResponse { message: Some(FromServer::Ack(ack)) }) if ack.sequence == sequence => {
+                Ok(())
+            }
+            other => bail!("no ack of {sequence}: {other:?}"),
+        }
+    }
+}
+
+/// Connects the dataplanes with these numbers, over this many connections.
+pub(crate) async fn connect_many(
+    uri: &str,
+    numbers: impl Iterator<Item = usize>,
+    connections: usize,
+) -> anyhow::Result<Vec<Proxy>> {
+    let channels: Vec<Channel> =
+        stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(CONCURRENT).try_collect().await?;
+    let proxies = numbers.zip(channels.iter().cycle());
+    stream::iter(proxies)
+        .map(|(number, channel)| Proxy::open(channel.clone(), number))
+        .buffered(CONCURRENT)
+        .try_collect()
+        .await
+}
+
+/// The report with this sequence number. Each flips the health; the first one is ready.
+pub(crate) fn report(sequence: u64) -> SessionRequest {
+    let state = if sequence % 2 == 1 { HealthState::Ready } else { HealthState::NotReady };
+    SessionRequest {
+        message: Some(ToServer::Health(HealthReport {
+            sequence,
+            proxy: HealthState::Ready.into(),
+            inbounds: vec![InboundHealth { port: 8080, state: state.into() }],
+        })),
+    }
+}
+
+pub(crate) async fn channel(uri: &str) -> anyhow::Result<Channel> {
+    Ok(Endpoint::from_shared(uri.to_owned())?.connect().await?)
+}
