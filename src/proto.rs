@@ -1,5 +1,5 @@
 //! Generated protobuf messages, clients and servers. `proto/**/*.proto` documents them.
-#![allow(missing_docs, unused_qualifications, clippy::pedantic)]
+#![allow(missing_docs, unused_qualifications, clippy::pedantic, clippy::doc_lazy_continuation)]
 
 tonic::include_proto!("headcount.v1");
 

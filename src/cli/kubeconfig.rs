@@ -30,7 +30,7 @@ Examples:
   KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w
   headcount kubeconfig --kube-server https://localhost:7102 --certificate-authority ca.crt")]
 pub(super) struct KubeconfigArgs {
-    /// Address of the Kubernetes API: http[s]://HOST:PORT, HOST:PORT or HOST
+    /// Address of the Kubernetes API: an http or https URL, HOST:PORT or HOST
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7102")]
     kube_server: Parsed<KubeUrl>,
     /// PEM file of the CA that issued the certificate of an https server
