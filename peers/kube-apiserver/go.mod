@@ -1,6 +1,6 @@
-// A kube-apiserver, built of Kubernetes' own module by scripts/peers.sh. Its parts
-// are modules too, which it replaces by directories that are not in it; here they
-// are replaced by their releases.
+// Builds kube-apiserver from the module k8s.io/kubernetes; see scripts/peers.sh. That
+// module replaces its staging modules by directories that are not part of it, so they
+// are replaced by their releases here.
 module headcount.test/kube-apiserver
 
 go 1.26.0

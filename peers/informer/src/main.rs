@@ -1,9 +1,9 @@
-//! An informer by kube-rs, for tests: it follows the Workloads of a server as
-//! controllers do, and prints what it is told, a line of JSON for each.
+//! An informer for tests: it watches the Workloads of a server with kube-rs, as controllers do, and
+//! prints each event as a line of JSON.
 //!
 //! ```sh
-//! informer http://127.0.0.1:7102          # lists, then watches
-//! informer http://127.0.0.1:7102 stream   # is told all there is by the watch
+//! informer http://127.0.0.1:7102          # a list, then a watch
+//! informer http://127.0.0.1:7102 stream   # a watch with initial events (streaming list)
 //! ```
 
 use std::{env, pin::pin};
@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let mut words = env::args().skip(1);
-    let url = words.next().context("the first word is the server's URL")?;
+    let mut args = env::args().skip(1);
+    let url = args.next().context("usage: informer URL [stream]")?;
     if url == "--version" {
         println!("informer {}", option_env!("INFORMER_VERSION").unwrap_or("unknown"));
         return Ok(());
     }
-    let streams = words.next().is_some_and(|word| word == "stream");
+    let streams = args.next().is_some_and(|arg| arg == "stream");
 
     let client = Client::try_from(Config::new(url.parse()?))?;
     let workload = ApiResource::from_gvk(&GroupVersionKind::gvk("kuma.io", "v1alpha1", "Workload"));
@@ -37,17 +37,17 @@ async fn main() -> anyhow::Result<()> {
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => println!("{}", json!({"event": "init"})),
-            Ok(Event::InitApply(workload)) => tell("init-apply", &workload),
+            Ok(Event::InitApply(workload)) => print_event("init-apply", &workload),
             Ok(Event::InitDone) => println!("{}", json!({"event": "init-done"})),
-            Ok(Event::Apply(workload)) => tell("apply", &workload),
-            Ok(Event::Delete(workload)) => tell("delete", &workload),
+            Ok(Event::Apply(workload)) => print_event("apply", &workload),
+            Ok(Event::Delete(workload)) => print_event("delete", &workload),
             Err(error) => eprintln!("error: {error}"),
         }
     }
     Ok(())
 }
 
-fn tell(event: &str, workload: &DynamicObject) {
+fn print_event(event: &str, workload: &DynamicObject) {
     let counts = &workload.data["status"]["dataplaneProxies"];
     let count = |of: &str| counts.get(of).cloned().unwrap_or(Value::Null);
     println!(
