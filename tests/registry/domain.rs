@@ -90,7 +90,8 @@ impl ReportedHealth {
     }
 }
 
-/// Without a throttle and a rate limit, so that every report and every connect takes effect at once.
+/// Settings without throttle and session rate limit, so that every report and every connect takes effect at
+/// once, as in the model.
 pub(crate) fn settings() -> RegistrySettings {
     RegistrySettings {
         flap_interval: Duration::ZERO,
@@ -99,7 +100,7 @@ pub(crate) fn settings() -> RegistrySettings {
     }
 }
 
-/// Connects a dataplane whose session may be idle forever.
+/// Connects a dataplane, whose session may be idle forever.
 pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, LimitReached> {
     let options = ConnectOptions::new(Duration::MAX);
     registry.connect(dataplane, options).now_or_never().expect("no throttle, no wait")

@@ -11,9 +11,10 @@
 //!   domain, filter_case, open_session, reader     shared by these tests
 //! ```
 //!
-//! Real are the registry and its sessions, watches and listings; there is no gRPC, and time is
-//! tokio's paused clock. A test fails if any reader sees a value that the model does not have, a
-//! revision twice or out of order, a part of a change, or `healthy <= connected <= total` broken.
+//! Real are the registry and its sessions, watches and listings. There is no gRPC, time is tokio's
+//! paused clock, and the throttle, the session rate limit and the idle timeout are off. A test fails
+//! if any reader sees a value that the model does not have, a revision out of order, a part of a
+//! change, or counts that break `healthy <= connected <= total`.
 //!
 //! `HEADCOUNT_PROPERTY_CASES` sets the number of sequences of each test. A sequential failure is
 //! shrunk, and its seed is written to `failures.txt`, whose seeds run first from then on. A

@@ -41,7 +41,7 @@ pub(super) fn run(rng: &mut Rng, clock: &Runtime) {
     if expires {
         settings.retention = RETENTION;
     }
-    // All times in the registry must be of one clock.
+    // All instants in the registry must come from one clock.
     let _clock = clock.enter();
     let registry = Registry::new(settings);
     let end_queue = EndQueue::default();

@@ -101,8 +101,8 @@ impl WriterDataplane {
     pub(super) fn hello(&mut self, registry: &Registry, end_queue: &EndQueue, rng: &mut Rng) {
         let before = self.last.take();
         let statement = any_statement(rng, self.role != Role::Mover);
-        let welcome = connect(registry, statement.of(self.identity)).expect("room");
-        let session = OpenSession::new(welcome.session);
+        let connected = connect(registry, statement.of(self.identity)).expect("room");
+        let session = OpenSession::new(connected.session);
         if let Some((_, LastSession::Open(older, _))) = before {
             end_queue.push(older, End::any(rng));
         }

@@ -118,12 +118,12 @@ impl<'a> Harness<'a> {
     }
 
     fn hello(&mut self, identity: Identity, statement: Statement) {
-        let welcome = connect(&self.registry, statement.of(identity));
-        assert_eq!(welcome.is_err(), self.model.exceeds_limit(identity), "{welcome:?}");
-        if let Ok(welcome) = welcome {
-            let warned = self.model.hello(identity, statement, welcome.session.id());
-            self.sessions.push(OpenSession::new(welcome.session));
-            assert_eq!(!welcome.warnings.is_empty(), warned, "{:?}", welcome.warnings);
+        let connected = connect(&self.registry, statement.of(identity));
+        assert_eq!(connected.is_err(), self.model.exceeds_limit(identity), "{connected:?}");
+        if let Ok(connected) = connected {
+            let warned = self.model.hello(identity, statement, connected.session.id());
+            self.sessions.push(OpenSession::new(connected.session));
+            assert_eq!(!connected.warnings.is_empty(), warned, "{:?}", connected.warnings);
         }
     }
 
