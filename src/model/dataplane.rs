@@ -56,7 +56,7 @@ pub struct Inbound {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
     /// The dataplane's identity.
-    pub key: Arc<DataplaneKey>,
+    pub key: DataplaneKey,
     /// The zone, if the dataplane names one.
     pub zone: Option<ZoneName>,
     /// The environment that it runs in.
@@ -83,10 +83,8 @@ impl Dataplane {
     /// Deduplicates memory: replaces every part that equals the same part of `other` by a shared
     /// pointer to it. Replicas of one workload differ in little but their names.
     pub fn share(&mut self, other: &Self) {
-        if let Some(key) = Arc::get_mut(&mut self.key) {
-            share(&mut key.mesh, &other.key.mesh);
-            share(&mut key.namespace, &other.key.namespace);
-        }
+        share(&mut self.key.mesh, &other.key.mesh);
+        share(&mut self.key.namespace, &other.key.namespace);
         share(&mut self.zone, &other.zone);
         share(&mut self.workload, &other.workload);
         share(&mut self.agent_version, &other.agent_version);

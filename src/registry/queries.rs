@@ -6,7 +6,7 @@ use super::{
     Registry, SessionId, Snapshot,
     counts::{Entry, EntryKey, Members},
     log::ReadView,
-    registration::{Presence, Registration},
+    registration::{ByKey, Presence, Registration},
 };
 use crate::model::{
     Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Namespace, Workload, WorkloadKey,
@@ -153,14 +153,14 @@ impl Registry {
     ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
         let later = |key: &DataplaneKey| after.is_none_or(|after| key > after);
         let found = self.shared.dataplanes.iter();
-        let found = found.filter(|slot| later(slot.key()) && matches(&slot.value().dataplane));
-        let mut keys: Vec<_> = found.map(|slot| Arc::clone(slot.key())).collect();
+        let found = found.filter(|slot| later(&slot.key().0.key) && matches(&slot.key().0));
+        let mut keys: Vec<_> = found.map(|slot| slot.key().clone()).collect();
         keys.sort_unstable();
         let more = keys.len() > size;
         keys.truncate(size);
-        let next_after = keys.last().filter(|_| more).map(|key| (**key).clone());
-        let view =
-            |key: &Arc<DataplaneKey>| self.shared.dataplanes.get(key).map(|found| dataplane_view(&found));
+        let next_after = keys.last().filter(|_| more).map(|ByKey(last)| last.key.clone());
+        let dataplanes = &self.shared.dataplanes;
+        let view = |key: &ByKey| dataplanes.get(key).map(|slot| dataplane_view(&slot.key().0, slot.value()));
         (keys.iter().filter_map(view).collect(), next_after)
     }
 }
@@ -176,8 +176,8 @@ fn group_views(workload: Option<&WorkloadKey>, members: &Members) -> impl Iterat
     })
 }
 
-fn dataplane_view(registration: &Registration) -> DataplaneView {
-    let dataplane = Arc::clone(&registration.dataplane);
+fn dataplane_view(dataplane: &Arc<Dataplane>, registration: &Registration) -> DataplaneView {
+    let dataplane = Arc::clone(dataplane);
     match &registration.presence {
         Presence::Connected(cell) => DataplaneView {
             dataplane,

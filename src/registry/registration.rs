@@ -1,16 +1,59 @@
 //! A registered dataplane, connected or lost.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use tokio::time::Instant;
 
 use super::{cell::SessionCell, counts::Entry};
-use crate::model::{Attempt, Dataplane};
+use crate::model::{Attempt, Dataplane, DataplaneKey};
 
-/// A registered dataplane. A million of them are in memory: 32 bytes each.
+/// A dataplane that is compared by its key. As the key of a map it holds the dataplane as
+/// well, so that the [`DataplaneKey`] is in memory once.
+#[derive(Debug, Clone)]
+pub(crate) struct ByKey(pub(crate) Arc<Dataplane>);
+
+impl Borrow<DataplaneKey> for ByKey {
+    fn borrow(&self) -> &DataplaneKey {
+        &self.0.key
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
+}
+
+/// The state of a registered dataplane. A million of them are in memory: 32 bytes each with
+/// the map's key.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    pub(crate) dataplane: Arc<Dataplane>,
     /// The entry that counts it.
     pub(crate) entry: Arc<Entry>,
     pub(crate) presence: Presence,

@@ -76,7 +76,8 @@ impl Session {
     fn apply(&mut self, report: HealthReport, now: Instant) -> ReportOutcome {
         let healthy = self.cell.is_healthy_by(report);
         let flips = healthy != self.cell.is_healthy();
-        if !self.throttle.admit(report, flips, now) {
+        let interval = self.shared.settings.flap_interval;
+        if !self.throttle.admit(report, flips, interval, now) {
             return ReportOutcome::Deferred;
         }
         self.cell.store_report(report);

@@ -11,22 +11,19 @@ use super::{
     deadlines::{IdleTracker, Retention},
     events::EventLog,
     log::{ChangeLog, Draft},
-    registration::Registration,
+    registration::{ByKey, Registration},
     shards::SHARDS,
     snapshot::SnapshotCache,
     watch::BatchCache,
 };
-use crate::{
-    model::DataplaneKey,
-    runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize},
-};
+use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// Lock order: a shard of `dataplanes`, entries in the order of their keys, the change
 /// log. While a value of `dataplanes` is locked the map is not used again.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: RegistrySettings,
-    pub(crate) dataplanes: DashMap<Arc<DataplaneKey>, Registration>,
+    pub(crate) dataplanes: DashMap<ByKey, Registration>,
     pub(crate) entries: Entries,
     pub(crate) log: ChangeLog,
     pub(crate) batches: BatchCache,

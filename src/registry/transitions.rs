@@ -13,11 +13,11 @@ use super::{
     admission::Throttle,
     cell::SessionCell,
     counts::{CountChange, Entry, EntryKey, LockedEntry},
-    registration::{Loss, Presence, Registration},
+    registration::{ByKey, Loss, Presence, Registration},
     shared::{Departure, Shared},
 };
 use crate::{
-    model::{Attempt, Dataplane, DataplaneKey},
+    model::{Attempt, Dataplane},
     runtime::sync::atomic::Ordering::Relaxed,
 };
 
@@ -25,6 +25,13 @@ use crate::{
 pub(crate) struct Rejected {
     pub(crate) reason: LimitReached,
     pub(crate) dataplane: Dataplane,
+}
+
+impl Rejected {
+    /// The caller must have dropped every other handle on the dataplane.
+    fn new(reason: LimitReached, dataplane: Arc<Dataplane>) -> Self {
+        Self { reason, dataplane: Arc::unwrap_or_clone(dataplane) }
+    }
 }
 
 impl Shared {
@@ -36,35 +43,37 @@ impl Shared {
         now: SystemTime,
     ) -> Result<Session, Rejected> {
         self.deduplicate(&mut dataplane);
-        let session = match self.dataplanes.entry(Arc::clone(&dataplane.key)) {
+        let dataplane = Arc::new(dataplane);
+        let session = match self.dataplanes.entry(ByKey(Arc::clone(&dataplane))) {
             Slot::Vacant(slot) => {
                 if let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, true) {
-                    return Err(Rejected { reason, dataplane });
+                    drop(slot);
+                    return Err(Rejected::new(reason, dataplane));
                 }
-                let (dataplane, entry) = self.join(dataplane, now);
-                let session = self.open_session(&dataplane, &entry, attempt, now);
-                let presence = Presence::Connected(Arc::clone(&session.cell));
-                slot.insert(Registration { dataplane, entry, presence });
+                let entry = self.join(&dataplane, now);
+                let session = self.open_session(dataplane, Arc::clone(&entry), attempt, now);
+                slot.insert(Registration { entry, presence: Presence::Connected(Arc::clone(&session.cell)) });
                 session
             }
-            Slot::Occupied(mut slot) => {
+            Slot::Occupied(slot) => {
                 let known = slot.get();
                 if known.is_newer_than(attempt) {
-                    return Ok(self.superseded_session(known, attempt, now));
+                    return Ok(self.superseded_session(slot.key(), known, attempt, now));
                 }
                 if let Presence::Lost(_) = known.presence
                     && let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, false)
                 {
-                    return Err(Rejected { reason, dataplane });
+                    drop(slot);
+                    return Err(Rejected::new(reason, dataplane));
                 }
-                // The key is in memory once.
-                dataplane.key = Arc::clone(&known.dataplane.key);
-                let (dataplane, entry) = self.rejoin(known, dataplane, now);
-                let session = self.open_session(&dataplane, &entry, attempt, now);
+                let entry = self.rejoin(slot.key(), known, &dataplane, now);
+                let session = self.open_session(dataplane, Arc::clone(&entry), attempt, now);
                 let presence = Presence::Connected(Arc::clone(&session.cell));
-                match slot.insert(Registration { dataplane, entry, presence }).presence {
+                // The key is replaced as well, because it holds the dataplane.
+                let (before, known) = slot.replace_entry(Registration { entry, presence });
+                match known.presence {
                     Presence::Connected(older) => older.notify(Notice::Superseded),
-                    Presence::Lost(loss) => self.retention.remove(loss.deadline, slot.key()),
+                    Presence::Lost(loss) => self.retention.remove(loss.deadline, &before),
                 }
                 session
             }
@@ -90,11 +99,13 @@ impl Shared {
     /// agent had opened a newer session. It never counts.
     fn superseded_session(
         self: &Arc<Self>,
+        key: &ByKey,
         known: &Registration,
         attempt: Attempt,
         now: SystemTime,
     ) -> Session {
-        let session = self.open_session(&known.dataplane, &known.entry, attempt, now);
+        let (dataplane, entry) = (Arc::clone(&key.0), Arc::clone(&known.entry));
+        let session = self.open_session(dataplane, entry, attempt, now);
         session.cell.end();
         session.cell.notify(Notice::Superseded);
         session
@@ -102,33 +113,32 @@ impl Shared {
 
     fn open_session(
         self: &Arc<Self>,
-        dataplane: &Arc<Dataplane>,
-        entry: &Arc<Entry>,
+        dataplane: Arc<Dataplane>,
+        entry: Arc<Entry>,
         attempt: Attempt,
         now: SystemTime,
     ) -> Session {
         let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
         Session {
             shared: Arc::clone(self),
-            entry: Arc::clone(entry),
-            cell: Arc::new(SessionCell::new(id, attempt, now, Arc::clone(dataplane))),
-            throttle: Throttle::new(self.settings.flap_interval),
+            entry,
+            cell: Arc::new(SessionCell::new(id, attempt, now, dataplane)),
+            throttle: Throttle::default(),
         }
     }
 
     /// Counts a dataplane that was not registered.
-    fn join(&self, dataplane: Dataplane, now: SystemTime) -> (Arc<Dataplane>, Arc<Entry>) {
-        let key = EntryKey::of(&dataplane);
-        let dataplane = Arc::new(dataplane);
+    fn join(&self, dataplane: &Arc<Dataplane>, now: SystemTime) -> Arc<Entry> {
+        let key = EntryKey::of(dataplane);
         loop {
             let entry = self.entries.get_or_create(&key);
             let Some(mut locked) = self.entries.lock(&entry) else {
                 continue;
             };
-            let draft = locked.members().join(&dataplane, now);
+            let draft = locked.members().join(dataplane, now);
             self.commit([&mut locked], [draft]);
             drop(locked);
-            return (dataplane, entry);
+            return entry;
         }
     }
 
@@ -136,18 +146,18 @@ impl Shared {
     /// than before.
     fn rejoin(
         &self,
+        ByKey(older): &ByKey,
         before: &Registration,
-        dataplane: Dataplane,
+        dataplane: &Arc<Dataplane>,
         now: SystemTime,
-    ) -> (Arc<Dataplane>, Arc<Entry>) {
-        let key = EntryKey::of(&dataplane);
-        let dataplane = Arc::new(dataplane);
+    ) -> Arc<Entry> {
+        let key = EntryKey::of(dataplane);
         if *before.entry.key() == key {
             let mut locked = self.lock_own(&before.entry);
             let (connected, healthy) = before.presence.end();
             let change = CountChange { connected: 1 - connected, healthy: -healthy, total: 0 };
-            self.count(&mut locked, &dataplane, change, now);
-            return (dataplane, Arc::clone(&before.entry));
+            self.count(&mut locked, dataplane, change, now);
+            return Arc::clone(&before.entry);
         }
         loop {
             let entry = self.entries.get_or_create(&key);
@@ -156,11 +166,10 @@ impl Shared {
             };
             let (connected, healthy) = before.presence.end();
             let leave = CountChange { connected: -connected, healthy: -healthy, total: -1 };
-            let drafts =
-                [left.members().apply(&before.dataplane, leave, now), joined.members().join(&dataplane, now)];
+            let drafts = [left.members().apply(older, leave, now), joined.members().join(dataplane, now)];
             self.commit([&mut left, &mut joined], drafts);
             drop((left, joined));
-            return (dataplane, entry);
+            return entry;
         }
     }
 
@@ -185,15 +194,15 @@ impl Shared {
     /// another session has taken over.
     pub(crate) fn depart(&self, cell: &Arc<SessionCell>, departure: Departure) -> bool {
         self.idle.untrack(cell);
-        let key = &cell.dataplane.key;
-        let Slot::Occupied(mut slot) = self.dataplanes.entry(Arc::clone(key)) else {
+        let key = ByKey(Arc::clone(&cell.dataplane));
+        let Slot::Occupied(mut slot) = self.dataplanes.entry(key.clone()) else {
             return false;
         };
         let registration = slot.get_mut();
         if !registration.has(cell) {
             return false;
         }
-        self.capacity.release_session(&key.mesh);
+        self.capacity.release_session(&cell.dataplane.key.mesh);
         let now = self.wall_clock();
         if departure == Departure::Goodbye || self.settings.retention.is_zero() {
             self.unregister(slot, now);
@@ -212,12 +221,12 @@ impl Shared {
     }
 
     /// Removes a locked registration from the map and from its entry.
-    fn unregister(&self, slot: OccupiedEntry<'_, Arc<DataplaneKey>, Registration>, now: SystemTime) {
-        let Registration { dataplane, entry, presence } = slot.get();
+    fn unregister(&self, slot: OccupiedEntry<'_, ByKey, Registration>, now: SystemTime) {
+        let Registration { entry, presence } = slot.get();
         let mut locked = self.lock_own(entry);
         let (connected, healthy) = presence.end();
         let change = CountChange { connected: -connected, healthy: -healthy, total: -1 };
-        self.count(&mut locked, dataplane, change, now);
+        self.count(&mut locked, &slot.key().0, change, now);
         drop(locked);
         slot.remove();
         self.capacity.release_registration();
@@ -238,7 +247,7 @@ impl Shared {
     /// Unregisters the lost dataplanes whose retention has ended.
     pub(crate) fn expire(&self, now: Instant) {
         while let Some((deadline, key)) = self.retention.pop_expired(now) {
-            self.expire_one(deadline, &key);
+            self.expire_one(deadline, key);
         }
     }
 
@@ -247,7 +256,7 @@ impl Shared {
     pub(crate) fn expire_oldest(&self) -> bool {
         // One that has just reconnected makes no room, but the next one may.
         while let Some((deadline, key)) = self.retention.pop_first() {
-            if self.expire_one(deadline, &key) {
+            if self.expire_one(deadline, key) {
                 return true;
             }
         }
@@ -256,8 +265,8 @@ impl Shared {
 
     /// Unregisters a dataplane that was removed from the retention, unless it has
     /// reconnected since.
-    fn expire_one(&self, deadline: Instant, key: &Arc<DataplaneKey>) -> bool {
-        let Slot::Occupied(slot) = self.dataplanes.entry(Arc::clone(key)) else {
+    fn expire_one(&self, deadline: Instant, key: ByKey) -> bool {
+        let Slot::Occupied(slot) = self.dataplanes.entry(key) else {
             return false;
         };
         let lost = slot.get().is_lost_until(deadline);

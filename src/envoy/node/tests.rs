@@ -53,7 +53,7 @@ fn with_inbound(inbound: &Json) -> Json {
 
 #[track_caller]
 fn key(id: &str, metadata: Json) -> String {
-    let DataplaneKey { mesh, namespace, name } = (*proxy(id, metadata).dataplane.key).clone();
+    let DataplaneKey { mesh, namespace, name } = proxy(id, metadata).dataplane.key;
     format!("{mesh} {namespace} {name}")
 }
 

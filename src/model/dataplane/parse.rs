@@ -24,11 +24,11 @@ impl Dataplane {
     ///
     /// If a field is invalid; the error names the first one.
     pub fn parse(spec: &DataplaneSpec, limits: DataplaneLimits) -> Result<Self, Invalid> {
-        let key = Arc::new(DataplaneKey {
+        let key = DataplaneKey {
             mesh: MeshName::parse("mesh", &spec.mesh)?,
             namespace: Namespace::parse("namespace", &spec.namespace)?,
             name: DataplaneName::parse("name", &spec.name)?,
-        });
+        };
         let zone = match spec.zone.as_str() {
             "" => None,
             zone => Some(ZoneName::parse("zone", zone)?),

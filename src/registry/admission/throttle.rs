@@ -8,42 +8,43 @@ use tokio::time::Instant;
 
 use crate::model::HealthReport;
 
-/// The throttle of one session: at most one visible change per interval.
-#[derive(Debug)]
+/// The throttle of one session: at most one visible change per interval. Each of a million
+/// sessions has one, so it does not hold the interval, and the rare deferred report is boxed.
+#[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    interval: Duration,
     /// When the next change may be visible; none if there was none yet.
     next_at: Option<Instant>,
-    deferred: Option<HealthReport>,
+    deferred: Option<Box<HealthReport>>,
 }
 
 impl Throttle {
-    /// A throttle that admits everything if `interval` is zero.
-    pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval, next_at: None, deferred: None }
-    }
-
     /// Whether a report may take effect now. Otherwise it is deferred. In both cases it
-    /// replaces a report that was deferred before.
-    pub(crate) fn admit(&mut self, report: HealthReport, visible: bool, now: Instant) -> bool {
+    /// replaces a report that was deferred before. An interval of zero admits everything.
+    pub(crate) fn admit(
+        &mut self,
+        report: HealthReport,
+        visible: bool,
+        interval: Duration,
+        now: Instant,
+    ) -> bool {
         self.deferred = None;
-        if !visible || self.interval.is_zero() {
+        if !visible || interval.is_zero() {
             return true;
         }
         if self.next_at.is_some_and(|next_at| now < next_at) {
-            self.deferred = Some(report);
+            self.deferred = Some(Box::new(report));
             return false;
         }
-        self.next_at = Some(now + self.interval);
+        self.next_at = Some(now + interval);
         true
     }
 
     pub(crate) fn deferred(&self) -> Option<HealthReport> {
-        self.deferred
+        self.deferred.as_deref().copied()
     }
 
     /// When the deferred report may take effect; none if none is deferred.
     pub(crate) fn next_flush(&self) -> Option<Instant> {
-        self.deferred.and(self.next_at)
+        self.deferred.as_ref().and(self.next_at)
     }
 }

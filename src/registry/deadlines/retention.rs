@@ -1,39 +1,39 @@
 //! When the registrations of lost dataplanes end: an ordered set of deadlines and one
 //! timer for all of them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
 use crate::{
-    model::DataplaneKey,
+    registry::registration::ByKey,
     runtime::{deadline_timer::DeadlineTimer, sync::Mutex},
 };
 
 /// The lost dataplanes by deadline.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
-    deadlines: Mutex<BTreeSet<(Instant, Arc<DataplaneKey>)>>,
+    deadlines: Mutex<BTreeSet<(Instant, ByKey)>>,
     timer: DeadlineTimer,
 }
 
 impl Retention {
-    pub(crate) fn add(&self, deadline: Instant, key: &Arc<DataplaneKey>) {
+    pub(crate) fn add(&self, deadline: Instant, key: ByKey) {
         let mut deadlines = self.deadlines.lock();
         let earliest = deadlines.first().is_none_or(|(first, _)| deadline < *first);
-        deadlines.insert((deadline, Arc::clone(key)));
+        deadlines.insert((deadline, key));
         drop(deadlines);
         if earliest {
             self.timer.wake();
         }
     }
 
-    pub(crate) fn remove(&self, deadline: Instant, key: &Arc<DataplaneKey>) {
-        self.deadlines.lock().remove(&(deadline, Arc::clone(key)));
+    pub(crate) fn remove(&self, deadline: Instant, key: &ByKey) {
+        self.deadlines.lock().remove(&(deadline, key.clone()));
     }
 
     /// Removes a dataplane whose deadline has passed, the earliest first.
-    pub(crate) fn pop_expired(&self, now: Instant) -> Option<(Instant, Arc<DataplaneKey>)> {
+    pub(crate) fn pop_expired(&self, now: Instant) -> Option<(Instant, ByKey)> {
         let mut deadlines = self.deadlines.lock();
         if deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) {
             deadlines.pop_first()
@@ -43,7 +43,7 @@ impl Retention {
     }
 
     /// Removes the dataplane with the earliest deadline.
-    pub(crate) fn pop_first(&self) -> Option<(Instant, Arc<DataplaneKey>)> {
+    pub(crate) fn pop_first(&self) -> Option<(Instant, ByKey)> {
         self.deadlines.lock().pop_first()
     }
 
@@ -56,17 +56,13 @@ impl Retention {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::model::{DataplaneName, MeshName, Namespace};
+    use crate::registry::tests::dataplane;
 
-    fn key(name: &str) -> Arc<DataplaneKey> {
-        Arc::new(DataplaneKey {
-            mesh: MeshName::parse("", "default").unwrap(),
-            namespace: Namespace::parse("", "").unwrap(),
-            name: DataplaneName::parse("", name).unwrap(),
-        })
+    fn key(name: &str) -> ByKey {
+        ByKey(Arc::new(dataplane(name, "web")))
     }
 
     #[tokio::test(start_paused = true)]
@@ -74,7 +70,7 @@ mod tests {
         let (retention, start) = (Retention::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for (seconds, name) in [(3, "c"), (1, "a"), (2, "b")] {
-            retention.add(after(seconds), &key(name));
+            retention.add(after(seconds), key(name));
         }
         retention.remove(after(2), &key("b"));
         assert_eq!(retention.pop_expired(after(0)), None);
@@ -86,10 +82,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_wait_ends_at_the_earliest_deadline_even_if_it_was_added_later() {
         let (retention, start) = (Retention::default(), Instant::now());
-        retention.add(start + Duration::from_mins(1), &key("late"));
+        retention.add(start + Duration::from_mins(1), key("late"));
         retention.wait().await;
         let sooner = async {
-            retention.add(start + Duration::from_secs(5), &key("soon"));
+            retention.add(start + Duration::from_secs(5), key("soon"));
             std::future::pending::<()>().await;
         };
         tokio::select! {
