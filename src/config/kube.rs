@@ -13,7 +13,7 @@ pub struct KubeSettings {
     /// TLS. Addresses other than loopback require it, with a front proxy.
     pub tls: Option<KubeTls>,
     /// API group of the resources. The default is Kuma's group. In a cluster that has Kuma's
-    /// own resources it must be another one, because one server serves a whole group there.
+    /// own resources it must be another one, because one server serves a whole version of a group there.
     pub group: ApiGroup,
     /// Open connections, at least 1. The default of 1,024 is one for each watch of a controller
     /// and some for its requests.

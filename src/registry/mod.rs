@@ -63,8 +63,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry in a new epoch. [`Registry::run`] must run for watchers to be
-    /// woken, and for idle sessions and retention to end.
+    /// An empty registry in a new epoch. [`Registry::run`] must run for many watchers to
+    /// be woken, and for idle sessions and retention to end.
     pub fn new(settings: RegistrySettings) -> Self {
         let first = settings.first_revision;
         let shared = Shared::new(settings);
