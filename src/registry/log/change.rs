@@ -54,6 +54,7 @@ impl Draft {
     /// a deletion and a creation with a revision each: a Kubernetes client that stops
     /// between the two has processed the deletion and misses only the creation.
     pub(super) fn is_replacement(&self) -> bool {
-        matches!((&self.old, &self.new), (Some(old), Some(new)) if old.identity.uid != new.identity.uid)
+        // Two states of one object share their identity, so it is not read from memory.
+        matches!((&self.old, &self.new), (Some(old), Some(new)) if !Arc::ptr_eq(&old.identity, &new.identity))
     }
 }
