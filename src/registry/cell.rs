@@ -52,8 +52,8 @@ pub(crate) struct SessionCell {
     /// dataplane.
     gateway: bool,
     notice: AtomicU8,
-    pub(crate) id: SessionId,
     pub(crate) idle: IdleState,
+    pub(crate) id: SessionId,
     /// Wakes the task that waits for a notice.
     waker: AtomicWaker,
     pub(crate) dataplane: Arc<Dataplane>,
@@ -64,6 +64,7 @@ pub(crate) struct SessionCell {
 
 /// The idle state of one session, for the [`IdleTracker`](super::deadlines::IdleTracker).
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct IdleState {
     /// The latest activity, in milliseconds since the tracker's start.
     pub(crate) active_at: AtomicU64,
