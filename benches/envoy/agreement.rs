@@ -14,8 +14,8 @@ use envoy_types::pb::envoy::{
 use headcount::{
     envoy::{
         checks::CheckSettings,
-        fold::Fold,
         node::{self, Proxy},
+        stream_health::StreamHealth,
     },
     model::{DataplaneLimits, HealthState},
     proto::envoy::service::health::v3::{
@@ -104,10 +104,10 @@ fn both_decode_the_same_clusters_from_a_real_report() {
 }
 
 #[test]
-fn a_real_report_is_folded_into_health() {
+fn a_real_report_is_converted_to_health() {
     let now = Instant::now();
-    let mut fold = Fold::new(&proxy().checks, &CheckSettings::default(), now);
-    let health = fold.report(Bytes::from_static(messages::REPORT), now).unwrap().unwrap();
+    let mut stream = StreamHealth::new(&proxy().checks, &CheckSettings::default(), now);
+    let health = stream.report(Bytes::from_static(messages::REPORT), now).unwrap().unwrap();
     assert_eq!(health.proxy, HealthState::Ready);
     assert_eq!([0, 1].map(|at| health.inbound(at)), [HealthState::Ready; 2]);
 }

@@ -26,8 +26,8 @@ use envoy_types::pb::envoy::{
 use headcount::{
     envoy::{
         checks::CheckSettings,
-        fold::Fold,
         node::{self, Proxy},
+        stream_health::StreamHealth,
     },
     model::DataplaneLimits,
 };
@@ -119,7 +119,7 @@ fn first_to_response(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
 /// The report that an Envoy sends four times a second.
 fn unchanged(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     compare("unchanged", scale.rounds, SIDES, |side| {
-        let nanos = fold(scale, side, [messages::REPORT, messages::REPORT])?;
+        let nanos = process(scale, side, [messages::REPORT, messages::REPORT])?;
         Ok(vec![Measure::new("an identical report", "ns", nanos).target(Target::RatioAtMost(0.1))])
     })
 }
@@ -128,22 +128,22 @@ fn unchanged(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
 fn changed(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let other = with_an_unhealthy_inbound()?;
     compare("changed", scale.rounds, SIDES, |side| {
-        let nanos = fold(scale, side, [messages::REPORT, &other])?;
+        let nanos = process(scale, side, [messages::REPORT, &other])?;
         Ok(vec![Measure::new("a report with a change", "ns", nanos).target(Target::RatioAtMost(0.5))])
     })
 }
 
 /// Processes two reports alternately; returns the nanoseconds per report.
-fn fold(scale: &Scale, side: Side, reports: [&[u8]; 2]) -> anyhow::Result<f64> {
+fn process(scale: &Scale, side: Side, reports: [&[u8]; 2]) -> anyhow::Result<f64> {
     let reports = reports.map(Bytes::copy_from_slice);
     let mut indexes = (0..2).cycle();
     let mut next = move || reports[indexes.next().unwrap_or_default()].clone();
     match side {
         Side::Headcount => {
             let proxy = Proxy::parse(&node::read(messages::FIRST)?, DataplaneLimits::default())?;
-            let mut fold = Fold::new(&proxy.checks, &CheckSettings::default(), Instant::now());
+            let mut health = StreamHealth::new(&proxy.checks, &CheckSettings::default(), Instant::now());
             nanos(scale.reports, || {
-                black_box(fold.report(next(), Instant::now())?);
+                black_box(health.report(next(), Instant::now())?);
                 Ok(())
             })
         }

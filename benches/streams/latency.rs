@@ -101,7 +101,7 @@ async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Rec
         }
     });
     // The session stays open until the last delta has been received.
-    let (sent, _says) = sender.await??;
+    let (sent, _requests) = sender.await??;
     let (received, bytes) = timeout(TIMEOUT, following).await.context("deltas are missing")???;
     acks.abort();
     Ok((sent, received, bytes))

@@ -1,4 +1,4 @@
-//! The health that is folded from an Envoy's reports, which skips the decoding of repeated ones, equals
+//! The health that is computed from an Envoy's reports, which skips the decoding of repeated ones, equals
 //! the health that a reference implementation gets by decoding each report in full.
 
 use std::{collections::BTreeSet, time::Duration};
@@ -7,8 +7,8 @@ use bytes::Bytes;
 use headcount::{
     envoy::{
         checks::{CheckSettings, Checks},
-        fold::{BadReport, Fold},
         node::Proxy,
+        stream_health::{BadReport, StreamHealth},
     },
     model::{DataplaneLimits, Health, HealthState},
     proto::envoy::{
@@ -35,7 +35,7 @@ pub fn check(input: &[u8]) {
     let (inbounds, checks_admin) = (usize::from(first % 65), *first >= 128);
     let settings = CheckSettings::default();
     let start = Instant::now();
-    let mut fold = Fold::new(&checks(inbounds, checks_admin), &settings, start);
+    let mut stream = StreamHealth::new(&checks(inbounds, checks_admin), &settings, start);
     let mut reference =
         Reference { inbounds, checks_admin, checked: BTreeSet::new(), health: Health::default() };
     let mut passed = Duration::ZERO;
@@ -50,12 +50,12 @@ pub fn check(input: &[u8]) {
         }
         let before = reference.health;
         let first_checks_over = passed >= settings.check_timeout.get() + 2 * settings.report_interval.get();
-        let accepted = fold.report(report.clone(), start + passed);
+        let accepted = stream.report(report.clone(), start + passed);
         let Some(health) = reference.report(&report, first_checks_over) else {
             let rejected = accepted.expect_err("not a report");
             assert!(rules::is_short_text(&rejected.to_string(), 4_096), "{rejected}");
             let is_node = matches!(decode(&report), Ok(Some(RequestType::HealthCheckRequest(_))));
-            assert_eq!(rejected == BadReport::NodeAgain, is_node, "{rejected}");
+            assert_eq!(rejected == BadReport::SecondRequest, is_node, "{rejected}");
             return;
         };
         let change = (health != before).then_some(health);

@@ -25,8 +25,9 @@ use crate::{
     proto::Welcome,
 };
 
-/// An attempt that lasted this long resets the backoff. A welcome or an ack does not: all dataplanes would
-/// retry at once, again and again, with a server that fails under their load seconds after each start.
+/// An attempt that lasted this long resets the backoff. A welcome or an ack does not reset it: if a server
+/// fails under load within seconds of each start, all dataplanes would reconnect to it without delay every
+/// time.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// Configuration of an agent.
@@ -189,7 +190,7 @@ fn log_shutdown(end: &SessionEnd) {
         info!("said goodbye");
     } else {
         // The server retains the registration for its retention period.
-        warn!(?end, "left without a goodbye");
+        warn!(?end, "shut down without a goodbye");
     }
 }
 

@@ -9,7 +9,7 @@ pub enum Outcome {
     Success,
     /// A negative result, which the command has printed: a wait timed out, a named resource
     /// does not exist, or a simulation found a wrong count.
-    No,
+    Negative,
     /// Interrupted by Ctrl-C.
     Interrupted,
 }
@@ -45,7 +45,7 @@ impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Success => Self::SUCCESS,
-            Outcome::No => Self::from(1),
+            Outcome::Negative => Self::from(1),
             Outcome::Interrupted => Self::from(INTERRUPTED),
         }
     }

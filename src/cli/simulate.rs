@@ -104,7 +104,7 @@ impl SimulateArgs {
         Ok(match (interrupted, report.right) {
             (true, _) => Outcome::Interrupted,
             (false, true) => Outcome::Success,
-            (false, false) => Outcome::No,
+            (false, false) => Outcome::Negative,
         })
     }
 

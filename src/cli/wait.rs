@@ -109,7 +109,7 @@ impl WaitArgs {
             Err(counts) => {
                 let timeout = humantime::format_duration(timeout);
                 terminal.remark(format_args!("timed out after {timeout}: {}", visible(&counts)))?;
-                Ok(Outcome::No)
+                Ok(Outcome::Negative)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use super::label::check_key;
 
-/// Bytes of the longest accepted selector: about a hundred requirements.
+/// Maximum length of a selector in bytes: about a hundred requirements.
 pub const MAX_SELECTOR_BYTES: usize = 4096;
 
 /// A label selector: comma-separated requirements, all of which must hold. They are `k=v`,
@@ -22,7 +22,7 @@ enum Requirement {
 }
 
 impl LabelSelector {
-    /// Whether the labels that `label` looks up by key satisfy every requirement.
+    /// Whether an object's labels satisfy every requirement. `label` returns the value of a key.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
@@ -97,11 +97,10 @@ impl Requirement {
         };
         let (key, rest) = text.split_at(at);
         let key = parse_key(key)?;
-        let one = |value: &str| parse_values(value);
         if let Some(value) = rest.strip_prefix("!=") {
-            Ok(Self::NotIn(key, one(value)?))
+            Ok(Self::NotIn(key, parse_values(value)?))
         } else if let Some(value) = rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')) {
-            Ok(Self::In(key, one(value)?))
+            Ok(Self::In(key, parse_values(value)?))
         } else {
             Err(format!("{text:?}: unknown operator; use =, !=, in, notin, or a bare or negated key"))
         }
@@ -114,7 +113,7 @@ fn parse_key(text: &str) -> Result<String, String> {
     Ok(key.to_owned())
 }
 
-/// Parses the values of a set; a value may be empty.
+/// Parses one value or the comma-separated values of a set; a value may be empty.
 fn parse_values(text: &str) -> Result<BTreeSet<String>, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     text.split(',')

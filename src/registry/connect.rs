@@ -42,7 +42,7 @@ impl ConnectOptions {
 pub struct Connected {
     /// Dropping it is the disconnect.
     pub session: Session,
-    /// What an operator should know, in sentences.
+    /// Warnings for the operator, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -60,9 +60,9 @@ impl Registry {
     /// Registers a dataplane and opens its session. A session that it already has is
     /// taken over and gets [`Notice::Superseded`](super::Notice::Superseded).
     ///
-    /// A dataplane that connected less than the flap interval ago waits for the rest of
-    /// it, so that one that connects over and over does not flood the others. Cancelling
-    /// the future leaves no registration behind.
+    /// A dataplane that last connected less than the flap interval ago waits until the
+    /// interval is over, so that a dataplane that reconnects in a loop does not flood the
+    /// watchers with changes. Cancelling the future leaves no registration behind.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ impl Registry {
         options: ConnectOptions,
     ) -> Result<Connected, LimitReached> {
         let connect_at = self.admit(&dataplane.key, options.retry)?;
-        // No timer for the many that need not wait: its resolution is a millisecond.
+        // Most dataplanes need not wait. A timer would delay them by up to its resolution,
+        // a millisecond.
         if connect_at > Instant::now() {
             sleep_until(connect_at).await;
         }
@@ -93,12 +94,12 @@ impl Registry {
         Ok(opened.map_or_else(Instant::now, |opened| opened + self.shared.settings.flap_interval))
     }
 
-    /// Registers a dataplane; if there is no room, in the place of the one that has been
-    /// lost for longest.
+    /// Registers a dataplane. At the limit of dataplanes, it replaces the one that has
+    /// been lost for longest.
     fn register(&self, dataplane: Dataplane, attempt: Attempt) -> Result<Session, LimitReached> {
         let now = self.shared.wall_clock();
         let mut registered = self.shared.register(dataplane, attempt, now);
-        // Another new dataplane may take the room that was made, so try again.
+        // In a loop, because another new dataplane may register first.
         while let Err(Rejected { reason: LimitReached::Dataplanes { .. }, .. }) = &registered
             && self.shared.expire_oldest()
         {

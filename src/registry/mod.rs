@@ -1,5 +1,5 @@
-//! The registry: the only state of which dataplanes are registered, connected and
-//! healthy.
+//! The registry: the server's only record of which dataplanes are registered, connected
+//! and healthy.
 //!
 //! ```text
 //!  hello ─► connect ─► admission (rate, capacity, throttle)
@@ -63,8 +63,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry in a new epoch. [`Registry::run`] must run for many watchers to
-    /// be woken, and for idle sessions and retention to end.
+    /// An empty registry in a new epoch. [`Registry::run`] must be running: it wakes
+    /// watchers when there are many, ends idle sessions and unregisters lost dataplanes.
     pub fn new(settings: RegistrySettings) -> Self {
         let first = settings.first_revision;
         let shared = Shared::new(settings);
@@ -73,17 +73,18 @@ impl Registry {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Asks all sessions to end, and those that open later.
+    /// Sends [`Notice::Draining`] to all open sessions, and to each that opens later.
     pub fn drain(&self) {
         self.shared.drain();
     }
 
-    /// How long it takes to admit all connected dataplanes again.
+    /// The time that all connected dataplanes need to reconnect at the maximum session
+    /// rate.
     pub fn time_to_readmit(&self) -> Duration {
         self.shared.rate_limiter.time_to_admit(self.shared.capacity.sessions())
     }
 
-    /// Records an event for an operator: a proxy was rejected.
+    /// Records the event that a proxy was rejected.
     pub fn record_rejection(&self, proxy: UnknownProxy, message: String) {
         let now = self.shared.wall_clock();
         self.shared.events.record(Reason::DataplaneRefused, Regarding::Proxy(proxy), None, message, now);
@@ -94,7 +95,7 @@ impl Registry {
         &self.shared.events
     }
 
-    /// Names this run of the server: revisions of different epochs can't be compared.
+    /// Identifies this run of the server. Revisions of different epochs can't be compared.
     pub fn epoch(&self) -> &str {
         self.shared.log.epoch()
     }
@@ -104,7 +105,8 @@ impl Registry {
         self.shared.log.head()
     }
 
-    /// Changes whenever a Workload has changed. Subscribe before you read.
+    /// Receives the latest revision after a Workload has changed. Subscribe before
+    /// reading the Workloads, so that no change is missed.
     pub fn subscribe(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.log.subscribe()
     }

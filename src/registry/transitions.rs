@@ -78,8 +78,7 @@ impl Shared {
                 session
             }
         };
-        // A session that opens while the drain walks over the shards is notified here or
-        // there.
+        // `drain` may have passed the dataplane's shard before this session was inserted.
         if self.draining.load(Relaxed) {
             session.cell.notify(Notice::Draining);
         }
@@ -178,7 +177,7 @@ impl Shared {
         self.commit([locked], [draft]);
     }
 
-    /// The dataplane of a session becomes healthy or ceases to be.
+    /// Sets whether the dataplane of a session counts as healthy.
     pub(crate) fn flip(&self, session: &Session, healthy: bool) {
         // A retired entry: the dataplane has left it, so this session no longer counts.
         let Some(mut locked) = self.entries.lock(&session.entry) else {
@@ -232,7 +231,7 @@ impl Shared {
         self.capacity.release_registration();
     }
 
-    /// Counts the sessions as lost that have been idle for longer than their timeout.
+    /// Ends the sessions that have been idle for longer than their timeout, as lost.
     pub(crate) fn lose_idle(&self, now: Instant) {
         while let Some(cell) = self.idle.pop_idle(now) {
             if self.depart(&cell, Departure::Lost) {
@@ -254,7 +253,7 @@ impl Shared {
     /// Unregisters the dataplane that has been lost for longest, to make room. Returns
     /// false if none is lost.
     pub(crate) fn expire_oldest(&self) -> bool {
-        // One that has just reconnected makes no room, but the next one may.
+        // Nothing is unregistered if the dataplane has just reconnected: try the next one.
         while let Some((deadline, key)) = self.retention.pop_first() {
             if self.expire_one(deadline, key) {
                 return true;
@@ -263,7 +262,7 @@ impl Shared {
         false
     }
 
-    /// Unregisters a dataplane that was removed from the retention, unless it has
+    /// Unregisters a dataplane that was removed from the retention queue, unless it has
     /// reconnected since.
     fn expire_one(&self, deadline: Instant, key: ByKey) -> bool {
         let Slot::Occupied(slot) = self.dataplanes.entry(key) else {
@@ -276,7 +275,7 @@ impl Shared {
         lost
     }
 
-    /// Asks all sessions to end, and those that open later.
+    /// Sends [`Notice::Draining`] to all open sessions, and to each that opens later.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Relaxed);
         let connected = |registration: &Registration| match &registration.presence {
@@ -284,7 +283,7 @@ impl Shared {
             Presence::Lost(_) => None,
         };
         let mut cells: Vec<_> = self.dataplanes.iter().filter_map(|slot| connected(slot.value())).collect();
-        // In the order in which they opened, because the map's own differs from run to run.
+        // In the order in which they opened: the map's order differs from run to run.
         cells.sort_unstable_by_key(|cell| cell.id);
         for cell in cells {
             cell.notify(Notice::Draining);

@@ -1,5 +1,5 @@
 //! The real binary under clients that abuse HTTP/2. The server ends or bounds each abuse, and a
-//! well-behaved client beside it hardly notices.
+//! well-behaved client that is connected meanwhile is hardly affected.
 //!
 //! ```text
 //!   test ──> abusive clients: HTTP/2 by hand ──┐

@@ -29,7 +29,7 @@ pub struct Oracle {
 #[derive(Debug)]
 pub struct ExpectedDataplane {
     number: usize,
-    /// The input of its agents.
+    /// The health of its application, which its agents report.
     health: watch::Sender<Health>,
     healthy: bool,
     /// Workloads that its agents named, under which the server may still count it.
@@ -91,7 +91,7 @@ impl ExpectedDataplane {
         self.agents.iter().for_each(|(agent, _)| agent.leave());
     }
 
-    /// Takes its host down, with all agents on it.
+    /// Crashes its host, and so its agents.
     pub fn crash(&mut self, network: &Network, crash: Crash) {
         network.crash(self.number, crash);
         if self.is_leaving() {
@@ -179,8 +179,8 @@ impl Oracle {
         workloads
     }
 
-    /// Checks `ListDataplanes` and returns the counts that follow from it. What was unknown before
-    /// is known from this listing on.
+    /// Checks a response of `ListDataplanes` and returns the counts that follow from it. What the
+    /// oracle did not know before, it takes from this listing.
     pub fn check_listing(
         &mut self,
         listing: &[DataplaneOverview],

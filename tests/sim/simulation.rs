@@ -171,7 +171,7 @@ impl Simulation {
     /// Each watcher has a random generator of its own, so that the order in which two of them retry
     /// does not change what either does.
     fn new_watcher(&mut self, watcher: usize, replica: Replica) -> Watcher {
-        // By turns: one namespace, the other, all.
+        // In turn: one namespace, the other, all.
         let namespace = NAMESPACES.get(watcher % (NAMESPACES.len() + 1)).copied();
         let host = watcher_host(watcher);
         Watcher::start(&self.network, host, namespace, replica, &self.trace, self.random.fork())

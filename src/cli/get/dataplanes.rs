@@ -69,7 +69,7 @@ impl DataplanesArgs {
         match dataplanes.as_slice() {
             [] => {
                 terminal.remark(format_args!("dataplane {name:?} not found{}", scope.place()))?;
-                return Ok(Outcome::No);
+                return Ok(Outcome::Negative);
             }
             [one] => print_one(one, format, terminal)?,
             // Several meshes may have a dataplane of this name.

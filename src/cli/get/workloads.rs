@@ -89,7 +89,7 @@ impl WorkloadsArgs {
         let found = get(&client, &filter).await.map_err(|status| client.explain(&status))?;
         let Some(workload) = found else {
             terminal.remark(format_args!("workload {:?} not found{}", filter.name, scope.place()))?;
-            return Ok(Outcome::No);
+            return Ok(Outcome::Negative);
         };
         print_one(&workload, format, terminal)?;
         Ok(Outcome::Success)

@@ -13,12 +13,12 @@ use crate::{
     registry::RegistrySettings,
 };
 
-/// The largest number of permits of a semaphore.
-const MOST_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
+/// The largest number of permits of a semaphore, of which each connection takes one.
+const MAX_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 /// The largest flow-control window of HTTP/2 (RFC 9113, section 6.9.1).
-const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// With a lower limit, normal clients would be rejected.
-const LEAST_HEADER_BYTES: u32 = 1_024;
+const MIN_HEADER_BYTES: u32 = 1_024;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
@@ -165,8 +165,8 @@ fn check_ranges(limits: &Limits, problems: &mut Problems) {
         let problem = format!("must be more than {REPORT_INTERVAL:?}, the interval at which agents report");
         problems.note("idle-timeout", &problem);
     }
-    if limits.max_connections > MOST_CONNECTIONS {
-        problems.note("max-connections", &format!("must be {MOST_CONNECTIONS} or less"));
+    if limits.max_connections > MAX_CONNECTIONS {
+        problems.note("max-connections", &format!("must be {MAX_CONNECTIONS} or less"));
     }
 }
 
@@ -176,18 +176,18 @@ fn count_u32(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> 
 
 fn window(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32 {
     let window = count_u32(problems, name, value);
-    if window > LARGEST_WINDOW {
-        problems.note(name, &format!("\"{window}\": must be {LARGEST_WINDOW} or less"));
+    if window > MAX_WINDOW {
+        problems.note(name, &format!("\"{window}\": must be {MAX_WINDOW} or less"));
     }
     window
 }
 
 fn header_bytes(problems: &mut Problems, value: Parsed<NonZeroU32>) -> u32 {
     let Some(bytes) = problems.take("max-header-bytes", value).map(NonZeroU32::get) else {
-        return LEAST_HEADER_BYTES;
+        return MIN_HEADER_BYTES;
     };
-    if bytes < LEAST_HEADER_BYTES {
-        problems.note("max-header-bytes", &format!("\"{bytes}\": must be {LEAST_HEADER_BYTES} or more"));
+    if bytes < MIN_HEADER_BYTES {
+        problems.note("max-header-bytes", &format!("\"{bytes}\": must be {MIN_HEADER_BYTES} or more"));
     }
     bytes
 }

@@ -24,7 +24,7 @@ async fn dataplanes_are_listed_and_selected_by_name() {
     let json: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&json["type"], &json["name"]), (&"Dataplane".into(), &"web-2".into()));
     let ended = run_with(&server, "get dp web-3").await;
-    assert_eq!(ended.result.unwrap(), Outcome::No);
+    assert_eq!(ended.result.unwrap(), Outcome::Negative);
     assert_eq!(ended.err, "dataplane \"web-3\" not found in default namespace\n");
 }
 

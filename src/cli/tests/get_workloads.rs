@@ -71,7 +71,7 @@ async fn a_missing_workload_is_a_negative_result() {
     assert!(ended.out.starts_with("apiVersion: kuma.io/v1alpha1\nkind: Workload\n"), "{}", ended.out);
     server.get.push(Err(Status::not_found("no")));
     let ended = run_with(&server, "get workload web").await;
-    assert_eq!(ended.result.unwrap(), Outcome::No);
+    assert_eq!(ended.result.unwrap(), Outcome::Negative);
     assert_eq!(ended.err, "workload \"web\" not found in default namespace\n");
 }
 

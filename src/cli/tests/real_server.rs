@@ -73,9 +73,9 @@ async fn all_client_commands_work_with_the_real_server() {
     assert_eq!(events.err, "No events found.\n");
 
     let timed_out = run(&format!("wait workload web --healthy 3 --timeout 1ms {server}")).await;
-    assert_eq!(timed_out.result.unwrap(), Outcome::No);
+    assert_eq!(timed_out.result.unwrap(), Outcome::Negative);
     assert!(timed_out.err.contains("2 healthy"), "no current counts: {}", timed_out.err);
     let missing = run(&format!("get workload api {server}")).await;
-    assert_eq!(missing.result.unwrap(), Outcome::No);
+    assert_eq!(missing.result.unwrap(), Outcome::Negative);
     app.drain().await;
 }

@@ -20,7 +20,7 @@ async fn a_wait_prints_the_counts() {
 
     server.wait.push(Err(Status::deadline_exceeded("1 connected, 0 healthy, 2 total")));
     let ended = run_with(&server, "wait workload web --connected 3 --timeout 1m").await;
-    assert_eq!(ended.result.unwrap(), Outcome::No);
+    assert_eq!(ended.result.unwrap(), Outcome::Negative);
     assert_eq!(ended.err, "timed out after 1m: 1 connected, 0 healthy, 2 total\n");
 }
 

@@ -1,4 +1,4 @@
-//! One open session, as the stream of either protocol uses it.
+//! One open session, for the streams of both protocols.
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -48,7 +48,8 @@ impl ActiveSession {
         self.session.dataplane()
     }
 
-    /// Waits for the next event, of which a `message` is one.
+    /// Waits for the next event. The future `message` resolves to the client's next
+    /// message.
     pub(super) async fn next<T>(&mut self, message: impl Future<Output = T>) -> SessionEvent<T> {
         let mut message = pin!(message);
         loop {
@@ -68,7 +69,7 @@ impl ActiveSession {
     pub(super) fn report(&mut self, report: HealthReport) -> ReportOutcome {
         let outcome = self.session.report(report);
         if outcome == ReportOutcome::Deferred {
-            self.end.metrics.held();
+            self.end.metrics.deferred();
         }
         outcome
     }

@@ -72,7 +72,8 @@ impl SessionAdmission {
         self.registry.record_rejection(proxy, reason);
     }
 
-    /// How long it takes to admit all connected dataplanes again.
+    /// The time that all connected dataplanes need to reconnect at the maximum session
+    /// rate.
     pub(super) fn time_to_readmit(&self) -> Duration {
         self.registry.time_to_readmit()
     }

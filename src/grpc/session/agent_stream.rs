@@ -1,10 +1,9 @@
 //! One stream of `DataplaneService.Session`.
 //!
-//! The response stream is the whole session: polled for the next response, it reads the
-//! client's messages and holds the session's guard. There is no task and no queue for a
-//! session. The server reads nothing from a client that does not read its
-//! acknowledgements, and when the stream is dropped, for whatever reason, the session
-//! ends with it.
+//! The response stream holds the session's guard and does all its work: when tonic polls
+//! it for the next response, it reads the client's messages. A session has no task and no
+//! queue. So the server reads nothing from a client that does not read its
+//! acknowledgements, and when tonic drops the stream, for any reason, the session ends.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,9 +27,9 @@ use crate::{
     registry::{ConnectOptions, Notice, ReportOutcome},
 };
 
-/// The least time that a drained client stays away: a restart takes about a second.
+/// The shortest delay before a drained client reconnects: a restart takes about a second.
 const MIN_DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The least time over which the returns of drained clients are spread.
+/// The shortest time over which the reconnects of drained clients are spread.
 const MIN_DRAIN_SPREAD: Duration = Duration::from_secs(1);
 
 /// The state of one stream.
@@ -43,7 +42,7 @@ pub(in crate::grpc) struct AgentStream {
 }
 
 enum Phase {
-    /// The hello is awaited.
+    /// The stream waits for the hello.
     Opening,
     /// The session is open.
     Open {
@@ -51,7 +50,7 @@ enum Phase {
         /// The sequence number of the latest report.
         sequence: u64,
     },
-    /// The client was asked to reconnect elsewhere; the end of the stream follows.
+    /// A `Drain` was sent; the status that ends the stream follows.
     Drained,
     /// The stream has ended.
     Ended,
@@ -83,7 +82,7 @@ impl AgentStream {
             Phase::Opening => Box::pin(self.open()).await,
             Phase::Open { .. } => self.run().await,
             Phase::Drained => Err(draining().into()),
-            Phase::Ended => Err(End::Quiet),
+            Phase::Ended => Err(End::WithoutStatus),
         };
         match response {
             Ok(response) => Some(Ok(SessionResponse { message: Some(response) })),
@@ -91,7 +90,7 @@ impl AgentStream {
                 self.phase = Phase::Ended;
                 match end {
                     End::Status(status) => Some(Err(status)),
-                    End::Quiet => None,
+                    End::WithoutStatus => None,
                 }
             }
         }
@@ -111,8 +110,8 @@ impl AgentStream {
             Ok(Some(SessionRequest { message: Some(Request::Health(_)) })) => before_hello("health"),
             Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => before_hello("goodbye"),
             Ok(Some(SessionRequest { message: None })) => empty_message(),
-            Ok(None) => return Err(End::Quiet),
-            Err(status) => malformed(&status).ok_or(End::Quiet)?,
+            Ok(None) => return Err(End::WithoutStatus),
+            Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
         };
         log_rejection(self.peer, None, &rejected);
         Err(rejected.into())
@@ -135,7 +134,7 @@ impl AgentStream {
         Ok(welcome)
     }
 
-    /// Waits for something to send in an open session.
+    /// Reads messages in an open session until there is a response to send.
     async fn run(&mut self) -> Result<Response, End> {
         while let Phase::Open { session, sequence } = &mut self.phase {
             let message = match session.next(self.inbound.message()).await {
@@ -159,24 +158,24 @@ impl AgentStream {
                 }
                 Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => {
                     self.end(ActiveSession::goodbye);
-                    return Err(End::Quiet);
+                    return Err(End::WithoutStatus);
                 }
                 Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => Status::failed_precondition(
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
                 Ok(Some(SessionRequest { message: None })) => empty_message(),
-                Ok(None) => return Err(End::Quiet),
-                Err(status) => malformed(&status).ok_or(End::Quiet)?,
+                Ok(None) => return Err(End::WithoutStatus),
+                Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
             };
             self.end(|session| session.reject(&rejected));
             return Err(rejected.into());
         }
-        Err(End::Quiet)
+        Err(End::WithoutStatus)
     }
 
     /// Ends the session as the registry requires.
     fn on_notice(&mut self, notice: Notice) -> Result<Response, End> {
-        let status = self.end(|session| session.on_notice(notice)).ok_or(End::Quiet)?;
+        let status = self.end(|session| session.on_notice(notice)).ok_or(End::WithoutStatus)?;
         if notice == Notice::Draining {
             self.phase = Phase::Drained;
             return Ok(Response::Drain(self.drain()));
@@ -184,10 +183,10 @@ impl AgentStream {
         Err(status.into())
     }
 
-    /// Ends the session in one of several ways; none if no session is open.
-    fn end<T>(&mut self, how: impl FnOnce(ActiveSession) -> T) -> Option<T> {
+    /// Passes the open session to `end`, which consumes it; none if no session is open.
+    fn end<T>(&mut self, end: impl FnOnce(ActiveSession) -> T) -> Option<T> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Open { session, .. } => Some(how(session)),
+            Phase::Open { session, .. } => Some(end(session)),
             _ => None,
         }
     }

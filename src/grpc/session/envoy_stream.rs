@@ -20,8 +20,8 @@ use crate::{
     config::Limits,
     envoy::{
         checks::CheckSettings,
-        fold::{BadReport, Fold},
         node::{self, Proxy},
+        stream_health::{BadReport, StreamHealth},
     },
     grpc::status::malformed,
     model::{Attempt, HealthReport},
@@ -87,7 +87,7 @@ enum Phase {
 /// An open session and what its Envoy has reported so far.
 struct CheckedSession {
     session: ActiveSession,
-    fold: Fold,
+    health: StreamHealth,
     /// Reports that changed something.
     sequence: u64,
 }
@@ -102,11 +102,11 @@ impl EnvoyStream {
                 Err(end) => end,
             },
             Phase::Open(session) => self.run(session).await,
-            Phase::Ended => End::Quiet,
+            Phase::Ended => End::WithoutStatus,
         };
         match end {
             End::Status(status) => Some(Err(status)),
-            End::Quiet => None,
+            End::WithoutStatus => None,
         }
     }
 
@@ -126,8 +126,8 @@ impl EnvoyStream {
                 }
                 Err(invalid) => (None, invalid.into()),
             },
-            Ok(None) => return Err(End::Quiet),
-            Err(status) => (None, malformed(&status).ok_or(End::Quiet)?),
+            Ok(None) => return Err(End::WithoutStatus),
+            Err(status) => (None, malformed(&status).ok_or(End::WithoutStatus)?),
         };
         log_rejection(self.peer, proxy.as_ref().map(UnknownProxy::name), &rejected);
         Err(rejected.into())
@@ -151,13 +151,13 @@ impl EnvoyStream {
             // Logged here, because an Envoy shows its user nothing.
             warn!(session = %session.id(), dataplane = %session.dataplane().key, "{warning}");
         }
-        let fold = Fold::new(&checks, settings, Instant::now());
-        self.phase = Phase::Open(CheckedSession { session, fold, sequence: 0 });
+        let health = StreamHealth::new(&checks, settings, Instant::now());
+        self.phase = Phase::Open(CheckedSession { session, health, sequence: 0 });
         Ok(checks.specifier(settings))
     }
 
     /// Reads reports until the session ends.
-    async fn run(&mut self, CheckedSession { mut session, mut fold, mut sequence }: CheckedSession) -> End {
+    async fn run(&mut self, CheckedSession { mut session, mut health, mut sequence }: CheckedSession) -> End {
         loop {
             // A client that never pauses may not starve the other tasks of this worker.
             consume_budget().await;
@@ -167,7 +167,7 @@ impl EnvoyStream {
                 SessionEvent::Notice(notice) => return session.on_notice(notice).into(),
             };
             let rejected = match message {
-                Ok(Some(report)) => match fold.report(report, Instant::now()) {
+                Ok(Some(report)) => match health.report(report, Instant::now()) {
                     Ok(Some(health)) => {
                         sequence += 1;
                         session.report(HealthReport { sequence, health });
@@ -179,10 +179,10 @@ impl EnvoyStream {
                     }
                     Err(bad) => rejection(&bad),
                 },
-                Ok(None) => return End::Quiet,
+                Ok(None) => return End::WithoutStatus,
                 Err(status) => match malformed(&status) {
                     Some(rejected) => rejected,
-                    None => return End::Quiet,
+                    None => return End::WithoutStatus,
                 },
             };
             session.reject(&rejected);
@@ -194,6 +194,6 @@ impl EnvoyStream {
 fn rejection(bad: &BadReport) -> Status {
     match bad {
         BadReport::Undecodable(_) => Status::invalid_argument(bad.to_string()),
-        BadReport::NodeAgain => Status::failed_precondition(bad.to_string()),
+        BadReport::SecondRequest => Status::failed_precondition(bad.to_string()),
     }
 }

@@ -23,8 +23,8 @@ use tonic::Status;
 enum End {
     /// With a status that states the reason.
     Status(Status),
-    /// Without one: the client has ended the stream, or it is gone.
-    Quiet,
+    /// Without an error status: the client has ended the stream or disconnected.
+    WithoutStatus,
 }
 
 impl From<Status> for End {

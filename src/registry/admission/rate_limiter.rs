@@ -29,7 +29,7 @@ pub(crate) struct RateLimiter {
     state: Mutex<Option<State>>,
 }
 
-/// Both times lie ahead of now by what has been handed out already.
+/// Each time is later than now by the tokens or retry times already handed out.
 #[derive(Debug, Clone, Copy)]
 struct State {
     /// When the bucket will be full again.
@@ -38,7 +38,7 @@ struct State {
     last_retry_at: Instant,
 }
 
-/// What is known of the client that asks for a session.
+/// What is known of a client that requests a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientClass {
     /// Its hello has not been read.

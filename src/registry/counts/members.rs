@@ -36,8 +36,8 @@ impl EntryKey {
     }
 }
 
-/// By how much the numbers of one mesh change. Every fact enters [`Members`] as one of
-/// these, whatever its source.
+/// By how much the counts of one mesh change. All counts of [`Members`] change by one of
+/// these only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CountChange {
     pub(crate) connected: i32,
@@ -137,8 +137,8 @@ impl Members {
         now: SystemTime,
     ) -> Option<Draft> {
         let at = match self.groups.as_slice() {
-            // Reads the dataplane only where there is a choice: one of a million is not
-            // in the processor's cache.
+            // The dataplane is not read if there is one group only: among a million, it is
+            // probably not in the CPU's cache.
             [_] => 0,
             groups => {
                 let own = groups.iter().position(|group| group.mesh == member.key.mesh);
@@ -148,7 +148,7 @@ impl Members {
         self.count(at, change, now)
     }
 
-    /// Stores the state that the change log made of a draft.
+    /// Stores the state that the change log has published for a draft.
     pub(crate) fn set_current(&mut self, published: Option<Published>) {
         if let Some(current) = published {
             self.current = current;
@@ -171,14 +171,14 @@ impl Members {
     }
 
     /// The holder keeps the name while it has a dataplane. A name without a holder goes
-    /// to a mesh that is alone with it, and to none while several compete. Returns
-    /// whether the holder changed.
+    /// to the mesh that uses it if it is the only one, and to none while several meshes
+    /// use it. Returns whether the holder changed.
     fn elect_holder(&mut self) -> bool {
         if self.holder_group().is_some() {
             return false;
         }
         let next = match self.groups.as_slice() {
-            [alone] => Some(alone.mesh.clone()),
+            [only] => Some(only.mesh.clone()),
             _ => None,
         };
         let changed = self.holder != next;
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(f.seen(), None);
         assert!(f.members.is_empty());
         assert!(f.join("a"));
-        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, uid, "a new life has a new uid");
+        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, uid, "a new Workload has a new uid");
     }
 
     #[test]
@@ -329,11 +329,11 @@ mod tests {
         assert!(f.apply("a", LEAVE));
         assert_eq!(f.seen(), Some(("b", counts(1, 0, 1))));
         assert_ne!(f.members.current().as_ref().unwrap().identity.uid, old);
-        assert_eq!(f.log.head(), 3, "one step of two revisions: a deletion and a creation");
+        assert_eq!(f.log.head(), 3, "two revisions, published together: a deletion and a creation");
     }
 
     #[test]
-    fn while_two_meshes_compete_none_gets_the_name() {
+    fn while_several_meshes_use_a_name_without_a_holder_none_gets_it() {
         let mut f = Fixture::new();
         for mesh in ["a", "b", "c"] {
             f.join(mesh);

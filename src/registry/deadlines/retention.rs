@@ -10,7 +10,7 @@ use crate::{
     runtime::{deadline_timer::DeadlineTimer, sync::Mutex},
 };
 
-/// The lost dataplanes by deadline.
+/// The queue of lost dataplanes, ordered by deadline.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     deadlines: Mutex<BTreeSet<(Instant, ByKey)>>,

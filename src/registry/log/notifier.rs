@@ -30,7 +30,7 @@ impl Notifier {
         Self { wakeup: Notify::new(), announced: watch::Sender::new(0) }
     }
 
-    /// Sets the announced revision without waking anybody.
+    /// Sets the announced revision without waking a watcher.
     pub(super) fn begin_after(&self, revision: u64) {
         self.announced.send_replace(revision);
     }

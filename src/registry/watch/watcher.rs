@@ -15,12 +15,12 @@ use crate::{
     runtime::{resettable_timer::ResettableTimer, sync::atomic::Ordering::Relaxed},
 };
 
-/// The revision up to which a reader is complete.
+/// The revision up to which a reader has received all changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position(pub u64);
 
-/// Delivers the deltas for one reader. It has no queue: what a slow reader has not
-/// fetched is read from the log when it asks, with the latest states only.
+/// Delivers the deltas for one reader. It has no queue: when a slow reader fetches the
+/// next batch, all changes since its position are read from the log and conflated.
 #[derive(Debug)]
 pub struct Watcher {
     registry: Registry,
@@ -35,7 +35,7 @@ pub struct Watcher {
 
 #[derive(Debug)]
 enum State {
-    /// Deltas are left to be delivered.
+    /// Deltas of a snapshot or of a long range of the log remain to be delivered.
     Delivering(PendingDeltas),
     /// Everything is delivered up to `after`. With `confirm`, a bookmark is sent even if
     /// nothing has changed, to confirm the position to a reader that resumed.
@@ -46,7 +46,7 @@ enum State {
 enum Found {
     Batch(Arc<DeltaBatch>),
     Nothing,
-    /// Only a snapshot helps.
+    /// The log no longer reaches the reader's position: it needs a snapshot.
     OutOfReach,
 }
 
@@ -104,13 +104,14 @@ impl Registry {
         })
     }
 
-    /// Takes one of the places for watch streams, of Workloads or events.
+    /// Counts a new watch stream, of Workloads or of events, against the limit.
     ///
     /// # Errors
     ///
     /// [`LimitReached::Watchers`].
     pub fn permit_watch(&self) -> Result<WatchPermit, LimitReached> {
         let limit = self.shared.settings.max_watchers;
+        // On failure its drop takes back the increment.
         let permit = WatchPermit(Arc::clone(&self.shared));
         if self.shared.watchers.fetch_add(1, Relaxed) < limit {
             Ok(permit)
@@ -125,15 +126,15 @@ impl Registry {
     }
 }
 
-/// Plus or minus a tenth, so that readers that connected together do not get their
-/// bookmarks together forever.
+/// The interval plus or minus up to a tenth, so that readers that connected together do
+/// not always get their bookmarks together.
 fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
 impl Watcher {
-    /// Waits for the next batch, at most until a bookmark is due. A reader that has
-    /// fallen out of the log gets a snapshot.
+    /// Waits for the next batch, at most until a bookmark is due. If the log no longer
+    /// reaches the reader's position, the batch is a snapshot.
     pub async fn next(&mut self) -> Arc<DeltaBatch> {
         loop {
             match self.next_without_snapshot().await {
@@ -143,8 +144,8 @@ impl Watcher {
         }
     }
 
-    /// Like [`Watcher::next`], for a reader that can't be sent a snapshot: none if the
-    /// reader has fallen out of the log.
+    /// Like [`Watcher::next`], for a protocol that can't send a snapshot within a watch:
+    /// none if the log no longer reaches the reader's position.
     pub async fn next_without_snapshot(&mut self) -> Option<Arc<DeltaBatch>> {
         let bookmark_at = Instant::now() + self.bookmark_after;
         loop {
@@ -206,9 +207,9 @@ impl Watcher {
         }
     }
 
-    /// Starts over with a snapshot. A cached one will do if the log reaches it and it is
-    /// newer than the reader's position, so a thousand readers that have fallen behind
-    /// need few snapshots.
+    /// Starts over with a snapshot. A cached one is used if the log reaches it and it is
+    /// newer than the reader's position, so that few snapshots are made for a thousand
+    /// readers that have fallen behind.
     fn start_over(&mut self) {
         let State::Following { after, .. } = self.state else { return };
         let shared = &self.registry.shared;
@@ -227,7 +228,7 @@ impl Watcher {
     }
 }
 
-/// One of the places for watch streams. Dropping it gives the place back.
+/// One open watch stream, counted against the limit until this is dropped.
 #[derive(Debug)]
 pub struct WatchPermit(Arc<Shared>);
 

@@ -41,7 +41,7 @@ impl EndReason {
 pub struct SessionMetrics {
     opened: IntCounter,
     ended: IntCounterVec,
-    held: IntCounter,
+    deferred: IntCounter,
 }
 
 impl SessionMetrics {
@@ -56,16 +56,16 @@ impl SessionMetrics {
             ended.with_label_values(&[reason.as_str()]);
         }
         let opened = IntCounter::new("headcount_sessions_opened_total", "Sessions that were opened.")?;
-        let held = IntCounter::new(
+        let deferred = IntCounter::new(
             "headcount_health_reports_held_total",
             "Health reports that were deferred because the dataplane's health had changed less than the flap \
              interval before.",
         )?;
-        Ok(Self { opened, ended, held })
+        Ok(Self { opened, ended, deferred })
     }
 
     pub(super) fn collectors(&self) -> [Box<dyn Collector>; 3] {
-        [Box::new(self.opened.clone()), Box::new(self.ended.clone()), Box::new(self.held.clone())]
+        [Box::new(self.opened.clone()), Box::new(self.ended.clone()), Box::new(self.deferred.clone())]
     }
 
     /// Counts an opened session.
@@ -74,8 +74,8 @@ impl SessionMetrics {
     }
 
     /// Counts a deferred health report.
-    pub fn held(&self) {
-        self.held.inc();
+    pub fn deferred(&self) {
+        self.deferred.inc();
     }
 
     /// Counts an ended session.

@@ -34,12 +34,12 @@ pub(crate) use watch::{Counts, Watch};
 /// Deadline of everything that a test waits for: twice the longest wait on an otherwise idle machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Polls until `ask` returns a value, for conditions that send no notification.
-pub(crate) async fn retry<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+/// Calls `poll` until it returns a value, for conditions that send no notification.
+pub(crate) async fn retry<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     const PAUSE: Duration = Duration::from_millis(20);
     let value = tokio::time::timeout(DEADLINE, async {
         loop {
-            if let Some(value) = ask().await {
+            if let Some(value) = poll().await {
                 return value;
             }
             tokio::time::sleep(PAUSE).await;

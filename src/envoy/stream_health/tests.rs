@@ -1,4 +1,4 @@
-//! Reports of one stream, and the health they add up to.
+//! Reports of one stream, and the health that follows from them.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use HealthStatus::{Degraded, Draining, Healthy, Timeout, Unhealthy};
 
 /// A stream with the default settings.
 struct Stream {
-    fold: Fold,
+    health: StreamHealth,
     sent_at: Instant,
 }
 
@@ -31,15 +31,15 @@ impl Stream {
         };
         let checks = Checks::new(ports.iter().map(check), checks_readiness.then_some(endpoint));
         let sent_at = Instant::now();
-        Self { fold: Fold::new(&checks, &CheckSettings::default(), sent_at), sent_at }
+        Self { health: StreamHealth::new(&checks, &CheckSettings::default(), sent_at), sent_at }
     }
 
     /// Processes a report `millis` after the specifier was sent. Returns the states of the proxy and of the
     /// first two inbounds if the health changed.
     fn report(&mut self, millis: u64, report: &Bytes) -> Option<(HealthState, [HealthState; 2])> {
         let now = self.sent_at + Duration::from_millis(millis);
-        let health = self.fold.report(report.clone(), now).unwrap()?;
-        assert_eq!(self.fold.health, health);
+        let health = self.health.report(report.clone(), now).unwrap()?;
+        assert_eq!(self.health.health, health);
         Some((health.proxy, [0, 1].map(|index| health.inbound(index))))
     }
 }
@@ -106,7 +106,7 @@ fn the_readiness_check_decides_the_state_of_the_proxy() {
 #[test]
 fn an_envoy_without_checks_is_ready_from_its_first_report() {
     let mut stream = Stream::new(&[], false);
-    assert_eq!(stream.fold.health, Health::default());
+    assert_eq!(stream.health.health, Health::default());
     assert_eq!(stream.report(250, &Bytes::new()), Some((Ready, [Unknown; 2])));
     assert_eq!(stream.report(500, &Bytes::new()), None);
     assert_eq!(stream.report(FIRST_CHECKS_END, &Bytes::new()), None);
@@ -129,7 +129,7 @@ fn a_status_of_a_completed_check_ends_the_first_check_of_its_inbound() {
         stream.report(250, &completed);
         // From now on UNHEALTHY counts, for this inbound only.
         stream.report(500, &report([(WEB, Unhealthy), (API, Unhealthy)]));
-        let health = stream.fold.health;
+        let health = stream.health.health;
         assert_eq!([0, 1].map(|index| health.inbound(index)), [NotReady, Unknown]);
     }
 }
@@ -164,11 +164,11 @@ fn clusters_that_were_not_requested_are_ignored() {
 fn a_message_that_is_not_a_report_is_rejected_and_changes_nothing() {
     let mut stream = Stream::new(&[8080], false);
     stream.report(250, &report([(WEB, Healthy)]));
-    let before = stream.fold.health;
+    let before = stream.health.health;
     let node = HealthCheckRequest { node: Some(Node::default()) };
     let again = encoded(RequestType::HealthCheckRequest(node));
-    assert_eq!(stream.fold.report(again, stream.sent_at), Err(BadReport::NodeAgain));
-    let invalid = stream.fold.report(Bytes::from_static(b"\xff"), stream.sent_at).unwrap_err();
+    assert_eq!(stream.health.report(again, stream.sent_at), Err(BadReport::SecondRequest));
+    let invalid = stream.health.report(Bytes::from_static(b"\xff"), stream.sent_at).unwrap_err();
     assert!(invalid.to_string().starts_with("message: failed to decode Protobuf message"), "{invalid}");
-    assert_eq!(stream.fold.health, before);
+    assert_eq!(stream.health.health, before);
 }

@@ -22,16 +22,16 @@ use crate::{
 /// Metadata key of an endpoint whose HTTP check received a response.
 const HTTP_STATUS_CODE: &str = "http_status_code";
 
-/// The health that the reports of one stream add up to.
+/// The health of a dataplane according to all reports of one stream.
 ///
 /// Envoy reports UNHEALTHY both for an endpoint that failed its checks and for one whose first check has
 /// not completed. So UNHEALTHY counts as unknown until a report shows that the endpoint's first check has
-/// completed, or until that must be so: after the check's timeout and two report intervals.
+/// completed, or until it must have completed: after the check's timeout and two report intervals.
 #[derive(Debug)]
-pub struct Fold {
+pub struct StreamHealth {
     /// One entry per check, in the order of the specifier, which starts with the dataplane's inbounds.
     checks: Box<[CheckState]>,
-    /// When all first checks have completed and been reported; none once that time has passed.
+    /// When all first checks must have completed and been reported; none once that time has passed.
     first_checks_end: Option<Instant>,
     /// The last report, encoded. Envoy repeats an unchanged report several times a second.
     last_report: Option<Bytes>,
@@ -54,15 +54,16 @@ pub enum BadReport {
     Undecodable(#[from] DecodeError),
     /// The message is another `health_check_request`, which is allowed only as the first one.
     #[error("health_check_request: was sent already; open a new stream to send another")]
-    NodeAgain,
+    SecondRequest,
 }
 
-impl Fold {
-    /// The state of a stream whose specifier, of these checks and settings, was sent at `sent_at`.
+impl StreamHealth {
+    /// The health of a stream before its first report. The specifier with these checks and settings was
+    /// sent at `sent_at`.
     pub fn new(checks: &Checks, settings: &CheckSettings, sent_at: Instant) -> Self {
         let unchecked = |target| CheckState { target, is_checked: false };
-        // A result may miss one report by a moment and be in the next one; the second interval is for the
-        // latency of the network.
+        // A result that comes just after a report is sent in the next one, an interval later. The second
+        // interval allows for network latency.
         let first_checks = settings.check_timeout.get() + 2 * settings.report_interval.get();
         Self {
             checks: checks.iter().map(|check| unchecked(check.target)).collect(),
@@ -95,7 +96,7 @@ impl Fold {
             Some(RequestType::EndpointHealthResponse(response)) => self.health_of(&response),
             // Without checks a report is an empty message.
             None => self.health_of(&EndpointHealthResponse::default()),
-            Some(RequestType::HealthCheckRequest(_)) => return Err(BadReport::NodeAgain),
+            Some(RequestType::HealthCheckRequest(_)) => return Err(BadReport::SecondRequest),
         };
         self.last_report = Some(report);
         let changed = self.health != health;
