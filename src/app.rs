@@ -79,7 +79,7 @@ impl App {
         servers.spawn(grpc.serve(incoming(grpc_listener, peer_timeout)));
         if let Some(listener) = kube_listener {
             let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone())?;
-            servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PATIENCE)));
+            servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PEER_TIMEOUT)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));
         http.spawn(http::serve(http_listener, router, http_shutdown.clone()));

@@ -85,7 +85,7 @@ async fn nobody_else_is_believed() {
         let stranger = site.client(own.as_ref());
         for path in [WORKLOADS, RESOURCES, "/apis", "/api", "/", "/version", "/openapi/v3", "/nowhere"] {
             let answer = stranger.get(path, &forged).await;
-            answer.refuses(401, "Unauthorized", &[why, "kube-apiserver alone", "--kube-client-ca-file"]);
+            answer.refuses(401, "Unauthorized", &[why, "kube-apiserver only", "--kube-client-ca-file"]);
         }
         stranger.ask(Method::POST, WORKLOADS, &forged, "{}").await.refuses(401, "Unauthorized", &[why]);
     }
@@ -97,7 +97,7 @@ async fn a_certificate_without_a_user_is_not_enough() {
     let aggregator = site.aggregator();
     for headers in [&[][..], &[MASTERS], &[("x-remote-user", "")], &[ALICE, ADMIN]] {
         let answer = aggregator.get(WORKLOADS, headers).await;
-        answer.refuses(401, "Unauthorized", &["no one user is named by the header X-Remote-User"]);
+        answer.refuses(401, "Unauthorized", &["the header X-Remote-User must name exactly one user"]);
     }
 }
 

@@ -34,8 +34,8 @@ async fn what_is_no_question_is_refused_with_a_reason() {
         (|r| r["request"] = Value::Null, "request: is required"),
         (|r| r["apiVersion"] = json!("admission.k8s.io/v1beta1"), "admissionReviewVersions must be [v1]"),
         (|r| r["kind"] = json!("Pod"), "this is a \"Pod\""),
-        (|r| r["request"]["operation"] = json!(["CREATE"]), "this is no AdmissionReview"),
-        (|r| *r = json!([]), "this is no AdmissionReview"),
+        (|r| r["request"]["operation"] = json!(["CREATE"]), "this is not an AdmissionReview"),
+        (|r| *r = json!([]), "this is not an AdmissionReview"),
     ];
     for (change, why) in cases {
         both(&client, &review(change), |answer| answer.refuses(400, "BadRequest", &[why])).await;
@@ -52,9 +52,9 @@ async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
     let cases: [(Change, &str); 7] = [
         (|r| r["request"]["object"] = Value::Null, "request.object: is required"),
         (|r| drop(r["request"].as_object_mut().unwrap().remove("object")), "request.object: is required"),
-        (|r| r["request"]["object"] = json!({}), "is no Pod: missing field `metadata`"),
-        (|r| r["request"]["object"] = json!("pod"), "is no Pod"),
-        (|r| r["request"]["object"]["metadata"]["labels"] = json!(["a"]), "is no Pod"),
+        (|r| r["request"]["object"] = json!({}), "is not a Pod: missing field `metadata`"),
+        (|r| r["request"]["object"] = json!("pod"), "is not a Pod"),
+        (|r| r["request"]["object"]["metadata"]["labels"] = json!(["a"]), "is not a Pod"),
         (
             |r| r["request"]["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"}),
             "resources [pods]",

@@ -20,7 +20,7 @@ async fn encrypted_and_to_this_machine_alone_it_needs_no_client_certificate() {
     let app = start(Some(files.tls()), |_| ()).await.unwrap();
     let client = Client::new(app.addresses().kube.unwrap(), &ca, None);
     let own = client.get(WORKLOADS, &[]).await;
-    own.refuses(403, "Forbidden", &["ask for it as localhost"]);
+    own.refuses(403, "Forbidden", &["use localhost, 127.0.0.1"]);
     let io = client.connect().await.unwrap();
     assert_eq!(io.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(say(io, "localhost").await, "HTTP/1.1 200 OK");

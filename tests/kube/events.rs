@@ -133,5 +133,5 @@ async fn positions_among_events_expire_as_well() {
     let exact = |number| format!("{EVENTS}?resourceVersion={number}&resourceVersionMatch=Exact");
     assert_eq!(server.get(&exact(1_001)).await.code, 200);
     server.get(&exact(1_000)).await.refuses(410, "Expired", &["too old"]);
-    server.get(&format!("{EVENTS}?continue=x")).await.refuses(400, "BadRequest", &["second page"]);
+    server.get(&format!("{EVENTS}?continue=x")).await.refuses(400, "BadRequest", &["only one page"]);
 }

@@ -77,7 +77,7 @@ async fn lines(server: &Server, after: u64) -> Vec<Value> {
         if line["object"]["metadata"]["name"] != LAST {
             lines.push(line);
         } else if line["type"] == "ADDED"
-            && line["object"]["metadata"]["resourceVersion"] == server.head().to_string()
+            && line["object"]["metadata"]["resourceVersion"] == *server.head().to_string()
         {
             last.goodbye();
             return lines;

@@ -143,8 +143,8 @@ async fn a_position_out_of_reach_has_expired() {
     for (asked, words) in [
         (from, format!("too old resource version: {from} ({head})")),
         (1, format!("too old resource version: 1 ({head})")),
-        (head + 1, format!("not of this life of the server, which is at {head}")),
-        (u64::MAX, "not of this life".into()),
+        (head + 1, format!("not issued by this run of the server, whose latest is {head}")),
+        (u64::MAX, "not issued by this run".into()),
     ] {
         let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={asked}")).await;
         let error = watch.next().await.unwrap();

@@ -1,20 +1,21 @@
-//! What kube-apiserver asks before it lets a Pod in: the two admission webhooks.
+//! The two admission webhooks for Pods.
 //!
 //! ```text
-//! body ─► review (an AdmissionReview, as far as it is of interest) ─► pod
-//!                                                                      ▼
-//! answer ◄── verdict ◄── rules: mutate (names the workload), validate (keeps its label out)
+//! body ─► review (the part of an AdmissionReview that the rules need) ─► pod
+//!                                                                         ▼
+//! response ◄── verdict ◄── rules: mutate (names the workload), validate (protects its label)
 //! ```
 //!
-//! They are at the address of the Kubernetes API: kube-apiserver is the client of
-//! both, by one Service and one certificate. It comes without a client certificate
-//! here, so anybody may ask; an answer says nothing that the question did not,
-//! save for the name of a mesh. Sidecars are not injected.
+//! The webhooks have the address of the Kubernetes API: kube-apiserver is the client of both,
+//! through one Service and one certificate. It calls webhooks without a client certificate, so
+//! anyone can send a review; apart from the name of a mesh, a response contains only what the
+//! review contained. The webhooks do not inject sidecars.
 
 mod body;
 mod pod;
 mod review;
 mod rules;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -26,66 +27,62 @@ use axum::{
 };
 use tracing::info;
 
-use self::{
-    body::Reader,
-    review::{Review, Verdict},
-    rules::Rules,
-};
+use self::{body::BodyReader, review::Review, rules::Rules, verdict::Verdict};
 use crate::{
     config::AdmissionSettings,
-    kube::protocol::{response::json, status::Status},
+    kube::protocol::{response::json_response, status::Status},
     model::Quoted,
     registry::Registry,
     runtime::blocking::run_blocking,
 };
 
-/// Where Pods are checked; Kuma has the same.
+/// Path of the validating webhook; Kuma uses the same.
 pub(super) const VALIDATE: &str = "/validate-v1-pod";
-/// Where Pods get their workload's name.
+/// Path of the mutating webhook.
 pub(super) const MUTATE: &str = "/mutate-v1-pod";
 
-/// What both webhooks need.
+/// The state of both webhooks.
 #[derive(Debug)]
-struct Admission {
+struct Webhooks {
     rules: Rules,
-    reader: Reader,
+    reader: BodyReader,
 }
 
-/// Both webhooks.
+/// Builds the routes of both webhooks.
 pub(super) fn routes(registry: &Registry, settings: &AdmissionSettings) -> Router {
-    let admission = Admission { rules: Rules::new(registry, settings), reader: Reader::new() };
+    let webhooks = Webhooks { rules: Rules::new(registry, settings), reader: BodyReader::new() };
     Router::new()
         .route(VALIDATE, post(validate).fallback(only_post))
         .route(MUTATE, post(mutate).fallback(only_post))
-        .with_state(Arc::new(admission))
+        .with_state(Arc::new(webhooks))
 }
 
-async fn validate(State(admission): State<Arc<Admission>>, request: Request) -> Response {
-    admission.review(request, Rules::validate).await
+async fn validate(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
+    webhooks.review(request, Rules::validate).await
 }
 
-async fn mutate(State(admission): State<Arc<Admission>>, request: Request) -> Response {
-    admission.review(request, Rules::mutate).await
+async fn mutate(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
+    webhooks.review(request, Rules::mutate).await
 }
 
 async fn only_post() -> Response {
-    let message = "kube-apiserver posts AdmissionReviews here; there is nothing else";
+    let message = "only POST is supported: kube-apiserver posts AdmissionReviews here";
     Status::method_not_allowed("", "", message.to_owned()).allowing("POST")
 }
 
 type Rule = fn(&Rules, &Review<'_>) -> Verdict;
 
-impl Admission {
+impl Webhooks {
     async fn review(&self, request: Request, rule: Rule) -> Response {
         let body = match self.reader.read(request).await {
             Ok(body) => body,
-            Err(refusal) => return refusal.into_response(),
+            Err(rejection) => return rejection.into_response(),
         };
-        let judge = || self.judge(body.bytes(), rule);
-        if body.is_large() { run_blocking(judge) } else { judge() }
+        let decide = || self.decide(body.bytes(), rule);
+        if body.is_large() { run_blocking(decide) } else { decide() }
     }
 
-    fn judge(&self, body: &[u8], rule: Rule) -> Response {
+    fn decide(&self, body: &[u8], rule: Rule) -> Response {
         let review = match Review::parse(body) {
             Ok(review) => review,
             Err(problem) => return Status::bad_request(problem).into_response(),
@@ -93,8 +90,8 @@ impl Admission {
         let verdict = rule(&self.rules, &review);
         if let Verdict::Deny(denial) = &verdict {
             let (namespace, name) = (Quoted(&review.namespace), Quoted(&review.name));
-            info!(%namespace, %name, reason = denial.message, "refused a Pod");
+            info!(%namespace, %name, reason = denial.message, "denied a Pod");
         }
-        json(&review.answered(verdict))
+        json_response(&review.response(verdict))
     }
 }

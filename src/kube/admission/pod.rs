@@ -1,25 +1,24 @@
-//! A Pod, as far as it decides of which mesh and which workload it is.
+//! The parts of a Pod that decide its mesh and its workload.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 
-use super::review::Denial;
+use super::verdict::Denial;
 use crate::model::{
     DEFAULT_MESH, Invalid, LabelKey, MESH_LABEL, MeshName, Quoted, WORKLOAD_LABEL, WorkloadName, entry,
 };
 
-/// Says whether a Pod joins the mesh. One that does not say is as its namespace
-/// says, and that the webhook's namespaceSelector has looked at: nobody asks about
-/// a Pod that says nothing in a namespace that does not join.
+/// States whether a Pod joins the mesh. Without it the label of the namespace decides, which
+/// the webhook's namespaceSelector has matched before the webhook is called.
 const INJECTION_LABEL: &str = "kuma.io/sidecar-injection";
-/// Whom Kubernetes takes for a Pod that names none.
+/// The `ServiceAccount` that Kubernetes assigns to a Pod that names none.
 const DEFAULT_SERVICE_ACCOUNT: &str = "default";
 
 /// Labels or annotations.
-type Texts = BTreeMap<String, String>;
+type StringMap = BTreeMap<String, String>;
 
-/// A Pod. Everything else that is in it is left where it is.
+/// A Pod; other fields are not parsed.
 #[derive(Debug, Deserialize)]
 pub(super) struct Pod<'a> {
     metadata: Metadata,
@@ -29,8 +28,8 @@ pub(super) struct Pod<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Metadata {
-    labels: Option<Texts>,
-    annotations: Option<Texts>,
+    labels: Option<StringMap>,
+    annotations: Option<StringMap>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,42 +37,46 @@ struct Metadata {
 struct Spec<'a> {
     #[serde(borrow)]
     service_account_name: Option<Cow<'a, str>>,
-    /// By its older name.
+    /// The deprecated name of the same field.
     #[serde(borrow)]
     service_account: Option<Cow<'a, str>>,
 }
 
-/// A text that says something.
-fn said<'a>(texts: Option<&'a Texts>, key: &str) -> Option<&'a str> {
-    texts?.get(key).map(String::as_str).filter(|text| !text.is_empty())
+/// Returns a value unless it is missing or empty.
+fn non_empty<'a>(map: Option<&'a StringMap>, key: &str) -> Option<&'a str> {
+    map?.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }
 
 impl Pod<'_> {
     fn label(&self, key: &str) -> Option<&str> {
-        said(self.metadata.labels.as_ref(), key)
+        non_empty(self.metadata.labels.as_ref(), key)
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
-        said(self.metadata.annotations.as_ref(), key)
+        non_empty(self.metadata.annotations.as_ref(), key)
     }
 
-    /// Whether it has annotations at all.
-    pub(super) fn is_annotated(&self) -> bool {
+    /// Whether the Pod has the field `annotations`.
+    pub(super) fn has_annotations(&self) -> bool {
         self.metadata.annotations.is_some()
     }
 
-    /// The label that nobody may set, empty or not.
+    /// Returns the workload label, which users may not set, even if it is empty.
     pub(super) fn workload_label(&self) -> Option<&str> {
         self.metadata.labels.as_ref()?.get(WORKLOAD_LABEL).map(String::as_str)
     }
 
-    /// The workload that its owner gives it, not checked.
+    /// Returns the workload that the annotation names, not validated.
     pub(super) fn workload_annotation(&self) -> Option<&str> {
         self.annotation(WORKLOAD_LABEL)
     }
 
-    /// Whether it joins the mesh.
-    pub(super) fn joins(&self) -> Result<bool, Denial> {
+    /// Whether the Pod joins the mesh.
+    ///
+    /// # Errors
+    ///
+    /// If the label has an unknown value.
+    pub(super) fn joins_mesh(&self) -> Result<bool, Denial> {
         match self.label(INJECTION_LABEL) {
             None | Some("enabled" | "true" | "yes") => Ok(true),
             Some("disabled" | "false" | "no") => Ok(false),
@@ -85,8 +88,12 @@ impl Pod<'_> {
         }
     }
 
-    /// The mesh that it joins, if it does. That of the namespace's label is not
-    /// known here, and not to its agent either.
+    /// Returns the mesh that the Pod joins, if it joins one. The label of its namespace is not
+    /// considered: neither the webhook nor the Pod's agent knows it.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub(super) fn mesh(&self) -> Result<MeshName, Denial> {
         let (field, mesh) = match (self.label(MESH_LABEL), self.annotation(MESH_LABEL)) {
             (Some(mesh), _) => ("labels", mesh),
@@ -94,21 +101,27 @@ impl Pod<'_> {
             (None, None) => ("labels", DEFAULT_MESH),
         };
         MeshName::parse(&format!("metadata.{}", entry(field, MESH_LABEL)), mesh)
-            .map_err(|invalid| denied(&invalid))
+            .map_err(|invalid| deny(&invalid))
     }
 
-    /// The workload that its owner gives it.
+    /// Returns the workload that the annotation names.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
     pub(super) fn named_workload(&self) -> Result<Option<WorkloadName>, Denial> {
         let Some(name) = self.workload_annotation() else { return Ok(None) };
         let field = format!("metadata.{}", entry("annotations", WORKLOAD_LABEL));
-        WorkloadName::parse_kubernetes(&field, name).map(Some).map_err(|invalid| denied(&invalid))
+        WorkloadName::parse_kubernetes(&field, name).map(Some).map_err(|invalid| deny(&invalid))
     }
 
-    /// The workload that it is of unless its owner gives it one: that of the first
-    /// of these labels that says something, or of its `ServiceAccount`.
+    /// Returns the workload of a Pod without the annotation: the value of the first of `labels`
+    /// that is not empty, or the name of its `ServiceAccount`.
     ///
-    /// A label's value that is no name is refused, and not passed over: identities
-    /// are given out by this name, and it shall not be another than it was meant to.
+    /// # Errors
+    ///
+    /// If that value is not a valid name. The next label is not tried instead: identities are
+    /// issued by the workload's name, so a typo must not select another one.
     pub(super) fn derived_workload(&self, labels: &[LabelKey]) -> Result<WorkloadName, Denial> {
         let labelled = labels.iter().find_map(|key| Some((key, self.label(key.as_str())?)));
         let (field, name) = match labelled {
@@ -130,7 +143,7 @@ impl Pod<'_> {
     }
 }
 
-fn denied(invalid: &Invalid) -> Denial {
+fn deny(invalid: &Invalid) -> Denial {
     Denial::invalid(invalid.to_string())
 }
 
@@ -140,7 +153,6 @@ mod tests {
 
     use super::*;
 
-    /// A Pod of this metadata and spec.
     fn pod(metadata: &Value, spec: &Value) -> Pod<'static> {
         let text = json!({"kind": "Pod", "metadata": metadata, "spec": spec}).to_string();
         serde_json::from_str(text.leak()).unwrap()
@@ -151,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_joins_unless_it_says_that_it_does_not() {
-        for (metadata, joins) in [
+    fn a_pod_joins_unless_its_label_disables_it() {
+        for (metadata, expected) in [
             (json!({}), true),
             (json!({"labels": null}), true),
             (json!({"labels": {INJECTION_LABEL: ""}}), true),
@@ -162,9 +174,10 @@ mod tests {
             (json!({"labels": {INJECTION_LABEL: "false"}}), false),
             (json!({"annotations": {INJECTION_LABEL: "disabled"}}), true),
         ] {
-            assert_eq!(pod(&metadata, &json!({})).joins(), Ok(joins), "{metadata}");
+            assert_eq!(pod(&metadata, &json!({})).joins_mesh(), Ok(expected), "{metadata}");
         }
-        let denial = pod(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({})).joins().unwrap_err();
+        let denial =
+            pod(&json!({"labels": {INJECTION_LABEL: "maybe"}}), &json!({})).joins_mesh().unwrap_err();
         assert_eq!(
             denial.message,
             "metadata.labels[\"kuma.io/sidecar-injection\"]: \"maybe\": must be enabled or disabled"
@@ -172,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mesh_is_that_of_the_label_or_the_annotation_or_the_default() {
+    fn the_mesh_comes_from_the_label_or_the_annotation_or_is_the_default() {
         for (metadata, mesh) in [
             (json!({}), "default"),
             (json!({"labels": {MESH_LABEL: ""}}), "default"),
@@ -186,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_label_that_says_something_names_the_workload() {
+    fn the_first_label_that_is_not_empty_names_the_workload() {
         let labels = json!({"labels": {"app": "web", "app.kubernetes.io/name": "shop", "empty": ""}});
         let spec = json!({"serviceAccountName": "web-sa"});
         for (order, name) in [
@@ -202,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_service_account_has_kubernetes_default() {
+    fn a_pod_without_a_service_account_has_the_one_of_kubernetes() {
         for (spec, name) in [
             (json!({}), "default"),
             (json!({"serviceAccountName": ""}), "default"),
@@ -216,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_no_name_is_refused_with_the_remedy() {
+    fn a_label_that_is_not_a_valid_name_is_rejected_with_the_remedy() {
         let labels = json!({"labels": {"app": "My_App", "other": "fine"}});
         let derived = pod(&labels, &json!({})).derived_workload(&keys(&["app", "other"]));
         let message = derived.unwrap_err().message;
@@ -225,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_is_checked_and_an_empty_one_says_nothing() {
+    fn an_annotation_is_validated_unless_it_is_empty() {
         let named =
             |name: &str| pod(&json!({"annotations": {WORKLOAD_LABEL: name}}), &json!({})).named_workload();
         assert_eq!(named("demo-workload").unwrap().unwrap().as_str(), "demo-workload");

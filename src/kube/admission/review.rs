@@ -1,41 +1,43 @@
-//! Kubernetes' `AdmissionReview` (`admission.k8s.io/v1`), which is question and
-//! answer.
+//! Kubernetes' `AdmissionReview` (`admission.k8s.io/v1`), which is both request and response.
 
-use std::{borrow::Cow, iter};
+use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::pod::Pod;
-use crate::{kube::protocol::response::encode, model::Quoted};
+use super::{
+    pod::Pod,
+    verdict::{Denial, Verdict},
+};
+use crate::{kube::protocol::response::to_json, model::Quoted};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// A question that makes sense.
+/// A review that can be answered.
 #[derive(Debug)]
 pub(super) struct Review<'a> {
-    /// By which it knows its answer.
+    /// The response repeats it.
     uid: Cow<'a, str>,
-    /// Of what is asked about; the object itself may not say yet.
+    /// Namespace of the object; the object itself may not have it yet.
     pub(super) namespace: Cow<'a, str>,
-    /// May be empty: the server makes one up after we have answered.
+    /// Name of the object; empty if the server generates it after admission.
     pub(super) name: Cow<'a, str>,
-    pub(super) asked: Asked<'a>,
+    pub(super) request: Request<'a>,
 }
 
-/// What is asked.
+/// The request under review.
 #[derive(Debug)]
-pub(super) enum Asked<'a> {
-    /// May this Pod be created?
+pub(super) enum Request<'a> {
+    /// Creates a Pod.
     Create(Pod<'a>),
-    /// May it be changed?
+    /// Updates a Pod.
     Update { old: Pod<'a>, new: Pod<'a> },
-    /// Nothing that any rule is about.
+    /// An operation that no rule is about.
     Other,
-    /// Something that can't be answered; why.
-    Nonsense(String),
+    /// A request that the webhook can't judge, and why.
+    Invalid(String),
 }
 
 #[derive(Deserialize)]
@@ -46,12 +48,12 @@ struct Envelope<'a> {
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    request: Option<Request<'a>>,
+    request: Option<RawRequest<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
+struct RawRequest<'a> {
     #[serde(borrow, default)]
     uid: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -79,33 +81,37 @@ struct ObjectKind<'a> {
 }
 
 impl<'a> Review<'a> {
-    /// Reads what was sent. The error is for whoever sent something else.
+    /// Parses the body of a webhook call.
+    ///
+    /// # Errors
+    ///
+    /// A message for the caller, if the body is not an `AdmissionReview` with a request.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, String> {
         let envelope: Envelope<'_> =
-            serde_json::from_slice(text).map_err(|error| format!("this is no {KIND}: {error}"))?;
+            serde_json::from_slice(text).map_err(|error| format!("this is not an {KIND}: {error}"))?;
         if (&*envelope.api_version, &*envelope.kind) != (API_VERSION, KIND) {
             return Err(format!(
-                "this is a {} of {}, where a {KIND} of {API_VERSION} is understood: \
-                 the webhook's admissionReviewVersions must be [v1]",
+                "this is a {} of {}, but the webhook supports {KIND} of {API_VERSION} only: its \
+                 admissionReviewVersions must be [v1]",
                 Quoted(&envelope.kind),
                 Quoted(&envelope.api_version)
             ));
         }
         let request = envelope.request.ok_or("request: is required")?;
         if request.uid.is_empty() {
-            return Err("request.uid: is required: the answer has to repeat it".to_owned());
+            return Err("request.uid: is required: the response must repeat it".to_owned());
         }
-        let asked = request.asked().unwrap_or_else(Asked::Nonsense);
-        let Request { uid, namespace, name, .. } = request;
-        Ok(Self { uid, namespace, name, asked })
+        let parsed = request.parse().unwrap_or_else(Request::Invalid);
+        let RawRequest { uid, namespace, name, .. } = request;
+        Ok(Self { uid, namespace, name, request: parsed })
     }
 }
 
-impl<'a> Request<'a> {
-    fn asked(&self) -> Result<Asked<'a>, String> {
-        let asks = &*self.operation;
-        if !matches!(asks, "CREATE" | "UPDATE") {
-            return Ok(Asked::Other);
+impl<'a> RawRequest<'a> {
+    fn parse(&self) -> Result<Request<'a>, String> {
+        let operation = &*self.operation;
+        if !matches!(operation, "CREATE" | "UPDATE") {
+            return Ok(Request::Other);
         }
         let ObjectKind { group, version, kind } = &self.kind;
         if (&**group, &**version, &**kind) != ("", "v1", "Pod") {
@@ -117,78 +123,21 @@ impl<'a> Request<'a> {
             ));
         }
         let new = pod("request.object", self.object)?;
-        Ok(match asks {
-            "CREATE" => Asked::Create(new),
-            _ => Asked::Update { old: pod("request.oldObject", self.old_object)?, new },
+        Ok(match operation {
+            "CREATE" => Request::Create(new),
+            _ => Request::Update { old: pod("request.oldObject", self.old_object)?, new },
         })
     }
 }
 
 fn pod<'a>(field: &str, object: Option<&'a RawValue>) -> Result<Pod<'a>, String> {
     let object = object.ok_or_else(|| format!("{field}: is required"))?;
-    serde_json::from_str(object.get()).map_err(|error| format!("{field}: is no Pod: {error}"))
-}
-
-/// What is said to a question.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing stands against it.
-    Allow,
-    /// Nothing stands against it, if it gets what it lacks.
-    Patch(Vec<Operation>),
-    /// It may not be.
-    Deny(Denial),
-}
-
-/// Why something may not be.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Denial {
-    code: u16,
-    reason: &'static str,
-    pub(super) message: String,
-}
-
-impl Denial {
-    /// It is against a rule.
-    pub(super) fn forbidden(message: impl Into<String>) -> Self {
-        Self { code: 403, reason: "Forbidden", message: message.into() }
-    }
-
-    /// It has a value that can't be.
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self { code: 422, reason: "Invalid", message: message.into() }
-    }
-
-    /// It can't be understood.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self { code: 400, reason: "BadRequest", message: message.into() }
-    }
-}
-
-/// A step of a JSON Patch (RFC 6902).
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Operation {
-    op: &'static str,
-    path: String,
-    value: serde_json::Value,
-}
-
-impl Operation {
-    /// Adds a member, or takes the place of the one there is.
-    pub(super) fn add(path: &[&str], value: impl Into<serde_json::Value>) -> Self {
-        Self { op: "add", path: pointer(path), value: value.into() }
-    }
-}
-
-/// A JSON Pointer (RFC 6901): `/` within a name is `~1`, and `~` is `~0`.
-fn pointer(path: &[&str]) -> String {
-    let escaped = path.iter().map(|name| name.replace('~', "~0").replace('/', "~1"));
-    iter::once(String::new()).chain(escaped).collect::<Vec<_>>().join("/")
+    serde_json::from_str(object.get()).map_err(|error| format!("{field}: is not a Pod: {error}"))
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Answer<'a> {
+pub(super) struct ReviewResponse<'a> {
     api_version: &'static str,
     kind: &'static str,
     response: Response<'a>,
@@ -209,23 +158,23 @@ struct Response<'a> {
 #[serde(rename_all = "camelCase")]
 struct Patch {
     patch_type: &'static str,
-    /// In base64, as all bytes in Kubernetes' JSON.
+    /// In base64, as Kubernetes encodes bytes in JSON.
     patch: String,
 }
 
 impl Review<'_> {
-    /// The answer to it.
-    pub(super) fn answered(&self, verdict: Verdict) -> Answer<'_> {
+    /// Builds the response to the review.
+    pub(super) fn response(&self, verdict: Verdict) -> ReviewResponse<'_> {
         let (allowed, status, patch) = match verdict {
             Verdict::Allow => (true, None, None),
             Verdict::Deny(denial) => (false, Some(denial), None),
             Verdict::Patch(operations) => {
-                let patch = STANDARD.encode(encode(&operations));
+                let patch = STANDARD.encode(to_json(&operations));
                 (true, None, Some(Patch { patch_type: "JSONPatch", patch }))
             }
         };
         let response = Response { uid: &self.uid, allowed, status, patch };
-        Answer { api_version: API_VERSION, kind: KIND, response }
+        ReviewResponse { api_version: API_VERSION, kind: KIND, response }
     }
 }
 
@@ -234,6 +183,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::kube::admission::verdict::PatchOperation;
 
     fn review(request: &Value) -> Value {
         json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
@@ -249,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_review_is_refused_with_the_reason() {
+    fn a_body_that_is_not_a_review_is_rejected_with_the_reason() {
         for (text, problem) in [
             (String::new(), "EOF while parsing"),
-            ("[]".into(), "this is no AdmissionReview"),
-            ("\u{0}\u{1b}[31m".into(), "this is no AdmissionReview"),
+            ("[]".into(), "this is not an AdmissionReview"),
+            ("\u{0}\u{1b}[31m".into(), "this is not an AdmissionReview"),
             ("{}".into(), "admissionReviewVersions must be [v1]"),
             (review(&json!({})).to_string().replace("io/v1", "io/v1beta1"), "\"admission.k8s.io/v1beta1\""),
             (review(&json!({})).to_string().replace("AdmissionReview", "Pod"), "this is a \"Pod\""),
@@ -261,7 +211,7 @@ mod tests {
             (review(&json!({})).to_string(), "request.uid: is required"),
             (request(|request| request["uid"] = json!(7)), "invalid type: integer"),
             (request(|request| request["object"] = json!("\u{1}")).replace("\\u0001", "\u{1}"), "control"),
-            ("[".repeat(100_000), "this is no AdmissionReview"),
+            ("[".repeat(100_000), "this is not an AdmissionReview"),
         ] {
             let error = Review::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(problem), "{problem:?} is not in {error:?}");
@@ -271,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_question_lacks_is_said_in_the_answer() {
+    fn an_invalid_request_is_parsed_as_one_with_the_reason() {
         type Change = fn(&mut Value);
         let cases: [(Change, &str); 8] = [
             (|r| r["object"] = Value::Null, "request.object: is required"),
@@ -280,39 +230,39 @@ mod tests {
             (|r| r["kind"]["kind"] = json!("Deployment"), "this webhook is for Pods"),
             (|r| r["kind"]["group"] = json!("apps"), "\"apps/v1\""),
             (|r| r["kind"] = json!({}), "this webhook is for Pods"),
-            (|r| r["object"] = json!({"spec": {}}), "is no Pod: missing field `metadata`"),
-            (|r| r["object"] = json!({"metadata": {"labels": {"a": 1}}}), "request.object: is no Pod"),
+            (|r| r["object"] = json!({"spec": {}}), "is not a Pod: missing field `metadata`"),
+            (|r| r["object"] = json!({"metadata": {"labels": {"a": 1}}}), "request.object: is not a Pod"),
         ];
         for (change, problem) in cases {
             let text = request(change);
             let review = Review::parse(text.as_bytes()).unwrap();
-            let Asked::Nonsense(why) = &review.asked else { panic!("{text}: {:?}", review.asked) };
-            assert!(why.contains(problem), "{problem:?} is not in {why:?}");
+            let Request::Invalid(reason) = &review.request else { panic!("{text}: {:?}", review.request) };
+            assert!(reason.contains(problem), "{problem:?} is not in {reason:?}");
         }
     }
 
     #[test]
-    fn other_operations_are_nobodys_affair_whatever_they_carry() {
+    fn other_operations_are_not_validated_whatever_their_object() {
         for operation in ["DELETE", "CONNECT", "", "create"] {
             let text = request(|request| {
                 request["operation"] = json!(operation);
                 request["object"] = Value::Null;
                 request["kind"] = json!({"kind": "PodExecOptions"});
             });
-            assert!(matches!(Review::parse(text.as_bytes()).unwrap().asked, Asked::Other), "{operation}");
+            assert!(matches!(Review::parse(text.as_bytes()).unwrap().request, Request::Other), "{operation}");
         }
     }
 
     #[test]
-    fn answers_have_kubernetes_shape() {
+    fn responses_have_the_format_of_kubernetes() {
         let text = request(|_| ());
         let review = Review::parse(text.as_bytes()).unwrap();
-        let answered = |verdict| serde_json::to_value(review.answered(verdict)).unwrap();
-        let whole = |response| json!({"apiVersion": API_VERSION, "kind": KIND, "response": response});
-        assert_eq!(answered(Verdict::Allow), whole(json!({"uid": "1-2", "allowed": true})));
+        let response = |verdict| serde_json::to_value(review.response(verdict)).unwrap();
+        let envelope = |response| json!({"apiVersion": API_VERSION, "kind": KIND, "response": response});
+        assert_eq!(response(Verdict::Allow), envelope(json!({"uid": "1-2", "allowed": true})));
         assert_eq!(
-            answered(Verdict::Deny(Denial::forbidden("no"))),
-            whole(json!({
+            response(Verdict::Deny(Denial::forbidden("no"))),
+            envelope(json!({
                 "uid": "1-2", "allowed": false,
                 "status": {"code": 403, "reason": "Forbidden", "message": "no"}
             }))
@@ -320,26 +270,17 @@ mod tests {
         // base64 of [{"op":"add","path":"/a","value":"b"}]
         let patch = "W3sib3AiOiJhZGQiLCJwYXRoIjoiL2EiLCJ2YWx1ZSI6ImIifV0=";
         assert_eq!(
-            answered(Verdict::Patch(vec![Operation::add(&["a"], "b")])),
-            whole(json!({"uid": "1-2", "allowed": true, "patchType": "JSONPatch", "patch": patch}))
+            response(Verdict::Patch(vec![PatchOperation::add(&["a"], "b")])),
+            envelope(json!({"uid": "1-2", "allowed": true, "patchType": "JSONPatch", "patch": patch}))
         );
-    }
-
-    #[test]
-    fn names_in_paths_are_escaped() {
-        assert_eq!(
-            pointer(&["metadata", "annotations", "kuma.io/workload"]),
-            "/metadata/annotations/kuma.io~1workload"
-        );
-        assert_eq!(pointer(&["~1", "a~b/c"]), "/~01/a~0b~1c");
     }
 
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(512))]
 
-        /// Bytes of a good question, some of them exchanged.
+        /// A valid review with some of its bytes replaced, and half of the time cut.
         #[test]
-        fn whatever_is_sent_has_a_short_answer_without_control_characters(
+        fn every_body_is_parsed_or_rejected_with_a_short_message_without_control_characters(
             changes in proptest::collection::vec(proptest::prelude::any::<(proptest::sample::Index, u8)>(), 0..4),
             end in proptest::prelude::any::<proptest::sample::Index>(),
         ) {
@@ -348,13 +289,12 @@ mod tests {
                 let at = at.index(text.len());
                 text[at] = byte;
             }
-            // Half of them whole.
             text.truncate(text.len() / 2 + end.index(text.len()));
-            let said = match Review::parse(&text) {
-                Ok(Review { asked: Asked::Nonsense(why), .. }) | Err(why) => why,
+            let message = match Review::parse(&text) {
+                Ok(Review { request: Request::Invalid(reason), .. }) | Err(reason) => reason,
                 Ok(_) => String::new(),
             };
-            assert!(said.len() < 1_000 && !said.contains(char::is_control), "{said:?}");
+            assert!(message.len() < 1_000 && !message.contains(char::is_control), "{message:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What is asked of a Pod.
+//! The rules of the webhooks.
 
 use super::{
     pod::Pod,
-    review::{Asked, Denial, Operation, Review, Verdict},
+    review::{Request, Review},
+    verdict::{Denial, PatchOperation, Verdict},
 };
 use crate::{
     config::AdmissionSettings,
@@ -11,11 +12,11 @@ use crate::{
     runtime::blocking::run_blocking,
 };
 
-/// In Kuma's words.
-const LABELLED: &str =
+/// Kuma's own message.
+const LABEL_FORBIDDEN: &str =
     "cannot manually set kuma.io/workload label on Pod; it is automatically managed by Kuma";
 
-/// The rules, and what they go by.
+/// The rules, with the settings and the registry that they depend on.
 #[derive(Debug)]
 pub(super) struct Rules {
     registry: Registry,
@@ -32,41 +33,41 @@ impl Rules {
         }
     }
 
-    /// Gives a Pod that joins the mesh the name of its workload, as the annotation
-    /// from which its agent learns it.
+    /// Adds the annotation with the name of its workload to a Pod that joins the mesh. The
+    /// Pod's agent reads it.
     pub(super) fn mutate(&self, review: &Review<'_>) -> Verdict {
-        match &review.asked {
-            Asked::Create(pod) => self.name(pod).unwrap_or_else(Verdict::Deny),
-            Asked::Update { .. } | Asked::Other => Verdict::Allow,
-            Asked::Nonsense(why) => Verdict::Deny(Denial::bad_request(why)),
+        match &review.request {
+            Request::Create(pod) => self.name_workload(pod).unwrap_or_else(Verdict::Deny),
+            Request::Update { .. } | Request::Other => Verdict::Allow,
+            Request::Invalid(reason) => Verdict::Deny(Denial::bad_request(reason)),
         }
     }
 
-    fn name(&self, pod: &Pod<'_>) -> Result<Verdict, Denial> {
-        if !pod.joins()? || pod.named_workload()?.is_some() {
+    fn name_workload(&self, pod: &Pod<'_>) -> Result<Verdict, Denial> {
+        if !pod.joins_mesh()? || pod.named_workload()?.is_some() {
             return Ok(Verdict::Allow);
         }
         let workload = pod.derived_workload(&self.workload_labels)?;
         let mut patch = Vec::new();
-        // Only where there are none: it would take the place of those there are.
-        if !pod.is_annotated() {
-            patch.push(Operation::add(&["metadata", "annotations"], serde_json::json!({})));
+        // Only if there are none: this operation would replace them.
+        if !pod.has_annotations() {
+            patch.push(PatchOperation::add(&["metadata", "annotations"], serde_json::json!({})));
         }
-        patch.push(Operation::add(&["metadata", "annotations", WORKLOAD_LABEL], workload.as_str()));
+        patch.push(PatchOperation::add(&["metadata", "annotations", WORKLOAD_LABEL], workload.as_str()));
         Ok(Verdict::Patch(patch))
     }
 
-    /// Keeps Pods out whose owner names their workload in another way than by the
-    /// annotation, or whose mesh may not be in their namespace.
+    /// Denies Pods with the workload label, with an invalid annotation, or whose mesh is not
+    /// allowed in their namespace.
     ///
-    /// Of a change only that is looked at which it changes: a Pod that is older than
-    /// a rule must stay able to lose its finalizers, or it could never end.
+    /// Of an update only the changed fields are validated: a Pod that is older than a rule must
+    /// be able to lose its finalizers, or it could not be deleted.
     pub(super) fn validate(&self, review: &Review<'_>) -> Verdict {
-        let checked = match &review.asked {
-            Asked::Create(pod) => self.check(None, pod, &review.namespace),
-            Asked::Update { old, new } => self.check(Some(old), new, &review.namespace),
-            Asked::Other => Ok(()),
-            Asked::Nonsense(why) => Err(Denial::bad_request(why)),
+        let checked = match &review.request {
+            Request::Create(pod) => self.check(None, pod, &review.namespace),
+            Request::Update { old, new } => self.check(Some(old), new, &review.namespace),
+            Request::Other => Ok(()),
+            Request::Invalid(reason) => Err(Denial::bad_request(reason)),
         };
         checked.map_or_else(Verdict::Deny, |()| Verdict::Allow)
     }
@@ -74,11 +75,11 @@ impl Rules {
     fn check(&self, old: Option<&Pod<'_>>, new: &Pod<'_>, namespace: &str) -> Result<(), Denial> {
         let label = new.workload_label();
         if label.is_some() && old.is_none_or(|old| old.workload_label() != label) {
-            return Err(Denial::forbidden(LABELLED));
+            return Err(Denial::forbidden(LABEL_FORBIDDEN));
         }
-        let joins = new.joins();
-        let is_as_it_was = joins.is_err() && old.is_some_and(|old| old.joins() == joins);
-        if is_as_it_was || !joins? {
+        let joins = new.joins_mesh();
+        let unchanged = joins.is_err() && old.is_some_and(|old| old.joins_mesh() == joins);
+        if unchanged || !joins? {
             return Ok(());
         }
         if old.is_none_or(|old| old.workload_annotation() != new.workload_annotation()) {
@@ -90,14 +91,14 @@ impl Rules {
         Ok(())
     }
 
-    /// Whoever is registered counts, connected or not. What is let in here and has
-    /// not registered yet is not known; then the registry's own rule holds.
+    /// Compares with the registered dataplanes, connected or not. A Pod that was admitted but
+    /// has not registered is not known here; then the registry's own rule applies.
     fn check_mesh(&self, pod: &Pod<'_>, namespace: &str) -> Result<(), Denial> {
         let mesh = pod.mesh()?;
         let namespace = Namespace::parse("request.namespace", namespace)
             .map_err(|invalid| Denial::bad_request(invalid.to_string()))?;
         let Some(other) = run_blocking(|| self.registry.other_mesh(&namespace, &mesh)) else { return Ok(()) };
-        // Kuma's words again.
+        // Kuma's own message.
         Err(Denial::forbidden(format!(
             "pod is in mesh {mesh:?} but namespace {namespace:?} already contains dataplanes in mesh {other:?}; \
              only one mesh per namespace is allowed when runtime.kubernetes.disallowMultipleMeshesPerNamespace \
@@ -107,7 +108,7 @@ impl Rules {
 }
 
 fn same_mesh(old: &Pod<'_>, new: &Pod<'_>) -> bool {
-    old.joins() == Ok(true) && old.mesh() == new.mesh()
+    old.joins_mesh() == Ok(true) && old.mesh() == new.mesh()
 }
 
 #[cfg(test)]
@@ -145,18 +146,18 @@ mod tests {
             self.sessions.push(connect(&self.rules.registry, dataplane).unwrap().session);
         }
 
-        fn ask(&self, rule: fn(&Rules, &Review<'_>) -> Verdict, request: &Value) -> Value {
+        fn review(&self, rule: fn(&Rules, &Review<'_>) -> Verdict, request: &Value) -> Value {
             let review =
                 json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
             let text = review.to_string();
             let review = Review::parse(text.as_bytes()).unwrap();
-            let answer = serde_json::to_value(review.answered(rule(&self.rules, &review))).unwrap();
-            answer["response"].clone()
+            let response = serde_json::to_value(review.response(rule(&self.rules, &review))).unwrap();
+            response["response"].clone()
         }
 
-        /// What becomes of a Pod.
+        /// The Pod after the mutating webhook.
         fn mutated(&self, pod: &Value) -> Value {
-            let response = self.ask(Rules::mutate, &create(pod));
+            let response = self.review(Rules::mutate, &create(pod));
             assert_eq!(response["allowed"], true, "{response}");
             let mut pod = pod.clone();
             if let Some(patch) = response["patch"].as_str() {
@@ -168,7 +169,7 @@ mod tests {
         }
 
         fn validated(&self, request: &Value) -> Result<(), String> {
-            let response = self.ask(Rules::validate, request);
+            let response = self.review(Rules::validate, request);
             assert!(response.get("patch").is_none(), "{response}");
             if response["allowed"] == true {
                 Ok(())
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_gets_its_workload_and_keeps_everything_else() {
+    fn a_pod_gets_the_annotation_and_keeps_everything_else() {
         let f = Fixture::new(&["app"], false);
         for (before, after) in [
             (json!({}), json!({"annotations": {WORKLOAD_LABEL: "web"}})),
@@ -216,19 +217,19 @@ mod tests {
         ] {
             assert_eq!(f.mutated(&pod(&before)), pod(&after));
         }
-        for as_it_is in [
+        for unchanged in [
             json!({"annotations": {WORKLOAD_LABEL: "mine"}, "labels": {"app": "shop"}}),
             json!({"labels": {"kuma.io/sidecar-injection": "disabled", "app": "Not A Name"}}),
         ] {
-            assert_eq!(f.mutated(&pod(&as_it_is)), pod(&as_it_is));
+            assert_eq!(f.mutated(&pod(&unchanged)), pod(&unchanged));
         }
     }
 
     #[test]
-    fn a_pod_whose_workload_can_have_no_such_name_is_refused() {
+    fn a_pod_with_an_invalid_workload_name_is_denied() {
         let f = Fixture::new(&["app"], false);
         for bad in [json!({"annotations": {WORKLOAD_LABEL: "A b"}}), json!({"labels": {"app": "My_App"}})] {
-            let response = f.ask(Rules::mutate, &create(&pod(&bad)));
+            let response = f.review(Rules::mutate, &create(&pod(&bad)));
             assert_eq!(response["allowed"], false);
             assert_eq!(
                 (&response["status"]["code"], &response["status"]["reason"]),
@@ -239,29 +240,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_a_new_pod_is_changed() {
+    fn only_new_pods_are_mutated() {
         let f = Fixture::new(&[], false);
         let plain = pod(&json!({}));
         for (operation, new) in [("UPDATE", &plain), ("DELETE", &Value::Null), ("CONNECT", &Value::Null)] {
-            let response = f.ask(Rules::mutate, &request(operation, &plain, new));
+            let response = f.review(Rules::mutate, &request(operation, &plain, new));
             assert_eq!(response, json!({"uid": "u", "allowed": true}), "{operation}");
         }
     }
 
     #[test]
-    fn the_label_is_refused_in_kumas_words() {
+    fn the_label_is_denied_with_kumas_message() {
         let f = Fixture::new(&[], false);
         let (plain, labelled) = (pod(&json!({})), pod(&json!({"labels": {WORKLOAD_LABEL: "x"}})));
         let empty = pod(&json!({"labels": {WORKLOAD_LABEL: ""}}));
-        let apart = pod(&json!({"labels": {WORKLOAD_LABEL: "x", "kuma.io/sidecar-injection": "disabled"}}));
-        for refused in [
+        let outside = pod(&json!({"labels": {WORKLOAD_LABEL: "x", "kuma.io/sidecar-injection": "disabled"}}));
+        for denied in [
             create(&labelled),
             create(&empty),
-            create(&apart),
+            create(&outside),
             request("UPDATE", &plain, &labelled),
             request("UPDATE", &labelled, &empty),
         ] {
-            let response = f.ask(Rules::validate, &refused);
+            let response = f.review(Rules::validate, &denied);
             assert_eq!(
                 response,
                 json!({"uid": "u", "allowed": false, "status": {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_change_leaves_as_it_was_is_no_reason_against_it() {
+    fn fields_that_an_update_does_not_change_are_not_validated() {
         let f = Fixture::new(&[], false);
         let old = pod(
             &json!({"labels": {WORKLOAD_LABEL: "x"}, "annotations": {WORKLOAD_LABEL: "A b"}, "finalizers": ["f"]}),
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_mesh_in_a_namespace_if_that_is_asked_for() {
+    async fn a_namespace_has_one_mesh_if_the_setting_is_on() {
         let of_mesh = |mesh: &str| pod(&json!({"labels": {"kuma.io/mesh": mesh}}));
         let mut f = Fixture::new(&[], true);
         f.join("b", "shop");
@@ -312,10 +313,13 @@ mod tests {
         assert_eq!(
             f.validated(&request("UPDATE", &of_mesh("a"), &of_mesh("a"))),
             Ok(()),
-            "no other than before"
+            "the mesh is unchanged"
         );
         assert!(f.validated(&request("UPDATE", &of_mesh("b"), &of_mesh("a"))).is_err());
-        assert!(f.validated(&request("UPDATE", &outside, &of_mesh("a"))).is_err(), "it joins now");
+        assert!(
+            f.validated(&request("UPDATE", &outside, &of_mesh("a"))).is_err(),
+            "it joins with this update"
+        );
         f.sessions.clear();
 
         let mut f = Fixture::new(&[], true);
@@ -323,6 +327,6 @@ mod tests {
         assert_eq!(f.validated(&create(&of_mesh("a"))), Ok(()));
         let mut f = Fixture::new(&[], false);
         f.join("b", "shop");
-        assert_eq!(f.validated(&create(&of_mesh("a"))), Ok(()), "it was not asked for");
+        assert_eq!(f.validated(&create(&of_mesh("a"))), Ok(()), "the setting is off");
     }
 }

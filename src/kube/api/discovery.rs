@@ -1,5 +1,5 @@
-//! What there is, told to clients in the two ways they ask: a document for each
-//! level, or all at once.
+//! Discovery documents: which groups, versions and resources the server has, as one document
+//! for each level or as one aggregated document.
 
 use std::sync::Arc;
 
@@ -9,41 +9,38 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::kube::{
-    Desk,
-    objects::{renderer::Kind, workloads::VERSION},
+    objects::kind::Kind,
     protocol::{
-        negotiation::Discovery,
-        response::{JSON, answer, encode},
+        negotiation::DiscoveryFormat,
+        response::{JSON, response, to_json},
     },
 };
 
-/// All that can be done with our resources. Kubernetes' garbage collector and its
-/// like look for what can be deleted, and leave these alone.
+/// The verbs of all resources. Kubernetes' garbage collector and namespace controller skip
+/// resources without `delete`.
 const VERBS: [&str; 3] = ["get", "list", "watch"];
 
-/// What is at the root besides groups, and what of Kubernetes' core.
-const PAGES: [&str; 6] = ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+/// Paths that the root document lists besides the group, and those of the core group.
+const PATHS: [&str; 6] = ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
 const CORE_PATHS: [&str; 2] = ["/api", "/api/v1"];
 
-/// The documents, written once.
+/// The discovery documents, serialized once.
 #[derive(Debug)]
-pub(crate) struct Documents {
+pub(crate) struct DiscoveryDocuments {
     root: Bytes,
-    core: Bytes,
+    core_versions: Bytes,
     core_resources: Bytes,
     groups: Bytes,
     group: Bytes,
     resources: Bytes,
-    /// All of the core, and of the groups, in each version.
-    all_core: [(&'static str, Bytes); 2],
-    all_groups: [(&'static str, Bytes); 2],
+    aggregated_core: [(&'static str, Bytes); 2],
+    aggregated_groups: [(&'static str, Bytes); 2],
 }
 
-/// A type of objects, as it is told.
+/// A resource as discovery describes it.
 #[derive(Debug, Clone, Copy)]
 struct Resource<'a> {
     kind: &'a Kind,
@@ -52,35 +49,37 @@ struct Resource<'a> {
     categories: &'static [&'static str],
 }
 
-impl Documents {
+impl DiscoveryDocuments {
+    /// Builds the documents. The root document lists the core group only if `serves_core`.
     pub(crate) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workloads =
             Resource { kind: workloads, singular: "workload", short_names: &["wl"], categories: &["kuma"] };
         let events = Resource { kind: events, singular: "event", short_names: &["ev"], categories: &[] };
-        let group = &workloads.kind.group;
-        let version = json!({"groupVersion": workloads.kind.api_version, "version": VERSION});
-        let of_group = json!({"name": group, "versions": [version], "preferredVersion": version});
+        let Kind { group, version, api_version, .. } = workloads.kind;
+        let group_version = json!({"groupVersion": api_version, "version": version});
+        let api_group =
+            json!({"name": group, "versions": [group_version], "preferredVersion": group_version});
         let mut paths =
-            vec!["/apis".to_owned(), format!("/apis/{group}"), format!("/apis/{group}/{VERSION}")];
-        paths.extend(PAGES.map(str::to_owned));
+            vec!["/apis".to_owned(), format!("/apis/{group}"), format!("/apis/{group}/{version}")];
+        paths.extend(PATHS.map(str::to_owned));
         if serves_core {
             paths.extend(CORE_PATHS.map(str::to_owned));
         }
         paths.sort_unstable();
-        let all = |resource: Resource<'_>, version| {
-            ["v2", "v2beta1"].map(|of| (of, write(&resource.aggregated(of, version))))
+        let aggregated = |resource: Resource<'_>| {
+            ["v2", "v2beta1"].map(|format| (format, serialize(&resource.aggregated(format))))
         };
         Self {
-            root: write(&json!({"paths": paths})),
-            core: write(
+            root: serialize(&json!({"paths": paths})),
+            core_versions: serialize(
                 &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
             ),
-            core_resources: write(&events.list()),
-            groups: write(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [of_group]})),
-            group: write(&with_type(of_group.clone(), "APIGroup")),
-            resources: write(&workloads.list()),
-            all_core: all(events, "v1"),
-            all_groups: all(workloads, VERSION),
+            core_resources: serialize(&events.list()),
+            groups: serialize(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [api_group]})),
+            group: serialize(&with_type(api_group.clone(), "APIGroup")),
+            resources: serialize(&workloads.list()),
+            aggregated_core: aggregated(events),
+            aggregated_groups: aggregated(workloads),
         }
     }
 }
@@ -92,6 +91,7 @@ fn with_type(mut document: Value, kind: &str) -> Value {
 }
 
 impl Resource<'_> {
+    /// The resource as an `APIResourceList`.
     fn list(&self) -> Value {
         let Self { kind, singular, short_names, categories } = self;
         json!({
@@ -110,21 +110,22 @@ impl Resource<'_> {
         })
     }
 
-    fn aggregated(&self, of: &str, version: &str) -> Value {
+    /// The resource as an `APIGroupDiscoveryList` of this version of `apidiscovery.k8s.io`.
+    fn aggregated(&self, format: &str) -> Value {
         let Self { kind, singular, short_names, categories } = self;
         let metadata = if kind.group.is_empty() { json!({}) } else { json!({"name": kind.group}) };
         json!({
             "kind": "APIGroupDiscoveryList",
-            "apiVersion": format!("apidiscovery.k8s.io/{of}"),
+            "apiVersion": format!("apidiscovery.k8s.io/{format}"),
             "metadata": {},
             "items": [{
                 "metadata": metadata,
                 "versions": [{
-                    "version": version,
+                    "version": kind.version,
                     "freshness": "Current",
                     "resources": [{
                         "resource": kind.plural,
-                        "responseKind": {"group": kind.group, "version": version, "kind": kind.name},
+                        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.name},
                         "scope": "Namespaced",
                         "singularResource": singular,
                         "verbs": VERBS,
@@ -137,25 +138,26 @@ impl Resource<'_> {
     }
 }
 
-fn write(document: &impl Serialize) -> Bytes {
-    encode(document).into()
+fn serialize(document: &Value) -> Bytes {
+    to_json(document).into()
 }
 
-fn plain(document: &Bytes) -> Response {
-    answer(JSON, document.clone())
+fn document_response(document: &Bytes) -> Response {
+    response(JSON, document.clone())
 }
 
-/// All at once to those who ask so, and to the others level by level.
-fn level(headers: &HeaderMap, one: &Bytes, all: &[(&'static str, Bytes)]) -> Response {
-    let Discovery::Aggregated(version) = Discovery::of(headers) else {
-        return plain(one);
+/// Responds with the format that the client accepts: the document of one level, or the
+/// aggregated one.
+fn negotiate(headers: &HeaderMap, level: &Bytes, aggregated: &[(&'static str, Bytes)]) -> Response {
+    let DiscoveryFormat::Aggregated(format) = DiscoveryFormat::negotiate(headers) else {
+        return document_response(level);
     };
-    let Some((_, document)) = all.iter().find(|(of, _)| *of == version) else {
-        return plain(one);
+    let Some((_, document)) = aggregated.iter().find(|(known, _)| *known == format) else {
+        return document_response(level);
     };
-    let mut response = plain(document);
-    // Without its parameters clients take it for a document of one level.
-    let content_type = match version {
+    let mut response = document_response(document);
+    // Without these parameters clients take the document for one of the level.
+    let content_type = match format {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
@@ -163,26 +165,28 @@ fn level(headers: &HeaderMap, one: &Bytes, all: &[(&'static str, Bytes)]) -> Res
     response
 }
 
-pub(crate) async fn root(State(desk): State<Arc<Desk>>) -> Response {
-    plain(&desk.documents.root)
+type Documents = State<Arc<DiscoveryDocuments>>;
+
+pub(crate) async fn root(State(documents): Documents) -> Response {
+    document_response(&documents.root)
 }
 
-pub(crate) async fn core(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    level(&headers, &desk.documents.core, &desk.documents.all_core)
+pub(crate) async fn core_versions(State(documents): Documents, headers: HeaderMap) -> Response {
+    negotiate(&headers, &documents.core_versions, &documents.aggregated_core)
 }
 
-pub(crate) async fn core_resources(State(desk): State<Arc<Desk>>) -> Response {
-    plain(&desk.documents.core_resources)
+pub(crate) async fn core_resources(State(documents): Documents) -> Response {
+    document_response(&documents.core_resources)
 }
 
-pub(crate) async fn groups(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    level(&headers, &desk.documents.groups, &desk.documents.all_groups)
+pub(crate) async fn groups(State(documents): Documents, headers: HeaderMap) -> Response {
+    negotiate(&headers, &documents.groups, &documents.aggregated_groups)
 }
 
-pub(crate) async fn group(State(desk): State<Arc<Desk>>) -> Response {
-    plain(&desk.documents.group)
+pub(crate) async fn group(State(documents): Documents) -> Response {
+    document_response(&documents.group)
 }
 
-pub(crate) async fn resources(State(desk): State<Arc<Desk>>) -> Response {
-    plain(&desk.documents.resources)
+pub(crate) async fn resources(State(documents): Documents) -> Response {
+    document_response(&documents.resources)
 }

@@ -1,5 +1,6 @@
-//! Documents about the API itself, which clients read before they ask for objects.
+//! Documents about the API itself, which clients read before they request objects.
 
 pub(crate) mod discovery;
+pub(crate) mod health;
 pub(crate) mod openapi;
 pub(crate) mod version;

@@ -1,25 +1,13 @@
-//! Which Kubernetes this is like, and whether it is well.
+//! The version of Kubernetes that this API corresponds to.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::State,
-    http::{HeaderValue, StatusCode},
-    response::Response,
-};
+use axum::response::Response;
 use serde::Serialize;
 
-use crate::kube::{
-    Desk,
-    protocol::response::{answer, json},
-};
+use crate::kube::protocol::response::json_response;
 
-/// The newest minor version of Kubernetes whose kubectl is known to work. By it
-/// kubectl says whether it is too old or too new, and distributions of several
-/// kubectls choose one.
+/// The minor version of the newest kubectl that is tested. kubectl compares it with its own
+/// to warn about version skew, and wrappers choose a kubectl by it.
 const MINOR: &str = "36";
-
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,11 +25,11 @@ struct Version {
 }
 
 pub(crate) async fn version() -> Response {
-    json(&Version {
+    json_response(&Version {
         major: "1",
         minor: MINOR,
         git_version: format!("v1.{MINOR}.0+headcount-{}", env!("CARGO_PKG_VERSION")),
-        // What a build of Kubernetes would say here, nobody needs to know of this.
+        // Required fields that describe a build of Kubernetes.
         git_commit: "",
         git_tree_state: "",
         build_date: "",
@@ -49,17 +37,4 @@ pub(crate) async fn version() -> Response {
         compiler: "rustc",
         platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     })
-}
-
-pub(crate) async fn live() -> Response {
-    answer(TEXT, "ok")
-}
-
-pub(crate) async fn ready(State(desk): State<Arc<Desk>>) -> Response {
-    if desk.ready.is_ready() {
-        return live().await;
-    }
-    let mut response = answer(TEXT, "not ready: starting or draining");
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
 }

@@ -1,26 +1,24 @@
-//! Events, as Kubernetes' core API has them, so that `kubectl describe` and
-//! `kubectl events` show what is wrong with a Workload.
+//! Events in Kubernetes' core API, so that `kubectl describe` and `kubectl events` show what
+//! is wrong with a Workload.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod watch;
+
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
 };
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    list::list_of,
-    renderer::{Column, Kind, Pen, Shown},
-    watch::{Lines, Telling, stream_of},
+    kind::{Column, Kind},
+    list::list_response,
+    renderer::{Object, Renderer},
+    state::ApiState,
     workloads::uid_of,
 };
 use crate::{
@@ -28,21 +26,18 @@ use crate::{
         DATAPLANE_KIND, EventFacts, EventResource, InvolvedObject, Metadata, WARNING, WorkloadResource,
         age_of,
     },
-    kube::{
-        Desk,
-        protocol::{
-            negotiation::Form,
-            options::{Asked, At, Page, Query, Selection, Start, WatchOptions, at_least},
-            path::Names,
-            response::{JSON, answer},
-            status::Status,
-        },
+    kube::protocol::{
+        negotiation::Representation,
+        options::{CollectionOptions, ListRevision, Page, Selection},
+        path::PathParams,
+        query::{Query, check_reached},
+        response::{JSON, response},
+        status::Status,
     },
-    registry::WatchPermit,
     registry::events::{Event, Regarding},
 };
 
-/// By which events can be selected; kubectl asks by `involvedObject`.
+/// The supported field selectors. kubectl selects by `involvedObject`.
 const FIELDS: [&str; 13] = [
     "metadata.name",
     "metadata.namespace",
@@ -59,22 +54,23 @@ const FIELDS: [&str; 13] = [
     "type",
 ];
 
-/// Those that kubectl's users know.
+/// The columns that kubectl prints for events of any Kubernetes cluster.
 const COLUMNS: [Column; 8] = [
-    Column::text("Last Seen", "Since it last happened."),
+    Column::text("Last Seen", "Time since the last occurrence."),
     Column::text("Type", "Warning, or Normal."),
     Column::text("Reason", "One word for machines."),
-    Column::text("Object", "What it is about."),
+    Column::text("Object", "The object that the event is about."),
     Column::text("Message", "A sentence for people."),
-    Column::text("First Seen", "Since it first happened.").wide(),
-    Column::number("Count", "How often it has happened.").wide(),
-    Column::name("A name, the same for every repetition.").wide(),
+    Column::text("First Seen", "Time since the first occurrence.").wide(),
+    Column::number("Count", "Number of occurrences.").wide(),
+    Column::name("The name of the event, the same for all occurrences.").wide(),
 ];
 
-/// Events of Kubernetes' core API.
+/// Describes events of Kubernetes' core API.
 pub(crate) fn kind() -> Kind {
     Kind {
         group: String::new(),
+        version: "v1",
         api_version: "v1".to_owned(),
         name: "Event",
         plural: "events",
@@ -82,32 +78,33 @@ pub(crate) fn kind() -> Kind {
     }
 }
 
-/// An event, and the life of the Workload that it is about, if there is one now.
-struct Seen {
+/// An event as an API object, with the UID of the Workload that it is about, if that exists.
+struct EventObject {
     event: Arc<Event>,
     name: String,
-    life: Option<Uuid>,
+    workload_uid: Option<Uuid>,
     workloads: Arc<Kind>,
 }
 
-impl Seen {
-    fn new(desk: &Desk, event: Arc<Event>) -> Self {
-        let life = event.regarding.workload().and_then(|key| uid_of(desk, key));
-        Self { name: event.uid.to_string(), life, workloads: Arc::clone(&desk.workloads), event }
+impl EventObject {
+    fn new(state: &ApiState, event: Arc<Event>) -> Self {
+        let workload_uid = event.regarding.workload().and_then(|key| uid_of(state, key));
+        Self { name: event.uid.to_string(), workload_uid, workloads: Arc::clone(&state.workloads), event }
     }
 
     fn involved(&self) -> InvolvedObject<'_> {
         let (kind, name) = match &self.event.regarding {
             Regarding::Workload(key) => (WorkloadResource::KIND, key.name.as_str()),
-            Regarding::Proxy(stranger) => (DATAPLANE_KIND, stranger.name()),
+            Regarding::Proxy(proxy) => (DATAPLANE_KIND, proxy.name()),
         };
         let namespace = self.event.regarding.namespace().as_str();
-        InvolvedObject { api_version: &self.workloads.api_version, kind, name, namespace, uid: self.life }
+        let api_version = &self.workloads.api_version;
+        InvolvedObject { api_version, kind, name, namespace, uid: self.workload_uid }
     }
 
     fn matches(&self, selection: &Selection, namespace: Option<&str>) -> bool {
         let involved = self.involved();
-        let life = self.life.map(|life| life.to_string()).unwrap_or_default();
+        let uid = self.workload_uid.map(|uid| uid.to_string()).unwrap_or_default();
         namespace.is_none_or(|namespace| namespace == involved.namespace)
             && selection.labels.matches(|_| None)
             && selection.fields.matches(|field| match field {
@@ -115,7 +112,7 @@ impl Seen {
                 "metadata.namespace" | "involvedObject.namespace" => involved.namespace,
                 "involvedObject.kind" => involved.kind,
                 "involvedObject.name" => involved.name,
-                "involvedObject.uid" => &life,
+                "involvedObject.uid" => &uid,
                 "involvedObject.apiVersion" => involved.api_version,
                 "reason" => self.event.reason.as_str(),
                 "source" | "reportingComponent" => EventResource::COMPONENT,
@@ -125,7 +122,7 @@ impl Seen {
     }
 }
 
-impl Shown for Seen {
+impl Object for EventObject {
     fn revision(&self) -> u64 {
         self.event.number
     }
@@ -170,163 +167,81 @@ impl Shown for Seen {
     }
 }
 
-/// Answers for one event.
-pub(crate) async fn one(
-    State(desk): State<Arc<Desk>>,
-    Names((namespace, name)): Names<(String, String)>,
+/// Handles a request for one event.
+///
+/// # Errors
+///
+/// 404 if it does not exist, 504 if the requested revision is newer than the latest, 400 or
+/// 406 if the request is malformed.
+pub(crate) async fn get_one(
+    State(state): State<Arc<ApiState>>,
+    PathParams((namespace, name)): PathParams<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let (kind, query) = (&desk.events, Query::new(query.as_deref()));
-    let pen = Pen { kind: Arc::clone(kind), form: Form::of(&headers)?, include: query.include()? };
-    let (events, head) = desk.registry.events().after(0);
-    at_least(query.at_least()?, head)?;
-    let is_it = |event: &Arc<Event>| {
+    let (kind, query) = (&state.events, Query::new(query.as_deref()));
+    let (representation, include) = (Representation::negotiate(&headers)?, query.include_object()?);
+    let renderer = Renderer { kind: Arc::clone(kind), representation, include };
+    let (events, latest) = state.registry.events().after(0);
+    check_reached(query.not_older_than()?, latest)?;
+    let matches = |event: &Arc<Event>| {
         event.regarding.namespace().as_str() == namespace && event.uid.to_string() == name
     };
-    let event = events.into_iter().find(is_it);
+    let event = events.into_iter().find(matches);
     let event = event.ok_or_else(|| Status::not_found(kind.plural, &kind.group, &name))?;
-    Ok(answer(JSON, pen.object(&Seen::new(&desk, event), true)))
+    Ok(response(JSON, renderer.object(&EventObject::new(&state, event), true)))
 }
 
-/// Answers for all events, or for those of a namespace.
-pub(crate) async fn many(
-    State(desk): State<Arc<Desk>>,
-    namespace: Option<Names<String>>,
+/// Handles a list or a watch of all events, or of those in a namespace.
+///
+/// # Errors
+///
+/// 400, 406 or 422 if the request is malformed, 410 if the requested revision is no longer
+/// available, 429 if a limit of watches is reached, 504 if the requested revision is newer
+/// than the latest.
+pub(crate) async fn list_or_watch(
+    State(state): State<Arc<ApiState>>,
+    namespace: Option<PathParams<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let namespace = namespace.map(|Names(namespace)| namespace);
-    let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
-    let pen = |include| Pen { kind: Arc::clone(&desk.events), form, include };
-    match asked {
-        Asked::List(options) => {
-            let (events, head) = desk.registry.events().after(0);
-            reach(&desk, &options.page, head)?;
-            let seen = events.into_iter().map(|event| Seen::new(&desk, event));
-            let wanted = seen.filter(|seen| seen.matches(&options.selection, namespace.as_deref())).collect();
-            Ok(list_of(pen(options.selection.include), head, "", wanted, Pen::item))
+    let namespace = namespace.map(|PathParams(namespace)| namespace);
+    let representation = Representation::negotiate(&headers)?;
+    let options = Query::new(query.as_deref()).options(&FIELDS)?;
+    let renderer = |include| Renderer { kind: Arc::clone(&state.events), representation, include };
+    match options {
+        CollectionOptions::List(options) => {
+            let (events, latest) = state.registry.events().after(0);
+            check_page(&state, &options.page, latest)?;
+            let objects = events.into_iter().map(|event| EventObject::new(&state, event));
+            let matching =
+                objects.filter(|event| event.matches(&options.selection, namespace.as_deref())).collect();
+            let renderer = renderer(options.selection.include);
+            Ok(list_response(renderer, latest, "", matching, Renderer::list_item))
         }
-        Asked::Watch(options) => {
-            let pen = pen(options.selection.include);
-            follow(&desk, pen, namespace, options)
+        CollectionOptions::Watch(options) => {
+            let renderer = renderer(options.selection.include);
+            watch::watch(&state, renderer, namespace, options)
         }
     }
 }
 
-/// There are few events, so all are in the first page; and there is no memory of
-/// how they were.
-fn reach(desk: &Desk, page: &Page, head: u64) -> Result<(), Status> {
+/// Checks that the requested page is available: only the first one, which has all events, and
+/// only at the latest revision, because past states of events are not kept.
+fn check_page(state: &ApiState, page: &Page, latest: u64) -> Result<(), Status> {
     match *page {
-        Page::Next { .. } => Err(Status::bad_request("continue: no list of events has a second page")),
-        Page::First { at: At::Latest { at_least: least }, .. } => at_least(least, head),
-        Page::First { at: At::Exactly(number), .. } => {
-            at_least(number, head)?;
-            let same = number == head && desk.registry.events().reaches(number);
-            if same { Ok(()) } else { Err(too_old(number, head)) }
+        Page::Next { .. } => Err(Status::bad_request("continue: lists of events have only one page")),
+        Page::First { at: ListRevision::Latest { not_older_than }, .. } => {
+            check_reached(not_older_than, latest)
+        }
+        Page::First { at: ListRevision::Exact(revision), .. } => {
+            check_reached(revision, latest)?;
+            let available = revision == latest && state.registry.events().reaches(revision);
+            if available { Ok(()) } else { Err(expired(revision, latest)) }
         }
     }
 }
 
-fn too_old(asked: u64, head: u64) -> Status {
-    Status::expired(format!("too old resource version: {asked} ({head})"))
-}
-
-fn follow(
-    desk: &Arc<Desk>,
-    pen: Pen,
-    namespace: Option<String>,
-    options: WatchOptions,
-) -> Result<Response, Status> {
-    let events = desk.registry.events();
-    let news = events.subscribe();
-    let (seen, mark) = match options.start {
-        Start::After(number) => (number, false),
-        Start::Now => (events.head(), false),
-        Start::Everything { at_least: least, mark } => {
-            at_least(least, events.head())?;
-            (BEFORE_ALL, mark && options.bookmarks)
-        }
-    };
-    let watch = EventWatch {
-        lines: Lines::new(pen),
-        namespace,
-        selection: options.selection,
-        news,
-        seen,
-        mark,
-        over: false,
-        bookmarks: options.bookmarks,
-        _permit: desk.registry.permit_watch().map_err(|full| desk.refuse(&full))?,
-        desk: Arc::clone(desk),
-    };
-    stream_of(desk, options.timeout, watch)
-}
-
-/// No event has this number.
-const BEFORE_ALL: u64 = 0;
-
-/// How often a quiet reader hears how far it is.
-const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
-
-/// A cursor into the events. What made room for others is not told as gone: like
-/// Kubernetes' own, events are for people, and they end without notice.
-struct EventWatch {
-    desk: Arc<Desk>,
-    lines: Lines,
-    namespace: Option<String>,
-    selection: Selection,
-    news: watch::Receiver<u64>,
-    /// All up to this number is known to the reader.
-    seen: u64,
-    /// The reader is to be told that it knows all there was.
-    mark: bool,
-    bookmarks: bool,
-    /// The reader has to list again.
-    over: bool,
-    _permit: WatchPermit,
-}
-
-impl Telling for EventWatch {
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.over {
-            return None;
-        }
-        loop {
-            self.news.borrow_and_update();
-            self.look();
-            if !self.lines.is_empty() {
-                return Some(self.lines.take());
-            }
-            // The sender lives in the registry, which we hold.
-            match timeout(BOOKMARK_INTERVAL, self.news.changed()).await {
-                Ok(changed) => changed.ok()?,
-                Err(_quiet) if self.bookmarks => self.lines.bookmark(self.seen, false),
-                Err(_quiet) => {}
-            }
-        }
-    }
-}
-
-impl EventWatch {
-    fn look(&mut self) {
-        let log = self.desk.registry.events();
-        if self.seen != BEFORE_ALL && !log.reaches(self.seen) {
-            self.lines.error(&too_old(self.seen, log.head()));
-            self.over = true;
-            return;
-        }
-        let (events, head) = log.after(self.seen);
-        for event in events {
-            let change = if event.first_number > self.seen { "ADDED" } else { "MODIFIED" };
-            let seen = Seen::new(&self.desk, event);
-            if seen.matches(&self.selection, self.namespace.as_deref()) {
-                self.lines.change(change, &seen);
-            }
-        }
-        self.seen = head;
-        if std::mem::take(&mut self.mark) {
-            self.lines.bookmark(head, true);
-        }
-    }
+fn expired(requested: u64, latest: u64) -> Status {
+    Status::expired(format!("too old resource version: {requested} ({latest})"))
 }

@@ -1,5 +1,5 @@
-//! Lists, written while they are read: however many objects there are, what
-//! waits for the reader is a pointer to each, and the text of a few.
+//! List responses, serialized while the client reads them: a waiting response holds one
+//! pointer for each object, and the text of one chunk.
 
 use std::convert::Infallible;
 
@@ -7,37 +7,38 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::renderer::{COMMA, END, Pen};
-use crate::kube::protocol::response::{JSON, PART, answer};
+use super::renderer::{LIST_END, LIST_SEPARATOR, Renderer};
+use crate::kube::protocol::response::{CHUNK_BYTES, JSON, response};
 
-/// A list of objects at a revision; `next` is where it goes on, if it does.
-pub(crate) fn list_of<T: Send + 'static>(
-    pen: Pen,
+/// Responds with a list of objects at a revision. `next` is the continue token of the next
+/// page; empty on the last page.
+pub(crate) fn list_response<T: Send + 'static>(
+    renderer: Renderer,
     revision: u64,
     next: &str,
     objects: Vec<T>,
-    write: impl Fn(&Pen, &T) -> Vec<u8> + Send + 'static,
+    render: impl Fn(&Renderer, &T) -> Vec<u8> + Send + 'static,
 ) -> Response {
-    let begin = pen.begin(revision, next);
-    let list = (Some(begin), objects.into_iter(), true);
-    let text = stream::unfold(list, move |(begin, mut objects, mut first)| {
-        let part = begin.map(|mut part| {
-            while part.len() < PART
+    let start = renderer.list_start(revision, next);
+    let list = (Some(start), objects.into_iter(), true);
+    let chunks = stream::unfold(list, move |(chunk, mut objects, mut first)| {
+        let chunk = chunk.map(|mut chunk| {
+            while chunk.len() < CHUNK_BYTES
                 && let Some(object) = objects.next()
             {
                 if !std::mem::take(&mut first) {
-                    part.extend_from_slice(COMMA);
+                    chunk.extend_from_slice(LIST_SEPARATOR);
                 }
-                part.extend(write(&pen, &object));
+                chunk.extend(render(&renderer, &object));
             }
-            let over = objects.len() == 0;
-            if over {
-                part.extend_from_slice(END);
+            let done = objects.len() == 0;
+            if done {
+                chunk.extend_from_slice(LIST_END);
             }
-            let rest = (!over).then(|| Vec::with_capacity(PART + PART / 8));
-            (Ok::<_, Infallible>(Bytes::from(part)), (rest, objects, first))
+            let next_chunk = (!done).then(|| Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8));
+            (Ok::<_, Infallible>(Bytes::from(chunk)), (next_chunk, objects, first))
         });
-        std::future::ready(part)
+        std::future::ready(chunk)
     });
-    answer(JSON, Body::from_stream(text))
+    response(JSON, Body::from_stream(chunks))
 }

@@ -1,7 +1,9 @@
-//! Workloads and events: get, list and watch, in all representations.
+//! Workloads and events: get, list and watch, in every representation.
 
 pub(crate) mod events;
-pub(crate) mod list;
-pub(crate) mod renderer;
-pub(crate) mod watch;
+pub(crate) mod kind;
+mod list;
+mod renderer;
+pub(crate) mod state;
+mod watch;
 pub(crate) mod workloads;

@@ -1,163 +1,119 @@
-//! Objects in all the forms in which they can be asked for.
+//! Serializes objects in every representation that a client can ask for.
 
 use std::{sync::Arc, time::SystemTime};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::kind::{Column, Kind};
 use crate::{
     convert::resource::Metadata,
-    kube::protocol::{negotiation::Form, options::Include, response::encode},
+    kube::protocol::{negotiation::Representation, options::IncludeObject, response::to_json},
     registry::Encoding,
 };
 
-/// A type of objects.
-#[derive(Debug)]
-pub(crate) struct Kind {
-    /// Such as `kuma.io`; empty for Kubernetes' core.
-    pub(crate) group: String,
-    /// Group and version, or the version alone.
-    pub(crate) api_version: String,
-    /// Such as `Workload`.
-    pub(crate) name: &'static str,
-    /// Such as `workloads`.
-    pub(crate) plural: &'static str,
-    /// Of its tables.
-    pub(crate) columns: &'static [Column],
-}
-
-/// A column of a table.
-#[derive(Debug, Serialize)]
-pub(crate) struct Column {
-    name: &'static str,
-    r#type: &'static str,
-    format: &'static str,
-    description: &'static str,
-    /// 0 is always shown, 1 only if more is wanted.
-    priority: u8,
-}
-
-impl Column {
-    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
-        Self { name, r#type: "string", format: "", description, priority: 0 }
-    }
-
-    pub(crate) const fn name(description: &'static str) -> Self {
-        Self { format: "name", ..Self::text("Name", description) }
-    }
-
-    pub(crate) const fn number(name: &'static str, description: &'static str) -> Self {
-        Self { r#type: "integer", format: "int32", ..Self::text(name, description) }
-    }
-
-    #[must_use]
-    pub(crate) const fn wide(self) -> Self {
-        Self { priority: 1, ..self }
-    }
-}
-
-/// An object as it is shown.
-pub(crate) trait Shown {
-    /// When it became so.
+/// An object that a [`Renderer`] can serialize.
+pub(crate) trait Object {
+    /// The revision at which the object got its state.
     fn revision(&self) -> u64;
-    /// What it says of itself.
     fn metadata(&self) -> Metadata<'_>;
-    /// The whole of it.
+    /// The whole object.
     fn resource(&self) -> impl Serialize;
-    /// A cell for each column of its kind.
+    /// One cell for each column of its kind.
     fn cells(&self, now: SystemTime) -> Vec<Value>;
 }
 
-/// Writes objects of one kind in one form.
+/// Serializes objects of one kind in one representation.
 #[derive(Debug, Clone)]
-pub(crate) struct Pen {
+pub(crate) struct Renderer {
     pub(crate) kind: Arc<Kind>,
-    pub(crate) form: Form,
-    pub(crate) include: Include,
+    pub(crate) representation: Representation,
+    pub(crate) include: IncludeObject,
 }
 
-impl Pen {
-    /// One object. A table has `columns`, or leaves them out where the reader has
-    /// them already.
-    pub(crate) fn object(&self, shown: &impl Shown, columns: bool) -> Vec<u8> {
-        match self.form {
-            Form::Plain => encode(&shown.resource()),
-            Form::Metadata => encode(&Partial::new(shown.metadata())),
-            Form::Table(api_version) => {
-                let list = ListMetadata { resource_version: shown.revision().to_string(), r#continue: "" };
+impl Renderer {
+    /// Renders one object. A table contains its columns only if `columns` is true: a watch
+    /// sends them once.
+    pub(crate) fn object(&self, object: &impl Object, columns: bool) -> Vec<u8> {
+        match self.representation {
+            Representation::Full => to_json(&object.resource()),
+            Representation::Metadata => to_json(&PartialObject::new(object.metadata())),
+            Representation::Table(api_version) => {
+                let list = ListMetadata { resource_version: object.revision().to_string(), r#continue: "" };
                 let head = TableHead::new(api_version, list, columns.then_some(self.kind.columns));
-                let mut text = Self::open(&head, "rows");
-                text.extend(self.row(shown));
-                text.extend_from_slice(END);
+                let mut text = Self::open_list(&head, "rows");
+                text.extend(self.row(object));
+                text.extend_from_slice(LIST_END);
                 text
             }
         }
     }
 
-    /// The encoding in which all who watch in this form are told the same.
-    pub(crate) fn shared(&self) -> Option<Encoding> {
-        match (self.form, self.include) {
-            (Form::Plain, _) => Some(Encoding::Json),
-            // What kubectl asks for.
-            (Form::Table(META), Include::Metadata) => Some(Encoding::Table),
+    /// Returns the encoding whose bytes all watches in this representation share, if there is
+    /// one: the whole objects, and the tables that kubectl asks for.
+    pub(crate) fn shared_encoding(&self) -> Option<Encoding> {
+        match (self.representation, self.include) {
+            (Representation::Full, _) => Some(Encoding::Json),
+            (Representation::Table(META), IncludeObject::Metadata) => Some(Encoding::Table),
             _ => None,
         }
     }
 
-    /// What stands before the items of a list.
-    pub(crate) fn begin(&self, revision: u64, next: &str) -> Vec<u8> {
+    /// Renders the part of a list before its items.
+    pub(crate) fn list_start(&self, revision: u64, next: &str) -> Vec<u8> {
         let metadata = ListMetadata { resource_version: revision.to_string(), r#continue: next };
         let head = |api_version, kind| ListHead { kind, api_version, metadata: &metadata };
-        match self.form {
-            Form::Plain => {
-                Self::open(&head(&self.kind.api_version, &format!("{}List", self.kind.name)), "items")
+        match self.representation {
+            Representation::Full => {
+                Self::open_list(&head(&self.kind.api_version, &format!("{}List", self.kind.name)), "items")
             }
-            Form::Metadata => Self::open(&head(META, "PartialObjectMetadataList"), "items"),
-            Form::Table(api_version) => {
-                Self::open(&TableHead::new(api_version, metadata, Some(self.kind.columns)), "rows")
+            Representation::Metadata => Self::open_list(&head(META, "PartialObjectMetadataList"), "items"),
+            Representation::Table(api_version) => {
+                Self::open_list(&TableHead::new(api_version, metadata, Some(self.kind.columns)), "rows")
             }
         }
     }
 
-    /// An item of a list.
-    pub(crate) fn item(&self, shown: &impl Shown) -> Vec<u8> {
-        match self.form {
-            Form::Table(_) => self.row(shown),
-            Form::Plain | Form::Metadata => self.object(shown, false),
+    /// Renders an item of a list.
+    pub(crate) fn list_item(&self, object: &impl Object) -> Vec<u8> {
+        match self.representation {
+            Representation::Table(_) => self.row(object),
+            Representation::Full | Representation::Metadata => self.object(object, false),
         }
     }
 
-    /// A position in a stream and nothing else, in the form of an object without
-    /// a name.
+    /// Renders a bookmark: an object that has a revision and no name.
     pub(crate) fn bookmark(&self, revision: u64, annotations: Vec<(&str, &str)>) -> Vec<u8> {
         let metadata = Metadata { resource_version: Some(revision), annotations, ..Metadata::default() };
         self.object(&Bookmark { kind: &self.kind, metadata }, false)
     }
 
-    fn row(&self, shown: &impl Shown) -> Vec<u8> {
-        let cells = shown.cells(SystemTime::now());
+    fn row(&self, object: &impl Object) -> Vec<u8> {
+        let cells = object.cells(SystemTime::now());
         match self.include {
-            Include::Nothing => encode(&Row { cells, object: None::<()> }),
-            Include::Metadata => encode(&Row { cells, object: Some(Partial::new(shown.metadata())) }),
-            Include::Object => encode(&Row { cells, object: Some(shown.resource()) }),
+            IncludeObject::None => to_json(&Row { cells, object: None::<()> }),
+            IncludeObject::Metadata => {
+                to_json(&Row { cells, object: Some(PartialObject::new(object.metadata())) })
+            }
+            IncludeObject::Object => to_json(&Row { cells, object: Some(object.resource()) }),
         }
     }
 
-    /// A document without its last bracket, and a list that is open.
-    fn open(head: &impl Serialize, list: &str) -> Vec<u8> {
-        let mut text = encode(head);
+    /// Serializes `head` without its closing bracket, followed by the start of an array.
+    fn open_list(head: &impl Serialize, name: &str) -> Vec<u8> {
+        let mut text = to_json(head);
         text.pop();
-        text.extend_from_slice(format!(",\"{list}\":[").as_bytes());
+        text.extend_from_slice(format!(",\"{name}\":[").as_bytes());
         text
     }
 }
 
-/// What stands between the items of a list.
-pub(crate) const COMMA: &[u8] = b",";
-/// What stands behind the last one.
-pub(crate) const END: &[u8] = b"]}";
+/// Separates the items of a list.
+pub(crate) const LIST_SEPARATOR: &[u8] = b",";
+/// Follows the last item of a list.
+pub(crate) const LIST_END: &[u8] = b"]}";
 
-/// The group of forms that are not a resource's own.
+/// API version of representations that are not a resource's own.
 const META: &str = "meta.k8s.io/v1";
 
 #[derive(Serialize)]
@@ -198,16 +154,16 @@ struct Row<T> {
     object: Option<T>,
 }
 
-/// An object's metadata alone.
+/// An object of which only the metadata is sent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Partial<'a> {
+struct PartialObject<'a> {
     kind: &'static str,
     api_version: &'static str,
     metadata: Metadata<'a>,
 }
 
-impl<'a> Partial<'a> {
+impl<'a> PartialObject<'a> {
     fn new(metadata: Metadata<'a>) -> Self {
         Self { kind: "PartialObjectMetadata", api_version: META, metadata }
     }
@@ -218,7 +174,7 @@ struct Bookmark<'a> {
     metadata: Metadata<'a>,
 }
 
-impl Shown for Bookmark<'_> {
+impl Object for Bookmark<'_> {
     fn revision(&self) -> u64 {
         self.metadata.resource_version.unwrap_or_default()
     }

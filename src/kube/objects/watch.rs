@@ -1,7 +1,7 @@
-//! Watches: one line of JSON for each change, for as long as the reader stays.
+//! Watch responses: one line of JSON for each change, until the watch ends.
 //!
-//! A watch is pulled, as those of gRPC are: while the reader's connection is full
-//! nobody asks for the next line, and what happens meanwhile is told as one change.
+//! Like the watches of gRPC they are pulled: while the client's connection is full, the next
+//! line is not requested, and the changes in the meantime are combined into one.
 
 use std::{convert::Infallible, future::Future, time::Duration};
 
@@ -10,92 +10,102 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::renderer::{Pen, Shown};
+use super::{
+    renderer::{Object, Renderer},
+    state::ApiState,
+};
 use crate::{
-    kube::{
-        Desk,
-        protocol::{
-            response::{JSON, PART, answer, encode},
-            status::Status,
-        },
+    kube::protocol::{
+        response::{CHUNK_BYTES, JSON, response, to_json},
+        status::Status,
     },
     registry::Encoding,
 };
 
-/// Says that all there was has been told.
-pub(crate) const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");
+/// Annotation of the bookmark that marks the end of the initial events.
+const INITIAL_EVENTS_END: (&str, &str) = ("k8s.io/initial-events-end", "true");
 
-/// Where there is something to tell, sooner or later.
-pub(crate) trait Telling: Send + 'static {
-    /// The next lines; none after the last ones.
+/// A source of watch events.
+pub(crate) trait WatchSource: Send + 'static {
+    /// Waits for the next lines, already encoded. `None` ends the watch.
     fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
-/// A watch that ends when its time is over, or the server drains.
-pub(crate) fn stream_of(desk: &Desk, timeout: Duration, telling: impl Telling) -> Result<Response, Status> {
-    let place = desk.watch_place()?;
-    let lines = stream::unfold((telling, place), |(mut telling, place)| async {
-        let lines = telling.next().await?;
-        Some((Ok::<_, Infallible>(lines), (telling, place)))
+/// Responds with a watch that ends after `timeout`, or when the server drains.
+///
+/// # Errors
+///
+/// 429 if all connections for watches are in use.
+pub(crate) fn watch_response(
+    state: &ApiState,
+    timeout: Duration,
+    source: impl WatchSource,
+) -> Result<Response, Status> {
+    let permit = state.permit_watch_connection()?;
+    let lines = stream::unfold((source, permit), |(mut source, permit)| async {
+        let lines = source.next().await?;
+        Some((Ok::<_, Infallible>(lines), (source, permit)))
     });
-    let lines = lines.take_until(sleep(timeout)).take_until(desk.shutdown.clone().cancelled_owned());
-    Ok(answer(JSON, Body::from_stream(lines)))
+    let lines = lines.take_until(sleep(timeout)).take_until(state.shutdown.clone().cancelled_owned());
+    Ok(response(JSON, Body::from_stream(lines)))
 }
 
-/// Writes lines.
+/// Encodes watch events as lines of JSON, and buffers them.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    pen: Pen,
-    /// The first object of a watch comes with the columns, if it is a table.
+pub(crate) struct WatchEncoder {
+    renderer: Renderer,
+    /// Whether the next object must contain the columns, as the first table of a watch does.
     columns: bool,
-    text: Vec<u8>,
+    lines: Vec<u8>,
 }
 
-impl Lines {
-    pub(crate) fn new(pen: Pen) -> Self {
-        Self { pen, columns: true, text: Vec::new() }
+impl WatchEncoder {
+    pub(crate) fn new(renderer: Renderer) -> Self {
+        Self { renderer, columns: true, lines: Vec::new() }
     }
 
-    /// Writes that an object is new, changed or gone.
-    pub(crate) fn change(&mut self, r#type: &str, object: &impl Shown) {
-        let object = self.pen.object(object, std::mem::take(&mut self.columns));
+    /// Adds an event of type `ADDED`, `MODIFIED` or `DELETED`.
+    pub(crate) fn change(&mut self, r#type: &str, object: &impl Object) {
+        let object = self.renderer.object(object, std::mem::take(&mut self.columns));
         self.line(r#type, &object);
     }
 
-    /// Writes how far the reader is.
+    /// Adds a bookmark: the client knows everything up to `revision`.
     pub(crate) fn bookmark(&mut self, revision: u64, initial_events_end: bool) {
         let annotations = if initial_events_end { vec![INITIAL_EVENTS_END] } else { Vec::new() };
-        let object = self.pen.bookmark(revision, annotations);
+        let object = self.renderer.bookmark(revision, annotations);
         self.line("BOOKMARK", &object);
     }
 
-    /// Writes why the watch ends.
+    /// Adds the error that ends the watch.
     pub(crate) fn error(&mut self, status: &Status) {
-        self.line("ERROR", &encode(status));
-    }
-
-    pub(crate) fn are_many(&self) -> bool {
-        self.text.len() >= PART
-    }
-
-    /// What was written since the last time.
-    pub(crate) fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.text).into()
-    }
-
-    /// The encoding in which whoever is as far as this reader is told the same; none
-    /// while this one still misses the columns.
-    pub(crate) fn shared(&self) -> Option<Encoding> {
-        self.pen.shared().filter(|encoding| *encoding != Encoding::Table || !self.columns)
+        self.line("ERROR", &to_json(status));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.text.is_empty()
+        self.lines.is_empty()
+    }
+
+    /// Whether the buffered lines fill a chunk of the response.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lines.len() >= CHUNK_BYTES
+    }
+
+    /// Takes the buffered lines.
+    pub(crate) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.lines).into()
+    }
+
+    /// Returns the encoding whose bytes all watches at the same revision share; none until the
+    /// columns have been sent.
+    pub(crate) fn shared_encoding(&self) -> Option<Encoding> {
+        let encoding = self.renderer.shared_encoding();
+        encoding.filter(|encoding| *encoding != Encoding::Table || !self.columns)
     }
 
     fn line(&mut self, r#type: &str, object: &[u8]) {
         for part in [br#"{"type":""#, r#type.as_bytes(), br#"","object":"#, object, b"}\n"] {
-            self.text.extend_from_slice(part);
+            self.lines.extend_from_slice(part);
         }
     }
 }

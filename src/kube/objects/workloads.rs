@@ -1,4 +1,4 @@
-//! Workloads, as they are and as they change.
+//! Workloads: get, list and watch.
 
 mod watch;
 
@@ -13,26 +13,27 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    list::list_of,
-    renderer::{Column, Kind, Pen, Shown},
+    kind::{Column, Kind},
+    list::list_response,
+    renderer::{Object, Renderer},
+    state::ApiState,
 };
 use crate::{
     convert::resource::{Metadata, WorkloadResource, age_of},
-    kube::{
-        Desk,
-        protocol::{
-            negotiation::Form,
-            options::{Asked, At, ListOptions, Page, Query, Selection, at_least},
-            path::Names,
-            response::{JSON, answer},
-            status::Status,
-        },
+    kube::protocol::{
+        negotiation::Representation,
+        options::{CollectionOptions, ListOptions, ListRevision, Page, Selection},
+        path::PathParams,
+        query::{Query, check_reached},
+        response::{JSON, response},
+        status::Status,
     },
     model::{ApiGroup, Filter, NAME_FIELD, NAMESPACE_FIELD, Workload, WorkloadKey, ZONE_LABEL},
     registry::token::{self, PageToken},
     runtime::blocking::run_blocking,
 };
 
+/// The supported field selectors.
 const FIELDS: [&str; 2] = [NAME_FIELD, NAMESPACE_FIELD];
 
 const COLUMNS: [Column; 10] = [
@@ -41,20 +42,21 @@ const COLUMNS: [Column; 10] = [
     Column::number("Connected", "Dataplanes with a live session."),
     Column::number("Healthy", "Connected dataplanes that report themselves healthy."),
     Column::number("Total", "Registered dataplanes."),
-    Column::text("Age", "Since the first dataplane registered."),
-    Column::text("Zone", "The zone that the first dataplane named.").wide(),
-    Column::text("Revision", "The number of the last change.").wide(),
-    Column::text("Last-Change", "Since the numbers became so.").wide(),
-    Column::text("UID", "Of this life of the Workload.").wide(),
+    Column::text("Age", "Time since the first dataplane registered."),
+    Column::text("Zone", "The zone of the first dataplane that registered.").wide(),
+    Column::text("Revision", "Revision of the last change.").wide(),
+    Column::text("Last-Change", "Time since the counts last changed.").wide(),
+    Column::text("UID", "Identifies the Workload from its creation to its deletion.").wide(),
 ];
 
-/// The version of the group in which Kuma has Workloads.
-pub(crate) const VERSION: &str = "v1alpha1";
+/// The version in which Kuma serves Workloads.
+const VERSION: &str = "v1alpha1";
 
-/// Workloads of a group.
+/// Describes Workloads of an API group.
 pub(crate) fn kind(group: &ApiGroup) -> Kind {
     Kind {
         group: group.to_string(),
+        version: VERSION,
         api_version: format!("{group}/{VERSION}"),
         name: WorkloadResource::KIND,
         plural: "workloads",
@@ -62,20 +64,20 @@ pub(crate) fn kind(group: &ApiGroup) -> Kind {
     }
 }
 
-/// A Workload, of which a reader is told at a revision.
-pub(crate) struct Seen<'a> {
-    pub(crate) kind: &'a Kind,
-    pub(crate) workload: &'a Workload,
-    pub(crate) revision: u64,
+/// A Workload as an API object, at the revision that the client is to see.
+struct WorkloadObject<'a> {
+    kind: &'a Kind,
+    workload: &'a Workload,
+    revision: u64,
 }
 
-impl<'a> Seen<'a> {
-    pub(crate) fn new(kind: &'a Kind, workload: &'a Workload) -> Self {
+impl<'a> WorkloadObject<'a> {
+    fn new(kind: &'a Kind, workload: &'a Workload) -> Self {
         Self { kind, workload, revision: workload.revision }
     }
 }
 
-impl Shown for Seen<'_> {
+impl Object for WorkloadObject<'_> {
     fn revision(&self) -> u64 {
         self.revision
     }
@@ -115,47 +117,62 @@ impl Shown for Seen<'_> {
     }
 }
 
-/// Answers for one Workload.
-pub(crate) async fn one(
-    State(desk): State<Arc<Desk>>,
-    Names((namespace, name)): Names<(String, String)>,
+/// Handles a request for one Workload.
+///
+/// # Errors
+///
+/// 404 if it does not exist, 504 if the requested revision is newer than the latest, 400 or
+/// 406 if the request is malformed.
+pub(crate) async fn get_one(
+    State(state): State<Arc<ApiState>>,
+    PathParams((namespace, name)): PathParams<(String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let (kind, query) = (&desk.workloads, Query::new(query.as_deref()));
-    let pen = Pen { kind: Arc::clone(kind), form: Form::of(&headers)?, include: query.include()? };
+    let (kind, query) = (&state.workloads, Query::new(query.as_deref()));
+    let (representation, include) = (Representation::negotiate(&headers)?, query.include_object()?);
+    let renderer = Renderer { kind: Arc::clone(kind), representation, include };
     let not_found = || Status::not_found(kind.plural, &kind.group, &name);
-    // A name that nothing can have is the name of nothing.
+    // No Workload can have an invalid name.
     let key = WorkloadKey::parse(&namespace, &name).map_err(|_| not_found())?;
-    let (workload, revision) = desk.registry.get(&key);
-    at_least(query.at_least()?, revision)?;
+    let (workload, revision) = state.registry.get(&key);
+    check_reached(query.not_older_than()?, revision)?;
     let workload = workload.ok_or_else(not_found)?;
-    Ok(answer(JSON, pen.object(&Seen::new(kind, &workload), true)))
+    Ok(response(JSON, renderer.object(&WorkloadObject::new(kind, &workload), true)))
 }
 
-/// Answers for all Workloads, or for those of a namespace.
-pub(crate) async fn many(
-    State(desk): State<Arc<Desk>>,
-    namespace: Option<Names<String>>,
+/// Handles a list or a watch of all Workloads, or of those in a namespace.
+///
+/// # Errors
+///
+/// 400, 406 or 422 if the request is malformed, 410 if the requested revision or page is no
+/// longer available, 429 if a limit of watches is reached, 504 if the requested revision is
+/// newer than the latest.
+pub(crate) async fn list_or_watch(
+    State(state): State<Arc<ApiState>>,
+    namespace: Option<PathParams<String>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
-    let namespace = namespace.as_ref().map(|Names(namespace)| namespace.as_str());
-    let (form, asked) = (Form::of(&headers)?, Query::new(query.as_deref()).options(&FIELDS)?);
-    let pen = |include| Pen { kind: Arc::clone(&desk.workloads), form, include };
-    match asked {
-        Asked::List(options) => {
-            let pen = pen(options.selection.include);
-            list(&desk, pen, namespace, options)
+    let namespace = namespace.as_ref().map(|PathParams(namespace)| namespace.as_str());
+    let representation = Representation::negotiate(&headers)?;
+    let options = Query::new(query.as_deref()).options(&FIELDS)?;
+    let renderer = |include| Renderer { kind: Arc::clone(&state.workloads), representation, include };
+    match options {
+        CollectionOptions::List(options) => {
+            let renderer = renderer(options.selection.include);
+            list(&state, renderer, namespace, options)
         }
-        Asked::Watch(options) => {
-            let (pen, filter) = (pen(options.selection.include), filter(namespace, &options.selection));
-            watch::watch(&desk, pen, filter, &options)
+        CollectionOptions::Watch(options) => {
+            let renderer = renderer(options.selection.include);
+            let filter = filter(namespace, &options.selection);
+            watch::watch(&state, renderer, filter, &options)
         }
     }
 }
 
-/// A namespace that cannot be is one in which there is nothing.
+/// Builds the filter of a request. The namespace of the path is compared as text, so that an
+/// invalid one matches nothing.
 fn filter(namespace: Option<&str>, selection: &Selection) -> Filter {
     let fields = selection.fields.clone();
     let fields = match namespace {
@@ -165,42 +182,51 @@ fn filter(namespace: Option<&str>, selection: &Selection) -> Filter {
     Filter { selector: selection.labels.clone(), fields, ..Filter::default() }
 }
 
-fn list(desk: &Desk, pen: Pen, namespace: Option<&str>, options: ListOptions) -> Result<Response, Status> {
+fn list(
+    state: &ApiState,
+    renderer: Renderer,
+    namespace: Option<&str>,
+    options: ListOptions,
+) -> Result<Response, Status> {
     let filter = filter(namespace, &options.selection);
-    let (registry, fingerprint) = (&desk.registry, filter.fingerprint());
+    let (registry, fingerprint) = (&state.registry, filter.fingerprint());
     let (limit, at, after) = match options.page {
-        Page::First { limit, at: At::Latest { at_least: least } } => {
-            at_least(least, registry.head())?;
+        Page::First { limit, at: ListRevision::Latest { not_older_than } } => {
+            check_reached(not_older_than, registry.head())?;
             (limit, None, None)
         }
-        Page::First { limit, at: At::Exactly(revision) } => {
-            at_least(revision, registry.head())?;
+        Page::First { limit, at: ListRevision::Exact(revision) } => {
+            check_reached(revision, registry.head())?;
             (limit, Some(revision), None)
         }
         Page::Next { limit, token } => match token::read_page(registry, &token, fingerprint) {
             Ok(PageToken::Next { revision, after }) => (limit, Some(revision), Some(after)),
             Ok(PageToken::First) => (limit, None, None),
-            Ok(PageToken::Stale) => return Err(stale()),
+            Ok(PageToken::Stale) => return Err(stale_token()),
             Err(invalid) => return Err(Status::bad_request(format!("continue: {}", invalid.problem))),
         },
     };
     let page = run_blocking(|| registry.list(&filter, limit.unwrap_or(usize::MAX), at, after.as_ref()));
     let page = page.map_err(|error| Status::expired(error.to_string()))?;
     let next = page.next_after.map(|after| token::page(registry, page.revision, fingerprint, &after));
-    Ok(list_of(
-        pen,
+    Ok(list_response(
+        renderer,
         page.revision,
         &next.unwrap_or_default(),
         page.workloads,
-        |pen, workload: &Arc<Workload>| pen.item(&Seen::new(&pen.kind, workload)),
+        |renderer, workload: &Arc<Workload>| {
+            renderer.list_item(&WorkloadObject::new(&renderer.kind, workload))
+        },
     ))
 }
 
-fn stale() -> Status {
-    Status::expired("The continue parameter is of another life of the server: start a new list without it.")
+fn stale_token() -> Status {
+    Status::expired(
+        "The continue parameter was not issued by this run of the server: start a new list without it.",
+    )
 }
 
-/// For what is about a Workload: the id of its life.
-pub(crate) fn uid_of(desk: &Desk, key: &WorkloadKey) -> Option<uuid::Uuid> {
-    desk.registry.get(key).0.map(|workload| workload.identity.uid)
+/// Returns the UID of a Workload, if it exists.
+pub(super) fn uid_of(state: &ApiState, key: &WorkloadKey) -> Option<uuid::Uuid> {
+    state.registry.get(key).0.map(|workload| workload.identity.uid)
 }

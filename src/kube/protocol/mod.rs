@@ -1,8 +1,9 @@
-//! The conventions of a Kubernetes API server over HTTP: what a request asks for, and
-//! how responses and failures are encoded.
+//! The HTTP conventions of Kubernetes' API: query parameters, content negotiation, and how
+//! responses and failures are encoded.
 
 pub(crate) mod negotiation;
 pub(crate) mod options;
 pub(crate) mod path;
+pub(crate) mod query;
 pub(crate) mod response;
 pub(crate) mod status;

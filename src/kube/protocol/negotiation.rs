@@ -1,51 +1,51 @@
-//! In which form an answer is wanted.
+//! Content negotiation: which representation a request's `Accept` header selects.
 
 use axum::http::{HeaderMap, header::ACCEPT};
 
 use super::status::Status;
 
-/// Forms of an object, or of a list of them.
+/// How an object, or a list of objects, is represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// As it is.
-    Plain,
-    /// Its metadata alone.
+pub(crate) enum Representation {
+    /// Whole objects.
+    Full,
+    /// `PartialObjectMetadata`: the metadata only.
     Metadata,
-    /// As rows, of this version of Kubernetes' `meta.k8s.io`.
+    /// A `Table`, with its API version.
     Table(&'static str),
 }
 
-/// Forms of a discovery document.
+/// How discovery documents are represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Discovery {
-    /// A document for each level.
-    Plain,
-    /// All in one, of this version of `apidiscovery.k8s.io`.
+pub(crate) enum DiscoveryFormat {
+    /// One document for each level: groups, versions, resources.
+    PerLevel,
+    /// All levels in one document, with its version of `apidiscovery.k8s.io`.
     Aggregated(&'static str),
 }
 
-/// One thing that a client accepts: a media type, and what else it says of it.
-struct Accepted<'a> {
+/// A media range of an `Accept` header, with the parameters that Kubernetes defines.
+struct MediaRange<'a> {
     media: &'a str,
     r#as: &'a str,
     group: &'a str,
     version: &'a str,
 }
 
-impl<'a> Accepted<'a> {
+impl<'a> MediaRange<'a> {
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
-        let mut accepted = Self { media: parts.next().unwrap_or_default(), r#as: "", group: "", version: "" };
+        let mut range = Self { media: parts.next().unwrap_or_default(), r#as: "", group: "", version: "" };
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
             match name.trim() {
-                "as" => accepted.r#as = value.trim(),
-                "g" => accepted.group = value.trim(),
-                "v" => accepted.version = value.trim(),
-                // Nobody's preference depends on the others (`q`, `charset`, `stream`).
+                "as" => range.r#as = value.trim(),
+                "g" => range.group = value.trim(),
+                "v" => range.version = value.trim(),
+                // Kubernetes' clients don't depend on the others (`q`, `charset`, `stream`).
                 _ => {}
             }
         }
-        accepted
+        range
     }
 
     fn is_json(&self) -> bool {
@@ -53,22 +53,26 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// All that is accepted, in the order of the header. Who says nothing takes all.
-fn accepted(headers: &HeaderMap) -> impl Iterator<Item = Accepted<'_>> {
-    let said = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let members = said.flat_map(|value| value.split(',')).map(str::trim).filter(|member| !member.is_empty());
-    let mut members = members.map(Accepted::parse).peekable();
-    let silent = members.peek().is_none().then(|| Accepted::parse("*/*"));
-    members.chain(silent)
+/// Returns the accepted media ranges in the order of the header; `*/*` if there are none.
+fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange<'_>> {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = values.flat_map(|value| value.split(',')).map(str::trim).filter(|range| !range.is_empty());
+    let mut ranges = ranges.map(MediaRange::parse).peekable();
+    let default = ranges.peek().is_none().then(|| MediaRange::parse("*/*"));
+    ranges.chain(default)
 }
 
-impl Form {
-    /// The first form among those accepted that there is.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Status> {
-        accepted(headers)
-            .filter(Accepted::is_json)
-            .find_map(|accepted| match (accepted.r#as, accepted.group, accepted.version) {
-                ("", ..) => Some(Self::Plain),
+impl Representation {
+    /// Returns the first accepted representation that the server supports.
+    ///
+    /// # Errors
+    ///
+    /// 406 if it supports none of them.
+    pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Self, Status> {
+        media_ranges(headers)
+            .filter(MediaRange::is_json)
+            .find_map(|range| match (range.r#as, range.group, range.version) {
+                ("", ..) => Some(Self::Full),
                 ("Table", "meta.k8s.io", "v1") => Some(Self::Table("meta.k8s.io/v1")),
                 ("Table", "meta.k8s.io", "v1beta1") => Some(Self::Table("meta.k8s.io/v1beta1")),
                 ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => {
@@ -80,28 +84,28 @@ impl Form {
     }
 }
 
-impl Discovery {
-    /// The first form among those accepted that there is. Who accepts none gets
-    /// the plain one: kubectl reads a refusal as a server that has nothing.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        accepted(headers)
-            .filter(Accepted::is_json)
-            .find_map(|accepted| match (accepted.r#as, accepted.group, accepted.version) {
-                ("", ..) => Some(Self::Plain),
+impl DiscoveryFormat {
+    /// Returns the first accepted format that the server supports, or [`Self::PerLevel`] if it
+    /// supports none: kubectl takes a 406 for a server without resources.
+    pub(crate) fn negotiate(headers: &HeaderMap) -> Self {
+        media_ranges(headers)
+            .filter(MediaRange::is_json)
+            .find_map(|range| match (range.r#as, range.group, range.version) {
+                ("", ..) => Some(Self::PerLevel),
                 ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => Some(Self::Aggregated("v2")),
                 ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
                     Some(Self::Aggregated("v2beta1"))
                 }
                 _ => None,
             })
-            .unwrap_or(Self::Plain)
+            .unwrap_or(Self::PerLevel)
     }
 }
 
-/// Whether this media type is accepted before JSON is.
+/// Whether the header lists `media` before any range that includes JSON.
 pub(crate) fn prefers(headers: &HeaderMap, media: &str) -> bool {
-    accepted(headers)
-        .find(|accepted| accepted.is_json() || accepted.media.eq_ignore_ascii_case(media))
+    media_ranges(headers)
+        .find(|range| range.is_json() || range.media.eq_ignore_ascii_case(media))
         .is_some_and(|first| !first.is_json())
 }
 
@@ -114,50 +118,53 @@ mod tests {
     }
 
     #[test]
-    fn the_first_form_that_there_is_counts() {
+    fn the_first_supported_representation_is_selected() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-        for (accept, form) in [
-            (&[][..], Form::Plain),
-            (&[""], Form::Plain),
-            (&["*/*"], Form::Plain),
-            (&["application/json, */*"], Form::Plain),
-            (&["application/vnd.kubernetes.protobuf,application/json"], Form::Plain),
-            (&[table], Form::Table("meta.k8s.io/v1")),
-            (&["application/json; g=meta.k8s.io ; v = v1;as=Table"], Form::Table("meta.k8s.io/v1")),
+        for (accept, expected) in [
+            (&[][..], Representation::Full),
+            (&[""], Representation::Full),
+            (&["*/*"], Representation::Full),
+            (&["application/json, */*"], Representation::Full),
+            (&["application/vnd.kubernetes.protobuf,application/json"], Representation::Full),
+            (&[table], Representation::Table("meta.k8s.io/v1")),
+            (&["application/json; g=meta.k8s.io ; v = v1;as=Table"], Representation::Table("meta.k8s.io/v1")),
             (
                 &["application/json;as=Table;v=v1beta1;g=meta.k8s.io", table],
-                Form::Table("meta.k8s.io/v1beta1"),
+                Representation::Table("meta.k8s.io/v1beta1"),
             ),
-            (&["application/json;as=Table;v=v9;g=meta.k8s.io,application/json"], Form::Plain),
-            (&["application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"], Form::Metadata),
-            (&["text/html, application/json;q=0.9;charset=utf-8"], Form::Plain),
+            (&["application/json;as=Table;v=v9;g=meta.k8s.io,application/json"], Representation::Full),
+            (&["application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"], Representation::Metadata),
+            (&["text/html, application/json;q=0.9;charset=utf-8"], Representation::Full),
         ] {
-            assert_eq!(Form::of(&headers(accept)).unwrap(), form, "{accept:?}");
+            assert_eq!(Representation::negotiate(&headers(accept)).unwrap(), expected, "{accept:?}");
         }
-        for nothing in
+        for unsupported in
             ["application/json;as=Table;v=v9;g=meta.k8s.io", "application/yaml", "text/plain;as=Table"]
         {
-            assert!(Form::of(&headers(&[nothing])).is_err(), "{nothing}");
+            assert!(Representation::negotiate(&headers(&[unsupported])).is_err(), "{unsupported}");
         }
     }
 
     #[test]
-    fn discovery_is_never_refused() {
+    fn discovery_is_never_rejected_as_not_acceptable() {
         let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let v2beta1 = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
-        for (accept, form) in [
-            (format!("{v2},{v2beta1},application/json"), Discovery::Aggregated("v2")),
-            (format!("{v2beta1},application/json"), Discovery::Aggregated("v2beta1")),
-            ("application/json, */*".into(), Discovery::Plain),
-            ("application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList".into(), Discovery::Plain),
-            ("application/yaml".into(), Discovery::Plain),
+        for (accept, expected) in [
+            (format!("{v2},{v2beta1},application/json"), DiscoveryFormat::Aggregated("v2")),
+            (format!("{v2beta1},application/json"), DiscoveryFormat::Aggregated("v2beta1")),
+            ("application/json, */*".into(), DiscoveryFormat::PerLevel),
+            (
+                "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList".into(),
+                DiscoveryFormat::PerLevel,
+            ),
+            ("application/yaml".into(), DiscoveryFormat::PerLevel),
         ] {
-            assert_eq!(Discovery::of(&headers(&[&accept])), form, "{accept}");
+            assert_eq!(DiscoveryFormat::negotiate(&headers(&[&accept])), expected, "{accept}");
         }
     }
 
     #[test]
-    fn another_media_type_counts_if_it_comes_before_json() {
+    fn a_media_type_is_preferred_if_it_is_listed_before_json() {
         let proto = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
         for (accept, preferred) in [
             (proto.to_owned(), true),

@@ -1,4 +1,4 @@
-//! Bodies and their headers.
+//! Response bodies and the headers that every response has.
 
 use axum::{
     body::Body,
@@ -12,31 +12,30 @@ use serde::Serialize;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Bytes of a long body that are written at a time, or a little more.
-pub(crate) const PART: usize = 16 * 1024;
+/// Size from which a chunk of a streamed body is sent. A chunk may be larger by one object.
+pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
-/// What holds for every answer: what is true now may be false a moment later,
-/// and who asks in another way is answered in another way.
-const ALWAYS: [(HeaderName, HeaderValue); 2] = [
+/// Every response may be outdated a moment later, and depends on the request's `Accept`.
+const COMMON_HEADERS: [(HeaderName, HeaderValue); 2] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-cache, private")),
     (VARY, HeaderValue::from_static("Accept")),
 ];
 
-/// An answer of this type.
-pub(crate) fn answer(content_type: HeaderValue, body: impl Into<Body>) -> Response {
+/// Builds a response with status 200.
+pub(crate) fn response(content_type: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
-    headers.extend(ALWAYS);
+    headers.extend(COMMON_HEADERS);
     response
 }
 
-/// A document.
-pub(crate) fn json(document: &impl Serialize) -> Response {
-    answer(JSON, encode(document))
+/// Builds a response with status 200 whose body is `document` as JSON.
+pub(crate) fn json_response(document: &impl Serialize) -> Response {
+    response(JSON, to_json(document))
 }
 
-/// The text of a document.
-pub(crate) fn encode(document: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(document).expect("documents of ours have texts for keys")
+/// Serializes a document of this crate, which can't fail: its map keys are strings.
+pub(crate) fn to_json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("the keys of all maps are strings")
 }

@@ -1,5 +1,5 @@
-//! What went wrong, as Kubernetes' clients read it. kubectl prints the message
-//! word for word, so it says what to do.
+//! Failures as Kubernetes' clients read them. kubectl prints the message verbatim, so it
+//! states the remedy.
 
 use axum::{
     http::{
@@ -10,13 +10,13 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::response::json;
+use super::response::json_response;
 use crate::model::Quoted;
 
-/// When to try again what the server could not do just now.
+/// Retry delay for failures that are temporary.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Kubernetes' `Status` of a failure.
+/// Kubernetes' `Status` object of a failed request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
@@ -76,24 +76,24 @@ impl Status {
         Self { details: Some(details), ..self }
     }
 
-    /// There is no object of this name; `resource` as in `workloads.kuma.io`.
+    /// 404: no object has this name.
     pub(crate) fn not_found(plural: &str, group: &str, name: &str) -> Self {
         let resource = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
-        let shown = Quoted(name).to_string();
-        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{resource} {shown} not found")).with(Details {
-            name: shown.trim_matches('"').to_owned(),
+        let quoted = Quoted(name).to_string();
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("{resource} {quoted} not found")).with(Details {
+            name: quoted.trim_matches('"').to_owned(),
             group: group.to_owned(),
             kind: plural.to_owned(),
             ..Details::default()
         })
     }
 
-    /// The request makes no sense.
+    /// 400: the request is malformed.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// Parameters that make sense alone, and not together.
+    /// 422: query parameters that are valid alone contradict each other.
     pub(crate) fn invalid(field: &'static str, problem: &str) -> Self {
         let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {problem}");
         let cause = Cause { reason: "FieldValueForbidden", message: problem.to_owned(), field };
@@ -105,15 +105,15 @@ impl Status {
         })
     }
 
-    /// What was asked for is too long ago.
+    /// 410: the requested revision or page is no longer available.
     pub(crate) fn expired(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
-    /// What was asked for has not happened yet. Clients know this cause, and list
-    /// again without a version.
-    pub(crate) fn too_large(asked: u64, head: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {head}");
+    /// 504: the requested revision is newer than the latest. Clients recognize this cause and
+    /// list again without a resource version.
+    pub(crate) fn resource_version_too_large(requested: u64, latest: u64) -> Self {
+        let message = format!("Too large resource version: {requested}, current: {latest}");
         let cause = Cause {
             reason: "ResourceVersionTooLarge",
             message: "Too large resource version".into(),
@@ -126,7 +126,7 @@ impl Status {
         })
     }
 
-    /// None of the forms that were asked for can be had.
+    /// 406: the server has none of the accepted representations.
     pub(crate) fn not_acceptable() -> Self {
         Self::new(
             StatusCode::NOT_ACCEPTABLE,
@@ -137,51 +137,50 @@ impl Status {
         )
     }
 
-    /// There is nothing to write here.
+    /// 405: the path does not support the method.
     pub(crate) fn method_not_allowed(plural: &str, group: &str, message: String) -> Self {
         let details = Details { group: group.to_owned(), kind: plural.to_owned(), ..Details::default() };
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with(details)
     }
 
-    /// The server does not talk to whoever asks for it by this name.
+    /// 403: the client may not send this request.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
-    /// Whoever asks is not somebody who may.
+    /// 401: the client is not authenticated.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
     }
 
-    /// More was sent than anybody has a reason to.
-    pub(crate) fn too_large_a_body(most: usize) -> Self {
-        let message = format!("the body has more than the {most} bytes that it may have");
+    /// 413: the body exceeds `limit` bytes.
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than the limit of {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
-    /// What was sent is not of a type that is read here.
+    /// 415: the body has the wrong content type.
     pub(crate) fn unsupported_media_type(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
-    /// The client took too long.
-    pub(crate) fn too_slow(message: impl Into<String>) -> Self {
+    /// 408: the body did not arrive in time.
+    pub(crate) fn request_timeout(message: impl Into<String>) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
     }
 
-    /// The answer to a method that is none of `methods`.
+    /// Builds the response, with an `Allow` header that lists the supported `methods`.
     pub(crate) fn allowing(self, methods: &'static str) -> Response {
         let mut response = self.into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         response
     }
 
-    /// What went wrong.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// A limit is reached. Clients come again by themselves.
+    /// 429: a limit of the server is reached. Clients retry by themselves.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         let details = Details { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..Details::default() };
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).with(details)
@@ -192,7 +191,7 @@ impl IntoResponse for Status {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry = self.details.as_ref().and_then(|details| details.retry_after_seconds);
-        let mut response = json(&self);
+        let mut response = json_response(&self);
         *response.status_mut() = code;
         if let Some(seconds) = retry {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

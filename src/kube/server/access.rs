@@ -1,9 +1,9 @@
-//! Who may ask.
+//! Which clients may send requests.
 //!
-//! Either nobody is authenticated, and then only this machine is served; or
-//! kube-apiserver stands in front, has authenticated its client and authorized what
-//! it asks (RBAC is its affair, and is not asked for again here), and says who the
-//! client is in headers that are believed from nobody else.
+//! Either the server authenticates nobody, and then accepts requests from this machine only;
+//! or kube-apiserver is in front of it as the front proxy. Then kube-apiserver has authenticated
+//! the client and authorized the request (RBAC), and names the user in a header, which is
+//! trusted only if the connection presents the front proxy's certificate.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -21,30 +21,34 @@ use crate::{
     net::tls::{Authority, Current, PresentedCertificates, Unverified},
 };
 
-/// In which a front proxy says who asks. What it says beside (groups, extras) would
-/// be of use to who authorizes.
+/// Names the user on whose behalf the front proxy sends a request. Its headers for groups and
+/// extras are not needed: kube-apiserver has authorized the request.
 const REMOTE_USER: HeaderName = HeaderName::from_static("x-remote-user");
 
-/// Who is let in.
+/// Which clients may send requests.
 #[derive(Debug)]
-pub(crate) enum Access {
-    /// Whoever asks for this machine by its own name.
-    ThisMachine,
-    /// The front proxy, for a user that it names.
+pub(super) enum AccessPolicy {
+    /// Clients on this machine, which connect to it by a loopback name or address.
+    Loopback,
+    /// The front proxy, on behalf of a user that it names.
     FrontProxy(FrontProxy),
 }
 
-impl Access {
-    /// Whether whoever sent this request is let in.
-    pub(crate) fn check(&self, request: &Parts) -> Result<(), Status> {
+impl AccessPolicy {
+    /// Checks that the sender of a request may send it.
+    ///
+    /// # Errors
+    ///
+    /// 403 if the host is not this machine's, 401 if the client is not the front proxy.
+    pub(super) fn check(&self, request: &Parts) -> Result<(), Status> {
         match self {
-            Self::ThisMachine => check_host(&request.uri, &request.headers),
+            Self::Loopback => check_host(&request.uri, &request.headers),
             Self::FrontProxy(proxy) => {
-                let shown = request.extensions.get().cloned().unwrap_or_default();
-                proxy.check(&shown, &request.headers, UnixTime::now()).map_err(|stranger| {
+                let certificates = request.extensions.get().cloned().unwrap_or_default();
+                proxy.check(&certificates, &request.headers, UnixTime::now()).map_err(|reason| {
                     Status::unauthorized(format!(
-                        "{stranger}: this server answers to kube-apiserver alone (--kube-client-ca-file, \
-                         --kube-allowed-names): ask through it, with the cluster's kubeconfig"
+                        "{reason}: this server accepts requests from kube-apiserver only (--kube-client-ca-file, \
+                         --kube-allowed-names): send them to kube-apiserver, with the cluster's kubeconfig"
                     ))
                 })
             }
@@ -52,61 +56,62 @@ impl Access {
     }
 }
 
-/// A page of the web can have a browser ask a server on this machine, by a name
-/// that leads here (DNS rebinding), and read the answer. It cannot choose another
-/// name for it; so whoever comes must have asked for this machine by its own.
+/// Rejects requests for other hosts than this machine. A web page can make a browser send
+/// requests to a server on this machine through a DNS name that resolves to it (DNS rebinding),
+/// and read the responses; but it can't change the host that the browser sends.
 fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Status> {
-    let said = headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
-    let Some(host) = uri.authority().map(HostAndPort::as_str).or(said) else {
-        return Ok(()); // HTTP/1.0, which no browser speaks
+    let header = headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
+    let Some(host) = uri.authority().map(HostAndPort::as_str).or(header) else {
+        return Ok(()); // HTTP/1.0, which no browser uses
     };
-    let refused = || {
+    let rejection = || {
         Status::forbidden(format!(
-            "host {}: the Kubernetes API is served to this machine alone: ask for it as localhost, 127.0.0.1 or [::1]",
+            "host {}: the Kubernetes API accepts requests from this machine only: use localhost, 127.0.0.1 or [::1]",
             Quoted(host)
         ))
     };
-    let name = host.parse::<HostAndPort>().map_err(|_| refused())?;
+    let name = host.parse::<HostAndPort>().map_err(|_| rejection())?;
     let name = name.host().trim_start_matches('[').trim_end_matches(']');
     let local =
         name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if local { Ok(()) } else { Err(refused()) }
+    if local { Ok(()) } else { Err(rejection()) }
 }
 
-/// Knows kube-apiserver by its certificate.
+/// How the front proxy is recognized.
 #[derive(Debug)]
-pub(crate) struct FrontProxy {
-    pub(crate) authority: Arc<Current<Authority>>,
-    /// Any, if there are none.
-    pub(crate) allowed_names: Vec<String>,
+pub(super) struct FrontProxy {
+    /// Issues its client certificate.
+    pub(super) authority: Arc<Current<Authority>>,
+    /// Common names that the certificate may have; empty if any.
+    pub(super) allowed_names: Vec<String>,
 }
 
-/// Why somebody is not the front proxy, speaking for a user.
+/// Why a request does not count as the front proxy's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum Stranger {
+enum Unauthenticated {
     #[error(transparent)]
     Unverified(#[from] Unverified),
     #[error("the common name of the client certificate, {}, is not one of those allowed", Quoted(.0))]
-    NotAllowed(String),
-    #[error("no one user is named by the header X-Remote-User")]
+    NameNotAllowed(String),
+    #[error("the header X-Remote-User must name exactly one user")]
     NoUser,
 }
 
 impl FrontProxy {
     fn check(
         &self,
-        shown: &PresentedCertificates,
+        certificates: &PresentedCertificates,
         headers: &HeaderMap,
         now: UnixTime,
-    ) -> Result<(), Stranger> {
-        let name = self.authority.get().verify(shown, now)?;
+    ) -> Result<(), Unauthenticated> {
+        let name = self.authority.get().verify(certificates, now)?;
         if !self.allowed_names.is_empty() && !self.allowed_names.contains(&name) {
-            return Err(Stranger::NotAllowed(name));
+            return Err(Unauthenticated::NameNotAllowed(name));
         }
         let mut users = headers.get_all(REMOTE_USER).iter();
         match (users.next(), users.next()) {
             (Some(user), None) if !user.is_empty() => Ok(()),
-            _ => Err(Stranger::NoUser),
+            _ => Err(Unauthenticated::NoUser),
         }
     }
 }
@@ -120,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machines_own_names_are_answered_to() {
-        for own in ["localhost", "LocalHost:7102", "127.0.0.1:7102", "127.3.4.5", "[::1]:7102", "[::1]"] {
-            assert!(host(own).is_ok(), "{own}");
+    fn only_hosts_of_this_machine_are_accepted() {
+        for local in ["localhost", "LocalHost:7102", "127.0.0.1:7102", "127.3.4.5", "[::1]:7102", "[::1]"] {
+            assert!(host(local).is_ok(), "{local}");
         }
         for other in
             ["evil.example", "evil.example:7102", "127.0.0.1.evil.example", "10.0.0.1", "", "a b", "::1"]
@@ -130,8 +135,8 @@ mod tests {
             assert!(host(other).is_err(), "{other}");
         }
         assert!(check_host(&Uri::from_static("/apis"), &HeaderMap::new()).is_ok());
-        let asked_as_proxy = Uri::from_static("http://evil.example/apis");
-        let own = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
-        assert!(check_host(&asked_as_proxy, &own).is_err());
+        let absolute = Uri::from_static("http://evil.example/apis");
+        let local = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
+        assert!(check_host(&absolute, &local).is_err());
     }
 }

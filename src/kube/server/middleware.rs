@@ -1,4 +1,4 @@
-//! What every request has to pass.
+//! Middleware that every request passes.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,56 +12,59 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::access::Access;
+use super::access::AccessPolicy;
 use crate::{kube::admission, model::Quoted};
 
-/// For whoever runs us, and for kube-apiserver before it lets a Pod in: it calls
-/// webhooks without a certificate.
-const OPEN: [&str; 5] = ["/livez", "/readyz", "/healthz", admission::VALIDATE, admission::MUTATE];
+/// Paths that need no client certificate behind a front proxy: health checks, and webhooks,
+/// which kube-apiserver calls without one.
+const PUBLIC_PATHS: [&str; 5] = ["/livez", "/readyz", "/healthz", admission::VALIDATE, admission::MUTATE];
 
-/// The largest request that Kubernetes takes.
-const MOST_BODY_BYTES: usize = 3 * 1024 * 1024;
-/// For all of it to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// kube-apiserver's limit of a request's body.
+const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Lets a request in.
-pub(crate) async fn gate(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+/// Removes a trailing slash from the path, and rejects requests that the access policy does
+/// not allow.
+pub(super) async fn check_access(
+    State(policy): State<Arc<AccessPolicy>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (mut head, body) = request.into_parts();
-    if let Some(uri) = without_slash(&head.uri) {
+    if let Some(uri) = without_trailing_slash(&head.uri) {
         head.uri = uri;
     }
-    let open = matches!(*access, Access::FrontProxy(_)) && OPEN.contains(&head.uri.path());
-    if !open && let Err(refusal) = access.check(&head) {
+    let public = matches!(*policy, AccessPolicy::FrontProxy(_)) && PUBLIC_PATHS.contains(&head.uri.path());
+    if !public && let Err(rejection) = policy.check(&head) {
         let peer: Option<&ConnectInfo<SocketAddr>> = head.extensions.get();
         let peer = peer.map(|ConnectInfo(peer)| tracing::field::display(peer));
-        warn!(peer, path = %Quoted(head.uri.path()), "refused: {}", refusal.message());
-        return refusal.into_response();
+        warn!(peer, path = %Quoted(head.uri.path()), "refused: {}", rejection.message());
+        return rejection.into_response();
     }
     next.run(Request::from_parts(head, body)).await
 }
 
-/// A path and the same with a slash behind it lead to the same place.
-fn without_slash(uri: &Uri) -> Option<Uri> {
+fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{path}{query}").parse().ok()
 }
 
-/// Nothing is read from bodies here. But a client that is refused while it writes
-/// one may not read why, so it is taken in, up to what an honest one sends. Whoever
-/// sends more, or slowly, is answered all the same, and cut.
-pub(crate) async fn without_body(request: Request, next: Next) -> Response {
+/// Reads and discards the body before the request is handled: a client may not read the
+/// response until it has written its request. A body that is too large or too slow is not
+/// read to its end; the client gets its response, and the connection is closed.
+pub(super) async fn discard_body(request: Request, next: Next) -> Response {
     let (head, mut body) = request.into_parts();
-    let all = async {
+    let read_all = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if bytes > MOST_BODY_BYTES {
+            if bytes > MAX_BODY_BYTES {
                 return;
             }
         }
     };
-    let _in_time = timeout(BODY_TIME, all).await;
+    let _in_time = timeout(BODY_TIMEOUT, read_all).await;
     drop(body);
     next.run(Request::from_parts(head, axum::body::Body::empty())).await
 }
@@ -71,12 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_slash_at_the_end_is_no_difference() {
+    fn one_trailing_slash_is_removed() {
         for (from, to) in
             [("/apis/", Some("/apis")), ("/apis/?a=b/", Some("/apis?a=b/")), ("/", None), ("/apis", None)]
         {
             assert_eq!(
-                without_slash(&from.parse().unwrap()).map(|uri| uri.to_string()).as_deref(),
+                without_trailing_slash(&from.parse().unwrap()).map(|uri| uri.to_string()).as_deref(),
                 to,
                 "{from}"
             );

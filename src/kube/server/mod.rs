@@ -1,4 +1,4 @@
-//! The server of the desk: its connections, and how they end.
+//! The server: its connections and TLS, and what every request passes before a handler.
 
 mod access;
 mod middleware;
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::{
-    access::{Access, FrontProxy},
+    access::{AccessPolicy, FrontProxy},
     routes::routes,
 };
-use super::Desk;
+use super::objects::{events, state::ApiState, workloads};
 use crate::{
     config::{KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
@@ -31,66 +31,68 @@ use crate::{
     telemetry::metrics::{Metrics, ShedMetrics},
 };
 
-/// For TLS to agree on everything: many round trips on any network.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// Longer than the 90 s for which Go's clients keep a quiet connection, so that
-/// none is closed just when it is used again.
-const HEADER_TIME: Duration = Duration::from_mins(2);
-/// Bytes of a request's headers, of which kubectl's and its path's are some
-/// hundred; and of an answer that waits to be read.
-const BUFFER: usize = 32 * 1024;
-const HEADERS: usize = 100;
-/// The same behind kube-apiserver, which has a header for each group that its user
-/// is in; some are in hundreds, with long names.
-const BUFFER_FOR_GROUPS: usize = 256 * 1024;
-const HEADERS_FOR_GROUPS: usize = 2_048;
+/// Several round trips on any network.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than the 90 s for which Go's clients keep an idle connection, so that the server
+/// does not close it just when a client reuses it.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_mins(2);
+/// The headers of kubectl's requests have a few hundred bytes.
+const MAX_BUFFER: usize = 32 * 1024;
+const MAX_HEADERS: usize = 100;
+/// kube-apiserver sends a header for each group of its user. Some users are in hundreds of
+/// groups with long names.
+const MAX_BUFFER_BEHIND_PROXY: usize = 256 * 1024;
+const MAX_HEADERS_BEHIND_PROXY: usize = 2_048;
 /// As long as the longest watch.
-const LIFE: Duration = Duration::from_hours(1);
+const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 
-/// The Kubernetes API, ready to be given connections.
+/// The server of the Kubernetes API, before it accepts connections.
 #[derive(Debug)]
 pub struct Kube {
     router: Router,
-    bounds: ConnectionLimits,
-    secured: Option<Secured>,
+    limits: ConnectionLimits,
+    tls: Option<TlsFiles>,
     shed: ShedMetrics,
     shutdown: CancellationToken,
 }
 
-/// TLS, and its files.
-struct Secured {
+/// TLS and the files that configure it.
+struct TlsFiles {
     tls: Tls,
-    own: Reloading<CertifiedKey, 2>,
-    authority: Option<Reloading<Authority, 1>>,
+    certificate: Reloading<CertifiedKey, 2>,
+    client_authority: Option<Reloading<Authority, 1>>,
     reload_interval: Duration,
 }
 
-impl Secured {
+impl TlsFiles {
     fn load(settings: &KubeTls) -> anyhow::Result<Self> {
         let cert = PemFile::new("kube-tls-cert-file", &settings.cert_file);
         let key = PemFile::new("kube-tls-key-file", &settings.key_file);
-        let own = Reloading::load([cert, key], certified_key)?;
+        let certificate = Reloading::load([cert, key], certified_key)?;
         let ca =
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
-        let authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
-        let tls = Tls::new(own.current(), authority.is_some())?;
-        Ok(Self { tls, own, authority, reload_interval: settings.reload_interval })
+        let client_authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
+        let tls = Tls::new(certificate.current(), client_authority.is_some())?;
+        Ok(Self { tls, certificate, client_authority, reload_interval: settings.reload_interval })
     }
 }
 
-impl fmt::Debug for Secured {
+impl fmt::Debug for TlsFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secured").finish_non_exhaustive()
+        f.debug_struct("TlsFiles").finish_non_exhaustive()
     }
 }
 
 impl Kube {
-    /// With whoever takes nothing of what is sent: a person may have stopped the
-    /// terminal that a watch writes to.
-    pub const PATIENCE: Duration = Duration::from_mins(1);
+    /// Longest time for which a client may acknowledge nothing, before it is cut. A user may
+    /// have suspended the terminal that a watch prints to.
+    pub const PEER_TIMEOUT: Duration = Duration::from_mins(1);
 
-    /// Sets up the desk, and reads the files of its TLS. Watches end when `shutdown`
-    /// is cancelled.
+    /// Creates the server and loads its TLS files. Watches end when `shutdown` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// If a TLS file can't be read, or its contents are invalid.
     pub fn new(
         registry: &Registry,
         settings: &KubeSettings,
@@ -98,57 +100,63 @@ impl Kube {
         ready: Readiness,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let secured = settings.tls.as_ref().map(Secured::load).transpose()?;
-        let authority = secured.as_ref().and_then(|secured| secured.authority.as_ref());
-        let access = match settings.front_proxy().zip(authority) {
-            None => Access::ThisMachine,
-            Some((settings, authority)) => Access::FrontProxy(FrontProxy {
+        let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?;
+        let client_authority = tls.as_ref().and_then(|tls| tls.client_authority.as_ref());
+        let policy = match settings.front_proxy().zip(client_authority) {
+            None => AccessPolicy::Loopback,
+            Some((settings, authority)) => AccessPolicy::FrontProxy(FrontProxy {
                 authority: authority.current(),
                 allowed_names: settings.allowed_names.clone(),
             }),
         };
-        let desk = Desk::new(registry, settings, metrics, ready, shutdown.clone());
-        let (buffer, headers) = match &access {
-            Access::ThisMachine => (BUFFER, HEADERS),
-            Access::FrontProxy(_) => (BUFFER_FOR_GROUPS, HEADERS_FOR_GROUPS),
+        let (max_buffer, max_headers) = match &policy {
+            AccessPolicy::Loopback => (MAX_BUFFER, MAX_HEADERS),
+            AccessPolicy::FrontProxy(_) => (MAX_BUFFER_BEHIND_PROXY, MAX_HEADERS_BEHIND_PROXY),
         };
-        let bounds = ConnectionLimits {
+        let limits = ConnectionLimits {
             max_connections: settings.max_connections,
-            handshake_timeout: HANDSHAKE_TIME,
-            header_read_timeout: HEADER_TIME,
-            max_age: LIFE,
-            grace: LIFE,
-            max_buffer: buffer,
-            max_headers: headers,
+            handshake_timeout: TLS_HANDSHAKE_TIMEOUT,
+            header_read_timeout: HEADER_READ_TIMEOUT,
+            max_age: MAX_CONNECTION_AGE,
+            grace: MAX_CONNECTION_AGE,
+            max_buffer,
+            max_headers,
         };
-        let router = routes(Arc::new(desk), &settings.admission, access);
-        Ok(Self { router, bounds, secured, shed: metrics.shed.clone(), shutdown })
+        let state = ApiState::new(
+            registry,
+            Arc::new(workloads::kind(&settings.group)),
+            Arc::new(events::kind()),
+            settings.max_connections,
+            metrics,
+            shutdown.clone(),
+        );
+        let router = routes(&Arc::new(state), settings, policy, ready, metrics.kube.clone());
+        Ok(Self { router, limits, tls, shed: metrics.shed.clone(), shutdown })
     }
 
-    /// Serves what arrives, until shutdown is cancelled and every answer has
-    /// ended. Where the connections come from is the caller's affair: they need
-    /// be no sockets.
-    pub async fn serve<Io>(self, arrivals: impl Stream<Item = (Io, SocketAddr)>)
+    /// Serves the connections of `incoming`, which need not be sockets, until `shutdown` is
+    /// cancelled and the requests in flight have ended.
+    pub async fn serve<Io>(self, incoming: impl Stream<Item = (Io, SocketAddr)>)
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, bounds, secured, shed, shutdown } = self;
-        let refused = |peer| {
+        let Self { router, limits, tls, shed, shutdown } = self;
+        let on_refused = |peer| {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, "refused a connection to the Kubernetes API: max-kube-connections is reached");
         };
-        let Some(Secured { tls, own, authority, reload_interval }) = secured else {
-            return http1::serve(arrivals, no_handshake, router, bounds, refused, shutdown).await;
+        let Some(TlsFiles { tls, certificate, client_authority, reload_interval }) = tls else {
+            return http1::serve(incoming, no_handshake, router, limits, on_refused, shutdown).await;
         };
         let mut reloading = JoinSet::new();
-        reloading.spawn(own.run(reload_interval));
-        if let Some(authority) = authority {
+        reloading.spawn(certificate.run(reload_interval));
+        if let Some(authority) = client_authority {
             reloading.spawn(authority.run(reload_interval));
         }
-        let greet = move |io| {
+        let handshake = move |io| {
             let tls = tls.clone();
             async move { tls.accept(io).await }
         };
-        http1::serve(arrivals, greet, router, bounds, refused, shutdown).await;
+        http1::serve(incoming, handshake, router, limits, on_refused, shutdown).await;
     }
 }

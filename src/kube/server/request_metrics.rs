@@ -1,6 +1,4 @@
-//! Requests, counted.
-
-use std::sync::Arc;
+//! Counts requests by verb, resource and status code.
 
 use axum::{
     extract::{Request, State},
@@ -9,17 +7,25 @@ use axum::{
     response::Response,
 };
 
-use crate::kube::{Desk, admission, protocol::options::Query};
+use crate::{
+    kube::{admission, protocol::query::Query},
+    telemetry::metrics::KubeMetrics,
+};
 
-/// Counts a request when it is answered.
-pub(crate) async fn observe(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+/// Counts a request when its response starts.
+pub(super) async fn count_requests(
+    State(metrics): State<KubeMetrics>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (verb, resource) = (verb(request.method(), request.uri()), resource(request.uri()));
     let response = next.run(request).await;
-    desk.requests.answered(verb, resource, response.status().as_u16());
+    metrics.answered(verb, resource, response.status().as_u16());
     response
 }
 
-/// In Kubernetes' words. Whatever else a stranger says is one word.
+/// Returns the Kubernetes verb of a request. All unknown methods share one value, so that
+/// clients can't create label values.
 fn verb(method: &Method, uri: &Uri) -> &'static str {
     match *method {
         Method::POST if uri.path() == admission::VALIDATE => "validate",
@@ -39,7 +45,7 @@ fn verb(method: &Method, uri: &Uri) -> &'static str {
     }
 }
 
-/// What a path is about; empty if it is about no resource.
+/// Returns the resource that a path names; empty if it names none.
 fn resource(uri: &Uri) -> &'static str {
     if [admission::VALIDATE, admission::MUTATE].contains(&uri.path()) {
         return "pods";
@@ -59,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_told_apart_in_kubernetes_words() {
+    fn requests_have_kubernetes_verbs_and_resources() {
         for (method, uri, expected) in [
             ("GET", "/apis/kuma.io/v1alpha1/workloads?limit=500", ("list", "workloads")),
             (

@@ -1,7 +1,7 @@
-//! What our resources consist of, for `kubectl explain`, and for `kubectl create`
-//! and its like, which read it before they hear that nothing can be written.
+//! `OpenAPI` documents: the schema of the resources, for `kubectl explain`, and for commands
+//! such as `kubectl create`, which read it before the server rejects the write.
 //!
-//! One description, in the three forms in which it is asked for.
+//! One schema, serialized in the three formats that clients request.
 
 mod protobuf;
 mod schema;
@@ -23,29 +23,28 @@ use axum::{
 use self::schema::Definition;
 use crate::{
     kube::{
-        Desk,
-        objects::{renderer::Kind, workloads::VERSION},
+        objects::kind::Kind,
         protocol::{
             negotiation::prefers,
-            options::Query,
-            response::{JSON, answer, encode},
+            query::Query,
+            response::{JSON, response, to_json},
         },
     },
     model::fnv1a,
 };
 
-/// What kubectl asks for, and takes nothing else.
-const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// What it is answered: the `@` is allowed in no media type, and newer kubectls
-/// do not read one that has it.
+/// The only media type that kubectl accepts.
+const PROTOBUF_REQUESTED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media type of the response: `@` is not allowed in a media type, and newer kubectls
+/// reject one that contains it.
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// Whoever has a document by its hash may keep it: another one has another hash.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
+/// A document requested by its hash never changes: another document has another hash.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
 
-/// The documents, written once.
+/// The `OpenAPI` documents, serialized once.
 #[derive(Debug)]
-pub(crate) struct OpenApi {
+pub(crate) struct OpenApiDocuments {
     v2: Document,
     v2_protobuf: Document,
     v3: Document,
@@ -53,7 +52,7 @@ pub(crate) struct OpenApi {
     v3_events: Document,
 }
 
-/// A document and the hash of it.
+/// A document and its hash.
 #[derive(Debug)]
 struct Document {
     content_type: HeaderValue,
@@ -67,95 +66,96 @@ impl Document {
         Self { content_type, text: text.into(), hash }
     }
 
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let tag = format!("\"{}\"", self.hash);
-        let known = headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-        let known = known.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    fn json(document: &serde_json::Value) -> Self {
+        Self::new(JSON, to_json(document))
+    }
+
+    /// Responds with the document, or with 304 if the client has it.
+    fn respond(&self, headers: &HeaderMap) -> Response {
+        let etag = format!("\"{}\"", self.hash);
+        let known = headers.get(IF_NONE_MATCH).and_then(|etags| etags.to_str().ok());
+        let known = known.is_some_and(|etags| etags.split(',').any(|known| known.trim() == etag));
         let text = if known { Bytes::new() } else { self.text.clone() };
-        let mut response = answer(self.content_type.clone(), text);
+        let mut response = response(self.content_type.clone(), text);
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        response.headers_mut().extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
+        response.headers_mut().extend(HeaderValue::try_from(etag).map(|etag| (ETAG, etag)));
         response
     }
 
-    /// Answers who may have asked for it by its hash.
-    fn answer_hashed(&self, query: Option<&str>, headers: &HeaderMap) -> Response {
-        let mut response = self.answer(headers);
+    /// The same, cacheable for good if the query names the document's hash.
+    fn respond_cacheable(&self, query: Option<&str>, headers: &HeaderMap) -> Response {
+        let mut response = self.respond(headers);
         if Query::new(query).get("hash") == Some(&self.hash) {
-            response.headers_mut().insert(CACHE_CONTROL, FOR_EVER);
+            response.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
         }
         response
     }
 }
 
-impl OpenApi {
-    /// Of workloads alone, unless the core is served here as well.
+impl OpenApiDocuments {
+    /// Builds the documents. The index and version 2 include events only if `serves_core`.
     pub(crate) fn new(workloads: &Kind, events: &Kind, serves_core: bool) -> Self {
         let workload = Definition {
-            name: format!("{}.{VERSION}.Workload", reversed(&workloads.group)),
+            name: format!("{}.{}.Workload", reverse_domain(&workloads.group), workloads.version),
             path: format!("/apis/{}", workloads.api_version),
             kind: workloads,
-            version: VERSION,
             schema: &schema::WORKLOAD,
         };
         let event = Definition {
             name: "io.k8s.api.core.v1.Event".to_owned(),
             path: "/api/v1".to_owned(),
             kind: events,
-            version: "v1",
             schema: &schema::EVENT,
         };
-        let json = |document| Document::new(JSON, encode(&document));
-        let (v3_workloads, v3_events) = (json(v3::document(&workload)), json(v3::document(&event)));
-        let mut told = vec![(&workload, v3_workloads.hash.as_str())];
+        let v3_workloads = Document::json(&v3::document(&workload));
+        let v3_events = Document::json(&v3::document(&event));
+        let mut served = vec![(&workload, v3_workloads.hash.as_str())];
         if serves_core {
-            told.push((&event, &v3_events.hash));
+            served.push((&event, &v3_events.hash));
         }
-        let definitions: Vec<_> = told.iter().map(|(definition, _)| *definition).collect();
+        let definitions: Vec<_> = served.iter().map(|(definition, _)| *definition).collect();
         let protobuf = protobuf::document(&definitions);
         Self {
-            v2: json(v2::document(&definitions)),
+            v2: Document::json(&v2::document(&definitions)),
             v2_protobuf: Document::new(HeaderValue::from_static(PROTOBUF), protobuf),
-            v3: json(v3::index(&told)),
+            v3: Document::json(&v3::index(&served)),
             v3_workloads,
             v3_events,
         }
     }
 }
 
-/// `kuma.io` as Kubernetes' definitions have it: `io.kuma`.
-fn reversed(group: &str) -> String {
+/// Reverses a domain name, as in the names of Kubernetes' definitions: `kuma.io` to `io.kuma`.
+fn reverse_domain(group: &str) -> String {
     group.rsplit('.').collect::<Vec<_>>().join(".")
 }
 
-pub(crate) async fn v2(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    let openapi = &desk.openapi;
-    let document = if [ASKED, PROTOBUF].iter().any(|media| prefers(&headers, media)) {
-        &openapi.v2_protobuf
-    } else {
-        &openapi.v2
-    };
-    document.answer(&headers)
+type Documents = State<Arc<OpenApiDocuments>>;
+
+pub(crate) async fn v2(State(documents): Documents, headers: HeaderMap) -> Response {
+    let protobuf = [PROTOBUF_REQUESTED, PROTOBUF].iter().any(|media| prefers(&headers, media));
+    let document = if protobuf { &documents.v2_protobuf } else { &documents.v2 };
+    document.respond(&headers)
 }
 
-pub(crate) async fn v3(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    desk.openapi.v3.answer(&headers)
+pub(crate) async fn v3(State(documents): Documents, headers: HeaderMap) -> Response {
+    documents.v3.respond(&headers)
 }
 
 pub(crate) async fn v3_workloads(
-    State(desk): State<Arc<Desk>>,
+    State(documents): Documents,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    desk.openapi.v3_workloads.answer_hashed(query.as_deref(), &headers)
+    documents.v3_workloads.respond_cacheable(query.as_deref(), &headers)
 }
 
 pub(crate) async fn v3_events(
-    State(desk): State<Arc<Desk>>,
+    State(documents): Documents,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    desk.openapi.v3_events.answer_hashed(query.as_deref(), &headers)
+    documents.v3_events.respond_cacheable(query.as_deref(), &headers)
 }

@@ -1,5 +1,5 @@
-//! `OpenAPI` 2 in protobuf, which kubectl reads: as much as it needs of gnostic's
-//! `OpenAPIv2.proto`, by that one's numbers.
+//! `OpenAPI` 2 in protobuf, for kubectl: the messages of gnostic's `OpenAPIv2.proto`, with the
+//! fields that kubectl reads.
 
 use prost::Message;
 
@@ -28,7 +28,7 @@ struct Info {
 #[derive(Clone, PartialEq, Message)]
 struct Paths {}
 
-/// Definitions, and properties.
+/// Definitions or properties, by name.
 #[derive(Clone, PartialEq, Message)]
 struct Schemas {
     #[prost(message, repeated, tag = "1")]
@@ -81,8 +81,8 @@ struct Any {
 
 pub(super) fn document(definitions: &[&Definition<'_>]) -> Vec<u8> {
     let named = definitions.iter().map(|definition| {
-        let extensions = vec![type_of(definition)];
-        let value = Schema { extensions, ..of(definition.schema) };
+        let extensions = vec![group_version_kind(definition)];
+        let value = Schema { extensions, ..convert(definition.schema) };
         NamedSchema { name: definition.name.clone(), value: Some(value) }
     });
     let document = Document {
@@ -94,17 +94,17 @@ pub(super) fn document(definitions: &[&Definition<'_>]) -> Vec<u8> {
     document.encode_to_vec()
 }
 
-fn type_of(definition: &Definition<'_>) -> Extension {
-    let (kind, version) = (definition.kind, definition.version);
-    let yaml = format!("- group: {:?}\n  kind: {}\n  version: {version}\n", kind.group, kind.name);
+fn group_version_kind(definition: &Definition<'_>) -> Extension {
+    let schema::Kind { group, name, version, .. } = definition.kind;
+    let yaml = format!("- group: {group:?}\n  kind: {name}\n  version: {version}\n");
     Extension { name: "x-kubernetes-group-version-kind".to_owned(), value: Some(Any { yaml }) }
 }
 
-fn of(schema: &schema::Schema) -> Schema {
+fn convert(schema: &schema::Schema) -> Schema {
     let (r#type, format) = schema.shape.type_and_format();
     let named = schema.shape.fields().iter();
     let named: Vec<_> = named
-        .map(|field| NamedSchema { name: field.name.to_owned(), value: Some(of(&field.schema)) })
+        .map(|field| NamedSchema { name: field.name.to_owned(), value: Some(convert(&field.schema)) })
         .collect();
     Schema {
         format: format.to_owned(),

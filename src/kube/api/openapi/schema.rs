@@ -1,8 +1,8 @@
-//! The description itself.
+//! The schema of each kind.
 
-use crate::kube::objects::renderer::Kind;
+pub(super) use crate::kube::objects::kind::Kind;
 
-/// What a value is.
+/// The schema of a value.
 #[derive(Debug)]
 pub(super) struct Schema {
     pub(super) description: &'static str,
@@ -15,10 +15,10 @@ pub(super) enum Shape {
     /// A time in RFC 3339.
     Time,
     Number,
-    /// With these fields.
+    /// An object with these fields.
     Object(&'static [Field]),
-    /// With whatever fields. Kubernetes' own metadata is described elsewhere, and
-    /// described in part it would keep kubectl's `edit` from working.
+    /// An object with any fields. Used for metadata: kubectl's `edit` fails if the schema lists
+    /// only some of its fields.
     Free,
 }
 
@@ -29,20 +29,19 @@ pub(super) struct Field {
     pub(super) schema: Schema,
 }
 
-/// A resource, and where it is.
+/// The schema of a kind, and where its collections are.
 #[derive(Debug)]
 pub(super) struct Definition<'a> {
     /// Such as `io.kuma.v1alpha1.Workload`.
     pub(super) name: String,
-    /// Below which its collections are.
+    /// The parent of its collections.
     pub(super) path: String,
     pub(super) kind: &'a Kind,
-    pub(super) version: &'static str,
     pub(super) schema: &'static Schema,
 }
 
 impl Definition<'_> {
-    /// Its collections and one of its objects, each with what is done there.
+    /// Returns the paths of its collections and objects, each with its action.
     pub(super) fn paths(&self) -> [(String, &'static str); 3] {
         let Self { path, kind: Kind { plural, .. }, .. } = self;
         [
@@ -54,7 +53,7 @@ impl Definition<'_> {
 }
 
 impl Shape {
-    /// The type as JSON schemas have it, and the format of it.
+    /// Returns the type and the format in terms of JSON Schema; the format may be empty.
     pub(super) fn type_and_format(&self) -> (&'static str, &'static str) {
         match self {
             Self::Text => ("string", ""),
@@ -114,16 +113,16 @@ pub(super) static WORKLOAD: Schema = Schema {
                          while.",
                     ),
                 ]),
-                "How many there are. Always healthy <= connected <= total.",
+                "The number of data plane proxies. Always healthy <= connected <= total.",
             )]),
-            "What is observed.",
+            "The observed state.",
         ),
     ]),
 };
 
 pub(super) static EVENT: Schema = Schema {
-    description: "An Event is something that a person should know, such as a Workload's name that several meshes use. \
-                  The newest 1,000 are kept.",
+    description: "An Event is something that an operator should know, such as a Workload name that several meshes \
+                  use. The newest 1,000 are kept.",
     shape: Shape::Object(&[
         API_VERSION,
         KIND,
@@ -135,20 +134,20 @@ pub(super) static EVENT: Schema = Schema {
                 field("kind", Shape::Text, "Workload, or Dataplane for a proxy that was refused."),
                 field("name", Shape::Text, "Its name."),
                 field("namespace", Shape::Text, "Its namespace."),
-                field("uid", Shape::Text, "Of its life, if it is there."),
+                field("uid", Shape::Text, "Its UID, if it exists."),
             ]),
             "What the event is about.",
         ),
         field("reason", Shape::Text, "One word for machines."),
         field("message", Shape::Text, "A sentence for people."),
         field("type", Shape::Text, "Warning, or Normal."),
-        field("count", Shape::Number, "How often it has happened."),
-        field("firstTimestamp", Shape::Time, "When it happened first."),
-        field("lastTimestamp", Shape::Time, "When it happened last."),
+        field("count", Shape::Number, "Number of occurrences."),
+        field("firstTimestamp", Shape::Time, "Time of the first occurrence."),
+        field("lastTimestamp", Shape::Time, "Time of the last occurrence."),
         field(
             "source",
             Shape::Object(&[field("component", Shape::Text, "headcount.")]),
-            "Who recorded the event.",
+            "The component that recorded the event.",
         ),
     ]),
 };

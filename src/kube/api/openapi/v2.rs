@@ -1,11 +1,11 @@
-//! `OpenAPI` 2 in JSON, which Kubernetes' aggregator reads.
+//! `OpenAPI` 2 in JSON, for kube-apiserver's aggregation layer.
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{Definition, Schema};
+use super::schema::{Definition, Kind, Schema};
 
 pub(super) fn document(definitions: &[&Definition<'_>]) -> Value {
-    let schemas = definitions.iter().map(|definition| (definition.name.clone(), of_resource(definition)));
+    let schemas = definitions.iter().map(|definition| (definition.name.clone(), resource_schema(definition)));
     let paths = definitions.iter().copied().flat_map(paths);
     json!({
         "swagger": "2.0",
@@ -15,30 +15,31 @@ pub(super) fn document(definitions: &[&Definition<'_>]) -> Value {
     })
 }
 
-/// A definition's schema, which says whose it is.
-pub(super) fn of_resource(definition: &Definition<'_>) -> Value {
-    let mut schema = of(definition.schema);
-    schema["x-kubernetes-group-version-kind"] = json!([type_of(definition)]);
+/// Returns the schema of a definition, with its group, version and kind.
+pub(super) fn resource_schema(definition: &Definition<'_>) -> Value {
+    let mut schema = json_schema(definition.schema);
+    schema["x-kubernetes-group-version-kind"] = json!([group_version_kind(definition)]);
     schema
 }
 
-/// A definition's paths, each with what can be done there.
+/// Returns the paths of a definition, each with its operations.
 pub(super) fn paths(definition: &Definition<'_>) -> impl Iterator<Item = (String, Value)> {
     definition.paths().into_iter().map(|(path, action)| {
         let get = json!({
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": type_of(definition),
+            "x-kubernetes-group-version-kind": group_version_kind(definition),
             "responses": {"200": {"description": "OK"}},
         });
         (path, json!({"get": get}))
     })
 }
 
-fn type_of(definition: &Definition<'_>) -> Value {
-    json!({"group": definition.kind.group, "version": definition.version, "kind": definition.kind.name})
+fn group_version_kind(definition: &Definition<'_>) -> Value {
+    let Kind { group, version, name, .. } = definition.kind;
+    json!({"group": group, "version": version, "kind": name})
 }
 
-fn of(schema: &Schema) -> Value {
+fn json_schema(schema: &Schema) -> Value {
     let (r#type, format) = schema.shape.type_and_format();
     let mut value = json!({"description": schema.description, "type": r#type});
     if !format.is_empty() {
@@ -46,7 +47,7 @@ fn of(schema: &Schema) -> Value {
     }
     let fields = schema.shape.fields();
     if !fields.is_empty() {
-        let properties = fields.iter().map(|field| (field.name.to_owned(), of(&field.schema)));
+        let properties = fields.iter().map(|field| (field.name.to_owned(), json_schema(&field.schema)));
         value["properties"] = properties.collect::<Map<_, _>>().into();
     }
     let required = schema.shape.required();

@@ -1,13 +1,13 @@
-//! `OpenAPI` 3, a document for each group and version.
+//! `OpenAPI` 3: one document for each group and version.
 
 use serde_json::{Map, Value, json};
 
 use super::{
     schema::Definition,
-    v2::{of_resource, paths},
+    v2::{paths, resource_schema},
 };
 
-/// Where the documents are, by their hashes.
+/// Returns the index: the URL of each document, which contains its hash.
 pub(super) fn index(documents: &[(&Definition<'_>, &str)]) -> Value {
     let paths = documents.iter().map(|(definition, hash)| {
         let path = definition.path.trim_start_matches('/');
@@ -21,6 +21,6 @@ pub(super) fn document(definition: &Definition<'_>) -> Value {
         "openapi": "3.0.0",
         "info": {"title": "headcount", "version": env!("CARGO_PKG_VERSION")},
         "paths": paths(definition).collect::<Map<_, _>>(),
-        "components": {"schemas": {&definition.name: of_resource(definition)}},
+        "components": {"schemas": {&definition.name: resource_schema(definition)}},
     })
 }

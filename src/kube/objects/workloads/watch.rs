@@ -1,20 +1,21 @@
-//! Watches of Workloads: what a registry's watcher tells, as lines.
+//! Watches of Workloads: the deltas of a registry's watcher as watch events.
 
 use std::{sync::Arc, vec};
 
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::Seen;
+use super::WorkloadObject;
 use crate::{
     kube::{
-        Desk,
         objects::{
-            renderer::Pen,
-            watch::{Lines, Telling, stream_of},
+            renderer::Renderer,
+            state::ApiState,
+            watch::{WatchEncoder, WatchSource, watch_response},
         },
         protocol::{
-            options::{Start, WatchOptions, at_least},
+            options::{WatchOptions, WatchStart},
+            query::check_reached,
             status::Status,
         },
     },
@@ -23,142 +24,143 @@ use crate::{
     runtime::blocking::run_blocking,
 };
 
-/// Watches Workloads.
+/// Starts a watch of the Workloads that match `filter`.
 pub(super) fn watch(
-    desk: &Arc<Desk>,
-    pen: Pen,
+    state: &Arc<ApiState>,
+    renderer: Renderer,
     filter: Filter,
     options: &WatchOptions,
 ) -> Result<Response, Status> {
-    let registry = &desk.registry;
-    let (after, left, mark) = match options.start {
-        Start::After(revision) => (revision, Vec::new(), false),
-        Start::Now => (registry.head(), Vec::new(), false),
-        Start::Everything { at_least: least, mark } => {
-            at_least(least, registry.head())?;
+    let registry = &state.registry;
+    let (after, initial, mark_end) = match options.start {
+        WatchStart::After(revision) => (revision, Vec::new(), false),
+        WatchStart::Now => (registry.head(), Vec::new(), false),
+        WatchStart::InitialEvents { not_older_than, mark_end } => {
+            check_reached(not_older_than, registry.head())?;
             let page = run_blocking(|| registry.list(&filter, usize::MAX, None, None));
             let page = page.map_err(|error| Status::expired(error.to_string()))?;
             let mut all = page.workloads;
-            // Whoever is cut off between two of them has seen all that was before.
+            // So that a client that is disconnected after any of them can resume at its revision.
             all.sort_unstable_by_key(|workload| workload.revision);
-            (page.revision, all, mark)
+            (page.revision, all, mark_end)
         }
     };
-    let watcher = registry.watch_lifetimes(filter, Position(after)).map_err(|full| desk.refuse(&full))?;
-    let state = State::Beginning { left: left.into_iter(), after, mark };
+    let watcher =
+        registry.watch_lifetimes(filter, Position(after)).map_err(|limit| state.limit_reached(&limit))?;
     let watch = WorkloadWatch {
-        desk: Arc::clone(desk),
-        lines: Lines::new(pen),
+        state: Arc::clone(state),
+        encoder: WatchEncoder::new(renderer),
         watcher,
         bookmarks: options.bookmarks,
-        asked: after,
-        state,
+        requested: after,
+        phase: Phase::InitialEvents { left: initial.into_iter(), after, mark_end },
     };
-    stream_of(desk, options.timeout, watch)
+    watch_response(state, options.timeout, watch)
 }
 
 struct WorkloadWatch {
-    desk: Arc<Desk>,
-    lines: Lines,
+    state: Arc<ApiState>,
+    encoder: WatchEncoder,
     watcher: Watcher,
     bookmarks: bool,
-    /// Where the reader was.
-    asked: u64,
-    state: State,
+    /// The revision at which the client asked to start.
+    requested: u64,
+    phase: Phase,
 }
 
-enum State {
-    /// What there was when the watch began is being told.
-    Beginning { left: vec::IntoIter<Arc<Workload>>, after: u64, mark: bool },
-    /// Changes are told. The watcher `greets` a reader who is up to date; here
-    /// that is no news.
-    Following { greets: bool },
-    /// The reader has to list again.
-    Over,
+enum Phase {
+    /// Sends the objects that existed when the watch began.
+    InitialEvents { left: vec::IntoIter<Arc<Workload>>, after: u64, mark_end: bool },
+    /// Sends changes. `first` is true until the watcher has returned its first batch: if that
+    /// is a bookmark, it confirms the start of the watch, and is not sent.
+    Changes { first: bool },
+    /// The client must list again.
+    Expired,
 }
 
-impl Telling for WorkloadWatch {
+impl WatchSource for WorkloadWatch {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if !self.lines.is_empty() {
-                return Some(self.lines.take());
+            if !self.encoder.is_empty() {
+                return Some(self.encoder.take());
             }
-            match &mut self.state {
-                State::Beginning { left, after, mark } => {
-                    let kind = Arc::clone(&self.desk.workloads);
-                    while !self.lines.are_many()
+            match &mut self.phase {
+                Phase::InitialEvents { left, after, mark_end } => {
+                    let kind = Arc::clone(&self.state.workloads);
+                    while !self.encoder.is_full()
                         && let Some(workload) = left.next()
                     {
-                        self.lines.change("ADDED", &Seen::new(&kind, &workload));
+                        self.encoder.change("ADDED", &WorkloadObject::new(&kind, &workload));
                     }
                     if left.len() == 0 {
-                        if *mark && self.bookmarks {
-                            self.lines.bookmark(*after, true);
+                        if *mark_end && self.bookmarks {
+                            self.encoder.bookmark(*after, true);
                         }
-                        self.state = State::Following { greets: true };
+                        self.phase = Phase::Changes { first: true };
                     }
                 }
-                State::Following { greets } => {
-                    let greeting = std::mem::take(greets);
-                    let Some(step) = self.watcher.next_without_snapshot().await else {
-                        self.state = State::Over;
-                        self.lines.error(&self.out_of_reach());
+                Phase::Changes { first } => {
+                    let first = std::mem::take(first);
+                    let Some(batch) = self.watcher.next_without_snapshot().await else {
+                        self.phase = Phase::Expired;
+                        self.encoder.error(&self.expired());
                         continue;
                     };
-                    let lines = self.write(&step, greeting);
+                    let lines = self.encode(&batch, first);
                     if !lines.is_empty() {
                         return Some(lines);
                     }
                 }
-                State::Over => return None,
+                Phase::Expired => return None,
             }
         }
     }
 }
 
 impl WorkloadWatch {
-    fn write(&mut self, step: &DeltaBatch, greeting: bool) -> Bytes {
-        if let Some(oldest) = step.oldest {
-            self.desk.delivery.delivered(oldest.elapsed());
+    fn encode(&mut self, batch: &DeltaBatch, first: bool) -> Bytes {
+        if let Some(oldest) = batch.oldest {
+            self.state.delivery.delivered(oldest.elapsed());
         }
-        if step.deltas.is_empty() {
-            if let Some(revision) = step.synced.filter(|_| self.bookmarks && !greeting) {
-                self.lines.bookmark(revision, false);
+        if batch.deltas.is_empty() {
+            if let Some(revision) = batch.synced.filter(|_| self.bookmarks && !first) {
+                self.encoder.bookmark(revision, false);
             }
-            return self.lines.take();
+            return self.encoder.take();
         }
-        match self.lines.shared() {
-            Some(encoding) => step.encoded(encoding, |step| self.tell_all(step)),
-            None => self.tell_all(step),
+        match self.encoder.shared_encoding() {
+            Some(encoding) => batch.encoded(encoding, |batch| self.encode_all(batch)),
+            None => self.encode_all(batch),
         }
     }
 
-    fn tell_all(&mut self, step: &DeltaBatch) -> Bytes {
-        for told in &step.deltas {
-            self.tell(told);
+    fn encode_all(&mut self, batch: &DeltaBatch) -> Bytes {
+        for delta in &batch.deltas {
+            self.encode_delta(delta);
         }
-        self.lines.take()
+        self.encoder.take()
     }
 
-    fn tell(&mut self, Delta { before, now, revision }: &Delta) {
-        let kind = Arc::clone(&self.desk.workloads);
-        let seen = |workload, revision| Seen { kind: &kind, workload, revision };
+    fn encode_delta(&mut self, Delta { before, now, revision }: &Delta) {
+        let kind = Arc::clone(&self.state.workloads);
+        let object = |workload, revision| WorkloadObject { kind: &kind, workload, revision };
         match (before, now) {
-            (Some(_), Some(now)) => self.lines.change("MODIFIED", &seen(now, *revision)),
-            (Some(gone), None) => self.lines.change("DELETED", &seen(gone, *revision)),
-            (None, Some(now)) => self.lines.change("ADDED", &seen(now, *revision)),
+            (Some(_), Some(now)) => self.encoder.change("MODIFIED", &object(now, *revision)),
+            (Some(gone), None) => self.encoder.change("DELETED", &object(gone, *revision)),
+            (None, Some(now)) => self.encoder.change("ADDED", &object(now, *revision)),
             (None, None) => {}
         }
     }
 
-    fn out_of_reach(&self) -> Status {
-        let (asked, head) = (self.asked, self.desk.registry.head());
-        Status::expired(if asked > head {
+    fn expired(&self) -> Status {
+        let (requested, latest) = (self.requested, self.state.registry.head());
+        Status::expired(if requested > latest {
             format!(
-                "resource version {asked} is not of this life of the server, which is at {head}: list again"
+                "resource version {requested} was not issued by this run of the server, whose latest is {latest}: \
+                 list again"
             )
         } else {
-            format!("too old resource version: {asked} ({head})")
+            format!("too old resource version: {requested} ({latest})")
         })
     }
 }

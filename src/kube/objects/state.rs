@@ -1,0 +1,69 @@
+//! The state that the handlers of objects share.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::kind::Kind;
+use crate::{
+    kube::protocol::status::Status,
+    registry::{LimitReached, Registry},
+    telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
+};
+
+/// One connection in so many is reserved for requests other than watches: while all
+/// kubectls watch, kube-apiserver must still reach the webhooks and the health checks.
+const RESERVED_SHARE: usize = 8;
+
+/// The state that the handlers of objects share.
+#[derive(Debug)]
+pub(crate) struct ApiState {
+    pub(crate) registry: Registry,
+    pub(crate) workloads: Arc<Kind>,
+    pub(crate) events: Arc<Kind>,
+    pub(crate) delivery: DeliveryMetrics,
+    /// Ends all watches.
+    pub(crate) shutdown: CancellationToken,
+    shed: ShedMetrics,
+    watch_permits: Arc<Semaphore>,
+}
+
+impl ApiState {
+    pub(crate) fn new(
+        registry: &Registry,
+        workloads: Arc<Kind>,
+        events: Arc<Kind>,
+        max_connections: usize,
+        metrics: &Metrics,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            registry: registry.clone(),
+            workloads,
+            events,
+            delivery: metrics.delivery.clone(),
+            shutdown,
+            shed: metrics.shed.clone(),
+            watch_permits: Arc::new(Semaphore::new(max_connections - max_connections / RESERVED_SHARE)),
+        }
+    }
+
+    /// Counts a request that a limit rejects, and returns the failure to send.
+    pub(crate) fn limit_reached(&self, limit: &LimitReached) -> Status {
+        self.shed.shed(limit.setting());
+        Status::too_many(limit.to_string())
+    }
+
+    /// Reserves a connection for a watch, which occupies it until the watch ends.
+    ///
+    /// # Errors
+    ///
+    /// 429 if all connections for watches are in use.
+    pub(crate) fn permit_watch_connection(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.watch_permits).try_acquire_owned().map_err(|_none_left| {
+            self.shed.shed(ShedMetrics::KUBE_CONNECTIONS);
+            Status::too_many("all connections that watches may use are in use (max-kube-connections)")
+        })
+    }
+}
