@@ -1,10 +1,10 @@
-//! Authorization by kube-apiserver (RBAC), and requests that bypass it.
+//! Who may do what, by kube-apiserver's word.
 
-use crate::installation::Installation;
+use crate::installation::Installed;
 
-pub(crate) async fn rbac_controls_reads(installation: &Installation) {
-    let cluster = &installation.cluster;
-    cluster.add_user("alice", "dev");
+pub(crate) async fn rbac_decides_who_reads(installed: &Installed) {
+    let cluster = &installed.cluster;
+    cluster.admit("alice", "dev");
     let list = "get workloads -n headcount-demo";
     let refused = cluster.kubectl("alice", list).end().await.expect_exit(1);
     assert!(
@@ -12,7 +12,7 @@ pub(crate) async fn rbac_controls_reads(installation: &Installation) {
         "{refused}"
     );
 
-    // In a full cluster, a controller aggregates the rules of this role into the role `view`.
+    // A controller, which is not here, lets the role `view` have the rules of ours.
     let role = cluster.admin("get clusterrole headcount-workloads-view -o yaml").await;
     assert!(role.contains("rbac.authorization.k8s.io/aggregate-to-view: \"true\""), "{role}");
     cluster
@@ -32,27 +32,25 @@ pub(crate) async fn rbac_controls_reads(installation: &Installation) {
     }
 }
 
-pub(crate) async fn workloads_are_read_only(installation: &Installation) {
+pub(crate) async fn nobody_writes(installed: &Installed) {
     let workload = "{apiVersion: kuma.io/v1alpha1, kind: Workload, \
                      metadata: {name: mine, namespace: headcount-demo}, spec: {}}";
-    let refused = installation.cluster.with_file("create", workload).await.expect_exit(1);
+    let refused = installed.cluster.with_file("create", workload).await.expect_exit(1);
     assert!(refused.err.contains("(MethodNotAllowed)") && refused.err.contains("automatically"), "{refused}");
     let delete = "delete workload mine -n headcount-demo";
-    let refused = installation.cluster.kubectl("admin", delete).end().await.expect_exit(1);
+    let refused = installed.cluster.kubectl("admin", delete).end().await.expect_exit(1);
     assert!(refused.err.contains("(MethodNotAllowed)"), "{refused}");
-    let refused = installation.cluster.kubectl("alice", delete).end().await.expect_exit(1);
-    assert!(refused.err.contains("(Forbidden)"), "kube-apiserver rejects it by RBAC: {refused}");
+    let refused = installed.cluster.kubectl("alice", delete).end().await.expect_exit(1);
+    assert!(refused.err.contains("(Forbidden)"), "kube-apiserver has refused her: {refused}");
 }
 
-/// Sent straight to headcount, with the administrator's client certificate or with a token.
-pub(crate) async fn requests_that_bypass_kube_apiserver_are_rejected(installation: &Installation) {
-    let cluster = &installation.cluster;
-    let server =
-        format!("--server https://localhost:{} --insecure-skip-tls-verify", installation.https.port());
+/// Neither with the administrator's own certificate nor with a token.
+pub(crate) async fn nobody_gets_in_beside_kube_apiserver(installed: &Installed) {
+    let cluster = &installed.cluster;
+    let server = format!("--server https://localhost:{} --insecure-skip-tls-verify", installed.https.port());
     let get = "get --raw /apis/kuma.io/v1alpha1/workloads --request-timeout 20s";
-    for credentials in ["", "--kubeconfig /dev/null --token forged"] {
-        let refused =
-            cluster.kubectl("admin", &format!("{get} {server} {credentials}")).end().await.expect_exit(1);
+    for who in ["", "--kubeconfig /dev/null --token forged"] {
+        let refused = cluster.kubectl("admin", &format!("{get} {server} {who}")).end().await.expect_exit(1);
         assert!(refused.err.contains("(Unauthorized)") || refused.err.contains("logged in"), "{refused}");
     }
 }

@@ -9,24 +9,24 @@ use crate::{
     support::{Ended, Program, Site, peer, retry},
 };
 
-/// A control plane: etcd and kube-apiserver.
+/// A control plane.
 pub(crate) struct Cluster {
     kubectl: PathBuf,
     pub(crate) site: Site,
-    /// The CA that issues the client certificates of users.
+    /// Whose certificates kube-apiserver believes of its users.
     users: Authority,
-    /// The CA of the client certificate that kube-apiserver presents to aggregated API servers, as PEM.
+    /// Whose certificate kube-apiserver shows to aggregated servers.
     pub(crate) front_proxy_ca: String,
     address: SocketAddr,
-    /// etcd and kube-apiserver, which are killed when this is dropped.
+    /// They run for as long as this lives.
     _programs: [Program; 2],
 }
 
-/// Common name of that client certificate.
+/// What kube-apiserver calls itself to aggregated servers.
 pub(crate) const FRONT_PROXY: &str = "front-proxy-client";
 
 impl Cluster {
-    /// Starts the control plane; none if a program is missing.
+    /// Starts it; none if a program is missing.
     pub(crate) async fn start() -> Option<Self> {
         let (etcd, kube_apiserver, kubectl) = (peer("etcd")?, peer("kube-apiserver")?, peer("kubectl")?);
         let site = Site::new();
@@ -38,7 +38,7 @@ impl Cluster {
         let front_proxy_ca = front_proxy.pem;
         let cluster =
             Self { kubectl, site, users, front_proxy_ca, address, _programs: [etcd, kube_apiserver] };
-        cluster.add_user("admin", "system:masters");
+        cluster.admit("admin", "system:masters");
         retry("kube-apiserver is ready", async || {
             let ready = cluster.kubectl("admin", "get --raw /readyz").end().await;
             (ready.out == "ok").then_some(())
@@ -47,8 +47,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Writes a kubeconfig for a user who is a member of a group.
-    pub(crate) fn add_user(&self, user: &str, group: &str) {
+    /// Gives a user of a group a kubeconfig.
+    pub(crate) fn admit(&self, user: &str, group: &str) {
         let Pair { cert, key } = self.users.client_with(user, |params| {
             params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
         });
@@ -66,33 +66,33 @@ impl Cluster {
         self.site.file(&kubeconfig_of(user), &kubeconfig);
     }
 
-    /// Starts kubectl as a user. The arguments are separated by spaces.
-    pub(crate) fn kubectl(&self, user: &str, arguments: &str) -> Program {
-        Program::start(self.environment(Command::new(&self.kubectl).args(arguments.split_whitespace()), user))
+    /// Starts kubectl for a user, with words as a shell would split them.
+    pub(crate) fn kubectl(&self, user: &str, words: &str) -> Program {
+        Program::start(self.environment(Command::new(&self.kubectl).args(words.split_whitespace()), user))
     }
 
-    /// Runs kubectl as the administrator and returns its output. It must succeed.
-    pub(crate) async fn admin(&self, arguments: &str) -> String {
-        self.kubectl("admin", arguments).end().await.expect_exit(0).out
+    /// The administrator's kubectl, which must succeed; what it prints.
+    pub(crate) async fn admin(&self, words: &str) -> String {
+        self.kubectl("admin", words).end().await.expect_exit(0).out
     }
 
-    /// Runs kubectl as the administrator, with these arguments and `-f` with a file of this text.
-    pub(crate) async fn with_file(&self, arguments: &str, text: &str) -> Ended {
+    /// The administrator's kubectl, with an object to apply or create. Words come
+    /// before `-f`.
+    pub(crate) async fn with_file(&self, words: &str, text: &str) -> Ended {
         let file = self.site.file("object.yaml", text);
-        self.kubectl("admin", &format!("{arguments} -f {}", file.display())).end().await
+        self.kubectl("admin", &format!("{words} -f {}", file.display())).end().await
     }
 
-    /// Runs a script of the manifests as the administrator.
+    /// Runs a script of the manifests as the administrator would.
     pub(crate) async fn script(&self, path: PathBuf) -> Ended {
-        let directories = self.kubectl.parent().into_iter().map(PathBuf::from);
+        let places = self.kubectl.parent().into_iter().map(PathBuf::from);
         let path_variable = std::env::var_os("PATH").unwrap_or_default();
-        let path_variable =
-            std::env::join_paths(directories.chain(std::env::split_paths(&path_variable))).unwrap();
-        Program::start(self.environment(Command::new(path).env("PATH", path_variable), "admin")).end().await
+        let places = std::env::join_paths(places.chain(std::env::split_paths(&path_variable))).unwrap();
+        Program::start(self.environment(Command::new(path).env("PATH", places), "admin")).end().await
     }
 
     fn environment<'a>(&self, command: &'a mut Command, user: &str) -> &'a mut Command {
-        // kubectl caches discovery documents in the home directory.
+        // Caches of discovery are kept in the home directory.
         command.env("HOME", self.site.path("")).env("KUBECONFIG", self.site.path(&kubeconfig_of(user)))
     }
 }
@@ -128,7 +128,7 @@ fn start_kube_apiserver(
         ("bind-address", address.ip().to_string()),
         ("secure-port", address.port().to_string()),
         ("cert-dir", site.path("kube-apiserver").display().to_string()),
-        // Unused; kube-apiserver rejects a loopback address here.
+        // Nobody is told it; a loopback address is not taken.
         ("advertise-address", "192.0.2.1".to_owned()),
         ("endpoint-reconciler-type", "none".to_owned()),
         ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),

@@ -1,4 +1,4 @@
-//! headcount, installed by the steps of the manifests' README.
+//! headcount, installed as the README of the manifests says.
 
 use std::{
     fs,
@@ -10,25 +10,25 @@ use serde_json::Value;
 
 use crate::{
     control_plane::{Cluster, FRONT_PROXY},
-    manifests::route_to_this_machine,
+    manifests::lead_here,
     support::{Application, Program, Signal, copy_manifests, headcount, run_sidecar},
 };
 
 /// A cluster with headcount, and the namespace of the demo.
-pub(crate) struct Installation {
+pub(crate) struct Installed {
     pub(crate) cluster: Cluster,
-    /// A copy of the manifests, with the files that the scripts have generated.
+    /// A copy of the manifests, with what the scripts have made.
     manifests: PathBuf,
-    /// headcount's gRPC address.
+    /// Where headcount listens for gRPC.
     pub(crate) grpc: SocketAddr,
     http: SocketAddr,
-    /// The address of headcount's Kubernetes API.
+    /// Where it listens for kube-apiserver.
     pub(crate) https: SocketAddr,
     server: Option<Program>,
 }
 
-impl Installation {
-    /// Starts a cluster and installs headcount; none if a program is missing.
+impl Installed {
+    /// Installs it; none if a program is missing.
     pub(crate) async fn start() -> Option<Self> {
         let cluster = Cluster::start().await?;
         let manifests = cluster.site.path("kubernetes");
@@ -40,17 +40,16 @@ impl Installation {
         assert_eq!(generated("names.env"), format!("allowed-names={FRONT_PROXY}\n"));
         cluster.script(manifests.join("openssl/make-certificate.sh")).await.expect_exit(0);
 
-        // The Service leads to localhost, so this server listens on 127.0.0.1, at a port that is
-        // free now.
+        // Where the Service leads. A port that was free a moment ago.
         let https = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (grpc, http) = (cluster.site.free_port(), cluster.site.free_port());
-        let mut installation = Self { cluster, manifests, grpc, http, https, server: None };
-        installation.serve().await;
-        installation.apply().await;
-        Some(installation)
+        let mut installed = Self { cluster, manifests, grpc, http, https, server: None };
+        installed.serve().await;
+        installed.apply().await;
+        Some(installed)
     }
 
-    /// Starts the server with the settings of the manifests, except for addresses and paths.
+    /// Starts the server with the settings of the manifests, save for its places.
     pub(crate) async fn serve(&mut self) {
         let (openssl, front_proxy) =
             (self.manifests.join("openssl/generated"), self.manifests.join("front-proxy/generated"));
@@ -70,14 +69,14 @@ impl Installation {
         self.server = Some(server);
     }
 
-    /// Kills the server.
+    /// Ends the server without any order.
     pub(crate) async fn kill(&mut self) {
-        let server = self.server.take().expect("the server is running");
+        let server = self.server.take().expect("a server that runs");
         server.signal(Signal::KILL);
         server.end().await;
     }
 
-    /// Applies the manifests, unchanged except for the target of the Service.
+    /// Applies the manifests, to the letter but for where the Service leads.
     async fn apply(&self) {
         let namespaces = ["base/namespace.yaml", "demo/namespace.yaml"].map(|path| self.manifests.join(path));
         for path in namespaces {
@@ -85,20 +84,20 @@ impl Installation {
         }
         for overlay in ["openssl", "demo"] {
             let overlay = self.manifests.join(overlay);
-            // Checked by kubectl, and by kube-apiserver, which rejects unknown fields. Neither
-            // may print a warning.
+            // kubectl's own checks, and those of kube-apiserver, which refuses a
+            // field that it does not know. The answer may be no warning either.
             for dry_run in ["client", "server"] {
-                let arguments = format!("apply --dry-run={dry_run} -k {}", overlay.display());
-                let ended = self.cluster.kubectl("admin", &arguments).end().await.expect_exit(0);
+                let words = format!("apply --dry-run={dry_run} -k {}", overlay.display());
+                let ended = self.cluster.kubectl("admin", &words).end().await.expect_exit(0);
                 assert_eq!(ended.err, "", "{ended}");
             }
         }
-        let mut objects = self.build("openssl").await;
-        route_to_this_machine(&mut objects, self.https.port());
+        let mut objects = self.built("openssl").await;
+        lead_here(&mut objects, self.https.port());
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.cluster.with_file("apply", &list.to_string()).await.expect_exit(0);
-        self.wait_until_available().await;
-        // The demo's ServiceAccount, and those that a controller creates in every namespace.
+        self.available().await;
+        // The demo's own, and what a controller makes in every namespace.
         let accounts = "{apiVersion: v1, kind: List, items: [\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: backend, namespace: headcount-demo}},\
@@ -106,28 +105,28 @@ impl Installation {
         self.cluster.with_file("apply", accounts).await.expect_exit(0);
     }
 
-    /// Waits until kube-apiserver forwards requests to headcount.
-    pub(crate) async fn wait_until_available(&self) {
+    /// Waits until kube-apiserver passes on what is asked.
+    pub(crate) async fn available(&self) {
         let wait = "wait --for=condition=Available apiservice/v1alpha1.kuma.io --timeout=25s";
         self.cluster.admin(wait).await;
     }
 
-    /// Builds the objects of an overlay.
-    pub(crate) async fn build(&self, overlay: &str) -> Vec<Value> {
+    /// The objects of an overlay.
+    pub(crate) async fn built(&self, overlay: &str) -> Vec<Value> {
         let built =
             self.cluster.admin(&format!("kustomize {}", self.manifests.join(overlay).display())).await;
         serde_saphyr::from_multiple(&built).unwrap()
     }
 
     /// A Deployment of the demo.
-    pub(crate) async fn demo_deployment(&self, name: &str) -> Value {
-        let mut objects = self.build("demo").await.into_iter();
+    pub(crate) async fn demo(&self, name: &str) -> Value {
+        let mut objects = self.built("demo").await.into_iter();
         let mut found =
             objects.find(|object| object["kind"] == "Deployment" && object["metadata"]["name"] == name);
         found.take().unwrap_or_else(|| panic!("no Deployment {name}"))
     }
 
-    /// Creates a Pod and returns it as the webhooks have changed it.
+    /// Creates a Pod; as it is then, with what the webhooks have made of it.
     pub(crate) async fn create(&self, pod: &Value) -> Value {
         let created = self.cluster.with_file("create -o json", &pod.to_string()).await.expect_exit(0);
         serde_json::from_str(&created.out).unwrap()

@@ -1,19 +1,19 @@
-//! headcount behind a real kube-apiserver, installed with the manifests of
+//! A real kube-apiserver before headcount, with the manifests of
 //! `deploy/kubernetes`.
 //!
 //! ```text
 //!   kubectl ──► kube-apiserver ──► etcd
 //!                 │  │
-//!                 │  └── webhooks: is this Pod valid? what is its workload?
+//!                 │  └── webhooks: may this Pod be? what is its workload?
 //!                 └───── the aggregated API, webhooks ──► headcount serve ◄── headcount agent ──► application
 //! ```
 //!
-//! The cluster has a control plane and no nodes. Pods are objects only; in place of a
-//! kubelet, the test runs the agent of a Pod, with the values of the downward API. The
-//! Service leads to this machine.
+//! It is a control plane without nodes: the Pods are objects, and the test does
+//! what a kubelet would, which is to run the agent with what the downward API
+//! says. A Service leads to this machine.
 //!
-//! `make test-apiserver` builds kube-apiserver and etcd and runs this test. `cargo test`
-//! skips it: kube-apiserver takes half an hour to build.
+//! `make test-apiserver` builds what this needs and runs it. `cargo test` leaves it
+//! out: kube-apiserver takes half an hour to build.
 
 #[path = "../peers/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
@@ -32,19 +32,19 @@ mod authorization;
 mod outage;
 mod reads;
 
-use installation::Installation;
+use installation::Installed;
 
-/// One cluster for all steps, because it takes a while to start.
+/// One cluster goes through all of it: it takes a while to start.
 #[tokio::test]
 #[ignore = "needs a kube-apiserver: make test-apiserver"]
-async fn the_manifests_work_in_a_cluster() {
-    let Some(mut installation) = Installation::start().await else { return };
-    admission::a_pod_is_annotated_with_its_workload(&installation).await;
-    admission::a_pod_with_the_workload_label_is_rejected(&installation).await;
-    reads::kubectl_reads_workloads(&installation).await;
-    reads::a_watch_delivers_changes(&installation).await;
-    authorization::rbac_controls_reads(&installation).await;
-    authorization::workloads_are_read_only(&installation).await;
-    authorization::requests_that_bypass_kube_apiserver_are_rejected(&installation).await;
-    outage::only_pods_of_the_mesh_are_rejected_during_an_outage(&mut installation).await;
+async fn a_cluster_is_served_as_the_manifests_promise() {
+    let Some(mut installed) = Installed::start().await else { return };
+    admission::pods_get_their_workload(&installed).await;
+    admission::the_label_is_refused(&installed).await;
+    reads::workloads_are_a_resource_like_any_other(&installed).await;
+    reads::a_watch_follows(&installed).await;
+    authorization::rbac_decides_who_reads(&installed).await;
+    authorization::nobody_writes(&installed).await;
+    authorization::nobody_gets_in_beside_kube_apiserver(&installed).await;
+    outage::the_cluster_gets_along_without(&mut installed).await;
 }

@@ -1,10 +1,10 @@
-//! Changes to the manifests for a cluster without nodes.
+//! What is different of the manifests where no Pod runs.
 
 use serde_json::{Value, json};
 
-/// Points the Service at this machine, where headcount listens on this port. A Service of
-/// type ExternalName maps no ports, so the references to it must have the port.
-pub(crate) fn route_to_this_machine(objects: &mut [Value], port: u16) {
+/// Leads the Service to this machine, where headcount listens at this port. A
+/// name that is an alias has no port of its own, so whoever asks must know it.
+pub(crate) fn lead_here(objects: &mut [Value], port: u16) {
     for object in objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let service = match kind.as_str() {

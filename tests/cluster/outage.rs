@@ -1,30 +1,30 @@
-//! While headcount is down.
+//! While headcount is away.
 
 use crate::{
-    installation::Installation,
+    installation::Installed,
     support::{pod_of, retry},
 };
 
-pub(crate) async fn only_pods_of_the_mesh_are_rejected_during_an_outage(installation: &mut Installation) {
-    installation.kill().await;
-    let cluster = &installation.cluster;
-    retry("kube-apiserver reports headcount as unavailable", async || {
+pub(crate) async fn the_cluster_gets_along_without(installed: &mut Installed) {
+    installed.kill().await;
+    let cluster = &installed.cluster;
+    retry("kube-apiserver has noticed", async || {
         let get = "get apiservice v1alpha1.kuma.io -o jsonpath={.status.conditions[0].status}";
         (cluster.admin(get).await == "False").then_some(())
     })
     .await;
-    // A new Pod of the mesh is rejected; its controller would retry.
-    let mut pod = pod_of(&installation.demo_deployment("demo-app").await, "demo-app-rejected");
+    // A Pod of the mesh has to wait, and its controller will try again.
+    let mut pod = pod_of(&installed.demo("demo-app").await, "demo-app-in-vain");
     let refused = cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
     assert!(refused.err.contains("failed calling webhook \"workload.headcount.kuma.io\""), "{refused}");
-    // An existing Pod can be changed and deleted, and a Pod outside of the mesh can be created.
+    // One that runs can be changed, and ended; others are not concerned.
     cluster.admin("annotate pod demo-app-1 -n headcount-demo note=anything").await;
     cluster.admin("delete pod demo-app-1 -n headcount-demo --now").await;
     pod["metadata"]["namespace"] = "default".into();
-    installation.create(&pod).await;
+    installed.create(&pod).await;
 
-    installation.serve().await;
-    installation.wait_until_available().await;
-    let pod = pod_of(&installation.demo_deployment("demo-app").await, "demo-app-after-outage");
-    installation.create(&pod).await;
+    installed.serve().await;
+    installed.available().await;
+    let pod = pod_of(&installed.demo("demo-app").await, "demo-app-at-last");
+    installed.create(&pod).await;
 }

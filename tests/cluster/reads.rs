@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 
 use crate::{
     control_plane::Cluster,
-    installation::Installation,
+    installation::Installed,
     support::{Application, Program, Signal, pod_of, retry},
 };
 
-pub(crate) async fn kubectl_reads_workloads(installation: &Installation) {
-    let cluster = &installation.cluster;
+pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installed) {
+    let cluster = &installed.cluster;
     let application = Application::start(cluster.site.any_port());
     let mut agents = Vec::new();
     for number in 1..=3 {
-        let pod = pod_of(&installation.demo_deployment("demo-app").await, &format!("demo-app-{number}"));
-        agents.push(installation.run_sidecar(&installation.create(&pod).await, &application));
+        let pod = pod_of(&installed.demo("demo-app").await, &format!("demo-app-{number}"));
+        agents.push(installed.run_sidecar(&installed.create(&pod).await, &application));
     }
     let healthy = "wait workload demo-workload -n headcount-demo --timeout=25s \
                    --for=jsonpath={.status.dataplaneProxies.healthy}=3";
@@ -37,9 +37,9 @@ pub(crate) async fn kubectl_reads_workloads(installation: &Installation) {
     let explained = cluster.admin("explain workload.status.dataplaneProxies").await;
     assert!(explained.contains("healthy"), "{explained}");
 
-    the_core_openapi_is_unchanged(cluster).await;
+    what_is_kubernetes_own_stays_so(cluster).await;
 
-    // The signal that a kubelet sends when it stops a Pod: the dataplane is unregistered at once.
+    // What the kubelet sends at a Pod's end: the dataplane leaves the count at once.
     for agent in agents {
         agent.signal(Signal::TERM);
         agent.end().await.expect_exit(0);
@@ -47,10 +47,10 @@ pub(crate) async fn kubectl_reads_workloads(installation: &Installation) {
     assert_eq!(cluster.admin("get wl -A --no-headers").await, "");
 }
 
-/// If an aggregated API server published definitions of the core group, kube-apiserver's
-/// aggregator could return them in place of its own.
-async fn the_core_openapi_is_unchanged(cluster: &Cluster) {
-    let openapi = retry("the definition of Workload", async || {
+/// The aggregator takes what any server says of a group's version for the whole of
+/// it, and chooses by chance where two say something.
+async fn what_is_kubernetes_own_stays_so(cluster: &Cluster) {
+    let openapi = retry("our definition", async || {
         let openapi = cluster.admin("get --raw /openapi/v2").await;
         openapi.contains("v1alpha1.Workload\"").then_some(openapi)
     });
@@ -68,31 +68,31 @@ async fn the_core_openapi_is_unchanged(cluster: &Cluster) {
     }
 }
 
-pub(crate) async fn a_watch_delivers_changes(installation: &Installation) {
-    let cluster = &installation.cluster;
+pub(crate) async fn a_watch_follows(installed: &Installed) {
+    let cluster = &installed.cluster;
     let application = Application::start(cluster.site.any_port());
-    let pod = pod_of(&installation.demo_deployment("backend").await, "backend-watched");
-    let pod = installation.create(&pod).await;
+    let pod = pod_of(&installed.demo("backend").await, "backend-watched");
+    let pod = installed.create(&pod).await;
     let watch = cluster.kubectl("admin", "get workloads -n headcount-demo -w --no-headers");
-    let agent = installation.run_sidecar(&pod, &application);
-    wait_for_counts(&watch, ["1", "1", "1"]).await;
+    let agent = installed.run_sidecar(&pod, &application);
+    sees(&watch, ["1", "1", "1"]).await;
     application.answer_with(503);
-    wait_for_counts(&watch, ["1", "0", "1"]).await;
+    sees(&watch, ["1", "0", "1"]).await;
     application.answer_with(200);
-    wait_for_counts(&watch, ["1", "1", "1"]).await;
+    sees(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::KILL);
     agent.end().await;
-    wait_for_counts(&watch, ["0", "0", "1"]).await;
-    // A new process of the agent registers the same dataplane.
+    sees(&watch, ["0", "0", "1"]).await;
+    // It comes back as another process.
     drop(std::fs::remove_dir_all(cluster.site.path("backend-watched")));
-    let agent = installation.run_sidecar(&pod, &application);
-    wait_for_counts(&watch, ["1", "1", "1"]).await;
+    let agent = installed.run_sidecar(&pod, &application);
+    sees(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::TERM);
     agent.end().await.expect_exit(0);
 }
 
-/// Waits until the last line of a watch has these counts.
-async fn wait_for_counts(watch: &Program, counts: [&str; 3]) {
+/// Waits until the last line of a watch shows these numbers.
+async fn sees(watch: &Program, counts: [&str; 3]) {
     let shows = |out: &str| {
         let words: Vec<_> = out.lines().last()?.split_whitespace().collect();
         (words.get(2..5)? == counts).then_some(())

@@ -86,11 +86,7 @@ async fn a_page_that_changes_have_overtaken_has_expired() {
     );
     let other = Server::start().await;
     let _proxy = other.join("a", 1);
-    other.get(&format!("{IN_DEFAULT}?continue={token}")).await.refuses(
-        410,
-        "Expired",
-        &["not issued by this run of the server"],
-    );
+    other.get(&format!("{IN_DEFAULT}?continue={token}")).await.refuses(410, "Expired", &["not issued by this run of the server"]);
 }
 
 #[tokio::test]
