@@ -1,4 +1,4 @@
-//! kube-apiserver in front of its users.
+//! Which clients are accepted if kube-apiserver is the front proxy.
 
 use http::Method;
 use rustls::version::{TLS12, TLS13};
@@ -16,26 +16,26 @@ const ADMIN: (&str, &str) = ("x-remote-user", "admin");
 const ONE: &str = "/apis/kuma.io/v1alpha1/namespaces/default/workloads/x";
 
 #[tokio::test]
-async fn whoever_kube_apiserver_speaks_for_is_answered() {
+async fn requests_of_the_front_proxy_are_accepted() {
     let site = Site::start().await;
     let aggregator = site.aggregator();
     let (dev, team) = (("x-remote-group", "dev"), ("x-remote-extra-team", "shop"));
     for path in [WORKLOADS, RESOURCES, "/apis", "/openapi/v2", "/version"] {
         assert_eq!(aggregator.get(path, &[ALICE, dev, MASTERS, team]).await.code, 200, "{path}");
     }
-    // As it asks whether we are there: of itself, without a group.
+    // kube-apiserver's own availability check names no group.
     let itself = ("x-remote-user", "system:kube-aggregator");
     assert_eq!(aggregator.get(RESOURCES, &[itself]).await.code, 200);
-    // Its other allowed name.
+    // The other allowed name.
     let other = site.client(Some(&site.front_proxy.client("aggregator")));
     assert_eq!(other.get(WORKLOADS, &[ALICE]).await.code, 200);
-    let written = aggregator.ask(Method::DELETE, ONE, &[ADMIN, MASTERS], "").await;
-    written.refuses(405, "MethodNotAllowed", &["are read-only: delete is not supported"]);
+    let rejected = aggregator.request(Method::DELETE, ONE, &[ADMIN, MASTERS], "").await;
+    rejected.assert_status(405, "MethodNotAllowed", &["are read-only: delete is not supported"]);
 }
 
-/// kube-apiserver has a header for each group.
+/// kube-apiserver sends a header for each group.
 #[tokio::test]
-async fn a_user_may_be_in_very_many_groups() {
+async fn a_user_may_be_in_a_thousand_groups() {
     let site = Site::start().await;
     let groups: Vec<_> = (0..1_000)
         .map(|n| format!("cn=group-{n},ou=teams,ou=some-long-unit-of-a-directory,dc=example,dc=com"))
@@ -45,112 +45,119 @@ async fn a_user_may_be_in_very_many_groups() {
     assert_eq!(site.aggregator().get(WORKLOADS, &headers).await.code, 200);
 }
 
-/// Its aggregator would take what it is told of the core for the whole of it.
+/// Its aggregation layer would take the part of the core group that headcount serves for all of it.
 #[tokio::test]
-async fn kubernetes_own_core_is_left_to_kube_apiserver() {
+async fn the_core_group_is_not_served_behind_kube_apiserver() {
     let site = Site::start().await;
     let aggregator = site.aggregator();
     for path in
         ["/api", "/api/v1", "/api/v1/events", "/api/v1/namespaces/default/events", "/openapi/v3/api/v1"]
     {
-        let answer = aggregator.get(path, &[ALICE]).await;
-        assert_eq!((answer.code, &*answer.body), (404, &b"404 page not found\n"[..]), "{path}");
+        let response = aggregator.get(path, &[ALICE]).await;
+        assert_eq!((response.code, &*response.body), (404, &b"404 page not found\n"[..]), "{path}");
     }
-    let told = async |path| aggregator.get(path, &[ALICE]).await.json();
-    let documents = told("/openapi/v3").await;
+    let get = async |path| aggregator.get(path, &[ALICE]).await.json();
+    let documents = get("/openapi/v3").await;
     let documents: Vec<_> = documents["paths"].as_object().unwrap().keys().collect();
     assert_eq!(documents, ["apis/kuma.io/v1alpha1"]);
-    let v2 = told("/openapi/v2").await;
+    let v2 = get("/openapi/v2").await;
     let definitions: Vec<_> = v2["definitions"].as_object().unwrap().keys().collect();
     assert_eq!(definitions, ["io.kuma.v1alpha1.Workload"]);
     assert!(v2["paths"].as_object().unwrap().keys().all(|path| path.starts_with("/apis/kuma.io/")), "{v2}");
-    let root = told("/").await;
+    let root = get("/").await;
     assert!(!root["paths"].as_array().unwrap().contains(&"/api".into()), "{root}");
 }
 
 #[tokio::test]
-async fn nobody_else_is_believed() {
+async fn other_clients_are_rejected_whatever_headers_they_send() {
     let site = Site::start().await;
     let forged = [ADMIN, MASTERS, ("authorization", "Bearer x"), ("x-forwarded-for", "10.0.0.1")];
-    let (mine, theirs) = (&site.front_proxy, Authority::new());
-    for (own, why) in [
+    let (trusted, other) = (&site.front_proxy, Authority::new());
+    for (certificate, reason) in [
         (None, "no client certificate"),
-        (Some(theirs.client("front-proxy-client")), "not one of the authority's"),
+        (Some(other.client("front-proxy-client")), "not one of the authority's"),
         (Some(site.serving.client("front-proxy-client")), "not one of the authority's"),
-        (Some(mine.server(&["front-proxy-client"])), "not one of the authority's"),
-        (Some(mine.client("alice")), "\"alice\", is not one of those allowed"),
-        (Some(mine.client("front-proxy-client ")), "is not one of those allowed"),
-        (Some(mine.client("\u{1b}[31m")), "is not one of those allowed"),
+        (Some(trusted.server(&["front-proxy-client"])), "not one of the authority's"),
+        (Some(trusted.client("alice")), "\"alice\", is not one of those allowed"),
+        (Some(trusted.client("front-proxy-client ")), "is not one of those allowed"),
+        (Some(trusted.client("\u{1b}[31m")), "is not one of those allowed"),
     ] {
-        let stranger = site.client(own.as_ref());
+        let client = site.client(certificate.as_ref());
         for path in [WORKLOADS, RESOURCES, "/apis", "/api", "/", "/version", "/openapi/v3", "/nowhere"] {
-            let answer = stranger.get(path, &forged).await;
-            answer.refuses(401, "Unauthorized", &[why, "kube-apiserver only", "--kube-client-ca-file"]);
+            let response = client.get(path, &forged).await;
+            response.assert_status(
+                401,
+                "Unauthorized",
+                &[reason, "kube-apiserver only", "--kube-client-ca-file"],
+            );
         }
-        stranger.ask(Method::POST, WORKLOADS, &forged, "{}").await.refuses(401, "Unauthorized", &[why]);
+        client.request(Method::POST, WORKLOADS, &forged, "{}").await.assert_status(
+            401,
+            "Unauthorized",
+            &[reason],
+        );
     }
 }
 
 #[tokio::test]
-async fn a_certificate_without_a_user_is_not_enough() {
+async fn the_front_proxy_must_name_exactly_one_user() {
     let site = Site::start().await;
     let aggregator = site.aggregator();
     for headers in [&[][..], &[MASTERS], &[("x-remote-user", "")], &[ALICE, ADMIN]] {
-        let answer = aggregator.get(WORKLOADS, headers).await;
-        answer.refuses(401, "Unauthorized", &["the header X-Remote-User must name exactly one user"]);
+        let response = aggregator.get(WORKLOADS, headers).await;
+        response.assert_status(401, "Unauthorized", &["the header X-Remote-User must name exactly one user"]);
     }
 }
 
-/// As kubelet and the webhooks' side of kube-apiserver come: without a certificate,
-/// or with one for somebody else.
+/// The kubelet has no certificate of the front proxy, and kube-apiserver presents none, or another
+/// one, when it calls webhooks.
 #[tokio::test]
-async fn health_and_webhooks_are_open_to_everybody() {
+async fn health_checks_and_webhooks_need_no_certificate() {
     let site = Site::start().await;
-    for own in [None, Some(Authority::new().client("webhook-caller"))] {
-        let anybody = site.client(own.as_ref());
+    for certificate in [None, Some(Authority::new().client("webhook-caller"))] {
+        let client = site.client(certificate.as_ref());
         for path in ["/livez", "/readyz", "/healthz", "/livez/"] {
-            assert_eq!(anybody.get(path, &[]).await.code, 200, "{path}");
+            assert_eq!(client.get(path, &[]).await.code, 200, "{path}");
         }
         for path in [VALIDATE, MUTATE] {
-            anybody.review(path, "{}").await.refuses(400, "BadRequest", &["AdmissionReview"]);
+            client.review(path, "{}").await.assert_status(400, "BadRequest", &["AdmissionReview"]);
         }
-        for near in ["/livez/x", "//livez", "/livez%2f", "/validate-v1-pod/x", "/LIVEZ", "/livez//"] {
-            anybody.get(near, &[]).await.refuses(401, "Unauthorized", &[]);
+        for similar in ["/livez/x", "//livez", "/livez%2f", "/validate-v1-pod/x", "/LIVEZ", "/livez//"] {
+            client.get(similar, &[]).await.assert_status(401, "Unauthorized", &[]);
         }
     }
 }
 
 #[tokio::test]
-async fn any_name_will_do_if_none_is_given() {
+async fn any_common_name_is_allowed_if_none_is_configured() {
     let site = Site::with(|kube| {
         let proxy = kube.tls.as_mut().and_then(|tls| tls.front_proxy.as_mut());
-        proxy.expect("it is there").allowed_names.clear();
+        proxy.expect("a front proxy").allowed_names.clear();
     })
     .await;
-    let anyhow = site.client(Some(&site.front_proxy.client("whatever")));
-    assert_eq!(anyhow.get(WORKLOADS, &[ALICE]).await.code, 200);
-    site.client(None).get(WORKLOADS, &[ALICE]).await.refuses(401, "Unauthorized", &[]);
+    let client = site.client(Some(&site.front_proxy.client("whatever")));
+    assert_eq!(client.get(WORKLOADS, &[ALICE]).await.code, 200);
+    site.client(None).get(WORKLOADS, &[ALICE]).await.assert_status(401, "Unauthorized", &[]);
 }
 
-/// Also on a connection that was open before, and in a session that is resumed.
+/// Also on open connections and in resumed TLS sessions.
 #[tokio::test]
-async fn an_authority_that_was_replaced_is_believed_no_longer() {
+async fn a_replaced_authority_is_no_longer_trusted() {
     let site = Site::start().await;
     let before = site.aggregator();
-    let mut line = before.open().await;
-    assert_eq!(line.ask(Method::GET, WORKLOADS, &[ALICE], "").await.code, 200);
+    let mut connection = before.open().await;
+    assert_eq!(connection.request(Method::GET, WORKLOADS, &[ALICE], "").await.code, 200);
     let next = Authority::new();
     let after = site.client(Some(&next.client("front-proxy-client")));
     assert_eq!(after.get(WORKLOADS, &[ALICE]).await.code, 401);
     site.files.write("ca.crt", &next.pem);
     soon("the new authority", async { while after.get(WORKLOADS, &[ALICE]).await.code != 200 {} }).await;
-    assert_eq!(line.ask(Method::GET, WORKLOADS, &[ALICE], "").await.code, 401);
+    assert_eq!(connection.request(Method::GET, WORKLOADS, &[ALICE], "").await.code, 401);
     assert_eq!(before.get(WORKLOADS, &[ALICE]).await.code, 401);
 }
 
-/// A certificate is no secret; its key is.
 #[tokio::test]
-async fn who_shows_a_certificate_must_have_its_key() {
+async fn a_client_must_have_the_key_of_its_certificate() {
     let site = Site::start().await;
     let mut pair = site.front_proxy.client("front-proxy-client");
     for versions in [&[&TLS12], &[&TLS13]] {
@@ -160,12 +167,12 @@ async fn who_shows_a_certificate_must_have_its_key() {
     pair.key = site.front_proxy.client("front-proxy-client").key;
     for versions in [&[&TLS12], &[&TLS13]] {
         let client = Client::of_versions(versions, site.addr(), &site.serving, Some(&pair));
-        // By 1.3, a client has said all that it has to say before it is refused.
+        // With TLS 1.3 the handshake of a client ends before the server rejects its certificate.
         let Ok(mut io) = client.connect().await else { continue };
         let request = format!("GET /livez HTTP/1.1\r\nHost: {NAME}\r\n\r\n");
-        let mut heard = Vec::new();
+        let mut response = Vec::new();
         let _cut = io.write_all(request.as_bytes()).await;
-        let _cut = soon("its end", io.read_to_end(&mut heard)).await;
-        assert!(heard.is_empty(), "{}", String::from_utf8_lossy(&heard));
+        let _cut = soon("the end of the connection", io.read_to_end(&mut response)).await;
+        assert!(response.is_empty(), "{}", String::from_utf8_lossy(&response));
     }
 }

@@ -1,4 +1,4 @@
-//! Webhooks as kube-apiserver calls them.
+//! The webhooks as kube-apiserver calls them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headcount::config::AdmissionSettings;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, MUTATE, Site, VALIDATE};
 
-/// As a real kube-apiserver was seen to send it.
+/// A review as captured from a real kube-apiserver.
 fn review(operation: &str, old: &Value, new: &Value) -> Value {
     let (kind, resource) = (
         json!({"group": "", "version": "v1", "kind": "Pod"}),
@@ -37,12 +37,12 @@ fn pod(metadata: &Value) -> Value {
     })
 }
 
-/// The response within the answer, whose frame is right.
+/// Sends a review, checks the envelope of the result, and returns its response.
 async fn ask(client: &Client, path: &str, review: &Value) -> Value {
-    let answer = client.review(path, &review.to_string()).await;
-    assert_eq!(answer.code, 200, "{:?}", answer.body);
-    assert_eq!(answer.headers["content-type"], "application/json");
-    let json = answer.json();
+    let http = client.review(path, &review.to_string()).await;
+    assert_eq!(http.code, 200, "{:?}", http.body);
+    assert_eq!(http.headers["content-type"], "application/json");
+    let json = http.json();
     assert_eq!(json["apiVersion"], "admission.k8s.io/v1", "{json}");
     assert_eq!(json["kind"], "AdmissionReview", "{json}");
     assert_eq!(json["response"]["uid"], review["request"]["uid"], "{json}");
@@ -59,7 +59,7 @@ fn patch(response: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_pod_gets_the_annotation_as_a_json_patch() {
+async fn the_mutating_webhook_adds_the_annotation_with_a_json_patch() {
     let settings = AdmissionSettings {
         workload_labels: vec!["app.kubernetes.io/name".parse().unwrap(), "app".parse().unwrap()],
         ..AdmissionSettings::default()
@@ -82,13 +82,13 @@ async fn a_pod_gets_the_annotation_as_a_json_patch() {
     );
     let own = json!({"annotations": {"kuma.io/workload": "mine"}, "labels": {"app": "demo-workload"}});
     let own = ask(&client, MUTATE, &create(&pod(&own))).await;
-    assert_eq!(own.as_object().unwrap().len(), 2, "uid and allowed: {own}");
+    assert_eq!(own.as_object().unwrap().len(), 2, "only uid and allowed: {own}");
     assert_eq!(own["allowed"], true);
 }
 
-/// What one webhook writes the other lets through: kube-apiserver calls them so.
+/// kube-apiserver calls the validating webhook with the result of the mutating one.
 #[tokio::test]
-async fn what_was_patched_is_valid() {
+async fn a_patched_pod_is_valid() {
     let site = Site::start().await;
     let client = site.client(None);
     let mut pod = pod(&json!({"generateName": "r-", "annotations": {"a~b/c~1": "x", "~0": "y"}}));
@@ -100,11 +100,11 @@ async fn what_was_patched_is_valid() {
     );
     assert_eq!(ask(&client, VALIDATE, &create(&pod)).await["allowed"], true);
     let again = ask(&client, MUTATE, &create(&pod)).await;
-    assert!(again.get("patch").is_none(), "a second time there is nothing to do: {again}");
+    assert!(again.get("patch").is_none(), "the second call changes nothing: {again}");
 }
 
 #[tokio::test]
-async fn the_label_is_refused_on_new_and_on_old_pods() {
+async fn the_label_is_denied_on_creation_and_on_update() {
     let site = Site::start().await;
     let client = site.client(None);
     let (plain, labelled) =
@@ -128,7 +128,7 @@ async fn the_label_is_refused_on_new_and_on_old_pods() {
 }
 
 #[tokio::test]
-async fn an_annotation_that_is_no_name_is_refused() {
+async fn an_annotation_with_an_invalid_name_is_denied() {
     let site = Site::start().await;
     let client = site.client(None);
     let bad = create(&pod(&json!({"annotations": {"kuma.io/workload": "Demo Workload"}})));
@@ -145,7 +145,7 @@ async fn an_annotation_that_is_no_name_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_of_another_mesh_is_refused_if_that_is_asked_for() {
+async fn a_pod_of_another_mesh_is_denied_if_the_setting_is_on() {
     use headcount::model::{Dataplane, DataplaneLimits, DataplaneSpec};
     let site = Site::with(|kube| kube.admission.one_mesh_per_namespace = true).await;
     let spec = DataplaneSpec { mesh: "blue".into(), name: "dp".into(), ..DataplaneSpec::default() };
@@ -162,26 +162,26 @@ async fn a_pod_of_another_mesh_is_refused_if_that_is_asked_for() {
     let response = ask(&client, VALIDATE, &green).await;
     assert_eq!(response["status"]["code"], 403);
     let message = response["status"]["message"].as_str().unwrap();
-    let words =
+    let message_start =
         "pod is in mesh \"green\" but namespace \"default\" already contains dataplanes in mesh \"blue\"";
-    assert!(message.starts_with(words), "{message}");
+    assert!(message.starts_with(message_start), "{message}");
     session.goodbye();
-    assert_eq!(ask(&client, VALIDATE, &green).await["allowed"], true, "it has left");
+    assert_eq!(ask(&client, VALIDATE, &green).await["allowed"], true, "the other mesh's dataplane has left");
 }
 
-/// On a server for this machine the webhooks are there too, for whoever tries them.
+/// A server for this machine has the webhooks too, for local tests.
 #[tokio::test]
-async fn webhooks_answer_without_tls_as_well() {
+async fn webhooks_are_served_without_tls_too() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let app = crate::support::start(None, |_| ()).await.unwrap();
     let mut io = tokio::net::TcpStream::connect(app.addresses().kube.unwrap()).await.unwrap();
     let body = create(&pod(&json!({}))).to_string();
-    for (host, heard) in [("localhost", "200 OK"), ("rebound.example", "403 Forbidden")] {
+    for (host, expected) in [("localhost", "200 OK"), ("rebound.example", "403 Forbidden")] {
         let head = format!("POST {VALIDATE} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
         io.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
-        let mut answer = vec![0; 4_096];
-        let read = crate::support::soon("an answer", io.read(&mut answer)).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {heard}")), "{answer}");
+        let mut response = vec![0; 4_096];
+        let read = crate::support::soon("a response", io.read(&mut response)).await.unwrap();
+        let response = String::from_utf8_lossy(&response[..read]).into_owned();
+        assert!(response.starts_with(&format!("HTTP/1.1 {expected}")), "{response}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a webhook is sent that is no question of kube-apiserver's.
+//! Webhook calls that are not reviews of kube-apiserver, or not about Pods.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -17,14 +17,14 @@ fn review(change: impl FnOnce(&mut Value)) -> String {
     review.to_string()
 }
 
-async fn both(client: &Client, body: &str, check: impl Fn(crate::support::Answer)) {
+async fn both(client: &Client, body: &str, check: impl Fn(crate::support::HttpResponse)) {
     for path in [VALIDATE, MUTATE] {
         check(client.review(path, body).await);
     }
 }
 
 #[tokio::test]
-async fn what_is_no_question_is_refused_with_a_reason() {
+async fn a_body_that_is_not_a_review_is_rejected_with_the_reason() {
     let site = Site::start().await;
     let client = site.client(None);
     let cases: [(Change, &str); 8] = [
@@ -37,16 +37,16 @@ async fn what_is_no_question_is_refused_with_a_reason() {
         (|r| r["request"]["operation"] = json!(["CREATE"]), "this is not an AdmissionReview"),
         (|r| *r = json!([]), "this is not an AdmissionReview"),
     ];
-    for (change, why) in cases {
-        both(&client, &review(change), |answer| answer.refuses(400, "BadRequest", &[why])).await;
+    for (change, reason) in cases {
+        both(&client, &review(change), |http| http.assert_status(400, "BadRequest", &[reason])).await;
     }
     for body in ["", "null", "{", "\u{feff}{}", "\u{1b}]0;x\u{7}", &"[".repeat(1_000_000)] {
-        both(&client, body, |answer| answer.refuses(400, "BadRequest", &["AdmissionReview"])).await;
+        both(&client, body, |http| http.assert_status(400, "BadRequest", &["AdmissionReview"])).await;
     }
 }
 
 #[tokio::test]
-async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
+async fn a_review_without_a_pod_is_denied_with_the_remedy() {
     let site = Site::start().await;
     let client = site.client(None);
     let cases: [(Change, &str); 7] = [
@@ -61,15 +61,15 @@ async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
         ),
         (|r| r["request"]["kind"]["kind"] = json!("\u{1b}".repeat(10_000)), "this webhook is for Pods"),
     ];
-    for (change, why) in cases {
-        both(&client, &review(change), |answer| {
-            assert_eq!(answer.code, 200);
-            let response = answer.json()["response"].clone();
+    for (change, reason) in cases {
+        both(&client, &review(change), |http| {
+            assert_eq!(http.code, 200);
+            let response = http.json()["response"].clone();
             assert_eq!((&response["uid"], &response["allowed"]), (&json!("u"), &json!(false)), "{response}");
             let status = &response["status"];
             assert_eq!((&status["code"], &status["reason"]), (&json!(400), &json!("BadRequest")), "{status}");
             let message = status["message"].as_str().unwrap();
-            assert!(message.contains(why), "{why:?} is not in {message:?}");
+            assert!(message.contains(reason), "{reason:?} is not in {message:?}");
             assert!(message.len() < 3_000 && !message.contains(char::is_control), "{message}");
         })
         .await;
@@ -77,7 +77,7 @@ async fn what_is_asked_about_no_pod_is_denied_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn a_pod_with_more_than_anybody_needs_is_judged_all_the_same() {
+async fn a_very_large_pod_is_admitted_and_a_very_deep_one_rejected() {
     let site = Site::start().await;
     let client = site.client(None);
     let many = review(|r| {
@@ -85,15 +85,15 @@ async fn a_pod_with_more_than_anybody_needs_is_judged_all_the_same() {
         r["request"]["object"]["metadata"]["annotations"] = Value::Object(annotations);
     });
     assert!(many.len() > 1_000_000);
-    let answer = client.review(MUTATE, &many).await;
-    assert_eq!(answer.json()["response"]["allowed"], true);
+    let http = client.review(MUTATE, &many).await;
+    assert_eq!(http.json()["response"]["allowed"], true);
     let deep = review(|r| r["request"]["object"]["spec"]["x"] = json!("REPLACED"));
     let deep = deep.replace("\"REPLACED\"", &"[".repeat(100_000));
-    client.review(VALIDATE, &deep).await.refuses(400, "BadRequest", &["AdmissionReview"]);
+    client.review(VALIDATE, &deep).await.assert_status(400, "BadRequest", &["AdmissionReview"]);
 }
 
 #[tokio::test]
-async fn a_huge_body_is_refused_before_it_has_come() {
+async fn a_body_above_the_limit_is_rejected_before_its_end() {
     let site = Site::start().await;
     let client = site.client(None);
     for head in ["Content-Length: 1000000000", "Transfer-Encoding: chunked"] {
@@ -111,26 +111,26 @@ async fn a_huge_body_is_refused_before_it_has_come() {
             }
             sent
         });
-        let mut heard = vec![0; 1_024];
-        let count = soon("an answer", read.read(&mut heard)).await.unwrap();
-        let heard = String::from_utf8_lossy(&heard[..count]).into_owned();
-        assert!(heard.starts_with("HTTP/1.1 413 ") && heard.contains("7340032 bytes"), "{heard}");
+        let mut response = vec![0; 1_024];
+        let count = soon("a response", read.read(&mut response)).await.unwrap();
+        let response = String::from_utf8_lossy(&response[..count]).into_owned();
+        assert!(response.starts_with("HTTP/1.1 413 ") && response.contains("7340032 bytes"), "{response}");
         drop(read);
         assert!(soon("the end of the flood", flood).await.unwrap() < 100_000_000);
     }
 }
 
 #[tokio::test]
-async fn only_json_that_is_posted_is_read() {
+async fn only_posts_of_json_are_accepted() {
     let site = Site::start().await;
     let client = site.client(None);
     let body = review(|_| ());
     for path in [VALIDATE, MUTATE] {
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = client.ask(Method::POST, path, &form, &body).await;
-        answer.refuses(415, "UnsupportedMediaType", &["application/json"]);
-        let answer = client.get(path, &[]).await;
-        answer.refuses(405, "MethodNotAllowed", &["AdmissionReviews"]);
-        assert_eq!(answer.headers["allow"], "POST");
+        let http = client.request(Method::POST, path, &form, &body).await;
+        http.assert_status(415, "UnsupportedMediaType", &["application/json"]);
+        let http = client.get(path, &[]).await;
+        http.assert_status(405, "MethodNotAllowed", &["AdmissionReviews"]);
+        assert_eq!(http.headers["allow"], "POST");
     }
 }

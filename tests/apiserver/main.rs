@@ -1,11 +1,10 @@
-//! The address of the Kubernetes API as kube-apiserver uses it: TLS whose
-//! certificates change, itself in front of its users, webhooks for Pods; and what
-//! others try there.
+//! The Kubernetes API behind kube-apiserver: TLS with certificates that change, the front
+//! proxy, webhooks for Pods; and clients other than kube-apiserver.
 
 mod access;
 mod admission;
 #[path = "../http_response/mod.rs"]
-#[allow(dead_code, reason = "shared with other tests, which use the rest of it")]
+#[allow(dead_code, reason = "tests/kube uses the rest of it")]
 mod http_response;
 mod invalid_reviews;
 #[path = "../pki/mod.rs"]

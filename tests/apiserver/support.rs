@@ -1,4 +1,4 @@
-//! A server with TLS, and its clients.
+//! A server with TLS behind a front proxy, and its clients.
 
 use std::{
     fs,
@@ -28,10 +28,10 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-pub(crate) use crate::http_response::{Answer, soon};
+pub(crate) use crate::http_response::{HttpResponse, soon};
 use crate::pki::{Authority, Pair};
 
-/// By which kube-apiserver knows a Service.
+/// The DNS name by which kube-apiserver connects to the Service.
 pub(crate) const NAME: &str = "headcount.headcount-system.svc";
 
 pub(crate) const RESOURCES: &str = "/apis/kuma.io/v1alpha1";
@@ -39,7 +39,7 @@ pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
 pub(crate) const VALIDATE: &str = "/validate-v1-pod?timeout=5s";
 pub(crate) const MUTATE: &str = "/mutate-v1-pod?timeout=5s";
 
-/// Files that a server is given.
+/// The TLS files of a server, in a temporary directory.
 pub(crate) struct Files(TempDir);
 
 impl Files {
@@ -56,7 +56,7 @@ impl Files {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("it can be written");
+        fs::write(self.path(name), text).expect("a written file");
     }
 
     pub(crate) fn write_pair(&self, pair: &Pair) {
@@ -74,7 +74,7 @@ impl Files {
     }
 }
 
-/// Starts a server on loopback.
+/// Starts a server on loopback, with changed settings.
 pub(crate) async fn start(tls: Option<KubeTls>, set: impl FnOnce(&mut KubeSettings)) -> anyhow::Result<App> {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut kube = KubeSettings { addr: Some(any), tls, ..KubeSettings::default() };
@@ -83,13 +83,13 @@ pub(crate) async fn start(tls: Option<KubeTls>, set: impl FnOnce(&mut KubeSettin
     soon("start", App::start(config)).await
 }
 
-/// A server behind kube-apiserver, and the authorities that both go by.
+/// A server behind kube-apiserver, and the authorities of both.
 pub(crate) struct Site {
     pub(crate) app: App,
     pub(crate) files: Files,
-    /// Of the server's certificate.
+    /// Issues the server's certificate.
     pub(crate) serving: Authority,
-    /// Of kube-apiserver's.
+    /// Issues the certificate that kube-apiserver presents.
     pub(crate) front_proxy: Authority,
 }
 
@@ -107,59 +107,59 @@ impl Site {
             allowed_names: vec!["front-proxy-client".into(), "aggregator".into()],
         };
         let tls = KubeTls { front_proxy: Some(proxy), ..files.tls() };
-        let app = start(Some(tls), set).await.expect("it starts");
+        let app = start(Some(tls), set).await.expect("the server starts");
         Self { app, files, serving, front_proxy }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.app.addresses().kube.expect("it is served")
+        self.app.addresses().kube.expect("an address of the Kubernetes API")
     }
 
-    /// Somebody who shows this certificate, if one.
-    pub(crate) fn client(&self, own: Option<&Pair>) -> Client {
-        Client::new(self.addr(), &self.serving, own)
+    /// A client that presents this certificate, if any.
+    pub(crate) fn client(&self, certificate: Option<&Pair>) -> Client {
+        Client::new(self.addr(), &self.serving, certificate)
     }
 
-    /// kube-apiserver, in front of its users.
+    /// A client with the certificate of kube-apiserver.
     pub(crate) fn aggregator(&self) -> Client {
         self.client(Some(&self.front_proxy.client("front-proxy-client")))
     }
 }
 
-/// Whoever connects.
+/// An HTTPS client.
 pub(crate) struct Client {
     addr: SocketAddr,
     config: ClientConfig,
 }
 
 impl Client {
-    pub(crate) fn new(addr: SocketAddr, serving: &Authority, own: Option<&Pair>) -> Self {
-        Self::of_versions(ALL_VERSIONS, addr, serving, own)
+    pub(crate) fn new(addr: SocketAddr, serving: &Authority, certificate: Option<&Pair>) -> Self {
+        Self::of_versions(ALL_VERSIONS, addr, serving, certificate)
     }
 
-    /// One that speaks these versions of TLS.
+    /// A client that supports these versions of TLS.
     pub(crate) fn of_versions(
         versions: &[&'static SupportedProtocolVersion],
         addr: SocketAddr,
         serving: &Authority,
-        own: Option<&Pair>,
+        certificate: Option<&Pair>,
     ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(certificate(&serving.pem)).expect("an authority");
+        roots.add(parse_certificate(&serving.pem)).expect("an authority");
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .expect("versions")
             .with_root_certificates(roots);
-        let mut config = match own {
+        let mut config = match certificate {
             None => config.with_no_client_auth(),
             Some(Pair { cert, key }) => {
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
                 let key = ring::default_provider().key_provider.load_private_key(key).expect("a key");
-                let own = CertifiedKey::new(vec![certificate(cert)], key);
-                config.with_client_cert_resolver(Arc::new(Borrowed(Arc::new(own))))
+                let certified = CertifiedKey::new(vec![parse_certificate(cert)], key);
+                config.with_client_cert_resolver(Arc::new(UncheckedCertificate(Arc::new(certified))))
             }
         };
-        // As Go's clients offer them.
+        // As Go's clients do.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { addr, config }
     }
@@ -170,59 +170,59 @@ impl Client {
         soon("the handshake", TlsConnector::from(Arc::new(self.config.clone())).connect(name, io)).await
     }
 
-    /// Opens a connection, to ask on it more than once.
-    pub(crate) async fn open(&self) -> Line {
+    /// Opens a connection for several requests.
+    pub(crate) async fn open(&self) -> Connection {
         let io = self.connect().await.expect("TLS");
-        let (line, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
+        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
         tokio::spawn(connection);
-        Line(line)
+        Connection(sender)
     }
 
-    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.open().await.ask(Method::GET, path, headers, "").await
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
+        self.open().await.request(Method::GET, path, headers, "").await
     }
 
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answer {
-        self.open().await.ask(method, path, headers, body).await
+    ) -> HttpResponse {
+        self.open().await.request(method, path, headers, body).await
     }
 
     /// Calls a webhook as kube-apiserver does.
-    pub(crate) async fn review(&self, path: &str, review: &str) -> Answer {
-        self.ask(Method::POST, path, &[("content-type", "application/json")], review).await
+    pub(crate) async fn review(&self, path: &str, review: &str) -> HttpResponse {
+        self.request(Method::POST, path, &[("content-type", "application/json")], review).await
     }
 }
 
 /// An open connection.
-pub(crate) struct Line(http1::SendRequest<Full<Bytes>>);
+pub(crate) struct Connection(http1::SendRequest<Full<Bytes>>);
 
-impl Line {
-    pub(crate) async fn ask(
+impl Connection {
+    pub(crate) async fn request(
         &mut self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answer {
+    ) -> HttpResponse {
         let mut request = Request::builder().method(method).uri(path).header("host", NAME);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        Answer::read(path, soon(path, self.0.send_request(request)).await.expect("an answer")).await
+        HttpResponse::read(path, soon(path, self.0.send_request(request)).await.expect("a response")).await
     }
 }
 
-/// Shows a certificate whatever key it has.
+/// Presents a certificate without a check that the key belongs to it.
 #[derive(Debug)]
-struct Borrowed(Arc<CertifiedKey>);
+struct UncheckedCertificate(Arc<CertifiedKey>);
 
-impl ResolvesClientCert for Borrowed {
+impl ResolvesClientCert for UncheckedCertificate {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
@@ -232,6 +232,6 @@ impl ResolvesClientCert for Borrowed {
     }
 }
 
-fn certificate(pem: &str) -> CertificateDer<'static> {
+fn parse_certificate(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }

@@ -6,9 +6,8 @@ use crate::{installation::Installed, support::pod_of};
 
 const WORKLOAD: &str = "kuma.io/workload";
 
-/// Kuma's words.
-const REFUSED: &str =
-    "cannot manually set kuma.io/workload label on Pod; it is automatically managed by Kuma";
+/// Kuma's own message.
+const DENIED: &str = "cannot manually set kuma.io/workload label on Pod; it is automatically managed by Kuma";
 
 pub(crate) async fn pods_get_their_workload(installed: &Installed) {
     for (deployment, workload) in [("demo-app", "demo-workload"), ("backend", "backend")] {
@@ -17,17 +16,17 @@ pub(crate) async fn pods_get_their_workload(installed: &Installed) {
         assert_eq!(created["metadata"]["annotations"][WORKLOAD], workload, "{created}");
         assert_eq!(created["metadata"]["labels"], pod["metadata"]["labels"]);
     }
-    // One whose owner says nothing at all belongs to the default ServiceAccount,
-    // which kube-apiserver has filled in before the webhook sees the Pod.
+    // A Pod without a ServiceAccount gets the default one, which kube-apiserver sets before it
+    // calls the webhook.
     let mut pod = pod_of(&installed.demo("backend").await, "nobody-admitted");
     pod["spec"].as_object_mut().unwrap().remove("serviceAccountName");
     let created = installed.create(&pod).await;
     assert_eq!(created["metadata"]["annotations"], json!({ WORKLOAD: "default" }));
-    // A namespace outside of the mesh is left alone.
+    // Pods in a namespace outside of the mesh are not changed.
     pod["metadata"]["namespace"] = "default".into();
     let created = installed.create(&pod).await;
     assert_eq!(created["metadata"]["annotations"], Value::Null);
-    // A name that can't be.
+    // An invalid name.
     pod["metadata"]["namespace"] = "headcount-demo".into();
     pod["metadata"]["name"] = "wrong-admitted".into();
     pod["metadata"]["annotations"] = json!({ WORKLOAD: "My_Workload" });
@@ -35,13 +34,13 @@ pub(crate) async fn pods_get_their_workload(installed: &Installed) {
     assert!(ended.err.contains("My_Workload") && ended.err.contains("DNS-1123"), "{ended}");
 }
 
-pub(crate) async fn the_label_is_refused(installed: &Installed) {
+pub(crate) async fn the_label_is_denied(installed: &Installed) {
     let mut pod = pod_of(&installed.demo("demo-app").await, "labelled");
     pod["metadata"]["labels"][WORKLOAD] = "mine".into();
     let ended = installed.cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
     let denied = |err: &str| {
         err.contains("admission webhook \"validator.headcount.kuma.io\" denied the request: ")
-            && err.contains(REFUSED)
+            && err.contains(DENIED)
     };
     assert!(denied(&ended.err), "{ended}");
     assert!(ended.err.contains("(Forbidden)"), "{ended}");

@@ -1,18 +1,18 @@
-//! Who may do what, by kube-apiserver's word.
+//! Authorization by kube-apiserver.
 
 use crate::installation::Installed;
 
 pub(crate) async fn rbac_decides_who_reads(installed: &Installed) {
     let cluster = &installed.cluster;
-    cluster.admit("alice", "dev");
+    cluster.create_user("alice", "dev");
     let list = "get workloads -n headcount-demo";
-    let refused = cluster.kubectl("alice", list).end().await.expect_exit(1);
+    let rejected = cluster.kubectl("alice", list).end().await.expect_exit(1);
     assert!(
-        refused.err.contains("(Forbidden)") && refused.err.contains("\"alice\" cannot list"),
-        "{refused}"
+        rejected.err.contains("(Forbidden)") && rejected.err.contains("\"alice\" cannot list"),
+        "{rejected}"
     );
 
-    // A controller, which is not here, lets the role `view` have the rules of ours.
+    // The label that makes a controller, which does not run here, add our rules to the role `view`.
     let role = cluster.admin("get clusterrole headcount-workloads-view -o yaml").await;
     assert!(role.contains("rbac.authorization.k8s.io/aggregate-to-view: \"true\""), "{role}");
     cluster
@@ -27,30 +27,35 @@ pub(crate) async fn rbac_decides_who_reads(installed: &Installed) {
         .await
         .expect_exit(0);
     for elsewhere in ["get workloads -n default", "get workloads -A"] {
-        let refused = cluster.kubectl("alice", elsewhere).end().await.expect_exit(1);
-        assert!(refused.err.contains("(Forbidden)"), "{refused}");
+        let rejected = cluster.kubectl("alice", elsewhere).end().await.expect_exit(1);
+        assert!(rejected.err.contains("(Forbidden)"), "{rejected}");
     }
 }
 
-pub(crate) async fn nobody_writes(installed: &Installed) {
+pub(crate) async fn writes_are_rejected(installed: &Installed) {
     let workload = "{apiVersion: kuma.io/v1alpha1, kind: Workload, \
                      metadata: {name: mine, namespace: headcount-demo}, spec: {}}";
-    let refused = installed.cluster.with_file("create", workload).await.expect_exit(1);
-    assert!(refused.err.contains("(MethodNotAllowed)") && refused.err.contains("automatically"), "{refused}");
+    let rejected = installed.cluster.with_file("create", workload).await.expect_exit(1);
+    assert!(
+        rejected.err.contains("(MethodNotAllowed)") && rejected.err.contains("automatically"),
+        "{rejected}"
+    );
     let delete = "delete workload mine -n headcount-demo";
-    let refused = installed.cluster.kubectl("admin", delete).end().await.expect_exit(1);
-    assert!(refused.err.contains("(MethodNotAllowed)"), "{refused}");
-    let refused = installed.cluster.kubectl("alice", delete).end().await.expect_exit(1);
-    assert!(refused.err.contains("(Forbidden)"), "kube-apiserver has refused her: {refused}");
+    let rejected = installed.cluster.kubectl("admin", delete).end().await.expect_exit(1);
+    assert!(rejected.err.contains("(MethodNotAllowed)"), "{rejected}");
+    let rejected = installed.cluster.kubectl("alice", delete).end().await.expect_exit(1);
+    assert!(rejected.err.contains("(Forbidden)"), "rejected by kube-apiserver: {rejected}");
 }
 
-/// Neither with the administrator's own certificate nor with a token.
-pub(crate) async fn nobody_gets_in_beside_kube_apiserver(installed: &Installed) {
+/// Requests that bypass kube-apiserver are rejected, with the administrator's certificate and with a
+/// token.
+pub(crate) async fn direct_requests_are_rejected(installed: &Installed) {
     let cluster = &installed.cluster;
     let server = format!("--server https://localhost:{} --insecure-skip-tls-verify", installed.https.port());
     let get = "get --raw /apis/kuma.io/v1alpha1/workloads --request-timeout 20s";
-    for who in ["", "--kubeconfig /dev/null --token forged"] {
-        let refused = cluster.kubectl("admin", &format!("{get} {server} {who}")).end().await.expect_exit(1);
-        assert!(refused.err.contains("(Unauthorized)") || refused.err.contains("logged in"), "{refused}");
+    for credentials in ["", "--kubeconfig /dev/null --token forged"] {
+        let rejected =
+            cluster.kubectl("admin", &format!("{get} {server} {credentials}")).end().await.expect_exit(1);
+        assert!(rejected.err.contains("(Unauthorized)") || rejected.err.contains("logged in"), "{rejected}");
     }
 }

@@ -13,20 +13,20 @@ use crate::{
 pub(crate) struct Cluster {
     kubectl: PathBuf,
     pub(crate) site: Site,
-    /// Whose certificates kube-apiserver believes of its users.
+    /// Issues the certificates of users.
     users: Authority,
-    /// Whose certificate kube-apiserver shows to aggregated servers.
+    /// The authority of the certificate that kube-apiserver presents to aggregated servers, in PEM.
     pub(crate) front_proxy_ca: String,
     address: SocketAddr,
-    /// They run for as long as this lives.
+    /// etcd and kube-apiserver, which are killed when this is dropped.
     _programs: [Program; 2],
 }
 
-/// What kube-apiserver calls itself to aggregated servers.
+/// The common name of the certificate that kube-apiserver presents to aggregated servers.
 pub(crate) const FRONT_PROXY: &str = "front-proxy-client";
 
 impl Cluster {
-    /// Starts it; none if a program is missing.
+    /// Starts a control plane; none if a program is missing.
     pub(crate) async fn start() -> Option<Self> {
         let (etcd, kube_apiserver, kubectl) = (peer("etcd")?, peer("kube-apiserver")?, peer("kubectl")?);
         let site = Site::new();
@@ -38,7 +38,7 @@ impl Cluster {
         let front_proxy_ca = front_proxy.pem;
         let cluster =
             Self { kubectl, site, users, front_proxy_ca, address, _programs: [etcd, kube_apiserver] };
-        cluster.admit("admin", "system:masters");
+        cluster.create_user("admin", "system:masters");
         retry("kube-apiserver is ready", async || {
             let ready = cluster.kubectl("admin", "get --raw /readyz").end().await;
             (ready.out == "ok").then_some(())
@@ -47,8 +47,8 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// Gives a user of a group a kubeconfig.
-    pub(crate) fn admit(&self, user: &str, group: &str) {
+    /// Writes a kubeconfig for a user in a group.
+    pub(crate) fn create_user(&self, user: &str, group: &str) {
         let Pair { cert, key } = self.users.client_with(user, |params| {
             params.distinguished_name.push(rcgen::DnType::OrganizationName, group);
         });
@@ -66,33 +66,33 @@ impl Cluster {
         self.site.file(&kubeconfig_of(user), &kubeconfig);
     }
 
-    /// Starts kubectl for a user, with words as a shell would split them.
-    pub(crate) fn kubectl(&self, user: &str, words: &str) -> Program {
-        Program::start(self.environment(Command::new(&self.kubectl).args(words.split_whitespace()), user))
+    /// Starts kubectl for a user, with arguments separated by whitespace.
+    pub(crate) fn kubectl(&self, user: &str, arguments: &str) -> Program {
+        Program::start(self.environment(Command::new(&self.kubectl).args(arguments.split_whitespace()), user))
     }
 
-    /// The administrator's kubectl, which must succeed; what it prints.
-    pub(crate) async fn admin(&self, words: &str) -> String {
-        self.kubectl("admin", words).end().await.expect_exit(0).out
+    /// Runs kubectl as the administrator; it must succeed. Returns its output.
+    pub(crate) async fn admin(&self, arguments: &str) -> String {
+        self.kubectl("admin", arguments).end().await.expect_exit(0).out
     }
 
-    /// The administrator's kubectl, with an object to apply or create. Words come
-    /// before `-f`.
-    pub(crate) async fn with_file(&self, words: &str, text: &str) -> Ended {
+    /// Runs kubectl as the administrator, with `-f` and a file of this text after `arguments`.
+    pub(crate) async fn with_file(&self, arguments: &str, text: &str) -> Ended {
         let file = self.site.file("object.yaml", text);
-        self.kubectl("admin", &format!("{words} -f {}", file.display())).end().await
+        self.kubectl("admin", &format!("{arguments} -f {}", file.display())).end().await
     }
 
-    /// Runs a script of the manifests as the administrator would.
+    /// Runs a script of the manifests as the administrator.
     pub(crate) async fn script(&self, path: PathBuf) -> Ended {
-        let places = self.kubectl.parent().into_iter().map(PathBuf::from);
+        let directories = self.kubectl.parent().into_iter().map(PathBuf::from);
         let path_variable = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::env::join_paths(places.chain(std::env::split_paths(&path_variable))).unwrap();
-        Program::start(self.environment(Command::new(path).env("PATH", places), "admin")).end().await
+        let path_variable =
+            std::env::join_paths(directories.chain(std::env::split_paths(&path_variable))).unwrap();
+        Program::start(self.environment(Command::new(path).env("PATH", path_variable), "admin")).end().await
     }
 
     fn environment<'a>(&self, command: &'a mut Command, user: &str) -> &'a mut Command {
-        // Caches of discovery are kept in the home directory.
+        // kubectl caches discovery documents in the home directory.
         command.env("HOME", self.site.path("")).env("KUBECONFIG", self.site.path(&kubeconfig_of(user)))
     }
 }
@@ -128,7 +128,7 @@ fn start_kube_apiserver(
         ("bind-address", address.ip().to_string()),
         ("secure-port", address.port().to_string()),
         ("cert-dir", site.path("kube-apiserver").display().to_string()),
-        // Nobody is told it; a loopback address is not taken.
+        // Required, and may not be a loopback address, but nothing connects to it.
         ("advertise-address", "192.0.2.1".to_owned()),
         ("endpoint-reconciler-type", "none".to_owned()),
         ("service-cluster-ip-range", "10.0.0.0/24".to_owned()),

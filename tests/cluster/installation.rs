@@ -1,4 +1,4 @@
-//! headcount, installed as the README of the manifests says.
+//! headcount, installed as the README of the manifests describes.
 
 use std::{
     fs,
@@ -10,25 +10,25 @@ use serde_json::Value;
 
 use crate::{
     control_plane::{Cluster, FRONT_PROXY},
-    manifests::lead_here,
+    manifests::point_services_here,
     support::{Application, Program, Signal, copy_manifests, headcount, run_sidecar},
 };
 
-/// A cluster with headcount, and the namespace of the demo.
+/// A cluster with headcount and the namespace of the demo.
 pub(crate) struct Installed {
     pub(crate) cluster: Cluster,
-    /// A copy of the manifests, with what the scripts have made.
+    /// A copy of the manifests, with the files that their scripts generate.
     manifests: PathBuf,
-    /// Where headcount listens for gRPC.
+    /// headcount's gRPC address.
     pub(crate) grpc: SocketAddr,
     http: SocketAddr,
-    /// Where it listens for kube-apiserver.
+    /// headcount's address for kube-apiserver.
     pub(crate) https: SocketAddr,
     server: Option<Program>,
 }
 
 impl Installed {
-    /// Installs it; none if a program is missing.
+    /// Starts a cluster and installs headcount; none if a program is missing.
     pub(crate) async fn start() -> Option<Self> {
         let cluster = Cluster::start().await?;
         let manifests = cluster.site.path("kubernetes");
@@ -40,7 +40,8 @@ impl Installed {
         assert_eq!(generated("names.env"), format!("allowed-names={FRONT_PROXY}\n"));
         cluster.script(manifests.join("openssl/make-certificate.sh")).await.expect_exit(0);
 
-        // Where the Service leads. A port that was free a moment ago.
+        // The port of the Service, which was free a moment ago. The Service is an alias of
+        // localhost, so it can't be an address of the site.
         let https = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (grpc, http) = (cluster.site.free_port(), cluster.site.free_port());
         let mut installed = Self { cluster, manifests, grpc, http, https, server: None };
@@ -49,7 +50,7 @@ impl Installed {
         Some(installed)
     }
 
-    /// Starts the server with the settings of the manifests, save for its places.
+    /// Starts the server with the settings of the manifests, except for addresses and paths.
     pub(crate) async fn serve(&mut self) {
         let (openssl, front_proxy) =
             (self.manifests.join("openssl/generated"), self.manifests.join("front-proxy/generated"));
@@ -69,14 +70,14 @@ impl Installed {
         self.server = Some(server);
     }
 
-    /// Ends the server without any order.
+    /// Kills the server.
     pub(crate) async fn kill(&mut self) {
         let server = self.server.take().expect("a server that runs");
         server.signal(Signal::KILL);
         server.end().await;
     }
 
-    /// Applies the manifests, to the letter but for where the Service leads.
+    /// Applies the manifests, unchanged except for the target of the Service.
     async fn apply(&self) {
         let namespaces = ["base/namespace.yaml", "demo/namespace.yaml"].map(|path| self.manifests.join(path));
         for path in namespaces {
@@ -84,20 +85,20 @@ impl Installed {
         }
         for overlay in ["openssl", "demo"] {
             let overlay = self.manifests.join(overlay);
-            // kubectl's own checks, and those of kube-apiserver, which refuses a
-            // field that it does not know. The answer may be no warning either.
+            // Validated by kubectl and by kube-apiserver, which reject unknown fields; without
+            // warnings.
             for dry_run in ["client", "server"] {
-                let words = format!("apply --dry-run={dry_run} -k {}", overlay.display());
-                let ended = self.cluster.kubectl("admin", &words).end().await.expect_exit(0);
+                let arguments = format!("apply --dry-run={dry_run} -k {}", overlay.display());
+                let ended = self.cluster.kubectl("admin", &arguments).end().await.expect_exit(0);
                 assert_eq!(ended.err, "", "{ended}");
             }
         }
         let mut objects = self.built("openssl").await;
-        lead_here(&mut objects, self.https.port());
+        point_services_here(&mut objects, self.https.port());
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.cluster.with_file("apply", &list.to_string()).await.expect_exit(0);
         self.available().await;
-        // The demo's own, and what a controller makes in every namespace.
+        // The demo's own, and those that a controller creates in every namespace.
         let accounts = "{apiVersion: v1, kind: List, items: [\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: backend, namespace: headcount-demo}},\
@@ -105,20 +106,20 @@ impl Installed {
         self.cluster.with_file("apply", accounts).await.expect_exit(0);
     }
 
-    /// Waits until kube-apiserver passes on what is asked.
+    /// Waits until kube-apiserver forwards requests to headcount.
     pub(crate) async fn available(&self) {
         let wait = "wait --for=condition=Available apiservice/v1alpha1.kuma.io --timeout=25s";
         self.cluster.admin(wait).await;
     }
 
-    /// The objects of an overlay.
+    /// Builds the objects of an overlay.
     pub(crate) async fn built(&self, overlay: &str) -> Vec<Value> {
         let built =
             self.cluster.admin(&format!("kustomize {}", self.manifests.join(overlay).display())).await;
         serde_saphyr::from_multiple(&built).unwrap()
     }
 
-    /// A Deployment of the demo.
+    /// Returns a Deployment of the demo.
     pub(crate) async fn demo(&self, name: &str) -> Value {
         let mut objects = self.built("demo").await.into_iter();
         let mut found =
@@ -126,7 +127,7 @@ impl Installed {
         found.take().unwrap_or_else(|| panic!("no Deployment {name}"))
     }
 
-    /// Creates a Pod; as it is then, with what the webhooks have made of it.
+    /// Creates a Pod, and returns it with the changes of the webhooks.
     pub(crate) async fn create(&self, pod: &Value) -> Value {
         let created = self.cluster.with_file("create -o json", &pod.to_string()).await.expect_exit(0);
         serde_json::from_str(&created.out).unwrap()

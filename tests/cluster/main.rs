@@ -1,26 +1,25 @@
-//! A real kube-apiserver before headcount, with the manifests of
-//! `deploy/kubernetes`.
+//! A real kube-apiserver in front of headcount, with the manifests of `deploy/kubernetes`.
 //!
 //! ```text
 //!   kubectl ──► kube-apiserver ──► etcd
 //!                 │  │
-//!                 │  └── webhooks: may this Pod be? what is its workload?
+//!                 │  └── webhooks: is this Pod allowed? what is its workload?
 //!                 └───── the aggregated API, webhooks ──► headcount serve ◄── headcount agent ──► application
 //! ```
 //!
-//! It is a control plane without nodes: the Pods are objects, and the test does
-//! what a kubelet would, which is to run the agent with what the downward API
-//! says. A Service leads to this machine.
+//! The control plane has no nodes: Pods exist only as objects, and the test runs their agents
+//! as a kubelet would, with the environment and the downward API files of the Pod. The Service
+//! is an alias of this machine.
 //!
-//! `make test-apiserver` builds what this needs and runs it. `cargo test` leaves it
-//! out: kube-apiserver takes half an hour to build.
+//! `make test-apiserver` builds the programs and runs the test. `cargo test` skips it, because
+//! kube-apiserver takes half an hour to build.
 
 #[path = "../peers/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
+#[allow(dead_code, unused_imports, reason = "tests/peers uses all of it")]
 mod support;
 
 #[path = "../pki/mod.rs"]
-#[allow(dead_code, reason = "other tests use all of it")]
+#[allow(dead_code, reason = "tests/apiserver uses all of it")]
 mod pki;
 
 mod control_plane;
@@ -34,17 +33,17 @@ mod reads;
 
 use installation::Installed;
 
-/// One cluster goes through all of it: it takes a while to start.
+/// One test for all: a cluster takes a while to start.
 #[tokio::test]
 #[ignore = "needs a kube-apiserver: make test-apiserver"]
-async fn a_cluster_is_served_as_the_manifests_promise() {
+async fn headcount_works_behind_kube_apiserver() {
     let Some(mut installed) = Installed::start().await else { return };
     admission::pods_get_their_workload(&installed).await;
-    admission::the_label_is_refused(&installed).await;
-    reads::workloads_are_a_resource_like_any_other(&installed).await;
-    reads::a_watch_follows(&installed).await;
+    admission::the_label_is_denied(&installed).await;
+    reads::kubectl_reads_workloads(&installed).await;
+    reads::a_watch_shows_changes(&installed).await;
     authorization::rbac_decides_who_reads(&installed).await;
-    authorization::nobody_writes(&installed).await;
-    authorization::nobody_gets_in_beside_kube_apiserver(&installed).await;
-    outage::the_cluster_gets_along_without(&mut installed).await;
+    authorization::writes_are_rejected(&installed).await;
+    authorization::direct_requests_are_rejected(&installed).await;
+    outage::the_cluster_works_while_headcount_is_down(&mut installed).await;
 }

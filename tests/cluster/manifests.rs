@@ -1,10 +1,10 @@
-//! What is different of the manifests where no Pod runs.
+//! The change of the manifests that a cluster without nodes needs.
 
 use serde_json::{Value, json};
 
-/// Leads the Service to this machine, where headcount listens at this port. A
-/// name that is an alias has no port of its own, so whoever asks must know it.
-pub(crate) fn lead_here(objects: &mut [Value], port: u16) {
+/// Makes the Service an alias of this machine, where headcount listens on `port`. An alias does not
+/// map ports, so that every reference to the Service gets this port.
+pub(crate) fn point_services_here(objects: &mut [Value], port: u16) {
     for object in objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let service = match kind.as_str() {

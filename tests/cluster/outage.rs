@@ -1,23 +1,23 @@
-//! While headcount is away.
+//! The cluster while headcount is down.
 
 use crate::{
     installation::Installed,
     support::{pod_of, retry},
 };
 
-pub(crate) async fn the_cluster_gets_along_without(installed: &mut Installed) {
+pub(crate) async fn the_cluster_works_while_headcount_is_down(installed: &mut Installed) {
     installed.kill().await;
     let cluster = &installed.cluster;
-    retry("kube-apiserver has noticed", async || {
+    retry("kube-apiserver marks the APIService unavailable", async || {
         let get = "get apiservice v1alpha1.kuma.io -o jsonpath={.status.conditions[0].status}";
         (cluster.admin(get).await == "False").then_some(())
     })
     .await;
-    // A Pod of the mesh has to wait, and its controller will try again.
-    let mut pod = pod_of(&installed.demo("demo-app").await, "demo-app-in-vain");
-    let refused = cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
-    assert!(refused.err.contains("failed calling webhook \"workload.headcount.kuma.io\""), "{refused}");
-    // One that runs can be changed, and ended; others are not concerned.
+    // A Pod of the mesh can't be created; its controller would retry.
+    let mut pod = pod_of(&installed.demo("demo-app").await, "demo-app-rejected");
+    let rejected = cluster.with_file("create", &pod.to_string()).await.expect_exit(1);
+    assert!(rejected.err.contains("failed calling webhook \"workload.headcount.kuma.io\""), "{rejected}");
+    // Existing Pods can be changed and deleted, and Pods outside of the mesh created.
     cluster.admin("annotate pod demo-app-1 -n headcount-demo note=anything").await;
     cluster.admin("delete pod demo-app-1 -n headcount-demo --now").await;
     pod["metadata"]["namespace"] = "default".into();
@@ -25,6 +25,6 @@ pub(crate) async fn the_cluster_gets_along_without(installed: &mut Installed) {
 
     installed.serve().await;
     installed.available().await;
-    let pod = pod_of(&installed.demo("demo-app").await, "demo-app-at-last");
+    let pod = pod_of(&installed.demo("demo-app").await, "demo-app-accepted");
     installed.create(&pod).await;
 }

@@ -1,4 +1,4 @@
-//! Workloads through kube-apiserver.
+//! Workloads, read through kube-apiserver.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
     support::{Application, Program, Signal, pod_of, retry},
 };
 
-pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installed) {
+pub(crate) async fn kubectl_reads_workloads(installed: &Installed) {
     let cluster = &installed.cluster;
     let application = Application::start(cluster.site.any_port());
     let mut agents = Vec::new();
@@ -37,9 +37,9 @@ pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installe
     let explained = cluster.admin("explain workload.status.dataplaneProxies").await;
     assert!(explained.contains("healthy"), "{explained}");
 
-    what_is_kubernetes_own_stays_so(cluster).await;
+    the_core_group_is_unchanged(cluster).await;
 
-    // What the kubelet sends at a Pod's end: the dataplane leaves the count at once.
+    // The kubelet sends SIGTERM when a Pod is deleted, and its dataplane is no longer counted.
     for agent in agents {
         agent.signal(Signal::TERM);
         agent.end().await.expect_exit(0);
@@ -47,55 +47,55 @@ pub(crate) async fn workloads_are_a_resource_like_any_other(installed: &Installe
     assert_eq!(cluster.admin("get wl -A --no-headers").await, "");
 }
 
-/// The aggregator takes what any server says of a group's version for the whole of
-/// it, and chooses by chance where two say something.
-async fn what_is_kubernetes_own_stays_so(cluster: &Cluster) {
-    let openapi = retry("our definition", async || {
+/// If two servers have documents of one group version, the aggregation layer uses either of them for
+/// the whole group version.
+async fn the_core_group_is_unchanged(cluster: &Cluster) {
+    let openapi = retry("the schema of Workloads", async || {
         let openapi = cluster.admin("get --raw /openapi/v2").await;
         openapi.contains("v1alpha1.Workload\"").then_some(openapi)
     });
     let openapi: Value = serde_json::from_str(&openapi.await).unwrap();
     let event = json!({"group": "", "version": "v1", "kind": "Event"});
     let definitions = openapi["definitions"].as_object().unwrap().values();
-    let of_events = definitions.filter(|definition| {
+    let event_definitions = definitions.filter(|definition| {
         let kinds = definition["x-kubernetes-group-version-kind"].as_array();
         kinds.is_some_and(|kinds| kinds.contains(&event))
     });
-    assert_eq!(of_events.count(), 1);
+    assert_eq!(event_definitions.count(), 1);
     for _ in 0..20 {
         let core = cluster.admin("get --raw /openapi/v3/api/v1").await;
         assert!(core.contains("io.k8s.api.core.v1.PodSpec"), "{core:.300}");
     }
 }
 
-pub(crate) async fn a_watch_follows(installed: &Installed) {
+pub(crate) async fn a_watch_shows_changes(installed: &Installed) {
     let cluster = &installed.cluster;
     let application = Application::start(cluster.site.any_port());
     let pod = pod_of(&installed.demo("backend").await, "backend-watched");
     let pod = installed.create(&pod).await;
     let watch = cluster.kubectl("admin", "get workloads -n headcount-demo -w --no-headers");
     let agent = installed.run_sidecar(&pod, &application);
-    sees(&watch, ["1", "1", "1"]).await;
+    wait_for_counts(&watch, ["1", "1", "1"]).await;
     application.answer_with(503);
-    sees(&watch, ["1", "0", "1"]).await;
+    wait_for_counts(&watch, ["1", "0", "1"]).await;
     application.answer_with(200);
-    sees(&watch, ["1", "1", "1"]).await;
+    wait_for_counts(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::KILL);
     agent.end().await;
-    sees(&watch, ["0", "0", "1"]).await;
-    // It comes back as another process.
+    wait_for_counts(&watch, ["0", "0", "1"]).await;
+    // The dataplane reconnects with another process.
     drop(std::fs::remove_dir_all(cluster.site.path("backend-watched")));
     let agent = installed.run_sidecar(&pod, &application);
-    sees(&watch, ["1", "1", "1"]).await;
+    wait_for_counts(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::TERM);
     agent.end().await.expect_exit(0);
 }
 
-/// Waits until the last line of a watch shows these numbers.
-async fn sees(watch: &Program, counts: [&str; 3]) {
-    let shows = |out: &str| {
+/// Waits until the last line of a watch has these counts.
+async fn wait_for_counts(watch: &Program, counts: [&str; 3]) {
+    let find = |out: &str| {
         let words: Vec<_> = out.lines().last()?.split_whitespace().collect();
         (words.get(2..5)? == counts).then_some(())
     };
-    watch.wait_for_stdout(&format!("{counts:?}"), shows).await;
+    watch.wait_for_stdout(&format!("{counts:?}"), find).await;
 }

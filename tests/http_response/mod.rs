@@ -1,4 +1,4 @@
-//! What the address of the Kubernetes API has answered.
+//! An HTTP response that a test has received from the Kubernetes API, and assertions on it.
 
 use std::{future::IntoFuture, time::Duration};
 
@@ -9,25 +9,25 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// For everything that a test waits for.
+/// Deadline of everything that a test waits for.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Waits for `what`, which must come within the deadline.
+/// Waits for `future`, which must complete within the deadline; `what` names it in the failure.
 pub(crate) async fn soon<F: IntoFuture>(what: &str, future: F) -> F::Output {
     let in_time = timeout(DEADLINE, future).await;
-    in_time.unwrap_or_else(|_| panic!("{what}: has not come within {DEADLINE:?}"))
+    in_time.unwrap_or_else(|_| panic!("timed out after {DEADLINE:?}, waiting for: {what}"))
 }
 
-/// An answer, and to what.
-pub(crate) struct Answer {
+/// A response that has been read to its end.
+pub(crate) struct HttpResponse {
     path: String,
     pub(crate) code: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
-    /// Reads all of it.
+impl HttpResponse {
+    /// Reads the body of the response to a request for `path`.
     pub(crate) async fn read(path: &str, response: Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let body = soon(path, body.collect()).await.expect("a whole body").to_bytes();
@@ -40,24 +40,25 @@ impl Answer {
         json.unwrap_or_else(|error| panic!("{}: {error}: {:?}", self.path, self.body))
     }
 
+    /// Asserts status 200, and returns the document.
     #[track_caller]
     pub(crate) fn ok(self) -> Value {
         assert_eq!(self.code, 200, "{}: {:?}", self.path, self.body);
         self.json()
     }
 
-    /// It is a Status of this kind, and its message is short and harmless and has
-    /// all of these words.
+    /// Asserts that the body is a `Status` with this code and reason, whose message contains
+    /// all of `words`, is short, and has no control characters.
     #[track_caller]
-    pub(crate) fn refuses(&self, code: u16, reason: &str, words: &[&str]) {
+    pub(crate) fn assert_status(&self, code: u16, reason: &str, words: &[&str]) {
         let status = self.json();
-        let about = format!("{}: {status}", self.path);
-        assert_eq!(self.code, code, "{about}");
-        assert_eq!(status["kind"], "Status", "{about}");
-        assert_eq!(status["apiVersion"], "v1", "{about}");
-        assert_eq!(status["status"], "Failure", "{about}");
-        assert_eq!(status["code"], code, "{about}");
-        assert_eq!(status["reason"], reason, "{about}");
+        let context = format!("{}: {status}", self.path);
+        assert_eq!(self.code, code, "{context}");
+        assert_eq!(status["kind"], "Status", "{context}");
+        assert_eq!(status["apiVersion"], "v1", "{context}");
+        assert_eq!(status["status"], "Failure", "{context}");
+        assert_eq!(status["code"], code, "{context}");
+        assert_eq!(status["reason"], reason, "{context}");
         let message = status["message"].as_str().expect("a message");
         assert!(message.len() < 800 && !message.contains(char::is_control), "{message}");
         for word in words {

@@ -1,4 +1,4 @@
-//! How clients find out what there is.
+//! Discovery of groups, versions and resources; version and health.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::support::Server;
 /// What kubectl 1.30 and newer accepts.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
                           application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-/// 1.27 to 1.29.
+/// What kubectl 1.27 to 1.29 accept.
 const BETA: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
-/// Older ones.
+/// What older kubectls accept.
 const OLD: &str = "application/json, */*";
 
 #[tokio::test]
-async fn each_client_is_answered_in_the_form_it_asks_for() {
+async fn discovery_has_the_format_that_the_client_accepts() {
     let server = Server::start().await;
     let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let v2beta1 = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
@@ -23,9 +23,9 @@ async fn each_client_is_answered_in_the_form_it_asks_for() {
         ("/apis", BETA, v2beta1, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2beta1"),
         ("/apis", OLD, "application/json", "APIGroupList", "v1"),
         ("/apis/", OLD, "application/json", "APIGroupList", "v1"),
-        // A refusal reads as a server that has nothing.
+        // Clients would take a 406 for a server without resources.
         ("/apis", "application/yaml", "application/json", "APIGroupList", "v1"),
-        // Both alike, or clients ask for each version again.
+        // Clients request each version again unless `/api` and `/apis` have the same format.
         ("/api?timeout=32s", AGGREGATED, v2, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2"),
         ("/api", BETA, v2beta1, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2beta1"),
         ("/apis/kuma.io", OLD, "application/json", "APIGroup", "v1"),
@@ -33,10 +33,10 @@ async fn each_client_is_answered_in_the_form_it_asks_for() {
         ("/apis/kuma.io/v1alpha1", AGGREGATED, "application/json", "APIResourceList", "v1"),
         ("/api/v1", OLD, "application/json", "APIResourceList", "v1"),
     ] {
-        let answer = server.get_as(path, accept).await;
-        assert_eq!(answer.header("content-type"), content_type, "{path} {accept}");
-        assert_eq!(answer.header("vary"), "Accept");
-        let document = answer.ok();
+        let response = server.get_as(path, accept).await;
+        assert_eq!(response.header("content-type"), content_type, "{path} {accept}");
+        assert_eq!(response.header("vary"), "Accept");
+        let document = response.ok();
         assert_eq!(
             (&document["kind"], &document["apiVersion"]),
             (&json!(kind), &json!(api_version)),
@@ -48,7 +48,7 @@ async fn each_client_is_answered_in_the_form_it_asks_for() {
 }
 
 #[tokio::test]
-async fn workloads_are_told_alike_in_both_forms() {
+async fn workloads_are_described_alike_in_both_formats() {
     let server = Server::start().await;
     let all = server.get_as("/apis", AGGREGATED).await.ok();
     let version = &all["items"][0]["versions"][0];
@@ -81,7 +81,7 @@ async fn workloads_are_told_alike_in_both_forms() {
 }
 
 #[tokio::test]
-async fn the_group_is_a_setting() {
+async fn the_api_group_is_a_setting() {
     let group = "view.kuma.io";
     let server = Server::with(|config| config.kube.group = group.parse().unwrap()).await;
     let _proxy = server.join("web", 1);
@@ -91,12 +91,12 @@ async fn the_group_is_a_setting() {
     let schemas = server.get("/openapi/v3/apis/view.kuma.io/v1alpha1").await.ok();
     assert!(!schemas["components"]["schemas"]["io.kuma.view.v1alpha1.Workload"].is_null());
     assert_eq!(server.get("/apis/kuma.io/v1alpha1").await.code, 404);
-    let nothing = server.get("/apis/view.kuma.io/v1alpha1/namespaces/default/workloads/api").await;
-    nothing.refuses(404, "NotFound", &["workloads.view.kuma.io \"api\" not found"]);
+    let missing = server.get("/apis/view.kuma.io/v1alpha1/namespaces/default/workloads/api").await;
+    missing.assert_status(404, "NotFound", &["workloads.view.kuma.io \"api\" not found"]);
 }
 
 #[tokio::test]
-async fn version_and_health_are_told() {
+async fn version_health_and_all_listed_paths_are_served() {
     let server = Server::start().await;
     let version = server.get("/version?timeout=5s").await.ok();
     assert_eq!(version["major"], "1");
@@ -104,8 +104,8 @@ async fn version_and_health_are_told() {
     assert!(number(&version["minor"]).is_some_and(|minor| minor >= 32), "{version}");
     assert!(version["gitVersion"].as_str().unwrap().starts_with("v1."), "{version}");
     for path in ["/livez", "/readyz", "/healthz", "/readyz?verbose"] {
-        let answer = server.get(path).await;
-        assert_eq!((answer.code, &*answer.body), (200, &b"ok"[..]), "{path}");
+        let response = server.get(path).await;
+        assert_eq!((response.code, &*response.body), (200, &b"ok"[..]), "{path}");
     }
     let paths = server.get("/").await.ok();
     for path in paths["paths"].as_array().unwrap() {

@@ -1,12 +1,12 @@
-//! The end of the server.
+//! The drain of the server.
 
 use tokio::net::TcpStream;
 
 use crate::support::{EVENTS, Server, WORKLOADS, soon};
 
-/// In good order, as a watch whose time is over: clients come again by themselves.
+/// They end like watches that have reached their timeout, after which clients reconnect.
 #[tokio::test]
-async fn watches_end_when_the_server_does() {
+async fn watches_end_when_the_server_drains() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     let mut workloads = server.watch(&format!("{WORKLOADS}?watch=true")).await;
@@ -14,14 +14,14 @@ async fn watches_end_when_the_server_does() {
     let mut events = server.watch(&format!("{EVENTS}?watch=true")).await;
     let addr = server.addr();
     let drained = tokio::spawn(server.app.drain());
-    workloads.ends().await;
-    events.ends().await;
-    assert!(soon("the drain", drained).await.unwrap(), "nothing had to be cut");
+    workloads.assert_ends().await;
+    events.assert_ends().await;
+    assert!(soon("the drain", drained).await.unwrap(), "no connection was cut");
     assert!(TcpStream::connect(addr).await.is_err());
 }
 
 #[tokio::test]
-async fn a_server_may_have_no_kubernetes_api() {
+async fn the_kubernetes_api_can_be_disabled() {
     let server = Server::with(|config| config.kube.addr = None).await;
     assert_eq!(server.app.addresses().kube, None);
     let json = serde_json::to_value(server.app.addresses()).unwrap();

@@ -1,16 +1,16 @@
-//! Events, which `kubectl describe` and `kubectl events` show.
+//! Events, which `kubectl describe` and `kubectl events` print.
 
 use serde_json::json;
 
 use crate::support::{EVENTS, IN_DEFAULT, Server, TABLE};
 
-/// Two meshes on one name.
+/// Connects dataplanes of two meshes with the same workload name.
 fn conflict(server: &Server, workload: &str) -> [headcount::registry::Session; 2] {
     [server.join(workload, 1), server.join_in("other", "default", workload, 2)]
 }
 
 #[tokio::test]
-async fn a_conflict_of_meshes_is_a_core_event_about_the_workload() {
+async fn a_mesh_conflict_is_a_core_event_about_the_workload() {
     let server = Server::start().await;
     let _proxies = conflict(&server, "web");
     let _again = server.join_in("other", "default", "web", 3);
@@ -50,9 +50,9 @@ async fn a_conflict_of_meshes_is_a_core_event_about_the_workload() {
     assert_eq!(table["rows"][0]["cells"][3], "workload/web");
 }
 
-/// As kubectl's `describe` asks, in whatever order.
+/// `kubectl describe` sends such a selector, with its terms in any order.
 #[tokio::test]
-async fn events_are_selected_by_what_they_are_about() {
+async fn events_can_be_selected_by_their_object() {
     let server = Server::start().await;
     let _proxies = [conflict(&server, "web"), conflict(&server, "api")];
     let web = server.get(&format!("{IN_DEFAULT}/web")).await.ok();
@@ -77,7 +77,7 @@ async fn events_are_selected_by_what_they_are_about() {
     }
     let labels = server.get(&format!("{EVENTS}?labelSelector=a=b")).await.ok();
     assert_eq!(labels["items"], json!([]), "events have no labels");
-    server.get(&format!("{EVENTS}?fieldSelector=count=1")).await.refuses(
+    server.get(&format!("{EVENTS}?fieldSelector=count=1")).await.assert_status(
         400,
         "BadRequest",
         &["not supported: count"],
@@ -85,7 +85,7 @@ async fn events_are_selected_by_what_they_are_about() {
 }
 
 #[tokio::test]
-async fn events_are_watched_as_they_happen_and_happen_again() {
+async fn a_watch_sends_new_and_repeated_events() {
     let server = Server::start().await;
     let first = conflict(&server, "web");
     let list = server.get(EVENTS).await.ok();
@@ -116,7 +116,7 @@ async fn events_are_watched_as_they_happen_and_happen_again() {
 }
 
 #[tokio::test]
-async fn positions_among_events_expire_as_well() {
+async fn resource_versions_of_events_expire() {
     let server = Server::start().await;
     let _proxies = conflict(&server, "web");
     for out_of_reach in ["999", "1002", "18446744073709551615"] {
@@ -127,11 +127,11 @@ async fn positions_among_events_expire_as_well() {
             (&json!("ERROR"), &json!("Expired")),
             "{out_of_reach}"
         );
-        watch.ends().await;
+        watch.assert_ends().await;
     }
-    server.get(&format!("{EVENTS}?resourceVersion=1002")).await.refuses(504, "Timeout", &["Too large"]);
+    server.get(&format!("{EVENTS}?resourceVersion=1002")).await.assert_status(504, "Timeout", &["Too large"]);
     let exact = |number| format!("{EVENTS}?resourceVersion={number}&resourceVersionMatch=Exact");
     assert_eq!(server.get(&exact(1_001)).await.code, 200);
-    server.get(&exact(1_000)).await.refuses(410, "Expired", &["too old"]);
-    server.get(&format!("{EVENTS}?continue=x")).await.refuses(400, "BadRequest", &["only one page"]);
+    server.get(&exact(1_000)).await.assert_status(410, "Expired", &["too old"]);
+    server.get(&format!("{EVENTS}?continue=x")).await.assert_status(400, "BadRequest", &["only one page"]);
 }

@@ -1,5 +1,5 @@
-//! One history: what a watch of the Kubernetes API tells is what `WatchWorkloads`
-//! tells, change for change.
+//! A watch of the Kubernetes API and `WatchWorkloads` send the same changes at the same
+//! revisions.
 
 use std::collections::BTreeMap;
 
@@ -9,111 +9,112 @@ use headcount::{
 };
 use tonic::Streaming;
 
-use crate::support::{Lines, Server, Told, WORKLOADS, report, soon};
+use crate::support::{Server, WORKLOADS, Watch, WatchEvent, report, soon};
 
-/// What a reader knows: numbers and revision of each Workload.
-type Known = BTreeMap<(String, String), ([u64; 3], u64)>;
+/// The state of a client: counts and revision of each Workload, by namespace and name.
+type Cache = BTreeMap<(String, String), ([u64; 3], u64)>;
 
-/// A change: when, of what, and to what; to nothing if it is gone.
+/// A change: its revision, the name of the Workload, and the new counts; none if it is deleted.
 type Change = (u64, String, Option<[u64; 3]>);
 
-struct Both {
+struct Watches {
     grpc: Streaming<WatchWorkloadsResponse>,
-    kube: Lines,
+    kube: Watch,
 }
 
-impl Both {
+impl Watches {
     async fn open(server: &Server) -> Self {
         let url = format!("http://{}", server.app.addresses().grpc);
         let mut client = WorkloadServiceClient::connect(url).await.unwrap();
         let grpc = client.watch_workloads(WatchWorkloadsRequest::default()).await.unwrap().into_inner();
-        let mut both = Self { grpc, kube: server.watch(&format!("{WORKLOADS}?watch=true")).await };
-        soon("the snapshot", both.grpc.message()).await.unwrap();
-        both
+        let mut watches = Self { grpc, kube: server.watch(&format!("{WORKLOADS}?watch=true")).await };
+        soon("the snapshot", watches.grpc.message()).await.unwrap();
+        watches
     }
 
-    /// All changes up to a revision, as the one tells them.
-    async fn by_grpc(&mut self, until: u64, known: &mut Known) -> Vec<Change> {
+    /// Reads the changes up to a revision from the gRPC watch, and applies them to the cache.
+    async fn read_grpc(&mut self, until: u64, cache: &mut Cache) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut revision = 0;
         while revision < until {
-            let step = soon("a step", self.grpc.message()).await.unwrap().unwrap();
-            assert!(!step.reset);
-            for gone in step.removed {
-                known.remove(&(gone.namespace, gone.name.clone()));
-                changes.push((step.revision, gone.name, None));
+            let response = soon("a response", self.grpc.message()).await.unwrap().unwrap();
+            assert!(!response.reset);
+            for removed in response.removed {
+                cache.remove(&(removed.namespace, removed.name.clone()));
+                changes.push((response.revision, removed.name, None));
             }
-            for workload in step.upserted {
-                let of = workload.status.unwrap().dataplane_proxies.unwrap();
-                let counts = [of.connected, of.healthy, of.total].map(u64::from);
-                known.insert((workload.namespace, workload.name.clone()), (counts, workload.revision));
+            for workload in response.upserted {
+                let proxies = workload.status.unwrap().dataplane_proxies.unwrap();
+                let counts = [proxies.connected, proxies.healthy, proxies.total].map(u64::from);
+                cache.insert((workload.namespace, workload.name.clone()), (counts, workload.revision));
                 changes.push((workload.revision, workload.name, Some(counts)));
             }
-            revision = step.revision.max(revision);
+            revision = response.revision.max(revision);
         }
         changes.sort();
         changes
     }
 
-    /// And as the other does.
-    async fn by_kube(&mut self, until: u64, known: &mut Known) -> Vec<Change> {
+    /// Reads the same changes from the Kubernetes watch.
+    async fn read_kube(&mut self, until: u64, cache: &mut Cache) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut revision = 0;
         while revision < until {
-            let event = self.kube.next().await.unwrap();
-            let told = Told::of(&event);
-            let namespace = event["object"]["metadata"]["namespace"].as_str().unwrap().to_owned();
-            let key = (namespace, told.name.clone());
-            match told.r#type.as_str() {
+            let line = self.kube.next().await.unwrap();
+            let event = WatchEvent::parse(&line);
+            let namespace = line["object"]["metadata"]["namespace"].as_str().unwrap().to_owned();
+            let key = (namespace, event.name.clone());
+            match event.r#type.as_str() {
                 "DELETED" => {
-                    assert!(known.remove(&key).is_some(), "deleted, and was not known: {told:?}");
-                    changes.push((told.revision, told.name.clone(), None));
+                    assert!(cache.remove(&key).is_some(), "not in the cache: {event:?}");
+                    changes.push((event.revision, event.name.clone(), None));
                 }
                 r#type => {
-                    let before = known.insert(key, (told.counts, told.revision));
-                    assert_eq!(before.is_some(), r#type == "MODIFIED", "{told:?}");
-                    changes.push((told.revision, told.name.clone(), Some(told.counts)));
+                    let before = cache.insert(key, (event.counts, event.revision));
+                    assert_eq!(before.is_some(), r#type == "MODIFIED", "{event:?}");
+                    changes.push((event.revision, event.name.clone(), Some(event.counts)));
                 }
             }
-            assert!(told.revision >= revision, "never back: {told:?}");
-            revision = told.revision;
+            assert!(event.revision >= revision, "revisions must not decrease: {event:?}");
+            revision = event.revision;
         }
         changes.sort();
         changes
     }
 }
 
-/// After each change, before the next: no change is told in common with another.
+/// Both watches are read after each change, so that no two changes are combined.
 #[tokio::test]
-async fn both_tell_every_change_that_both_have_time_for() {
+async fn both_watches_send_every_change_if_they_are_read_in_time() {
     let server = Server::start().await;
-    let mut both = Both::open(&server).await;
-    let (mut known, mut same) = (Known::new(), Known::new());
+    let mut watches = Watches::open(&server).await;
+    let (mut grpc, mut kube) = (Cache::new(), Cache::new());
     let mut sessions: Vec<Option<Session>> = Vec::new();
     for round in 0..40_u64 {
-        // One visible change in each round.
+        // Each round makes one visible change.
         match round % 4 {
             0 | 1 => {
                 sessions.push(Some(server.join(["api", "web"][usize::from(round % 8 > 3)], sessions.len())));
             }
             2 => report(sessions.last_mut().unwrap().as_mut().unwrap(), round + 1, true),
             _ => {
-                let place = usize::try_from(round / 4).unwrap();
-                sessions[place].take().into_iter().for_each(Session::goodbye);
+                let index = usize::try_from(round / 4).unwrap();
+                sessions[index].take().into_iter().for_each(Session::goodbye);
             }
         }
         let head = server.head();
-        let (one, other) = (both.by_grpc(head, &mut known).await, both.by_kube(head, &mut same).await);
-        assert_eq!(one, other, "round {round}");
-        assert_eq!(known, same);
+        let from_grpc = watches.read_grpc(head, &mut grpc).await;
+        let from_kube = watches.read_kube(head, &mut kube).await;
+        assert_eq!(from_grpc, from_kube, "round {round}");
+        assert_eq!(grpc, kube);
     }
 }
 
-/// In whatever steps each of them is told: what is known in the end is one.
+/// However each of them combines changes.
 #[tokio::test]
-async fn both_know_the_same_in_the_end_however_much_happens() {
+async fn both_watches_end_in_the_same_state() {
     let server = Server::start().await;
-    let mut both = Both::open(&server).await;
+    let mut watches = Watches::open(&server).await;
     let mut sessions: Vec<Session> = Vec::new();
     for number in 0..600 {
         let mut session =
@@ -127,10 +128,10 @@ async fn both_know_the_same_in_the_end_however_much_happens() {
     }
     let last = server.join("last", 1);
     let head = server.head();
-    let (mut known, mut same) = (Known::new(), Known::new());
-    both.by_grpc(head, &mut known).await;
-    both.by_kube(head, &mut same).await;
-    assert_eq!(known, same);
-    assert!(known.len() > 10);
+    let (mut grpc, mut kube) = (Cache::new(), Cache::new());
+    watches.read_grpc(head, &mut grpc).await;
+    watches.read_kube(head, &mut kube).await;
+    assert_eq!(grpc, kube);
+    assert!(grpc.len() > 10);
     drop(last);
 }

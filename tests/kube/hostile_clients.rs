@@ -1,4 +1,4 @@
-//! What strangers try.
+//! Forged users, foreign hosts, invalid HTTP, endless bodies, and watchers that do not read.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use tokio::{
 
 use crate::support::{IN_DEFAULT, Server, WORKLOADS, soon};
 
-/// Nobody is authenticated here, so who somebody says to be is no difference.
+/// The server authenticates nobody, so credentials and user headers change nothing.
 #[tokio::test]
-async fn a_forged_user_is_nobody() {
+async fn forged_users_have_no_effect() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     let path = format!("{IN_DEFAULT}/web");
@@ -23,39 +23,41 @@ async fn a_forged_user_is_nobody() {
         ("authorization", "Bearer x"),
         ("impersonate-user", "system:admin"),
     ];
-    assert_eq!(server.ask(Method::GET, &path, &forged, "").await.body, plain);
-    server.ask(Method::DELETE, &path, &forged, "").await.refuses(405, "MethodNotAllowed", &["read-only"]);
+    assert_eq!(server.request(Method::GET, &path, &forged, "").await.body, plain);
+    server.request(Method::DELETE, &path, &forged, "").await.assert_status(
+        405,
+        "MethodNotAllowed",
+        &["read-only"],
+    );
 }
 
-/// A page of the web that has a browser ask by a name that leads to this machine.
+/// DNS rebinding: a web page makes a browser connect through a name that resolves to this machine.
 #[tokio::test]
-async fn only_who_asks_for_this_machine_is_answered() {
+async fn requests_for_other_hosts_are_rejected() {
     let server = Server::start().await;
     for path in [WORKLOADS, "/apis", "/version", "/readyz"] {
-        let raw =
-            raw(&server, format!("GET {path} HTTP/1.1\r\nHost: rebound.example:7102\r\n\r\n").as_bytes())
-                .await;
-        assert!(raw.starts_with("HTTP/1.1 403 "), "{raw}");
-        assert!(raw.contains(r#""reason":"Forbidden""#) && raw.contains("rebound.example"), "{raw}");
-        let own =
-            self::raw(&server, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
-        assert!(own.starts_with("HTTP/1.1 200 "), "{own}");
+        let get = |host| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let other = send_raw(&server, get("rebound.example:7102").as_bytes()).await;
+        assert!(other.starts_with("HTTP/1.1 403 "), "{other}");
+        assert!(other.contains(r#""reason":"Forbidden""#) && other.contains("rebound.example"), "{other}");
+        let local = send_raw(&server, get("localhost").as_bytes()).await;
+        assert!(local.starts_with("HTTP/1.1 200 "), "{local}");
     }
 }
 
-/// Sends bytes and hears the beginning of the answer.
-async fn raw(server: &Server, bytes: &[u8]) -> String {
+/// Sends bytes on a new connection, and returns the beginning of the response.
+async fn send_raw(server: &Server, bytes: &[u8]) -> String {
     let mut io = TcpStream::connect(server.addr()).await.unwrap();
     io.write_all(bytes).await.unwrap();
-    let mut heard = vec![0; 4_096];
-    let read = soon("an answer", io.read(&mut heard)).await.unwrap_or(0);
-    String::from_utf8_lossy(&heard[..read]).into_owned()
+    let mut response = vec![0; 4_096];
+    let read = soon("a response", io.read(&mut response)).await.unwrap_or(0);
+    String::from_utf8_lossy(&response[..read]).into_owned()
 }
 
 #[tokio::test]
-async fn noise_is_refused_and_hurts_nobody() {
+async fn invalid_http_is_rejected_and_the_server_keeps_serving() {
     let server = Server::start().await;
-    for noise in [
+    for bytes in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /apis HTTP/9.9\r\n\r\n",
@@ -64,22 +66,26 @@ async fn noise_is_refused_and_hurts_nobody() {
         format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000)).as_bytes(),
         format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000)).as_bytes(),
     ] {
-        let heard = raw(&server, noise).await;
-        assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 4"), "{heard}");
+        let response = send_raw(&server, bytes).await;
+        assert!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
         assert_eq!(server.get("/livez").await.code, 200);
     }
 }
 
-/// What comes with a GET is no reason to refuse it; what comes with a write is
-/// read, so that the refusal is heard and the connection can be used again.
+/// A body does not affect a GET. The body of a rejected write is read, so that the client reads
+/// the response, and can reuse the connection.
 #[tokio::test]
-async fn bodies_are_taken_in_and_not_looked_at() {
+async fn bodies_are_read_and_ignored() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     let path = format!("{IN_DEFAULT}/web");
     for body in ["{}", "\u{0}", &"x".repeat(1_000_000)] {
-        assert_eq!(server.ask(Method::GET, &path, &[], body).await.code, 200);
-        server.ask(Method::POST, IN_DEFAULT, &[], body).await.refuses(405, "MethodNotAllowed", &["create"]);
+        assert_eq!(server.request(Method::GET, &path, &[], body).await.code, 200);
+        server.request(Method::POST, IN_DEFAULT, &[], body).await.assert_status(
+            405,
+            "MethodNotAllowed",
+            &["create"],
+        );
     }
     let io = TcpStream::connect(server.addr()).await.unwrap();
     let (mut read, mut write) = io.into_split();
@@ -88,14 +94,14 @@ async fn bodies_are_taken_in_and_not_looked_at() {
         format!("POST {IN_DEFAULT} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let both = format!("{first}GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let written = tokio::spawn(async move { write.write_all(both.as_bytes()).await.map(|()| write) });
-    let mut heard = String::new();
-    soon("both answers", read.read_to_string(&mut heard)).await.unwrap();
-    soon("all is written", written).await.unwrap().unwrap();
-    assert!(heard.starts_with("HTTP/1.1 405 ") && heard.contains("HTTP/1.1 200 OK"), "{heard}");
+    let mut responses = String::new();
+    soon("both responses", read.read_to_string(&mut responses)).await.unwrap();
+    soon("the end of the writes", written).await.unwrap().unwrap();
+    assert!(responses.starts_with("HTTP/1.1 405 ") && responses.contains("HTTP/1.1 200 OK"), "{responses}");
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_answered_and_cut() {
+async fn an_endless_body_gets_a_response_and_is_cut() {
     let server = Server::start().await;
     let mut io = TcpStream::connect(server.addr()).await.unwrap();
     let head = format!(
@@ -111,31 +117,32 @@ async fn a_body_without_end_is_answered_and_cut() {
         }
         sent
     });
-    let mut answer = vec![0; 64];
-    let count = soon("an answer", read.read(&mut answer)).await.unwrap();
-    assert!(answer[..count].starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&answer));
+    let mut response = vec![0; 64];
+    let count = soon("a response", read.read(&mut response)).await.unwrap();
+    assert!(response[..count].starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&response));
     drop(read);
     let sent = soon("the end of the flood", flood).await.unwrap();
     assert!(sent < 100_000_000, "{sent}");
 }
 
-/// A watcher that reads nothing is not written to without bound, and others are
-/// told all the same.
+/// What the server buffers for a watcher that does not read is bounded, and other watchers get
+/// their events.
 #[tokio::test]
-async fn a_watcher_that_never_reads_slows_nobody() {
+async fn a_watcher_that_never_reads_delays_no_other() {
     let server = Server::start().await;
-    let mut deaf = TcpStream::connect(server.addr()).await.unwrap();
+    let mut blocked = TcpStream::connect(server.addr()).await.unwrap();
     let host = server.addr();
-    deaf.write_all(format!("GET {WORKLOADS}?watch=true HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+    blocked
+        .write_all(format!("GET {WORKLOADS}?watch=true HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
         .await
         .unwrap();
     let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={}", server.head())).await;
-    let mut last = Vec::new();
+    let mut sessions = Vec::new();
     for number in 0..2_000 {
-        last.push(server.join(&format!("w{}", number % 10), number));
+        sessions.push(server.join(&format!("w{}", number % 10), number));
     }
     let head = server.head();
     while watch.event().await.revision < head {}
-    tokio::time::timeout(Duration::from_millis(1), deaf.read_u8()).await.ok();
+    tokio::time::timeout(Duration::from_millis(1), blocked.read_u8()).await.ok();
     assert_eq!(server.get("/livez").await.code, 200);
 }

@@ -1,23 +1,23 @@
-//! Limits, and what whoever reaches them hears.
+//! Limits, and the responses of clients that reach them.
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use crate::support::{EVENTS, IN_DEFAULT, Server, WORKLOADS, soon};
 
 #[tokio::test]
-async fn watches_are_counted_with_all_others_and_given_back() {
+async fn watches_count_towards_max_watchers_until_they_end() {
     let server = Server::with(|config| config.registry.max_watchers = 2).await;
     let first = server.watch(&format!("{WORKLOADS}?watch=true")).await;
     let _second = server.watch(&format!("{EVENTS}?watch=true")).await;
     assert_eq!(server.registry().watchers(), 2);
     for path in [WORKLOADS, EVENTS] {
-        let refused = server.get(&format!("{path}?watch=true")).await;
-        refused.refuses(429, "TooManyRequests", &["max-watchers"]);
-        assert_eq!(refused.header("retry-after"), "1");
+        let rejected = server.get(&format!("{path}?watch=true")).await;
+        rejected.assert_status(429, "TooManyRequests", &["max-watchers"]);
+        assert_eq!(rejected.header("retry-after"), "1");
     }
-    assert_eq!(server.get(WORKLOADS).await.code, 200, "who only lists is no watcher");
+    assert_eq!(server.get(WORKLOADS).await.code, 200, "a list does not count as a watcher");
     drop(first);
-    soon("the place", async {
+    soon("the end of a watch", async {
         while server.registry().watchers() > 1 {
             tokio::task::yield_now().await;
         }
@@ -27,18 +27,18 @@ async fn watches_are_counted_with_all_others_and_given_back() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_refusals_counted() {
+async fn connections_above_the_limit_are_closed_and_counted() {
     let server = Server::with(|config| config.kube.max_connections = 2).await;
     let watches = [
         server.watch(&format!("{WORKLOADS}?watch=true")).await,
         server.watch(&format!("{WORKLOADS}?watch=true")).await,
     ];
-    let mut refused = TcpStream::connect(server.addr()).await.unwrap();
-    assert_eq!(soon("its end", refused.read(&mut [0])).await.unwrap_or(0), 0);
+    let mut rejected = TcpStream::connect(server.addr()).await.unwrap();
+    assert_eq!(soon("the end of the connection", rejected.read(&mut [0])).await.unwrap_or(0), 0);
     let metrics = soon("metrics", scrape(&server)).await;
     assert!(metrics.contains(r#"headcount_shed_total{limit="max-kube-connections"} 1"#), "{metrics}");
     drop(watches);
-    soon("a place", async {
+    soon("the end of the watches", async {
         while server.registry().watchers() > 0 {
             tokio::task::yield_now().await;
         }
@@ -47,27 +47,27 @@ async fn connections_are_bounded_and_refusals_counted() {
     assert_eq!(server.get("/livez").await.code, 200);
 }
 
-/// Of 32 connections four are not for watches: the webhooks need some.
+/// Of 32 connections four are reserved for other requests, such as webhooks.
 #[tokio::test]
-async fn watches_leave_room_for_questions() {
+async fn watches_cannot_use_all_connections() {
     let server = Server::with(|config| config.kube.max_connections = 32).await;
     let mut watches = Vec::new();
     for _ in 0..28 {
         watches.push(server.watch(&format!("{WORKLOADS}?watch=true")).await);
     }
     for path in [WORKLOADS, EVENTS] {
-        let refused = server.get_when_there_is_room(&format!("{path}?watch=true")).await;
-        refused.refuses(429, "TooManyRequests", &["max-kube-connections"]);
-        assert_eq!(refused.header("retry-after"), "1");
+        let rejected = server.get_with_retries(&format!("{path}?watch=true")).await;
+        rejected.assert_status(429, "TooManyRequests", &["max-kube-connections"]);
+        assert_eq!(rejected.header("retry-after"), "1");
     }
-    assert_eq!(server.get_when_there_is_room(WORKLOADS).await.code, 200);
+    assert_eq!(server.get_with_retries(WORKLOADS).await.code, 200);
     let metrics = soon("metrics", scrape(&server)).await;
     let shed = metrics.lines().find_map(|line| {
         line.strip_prefix(r#"headcount_shed_total{limit="max-kube-connections"} "#)?.parse::<u32>().ok()
     });
     assert!(shed.is_some_and(|shed| shed >= 2), "{metrics}");
     watches.pop();
-    soon("the place", async {
+    soon("the end of a watch", async {
         while server.registry().watchers() > 27 {
             tokio::task::yield_now().await;
         }
@@ -77,11 +77,11 @@ async fn watches_leave_room_for_questions() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_as_kubernetes_counts_them() {
+async fn requests_are_counted_by_verb_resource_and_code() {
     let server = Server::start().await;
     server.get(WORKLOADS).await.ok();
-    server.get(&format!("{IN_DEFAULT}/nope")).await.refuses(404, "NotFound", &[]);
-    server.ask(http::Method::DELETE, &format!("{IN_DEFAULT}/nope"), &[], "").await.refuses(
+    server.get(&format!("{IN_DEFAULT}/nope")).await.assert_status(404, "NotFound", &[]);
+    server.request(http::Method::DELETE, &format!("{IN_DEFAULT}/nope"), &[], "").await.assert_status(
         405,
         "MethodNotAllowed",
         &[],

@@ -1,14 +1,14 @@
-//! Objects and lists of them.
+//! Single objects and lists.
 
 use serde_json::{Value, json};
 
 use crate::support::{IN_DEFAULT, Server, TABLE, WORKLOADS, names, report};
 
-/// The document in Kuma's documentation.
+/// The example in Kuma's documentation.
 const DOCUMENTED: &str = include_str!("../kuma-workload.yaml");
 
 #[tokio::test]
-async fn a_workload_is_the_documented_resource_field_for_field() {
+async fn a_workload_equals_the_documented_example_field_for_field() {
     let server = Server::start().await;
     let mut sessions = [1, 2, 3].map(|number| server.join("demo-workload", number));
     for session in &mut sessions {
@@ -16,7 +16,7 @@ async fn a_workload_is_the_documented_resource_field_for_field() {
     }
     let mut workload = server.get(&format!("{IN_DEFAULT}/demo-workload")).await.ok();
     let metadata = workload["metadata"].as_object_mut().unwrap();
-    // What a living object has besides.
+    // Fields that the example does not have.
     let revision = metadata.remove("resourceVersion").unwrap();
     assert_eq!(revision, server.head().to_string());
     assert_eq!(metadata.remove("generation"), Some(json!(1)));
@@ -28,7 +28,7 @@ async fn a_workload_is_the_documented_resource_field_for_field() {
 }
 
 #[tokio::test]
-async fn lists_are_of_all_namespaces_or_of_one() {
+async fn a_list_contains_all_namespaces_or_one() {
     let server = Server::start().await;
     let _proxies =
         [server.join("web", 1), server.join_in("default", "shop", "api", 1), server.join("api", 1)];
@@ -49,7 +49,7 @@ async fn lists_are_of_all_namespaces_or_of_one() {
 }
 
 #[tokio::test]
-async fn pages_show_one_revision_whatever_changes_meanwhile() {
+async fn all_pages_of_a_list_show_one_revision() {
     let server = Server::start().await;
     let first: Vec<_> = ["a", "b", "c"].iter().map(|name| server.join(name, 1)).collect();
     let revision = server.head().to_string();
@@ -65,32 +65,36 @@ async fn pages_show_one_revision_whatever_changes_meanwhile() {
     assert!(table["metadata"]["continue"].is_string());
 
     let other = server.get(&format!("{WORKLOADS}?limit=2&continue={token}")).await;
-    other.refuses(400, "BadRequest", &["continue", "another filter"]);
+    other.assert_status(400, "BadRequest", &["continue", "another filter"]);
     for bad in ["nonsense", "p1", "%1b"] {
-        let answer = server.get(&format!("{WORKLOADS}?continue={bad}")).await;
-        answer.refuses(400, "BadRequest", &["continue", "is not a token"]);
+        let response = server.get(&format!("{WORKLOADS}?continue={bad}")).await;
+        response.assert_status(400, "BadRequest", &["continue", "is not a token"]);
     }
 }
 
 #[tokio::test]
-async fn a_page_that_changes_have_overtaken_has_expired() {
+async fn a_page_expires_when_the_log_no_longer_reaches_its_revision() {
     let server = Server::with(|config| config.registry.log_capacity = 4).await;
     let _proxies = [server.join("a", 1), server.join("b", 1)];
     let page = server.get(&format!("{IN_DEFAULT}?limit=1")).await.ok();
     let token = page["metadata"]["continue"].as_str().unwrap();
     let _more: Vec<_> = (2..9).map(|number| server.join("b", number)).collect();
-    server.get(&format!("{IN_DEFAULT}?limit=1&continue={token}")).await.refuses(
+    server.get(&format!("{IN_DEFAULT}?limit=1&continue={token}")).await.assert_status(
         410,
         "Expired",
         &["list again"],
     );
     let other = Server::start().await;
     let _proxy = other.join("a", 1);
-    other.get(&format!("{IN_DEFAULT}?continue={token}")).await.refuses(410, "Expired", &["not issued by this run of the server"]);
+    other.get(&format!("{IN_DEFAULT}?continue={token}")).await.assert_status(
+        410,
+        "Expired",
+        &["not issued by this run of the server"],
+    );
 }
 
 #[tokio::test]
-async fn a_list_is_as_of_when_it_was_asked_for() {
+async fn a_list_shows_the_requested_revision() {
     let server = Server::start().await;
     let _first = server.join("a", 1);
     let early = server.head();
@@ -103,7 +107,7 @@ async fn a_list_is_as_of_when_it_was_asked_for() {
         (format!("resourceVersion={early}&resourceVersionMatch=NotOlderThan"), vec!["a", "b"]),
         ("resourceVersion=0&resourceVersionMatch=NotOlderThan".to_owned(), vec!["a", "b"]),
         (format!("resourceVersion={early}&resourceVersionMatch=Exact"), vec!["a"]),
-        // As the real server does where it pages.
+        // As kube-apiserver does if there is a limit.
         (format!("resourceVersion={early}&limit=500"), vec!["a"]),
         (format!("resourceVersion={head}&resourceVersionMatch=Exact"), vec!["a", "b"]),
     ] {
@@ -112,22 +116,22 @@ async fn a_list_is_as_of_when_it_was_asked_for() {
     for query in
         [format!("resourceVersion={future}"), format!("resourceVersion={future}&resourceVersionMatch=Exact")]
     {
-        let answer = server.get(&format!("{WORKLOADS}?{query}")).await;
-        answer.refuses(504, "Timeout", &["Too large resource version"]);
-        assert_eq!(answer.header("retry-after"), "1");
-        let details = &answer.json()["details"];
+        let response = server.get(&format!("{WORKLOADS}?{query}")).await;
+        response.assert_status(504, "Timeout", &["Too large resource version"]);
+        assert_eq!(response.header("retry-after"), "1");
+        let details = &response.json()["details"];
         assert_eq!(details["causes"][0]["reason"], "ResourceVersionTooLarge");
         assert_eq!(details["retryAfterSeconds"], 1);
     }
     let one = |revision| format!("{IN_DEFAULT}/a?resourceVersion={revision}");
     assert_eq!(server.get(&one(head)).await.code, 200);
-    server.get(&one(future)).await.refuses(504, "Timeout", &["Too large"]);
+    server.get(&one(future)).await.assert_status(504, "Timeout", &["Too large"]);
     let old = server.get(&format!("{WORKLOADS}?resourceVersion=1&resourceVersionMatch=Exact")).await;
-    old.refuses(410, "Expired", &["list again"]);
+    old.assert_status(410, "Expired", &["list again"]);
 }
 
 #[tokio::test]
-async fn ten_thousand_are_listed_whole() {
+async fn a_list_of_ten_thousand_is_complete() {
     let server = Server::start().await;
     let _proxies: Vec<_> = (0..10_000).map(|n| server.join(&format!("w{n:05}"), 1)).collect();
     for (accept, items) in [("application/json", "items"), (TABLE, "rows")] {

@@ -1,17 +1,17 @@
-//! What resources consist of.
+//! `OpenAPI` documents.
 
 use http::Method;
 use serde_json::json;
 
 use crate::support::Server;
 
-/// kubectl accepts this and nothing else.
+/// The only media type that kubectl accepts.
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-/// `explain` looks for a path whose `get` says what it gets, and for a schema that
-/// says what it is of.
+/// `kubectl explain` looks for a path whose `get` names the kind, and for the schema of that
+/// kind.
 #[tokio::test]
-async fn version_3_leads_to_a_document_that_explain_understands() {
+async fn kubectl_explain_finds_the_schema_in_version_3() {
     let server = Server::start().await;
     let index = server.get("/openapi/v3").await.ok();
     for (version, path, schema, kind) in [
@@ -40,7 +40,7 @@ async fn version_3_leads_to_a_document_that_explain_understands() {
         assert_eq!(schema["x-kubernetes-group-version-kind"], json!([kind]));
         assert!(
             schema["properties"]["metadata"]["properties"].is_null(),
-            "described in part, it breaks `edit`"
+            "an incomplete schema of the metadata breaks `kubectl edit`"
         );
         for (name, field) in schema["properties"].as_object().unwrap() {
             assert!(field["description"].is_string(), "{name}");
@@ -57,22 +57,22 @@ async fn version_3_leads_to_a_document_that_explain_understands() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_by_its_hash_may_be_kept_for_ever() {
+async fn a_document_requested_by_its_hash_can_be_cached_forever() {
     let server = Server::start().await;
     let index = server.get("/openapi/v3").await.ok();
     let url = index["paths"]["apis/kuma.io/v1alpha1"]["serverRelativeURL"].as_str().unwrap();
-    let kept = server.get(url).await;
-    assert!(kept.header("cache-control").starts_with("public, immutable, max-age="));
-    let tag = kept.header("etag").to_owned();
+    let cacheable = server.get(url).await;
+    assert!(cacheable.header("cache-control").starts_with("public, immutable, max-age="));
+    let tag = cacheable.header("etag").to_owned();
     for other in ["/openapi/v3/apis/kuma.io/v1alpha1", "/openapi/v3/apis/kuma.io/v1alpha1?hash=OLD"] {
-        let answer = server.get(other).await;
+        let response = server.get(other).await;
         assert_eq!(
-            (answer.header("cache-control"), answer.header("etag")),
+            (response.header("cache-control"), response.header("etag")),
             ("no-cache, private", &*tag),
             "{other}"
         );
     }
-    let known = server.ask(Method::GET, url, &[("if-none-match", &format!("\"x\", {tag}"))], "").await;
+    let known = server.request(Method::GET, url, &[("if-none-match", &format!("\"x\", {tag}"))], "").await;
     assert_eq!((known.code, known.body.len()), (304, 0));
     let other = Server::with(|config| config.kube.group = "other.io".parse().unwrap()).await;
     let index = other.get("/openapi/v3").await.ok();
@@ -92,9 +92,9 @@ async fn version_2_is_protobuf_for_kubectl_and_json_for_the_aggregator() {
         ("application/json", "application/json"),
         ("*/*", "application/json"),
     ] {
-        let answer = server.get_as("/openapi/v2?timeout=32s", accept).await;
-        assert_eq!((answer.code, answer.header("content-type")), (200, content_type), "{accept}");
-        assert!(!answer.body.is_empty());
+        let response = server.get_as("/openapi/v2?timeout=32s", accept).await;
+        assert_eq!((response.code, response.header("content-type")), (200, content_type), "{accept}");
+        assert!(!response.body.is_empty());
     }
     let document = server.get("/openapi/v2").await.ok();
     assert_eq!(document["swagger"], "2.0");

@@ -1,9 +1,9 @@
-//! What can be wrong with the parameters of a list or a watch.
+//! Invalid and unknown query parameters of lists and watches.
 
 use crate::support::{Server, WORKLOADS};
 
 #[tokio::test]
-async fn parameters_that_make_no_sense_are_refused_by_name() {
+async fn invalid_parameters_are_rejected_by_name() {
     let server = Server::start().await;
     let watch = "watch=true&";
     for (query, code, words) in [
@@ -40,12 +40,12 @@ async fn parameters_that_make_no_sense_are_refused_by_name() {
         (&format!("{watch}sendInitialEvents=false&resourceVersionMatch=x"), 422, &["\"NotOlderThan\""]),
     ] {
         let reason = if code == 400 { "BadRequest" } else { "Invalid" };
-        server.get(&format!("{WORKLOADS}?{query}")).await.refuses(code, reason, words);
+        server.get(&format!("{WORKLOADS}?{query}")).await.assert_status(code, reason, words);
     }
 }
 
 #[tokio::test]
-async fn parameters_that_nobody_knows_change_nothing() {
+async fn unknown_and_repeated_parameters_are_ignored() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     let plain = server.get(WORKLOADS).await.ok();

@@ -1,4 +1,4 @@
-//! Whatever is asked, there is an answer, and it is one that clients can read.
+//! Random requests: each gets a response that Kubernetes' clients can read.
 
 use proptest::{
     collection::vec,
@@ -8,7 +8,7 @@ use proptest::{
 };
 use serde_json::Value;
 
-use crate::support::{Answer, Server, TABLE};
+use crate::support::{HttpResponse, Server, TABLE};
 
 const SEGMENTS: [&str; 16] = [
     "apis",
@@ -59,35 +59,35 @@ fn requests() -> impl Strategy<Value = (&'static str, String, &'static str)> {
     (select(&METHODS[..]), target, select(&ACCEPT[..]))
 }
 
-fn check(method: &str, answer: &Answer) {
-    match answer.code {
-        // Where there is nothing the answer need be no document.
-        404 if answer.header("content-type").starts_with("text/plain") => return,
+fn check(method: &str, response: &HttpResponse) {
+    match response.code {
+        // Unknown paths have a plain response.
+        404 if response.header("content-type").starts_with("text/plain") => return,
         200 | 400 | 404 | 405 | 406 | 410 | 422 | 504 => {}
         other => panic!("{other}"),
     }
-    if answer.header("content-type").starts_with("application/json") {
-        let document: Value = serde_json::from_slice(&answer.body).unwrap();
-        assert_eq!(document["kind"] == "Status", answer.code != 200, "{document}");
-        if answer.code != 200 {
-            assert_eq!(document["code"], answer.code, "{method}");
+    if response.header("content-type").starts_with("application/json") {
+        let document: Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(document["kind"] == "Status", response.code != 200, "{document}");
+        if response.code != 200 {
+            assert_eq!(document["code"], response.code, "{method}");
         }
     }
 }
 
 #[test]
-fn every_question_has_an_answer_that_clients_can_read() {
+fn every_request_gets_a_response_that_clients_can_read() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = runtime.block_on(Server::start());
     let _proxies = [server.join("web", 1), server.join("api", 1)];
     let mut runner =
         TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) });
-    let asked = runner.run(&requests(), |(method, target, accept)| {
+    let outcome = runner.run(&requests(), |(method, target, accept)| {
         let method = method.parse().unwrap();
         let name = format!("{method}");
-        let answer = runtime.block_on(server.ask(method, &target, &[("accept", accept)], "{}"));
-        check(&name, &answer);
+        let response = runtime.block_on(server.request(method, &target, &[("accept", accept)], "{}"));
+        check(&name, &response);
         Ok(())
     });
-    asked.unwrap();
+    outcome.unwrap();
 }

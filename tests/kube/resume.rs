@@ -1,5 +1,5 @@
-//! A watch that is cut after any line: a client that has everything up to that line's
-//! resourceVersion, and resumes there, ends with exactly what exists.
+//! A client whose watch is cut after any line, and which resumes at that line's
+//! resourceVersion, ends with exactly the objects that exist.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use crate::support::{Server, WORKLOADS, names, report};
 
-/// Names that come and go.
+/// Names of Workloads that are created and deleted.
 const NAMES: [&str; 3] = ["w1", "w5", "w9"];
 const LAST: &str = "zz-last";
 
-/// Sessions by name, with the number of reports of each.
+/// The sessions by Workload name, each with its number of reports.
 #[derive(Default)]
 struct World(BTreeMap<&'static str, (Session, u64)>);
 
 impl World {
-    /// A random history; the same one for the same seed.
-    fn play(&mut self, server: &Server, random: &mut fastrand::Rng, most: usize) {
+    /// Performs between 1 and `most` random changes, which depend on the seed only.
+    fn change(&mut self, server: &Server, random: &mut fastrand::Rng, most: usize) {
         for _ in 0..random.usize(1..=most) {
             let name = NAMES[random.usize(0..NAMES.len())];
             match self.0.remove(name) {
@@ -43,8 +43,8 @@ impl Cache {
         let [name, uid] = ["name", "uid"].map(|key| object["metadata"][key].as_str().unwrap().to_owned());
         let known = self.0.get(&name).map(|(uid, _)| uid.clone());
         match line["type"].as_str().unwrap() {
-            "ADDED" => assert_eq!(known, None, "added over another: {line}"),
-            "MODIFIED" | "DELETED" => assert_eq!(known.as_ref(), Some(&uid), "not known: {line}"),
+            "ADDED" => assert_eq!(known, None, "already in the cache: {line}"),
+            "MODIFIED" | "DELETED" => assert_eq!(known.as_ref(), Some(&uid), "not in the cache: {line}"),
             other => panic!("{other}"),
         }
         if line["type"] == "DELETED" {
@@ -55,7 +55,7 @@ impl Cache {
     }
 }
 
-/// What there is, and its resourceVersion.
+/// Lists all Workloads; returns the cache and the resourceVersion of the list.
 async fn list(server: &Server) -> (Cache, u64) {
     let list = server.get(WORKLOADS).await.json();
     let mut cache = Cache::default();
@@ -66,10 +66,10 @@ async fn list(server: &Server) -> (Cache, u64) {
     (cache, list["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap())
 }
 
-/// All lines after a resourceVersion.
+/// Watches from a resourceVersion, and returns all lines up to now.
 async fn lines(server: &Server, after: u64) -> Vec<Value> {
     let mut watch = server.watch(&format!("{WORKLOADS}?watch=true&resourceVersion={after}")).await;
-    // Everything has been sent when this has.
+    // When this Workload is sent, everything before it has been.
     let last = server.join(LAST, 1);
     let mut lines = Vec::new();
     loop {
@@ -90,26 +90,26 @@ fn version(line: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn a_client_resumes_exactly_after_any_line() {
+async fn a_client_can_resume_after_any_line() {
     let server = Server::start().await;
     let (mut world, mut random) = (World::default(), fastrand::Rng::with_seed(9));
     let mut cuts = 0;
     for round in 0..60 {
-        world.play(&server, &mut random, 6);
+        world.change(&server, &mut random, 6);
         let (mut cache, mut reached) = list(&server).await;
-        world.play(&server, &mut random, 12);
-        let told = lines(&server, reached).await;
-        world.play(&server, &mut random, 6);
+        world.change(&server, &mut random, 12);
+        let sent = lines(&server, reached).await;
+        world.change(&server, &mut random, 6);
         let (end, _) = list(&server).await;
-        for cut in 0..=told.len() {
+        for cut in 0..=sent.len() {
             let mut resumed = cache.clone();
             for line in lines(&server, reached).await {
                 resumed.apply(&line);
             }
-            assert_eq!(resumed, end, "round {round}, cut after {cut} of {told:#?}");
-            if let Some(line) = told.get(cut) {
+            assert_eq!(resumed, end, "round {round}, cut after {cut} of {sent:#?}");
+            if let Some(line) = sent.get(cut) {
                 cache.apply(line);
-                assert!(version(line) > reached, "versions grow: {line}");
+                assert!(version(line) > reached, "versions increase: {line}");
                 reached = version(line);
                 cuts += 1;
             }

@@ -1,9 +1,9 @@
-//! Selectors on labels and fields.
+//! Label and field selectors.
 
-use crate::support::{IN_DEFAULT, Server, WORKLOADS, names, told};
+use crate::support::{IN_DEFAULT, Server, WORKLOADS, names, watch_event};
 
 #[tokio::test]
-async fn selectors_select() {
+async fn lists_contain_the_selected_objects() {
     let server = Server::start().await;
     let _proxies = [server.join("web", 1), server.join("api", 1), server.join_in("other", "shop", "web", 1)];
     for (query, found) in [
@@ -36,7 +36,7 @@ async fn selectors_select() {
 }
 
 #[tokio::test]
-async fn what_is_no_selector_is_refused_in_kubernetes_words() {
+async fn invalid_selectors_are_rejected_with_the_messages_of_kubernetes() {
     let server = Server::start().await;
     let long = format!("labelSelector=a%3D{}", "b".repeat(5_000));
     for (query, words) in [
@@ -48,16 +48,15 @@ async fn what_is_no_selector_is_refused_in_kubernetes_words() {
         (&long, &["labelSelector", "at most"]),
     ] {
         for watch in ["", "&watch=true"] {
-            let answer = server.get(&format!("{WORKLOADS}?{query}{watch}")).await;
-            answer.refuses(400, "BadRequest", words);
-            assert!(answer.body.len() < 2_000 && !answer.body.contains(&0x1b), "{query}");
+            let response = server.get(&format!("{WORKLOADS}?{query}{watch}")).await;
+            response.assert_status(400, "BadRequest", words);
+            assert!(response.body.len() < 2_000 && !response.body.contains(&0x1b), "{query}");
         }
     }
 }
 
-/// What another watch would be told comes to this one only if it matches.
 #[tokio::test]
-async fn a_watch_is_told_of_what_matches() {
+async fn a_watch_sends_only_selected_objects() {
     let server = Server::start().await;
     let from = server.head();
     let path = format!("{WORKLOADS}?watch=1&resourceVersion={from}&fieldSelector=metadata.name%3Dweb");
@@ -67,10 +66,10 @@ async fn a_watch_is_told_of_what_matches() {
     let web = server.join("web", 1);
     let _api = server.join("api", 1);
     let _other = server.join_in("other", "default", "web", 2);
-    assert_eq!(watch.event().await, told("ADDED", "web", from + 1, [1, 0, 1]));
-    // The name passes to the other mesh: a new life, to which other labels belong.
+    assert_eq!(watch.event().await, watch_event("ADDED", "web", from + 1, [1, 0, 1]));
+    // The name passes to the other mesh: a new object, with other labels.
     web.goodbye();
-    assert_eq!(watch.event().await, told("DELETED", "web", from + 3, [1, 0, 1]));
-    assert_eq!(watch.event().await, told("ADDED", "web", from + 4, [1, 0, 1]));
-    assert_eq!(others.event().await, told("ADDED", "web", from + 4, [1, 0, 1]));
+    assert_eq!(watch.event().await, watch_event("DELETED", "web", from + 3, [1, 0, 1]));
+    assert_eq!(watch.event().await, watch_event("ADDED", "web", from + 4, [1, 0, 1]));
+    assert_eq!(others.event().await, watch_event("ADDED", "web", from + 4, [1, 0, 1]));
 }

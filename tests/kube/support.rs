@@ -1,4 +1,4 @@
-//! A server of one test, and whoever asks it.
+//! A server for one test, and its HTTP client.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -20,17 +20,17 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-pub(crate) use crate::http_response::{Answer, soon};
+pub(crate) use crate::http_response::{HttpResponse, soon};
 
 pub(crate) const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
 pub(crate) const IN_DEFAULT: &str = "/apis/kuma.io/v1alpha1/namespaces/default/workloads";
 pub(crate) const EVENTS: &str = "/api/v1/namespaces/default/events";
 
-/// What kubectl accepts where it prints a table.
+/// The `Accept` header of `kubectl get`.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,\
                          application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
 
-/// A running server.
+/// A running server, in the process of the test.
 pub(crate) struct Server {
     pub(crate) app: App,
 }
@@ -40,30 +40,30 @@ impl Server {
         Self::with(|_| ()).await
     }
 
-    /// With some settings of the test's own.
+    /// Starts a server with changed settings.
     pub(crate) async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: Some(any), ..KubeSettings::default() };
         let mut config = Config { grpc_addr: any, http_addr: any, kube, ..Config::default() };
-        // So that "now" is not 0, which in Kubernetes means "any".
+        // In Kubernetes, resource version 0 means any.
         config.registry.first_revision = 1_000;
         // Every report and every connect takes effect at once, however many there are.
         config.registry.max_session_rate = usize::MAX;
         config.registry.flap_interval = Duration::ZERO;
         set(&mut config);
-        Self { app: soon("start", App::start(config)).await.expect("it starts") }
+        Self { app: soon("start", App::start(config)).await.expect("the server starts") }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.app.addresses().kube.expect("it is served")
+        self.app.addresses().kube.expect("an address of the Kubernetes API")
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         self.app.registry()
     }
 
-    /// A session of a gateway of mesh and namespace `default`; the dataplane is
-    /// named after the workload and a number.
+    /// Connects a gateway in mesh and namespace `default`. The dataplane is named after the
+    /// workload and the number.
     pub(crate) fn join(&self, workload: &str, number: usize) -> Session {
         self.join_in("default", "default", workload, number)
     }
@@ -80,39 +80,39 @@ impl Server {
         let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("a dataplane");
         let options = ConnectOptions::new(Duration::MAX);
         let connected = self.registry().connect(dataplane, options).now_or_never();
-        connected.expect("no throttle, no wait").expect("room").session
+        connected.expect("no throttle").expect("no limit is reached").session
     }
 
     pub(crate) fn head(&self) -> u64 {
         self.registry().head()
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> HttpResponse {
         self.get_as(path, "application/json").await
     }
 
-    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
-        self.ask(Method::GET, path, &[("accept", accept)], "").await
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> HttpResponse {
+        self.request(Method::GET, path, &[("accept", accept)], "").await
     }
 
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answer {
-        Answer::read(path, self.send(method, path, headers, body).await).await
+    ) -> HttpResponse {
+        HttpResponse::read(path, self.send(method, path, headers, body).await).await
     }
 
-    /// Asks again while there is no place for a connection: the place of one that has
-    /// just ended is free a moment later.
-    pub(crate) async fn get_when_there_is_room(&self, path: &str) -> Answer {
+    /// Sends the request until a connection is accepted: that of a request that has just ended may
+    /// still count towards the limit.
+    pub(crate) async fn get_with_retries(&self, path: &str) -> HttpResponse {
         let headers = [("accept", "application/json")];
         soon(path, async {
             loop {
                 if let Ok(response) = self.try_send(Method::GET, path, &headers, "").await {
-                    return Answer::read(path, response).await;
+                    return HttpResponse::read(path, response).await;
                 }
             }
         })
@@ -126,7 +126,7 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> http::Response<Incoming> {
-        soon(path, self.try_send(method, path, headers, body)).await.expect("an answer")
+        soon(path, self.try_send(method, path, headers, body)).await.expect("a response")
     }
 
     async fn try_send(
@@ -136,73 +136,74 @@ impl Server {
         headers: &[(&str, &str)],
         body: &str,
     ) -> hyper::Result<http::Response<Incoming>> {
-        let io = soon("connect", TcpStream::connect(self.addr())).await.expect("it listens");
-        let (mut client, connection) = http1::handshake(TokioIo::new(io)).await.expect("HTTP");
+        let io = soon("connect", TcpStream::connect(self.addr())).await.expect("the server listens");
+        let (mut client, connection) = http1::handshake(TokioIo::new(io)).await.expect("an HTTP handshake");
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", self.addr().to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a valid request");
         client.send_request(request).await
     }
 
-    /// Opens a watch; its headers have come.
-    pub(crate) async fn watch(&self, path: &str) -> Lines {
+    /// Starts a watch, and waits for the headers of its response.
+    pub(crate) async fn watch(&self, path: &str) -> Watch {
         self.watch_as(path, "application/json").await
     }
 
-    pub(crate) async fn watch_as(&self, path: &str, accept: &str) -> Lines {
+    pub(crate) async fn watch_as(&self, path: &str, accept: &str) -> Watch {
         let response = self.send(Method::GET, path, &[("accept", accept)], "").await;
         assert_eq!(response.status(), 200, "{path}");
-        Lines { path: path.to_owned(), body: response.into_body(), read: BytesMut::new() }
+        Watch { path: path.to_owned(), body: response.into_body(), buffer: BytesMut::new() }
     }
 }
 
-/// Reports the health of a session's gateway.
+/// Reports the health of a gateway.
 pub(crate) fn report(session: &mut Session, sequence: u64, ready: bool) {
     let state = if ready { HealthState::Ready } else { HealthState::NotReady };
     session.report(HealthReport { sequence, health: Health::of_proxy(state) });
 }
 
-/// A watch.
-pub(crate) struct Lines {
+/// The response of a watch.
+pub(crate) struct Watch {
     path: String,
     body: Incoming,
-    read: BytesMut,
+    buffer: BytesMut,
 }
 
-impl Lines {
-    /// The next event; none at the end.
+impl Watch {
+    /// Reads the next line; none at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line = self.read.split_to(end);
-                self.read.advance(1);
-                return Some(serde_json::from_slice(&line).expect("a line of JSON"));
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(end);
+                self.buffer.advance(1);
+                return Some(serde_json::from_slice(&line).expect("JSON"));
             }
             let Some(frame) = soon(&self.path, self.body.frame()).await else {
-                assert!(self.read.is_empty(), "half a line: {:?}", self.read);
+                assert!(self.buffer.is_empty(), "an incomplete line: {:?}", self.buffer);
                 return None;
             };
-            self.read.extend(frame.expect("a whole body").into_data().expect("data"));
+            self.buffer.extend(frame.expect("a complete body").into_data().expect("data"));
         }
     }
 
-    /// The next event, which there is, in short.
-    pub(crate) async fn event(&mut self) -> Told {
-        Told::of(&self.next().await.expect("an event"))
+    /// Reads the next event.
+    pub(crate) async fn event(&mut self) -> WatchEvent {
+        WatchEvent::parse(&self.next().await.expect("an event"))
     }
 
-    pub(crate) async fn ends(&mut self) {
+    /// Asserts that the watch ends without a further line.
+    pub(crate) async fn assert_ends(&mut self) {
         let more = self.next().await;
         assert!(more.is_none(), "{more:?}");
     }
 }
 
-/// What a watch says, in short.
+/// The parts of a watch event that tests compare.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Told {
+pub(crate) struct WatchEvent {
     pub(crate) r#type: String,
     pub(crate) name: String,
     pub(crate) revision: u64,
@@ -210,8 +211,8 @@ pub(crate) struct Told {
     pub(crate) counts: [u64; 3],
 }
 
-impl Told {
-    pub(crate) fn of(event: &Value) -> Self {
+impl WatchEvent {
+    pub(crate) fn parse(event: &Value) -> Self {
         let object = &event["object"];
         let revision = object["metadata"]["resourceVersion"].as_str().unwrap_or("0");
         let counts = &object["status"]["dataplaneProxies"];
@@ -224,12 +225,12 @@ impl Told {
     }
 }
 
-/// An event as a test expects it.
-pub(crate) fn told(r#type: &str, name: &str, revision: u64, counts: [u64; 3]) -> Told {
-    Told { r#type: r#type.into(), name: name.into(), revision, counts }
+/// Builds an expected event.
+pub(crate) fn watch_event(r#type: &str, name: &str, revision: u64, counts: [u64; 3]) -> WatchEvent {
+    WatchEvent { r#type: r#type.into(), name: name.into(), revision, counts }
 }
 
-/// Names of a list's items.
+/// Returns the names of a list's items.
 #[track_caller]
 pub(crate) fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().expect("items");

@@ -11,12 +11,12 @@ fn columns(table: &Value, priority: u64) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_table_has_a_cell_for_each_column_and_the_metadata_of_each_row() {
+async fn a_row_has_a_cell_for_each_column_and_the_metadata_of_its_object() {
     let server = Server::start().await;
     let _proxies = [server.join("api", 1), server.join("web", 1), server.join("web", 2)];
-    let answer = server.get_as(&format!("{IN_DEFAULT}?limit=500"), TABLE).await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    let table = answer.ok();
+    let response = server.get_as(&format!("{IN_DEFAULT}?limit=500"), TABLE).await;
+    assert_eq!(response.header("content-type"), "application/json");
+    let table = response.ok();
     assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
     assert_eq!(table["metadata"]["resourceVersion"], server.head().to_string());
     assert_eq!(columns(&table, 0), ["Name", "Mesh", "Connected", "Healthy", "Total", "Age"]);
@@ -35,13 +35,13 @@ async fn a_table_has_a_cell_for_each_column_and_the_metadata_of_each_row() {
         (&object["kind"], &object["apiVersion"]),
         (&json!("PartialObjectMetadata"), &json!("meta.k8s.io/v1"))
     );
-    assert_eq!(object["metadata"]["namespace"], "default", "for -A");
-    assert_eq!(object["metadata"]["labels"]["kuma.io/mesh"], "default", "for --show-labels");
+    assert_eq!(object["metadata"]["namespace"], "default", "for `-A`");
+    assert_eq!(object["metadata"]["labels"]["kuma.io/mesh"], "default", "for `--show-labels`");
     assert!(object["status"].is_null());
 }
 
 #[tokio::test]
-async fn one_object_is_a_table_of_one_row() {
+async fn a_single_object_is_a_table_with_one_row() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     let table = server.get_as(&format!("{IN_DEFAULT}/web"), TABLE).await.ok();
@@ -51,7 +51,7 @@ async fn one_object_is_a_table_of_one_row() {
 }
 
 #[tokio::test]
-async fn rows_have_as_much_of_their_objects_as_was_asked_for() {
+async fn rows_contain_the_requested_part_of_their_objects() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     for (include, has) in [
@@ -66,13 +66,13 @@ async fn rows_have_as_much_of_their_objects_as_was_asked_for() {
         }
     }
     let whole = server.get_as(&format!("{WORKLOADS}?includeObject=Object"), TABLE).await.ok();
-    assert_eq!(whole["rows"][0]["object"]["status"]["dataplaneProxies"]["total"], 1, "for --sort-by");
+    assert_eq!(whole["rows"][0]["object"]["status"]["dataplaneProxies"]["total"], 1, "for `--sort-by`");
     let bad = server.get_as(&format!("{WORKLOADS}?includeObject=All"), TABLE).await;
-    bad.refuses(400, "BadRequest", &["includeObject", "None, Metadata or Object"]);
+    bad.assert_status(400, "BadRequest", &["includeObject", "None, Metadata or Object"]);
 }
 
 #[tokio::test]
-async fn the_first_form_that_can_be_had_is_given() {
+async fn the_first_supported_representation_is_selected() {
     let server = Server::start().await;
     let _proxy = server.join("web", 1);
     for (accept, kind, api_version) in [
@@ -94,19 +94,23 @@ async fn the_first_form_that_can_be_had_is_given() {
         let list = server.get_as(WORKLOADS, accept).await.ok();
         assert_eq!((&list["kind"], &list["apiVersion"]), (&json!(kind), &json!(api_version)), "{accept}");
     }
-    for nothing in [
+    for unsupported in [
         "application/json;as=Table;v=v9;g=meta.k8s.io",
         "application/yaml",
         "application/vnd.kubernetes.protobuf",
     ] {
         for path in [WORKLOADS.to_owned(), format!("{IN_DEFAULT}/web"), format!("{WORKLOADS}?watch=true")] {
-            server.get_as(&path, nothing).await.refuses(406, "NotAcceptable", &["application/json"]);
+            server.get_as(&path, unsupported).await.assert_status(
+                406,
+                "NotAcceptable",
+                &["application/json"],
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn the_columns_of_a_watch_come_with_its_first_row() {
+async fn only_the_first_table_of_a_watch_has_columns() {
     let server = Server::start().await;
     let _first = server.join("web", 1);
     let mut watch = server.watch_as(&format!("{IN_DEFAULT}?watch=true"), TABLE).await;
@@ -120,14 +124,14 @@ async fn the_columns_of_a_watch_come_with_its_first_row() {
     assert_eq!(second["object"]["metadata"]["resourceVersion"], server.head().to_string());
 }
 
-/// What is written for one is shared with those alone who are told the same.
+/// Watches share the encoded bytes only if they have the same representation.
 #[tokio::test]
-async fn watches_at_the_same_place_are_each_told_in_their_own_form() {
+async fn watches_at_the_same_revision_have_their_own_representations() {
     let server = Server::start().await;
     let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
     let path = format!("{IN_DEFAULT}?watch=true&resourceVersion={}", server.head());
     let objects = format!("{path}&includeObject=Object");
-    let asked = [
+    let requests = [
         (&path, "application/json", "Workload"),
         (&path, TABLE, "Table"),
         (&path, TABLE, "Table"),
@@ -136,18 +140,22 @@ async fn watches_at_the_same_place_are_each_told_in_their_own_form() {
         (&path, "application/json", "Workload"),
     ];
     let mut watches = Vec::new();
-    for (path, accept, kind) in asked {
+    for (path, accept, kind) in requests {
         watches.push((server.watch_as(path, accept).await, kind));
     }
     let mut proxies = Vec::new();
     for number in 1..4 {
         proxies.push(server.join("web", number));
         for (watch, kind) in &mut watches {
-            let told = watch.next().await.unwrap();
-            assert_eq!(told["object"]["kind"], *kind);
-            assert_eq!(told["object"]["metadata"]["resourceVersion"], server.head().to_string());
+            let event = watch.next().await.unwrap();
+            assert_eq!(event["object"]["kind"], *kind);
+            assert_eq!(event["object"]["metadata"]["resourceVersion"], server.head().to_string());
             if *kind == "Table" {
-                assert_eq!(told["object"]["columnDefinitions"].is_null(), number > 1, "to each, and once");
+                assert_eq!(
+                    event["object"]["columnDefinitions"].is_null(),
+                    number > 1,
+                    "each watch gets the columns once"
+                );
             }
         }
     }
@@ -155,11 +163,10 @@ async fn watches_at_the_same_place_are_each_told_in_their_own_form() {
     assert_eq!(late["object"]["rows"][0]["object"]["kind"], "Workload");
 }
 
-/// Failures are never rows.
 #[tokio::test]
-async fn an_error_is_no_table() {
+async fn a_failure_is_a_status_and_not_a_table() {
     let server = Server::start().await;
-    server.get_as(&format!("{IN_DEFAULT}/nope"), TABLE).await.refuses(404, "NotFound", &["nope"]);
+    server.get_as(&format!("{IN_DEFAULT}/nope"), TABLE).await.assert_status(404, "NotFound", &["nope"]);
     let mut watch = server.watch_as(&format!("{WORKLOADS}?watch=true&resourceVersion=1"), TABLE).await;
     let error = watch.next().await.unwrap();
     assert_eq!((&error["type"], &error["object"]["kind"]), (&json!("ERROR"), &json!("Status")));

@@ -1,25 +1,25 @@
-//! Certificates made for a test.
+//! Certificates that a test issues.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
-/// A certificate and its key, in PEM.
+/// A certificate and its private key, in PEM.
 pub(crate) struct Pair {
     pub(crate) cert: String,
     pub(crate) key: String,
 }
 
-/// Who issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// Its own certificate, in PEM.
+    /// The authority's own certificate, in PEM.
     pub(crate) pem: String,
 }
 
 impl Authority {
-    /// All have the same name, so that only their keys tell them apart.
+    /// Creates an authority. All have the same name and differ only in their keys.
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "test authority");
@@ -30,7 +30,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// For a server of these names and addresses.
+    /// Issues a certificate for a server with these names and addresses.
     pub(crate) fn server(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -38,12 +38,12 @@ impl Authority {
         self.issue(&params)
     }
 
-    /// For a client of this common name.
+    /// Issues a certificate for a client with this common name.
     pub(crate) fn client(&self, name: &str) -> Pair {
         self.client_with(name, |_| ())
     }
 
-    /// The same, with something about it changed.
+    /// Like [`Self::client`], with changed parameters.
     pub(crate) fn client_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);

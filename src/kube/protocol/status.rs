@@ -110,6 +110,11 @@ impl Status {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
+    /// 410: changes after the requested revision are no longer kept.
+    pub(crate) fn resource_version_too_old(requested: u64, latest: u64) -> Self {
+        Self::expired(format!("too old resource version: {requested} ({latest})"))
+    }
+
     /// 504: the requested revision is newer than the latest. Clients recognize this cause and
     /// list again without a resource version.
     pub(crate) fn resource_version_too_large(requested: u64, latest: u64) -> Self {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use tokio::{sync::watch, time::timeout};
 
-use super::{EventObject, expired};
+use super::object::EventObject;
 use crate::{
     kube::{
         objects::{
@@ -105,7 +105,7 @@ impl EventWatch {
     fn encode_new(&mut self) {
         let log = self.state.registry.events();
         if self.sent != BEFORE_ALL && !log.reaches(self.sent) {
-            self.encoder.error(&expired(self.sent, log.head()));
+            self.encoder.error(&Status::resource_version_too_old(self.sent, log.head()));
             self.expired = true;
             return;
         }

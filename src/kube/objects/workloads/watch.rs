@@ -5,7 +5,7 @@ use std::{sync::Arc, vec};
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::WorkloadObject;
+use super::object::WorkloadObject;
 use crate::{
     kube::{
         objects::{
@@ -154,13 +154,13 @@ impl WorkloadWatch {
 
     fn expired(&self) -> Status {
         let (requested, latest) = (self.requested, self.state.registry.head());
-        Status::expired(if requested > latest {
-            format!(
+        if requested > latest {
+            Status::expired(format!(
                 "resource version {requested} was not issued by this run of the server, whose latest is {latest}: \
                  list again"
-            )
+            ))
         } else {
-            format!("too old resource version: {requested} ({latest})")
-        })
+            Status::resource_version_too_old(requested, latest)
+        }
     }
 }
