@@ -25,7 +25,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// A running control plane. Dropping it cuts all connections; [`App::drain`] ends them
+/// A running control plane. Dropping it closes all connections; [`App::drain`] ends them
 /// gracefully.
 #[derive(Debug)]
 pub struct App {
@@ -130,7 +130,7 @@ impl App {
 
     /// Drains: reports "not ready", ends every stream with a status, and waits until all
     /// connections are closed. Returns false if [`Config::drain_timeout`] passed first; the
-    /// remaining connections are then cut.
+    /// server then closes the remaining connections itself.
     pub async fn drain(mut self) -> bool {
         info!(timeout = ?self.drain_timeout, "draining");
         self.ready.set(false);
@@ -145,7 +145,7 @@ impl App {
         if in_time {
             info!("drained");
         } else {
-            warn!("the drain timeout has passed: cutting the remaining connections");
+            warn!("the drain timeout has passed: closing the remaining connections");
         }
         in_time
     }

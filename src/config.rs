@@ -25,7 +25,7 @@ pub struct Config {
     pub kube: KubeSettings,
     /// File that the bound addresses are written to as JSON, once the server is ready.
     pub addresses_file: Option<PathBuf>,
-    /// Longest time for a drain before connections are cut; above 0 s. The default of 10 s is
+    /// Longest time for a drain, after which connections are closed; above 0 s. The default of 10 s is
     /// below the 30 s that Kubernetes gives a Pod, and long enough for every stream to end
     /// gracefully.
     pub drain_timeout: Duration,

@@ -22,8 +22,8 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// A client that acknowledges nothing for so long, or is silent and answers no TCP
-/// keepalive probe, is cut.
+/// The connection of a client that acknowledges no data, or no TCP keepalive probe, for
+/// this long is reset.
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const LIMITS: ConnectionLimits = ConnectionLimits {

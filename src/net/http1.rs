@@ -39,7 +39,7 @@ pub(crate) struct ConnectionLimits {
 }
 
 /// Serves the connections of `incoming` until `shutdown` is cancelled and the requests in
-/// flight have ended. Dropping the future cuts all connections.
+/// flight have ended. Dropping the future closes all connections.
 ///
 /// `handshake` runs before HTTP, such as a TLS handshake. It returns the stream to use and
 /// a value about the client that every request carries as an extension; use

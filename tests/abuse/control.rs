@@ -16,7 +16,7 @@ const CHUNK: usize = 1_000;
 const CHUNKS: usize = 100;
 /// KiB. A connection has two buffers of about 16 KiB, and the allocator retains some memory.
 const GROWTH: u64 = 8 * 1024;
-/// These clients answer no PING: with this interval the server cuts them after 4 s instead of 8.
+/// These clients answer no PING: with this interval the server closes their connections after 4 s instead of 8.
 const FLAGS: &str = "--keepalive-interval 1s";
 
 /// Floods the server from a client that reads the answers and from one that does not. Unread answers

@@ -77,7 +77,7 @@ async fn resets_of_invalid_streams_are_limited_by_a_setting() {
     .await;
 }
 
-/// The server refuses streams beyond the limit, and cuts a client that goes on opening them.
+/// The server refuses streams beyond the limit, and closes the connection of a client that keeps opening them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_beyond_the_limit_of_a_connection() {
     let open = |count| streams(count, &header_block(SESSION), |_| Vec::new());

@@ -86,14 +86,14 @@ async fn watchers_that_never_open_their_window() {
         let cost = cost_per_watcher(server, watchers, async || flap(server, &mut sessions).await).await;
         assert!(cost <= 128, "{cost} KiB");
         stop.cancel();
-        assert!(open.join_all().await.into_iter().all(|open| open), "the server has cut none of them");
+        assert!(open.join_all().await.into_iter().all(|open| open), "the server has closed no connection");
         drop(sessions);
     })
     .await;
 }
 
 /// The clients grant a window of 2 GiB but do not read from their sockets. They answer no PING either,
-/// so the default keepalive would cut them early; here it is long.
+/// so the default keepalive would close their connections early; here it is long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_that_never_read_their_sockets() {
     let watchers = size("HEADCOUNT_ABUSE_DEAF_WATCHERS", 200);

@@ -135,7 +135,7 @@ async fn any_common_name_is_allowed_if_none_is_configured() {
         proxy.expect("a front proxy").allowed_names.clear();
     })
     .await;
-    let client = site.client(Some(&site.front_proxy.client("whatever")));
+    let client = site.client(Some(&site.front_proxy.client("any-name")));
     assert_eq!(client.get(WORKLOADS, &[ALICE]).await.code, 200);
     site.client(None).get(WORKLOADS, &[ALICE]).await.assert_status(401, "Unauthorized", &[]);
 }

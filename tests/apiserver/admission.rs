@@ -38,7 +38,7 @@ fn pod(metadata: &Value) -> Value {
 }
 
 /// Sends a review, checks the envelope of the result, and returns its response.
-async fn ask(client: &Client, path: &str, review: &Value) -> Value {
+async fn call_webhook(client: &Client, path: &str, review: &Value) -> Value {
     let http = client.review(path, &review.to_string()).await;
     assert_eq!(http.code, 200, "{:?}", http.body);
     assert_eq!(http.headers["content-type"], "application/json");
@@ -66,7 +66,7 @@ async fn the_mutating_webhook_adds_the_annotation_with_a_json_patch() {
     };
     let site = Site::with(|kube| kube.admission = settings).await;
     let client = site.client(None);
-    let bare = ask(&client, MUTATE, &create(&pod(&json!({"name": "r"})))).await;
+    let bare = call_webhook(&client, MUTATE, &create(&pod(&json!({"name": "r"})))).await;
     assert_eq!(
         patch(&bare),
         json!([
@@ -75,13 +75,13 @@ async fn the_mutating_webhook_adds_the_annotation_with_a_json_patch() {
         ])
     );
     let labels = json!({"generateName": "r-", "labels": {"app": "demo-workload"}, "annotations": {"a": "b"}});
-    let labelled = ask(&client, MUTATE, &create(&pod(&labels))).await;
+    let labelled = call_webhook(&client, MUTATE, &create(&pod(&labels))).await;
     assert_eq!(
         patch(&labelled),
         json!([{"op": "add", "path": "/metadata/annotations/kuma.io~1workload", "value": "demo-workload"}])
     );
     let own = json!({"annotations": {"kuma.io/workload": "mine"}, "labels": {"app": "demo-workload"}});
-    let own = ask(&client, MUTATE, &create(&pod(&own))).await;
+    let own = call_webhook(&client, MUTATE, &create(&pod(&own))).await;
     assert_eq!(own.as_object().unwrap().len(), 2, "only uid and allowed: {own}");
     assert_eq!(own["allowed"], true);
 }
@@ -92,14 +92,14 @@ async fn a_patched_pod_is_valid() {
     let site = Site::start().await;
     let client = site.client(None);
     let mut pod = pod(&json!({"generateName": "r-", "annotations": {"a~b/c~1": "x", "~0": "y"}}));
-    let patch = patch(&ask(&client, MUTATE, &create(&pod)).await);
+    let patch = patch(&call_webhook(&client, MUTATE, &create(&pod)).await);
     json_patch::patch(&mut pod, &serde_json::from_value::<json_patch::Patch>(patch).unwrap()).unwrap();
     assert_eq!(
         pod["metadata"]["annotations"],
         json!({"a~b/c~1": "x", "~0": "y", "kuma.io/workload": "default"})
     );
-    assert_eq!(ask(&client, VALIDATE, &create(&pod)).await["allowed"], true);
-    let again = ask(&client, MUTATE, &create(&pod)).await;
+    assert_eq!(call_webhook(&client, VALIDATE, &create(&pod)).await["allowed"], true);
+    let again = call_webhook(&client, MUTATE, &create(&pod)).await;
     assert!(again.get("patch").is_none(), "the second call changes nothing: {again}");
 }
 
@@ -110,7 +110,7 @@ async fn the_label_is_denied_on_creation_and_on_update() {
     let (plain, labelled) =
         (pod(&json!({"name": "r"})), pod(&json!({"name": "r", "labels": {"kuma.io/workload": "x"}})));
     for review in [create(&labelled), review("UPDATE", &plain, &labelled)] {
-        let response = ask(&client, VALIDATE, &review).await;
+        let response = call_webhook(&client, VALIDATE, &review).await;
         assert_eq!(response["allowed"], false);
         assert_eq!(
             response["status"],
@@ -123,7 +123,7 @@ async fn the_label_is_denied_on_creation_and_on_update() {
     for review in
         [create(&plain), review("UPDATE", &labelled, &plain), review("DELETE", &labelled, &Value::Null)]
     {
-        assert_eq!(ask(&client, VALIDATE, &review).await["allowed"], true, "{review}");
+        assert_eq!(call_webhook(&client, VALIDATE, &review).await["allowed"], true, "{review}");
     }
 }
 
@@ -133,7 +133,7 @@ async fn an_annotation_with_an_invalid_name_is_denied() {
     let client = site.client(None);
     let bad = create(&pod(&json!({"annotations": {"kuma.io/workload": "Demo Workload"}})));
     for path in [MUTATE, VALIDATE] {
-        let response = ask(&client, path, &bad).await;
+        let response = call_webhook(&client, path, &bad).await;
         assert_eq!(response["allowed"], false, "{path}");
         assert_eq!(response["status"]["code"], 422);
         let message = response["status"]["message"].as_str().unwrap();
@@ -159,14 +159,18 @@ async fn a_pod_of_another_mesh_is_denied_if_the_setting_is_on() {
         .session;
     let client = site.client(None);
     let green = create(&pod(&json!({"labels": {"kuma.io/mesh": "green"}})));
-    let response = ask(&client, VALIDATE, &green).await;
+    let response = call_webhook(&client, VALIDATE, &green).await;
     assert_eq!(response["status"]["code"], 403);
     let message = response["status"]["message"].as_str().unwrap();
     let message_start =
         "pod is in mesh \"green\" but namespace \"default\" already contains dataplanes in mesh \"blue\"";
     assert!(message.starts_with(message_start), "{message}");
     session.goodbye();
-    assert_eq!(ask(&client, VALIDATE, &green).await["allowed"], true, "the other mesh's dataplane has left");
+    assert_eq!(
+        call_webhook(&client, VALIDATE, &green).await["allowed"],
+        true,
+        "the other mesh's dataplane has left"
+    );
 }
 
 /// A server for this machine has the webhooks too, for local tests.

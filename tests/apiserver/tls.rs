@@ -113,7 +113,7 @@ async fn a_server_with_invalid_files_does_not_start_and_names_the_file() {
 }
 
 #[tokio::test]
-async fn connections_without_tls_are_cut_and_the_server_keeps_serving() {
+async fn connections_without_tls_are_closed_and_the_server_keeps_serving() {
     let site = Site::start().await;
     for bytes in
         [&b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0; 4_096], &[0xff; 4_096], b"\x16\x03\x01\xff\xff"]

@@ -18,7 +18,7 @@ pub(crate) async fn pods_get_their_workload(installed: &Installed) {
     }
     // A Pod without a ServiceAccount gets the default one, which kube-apiserver sets before it
     // calls the webhook.
-    let mut pod = pod_of(&installed.demo("backend").await, "nobody-admitted");
+    let mut pod = pod_of(&installed.demo("backend").await, "default-account-admitted");
     pod["spec"].as_object_mut().unwrap().remove("serviceAccountName");
     let created = installed.create(&pod).await;
     assert_eq!(created["metadata"]["annotations"], json!({ WORKLOAD: "default" }));

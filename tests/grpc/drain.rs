@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Starts a server with a drain timeout far below the keepalive's, so that a drain cannot succeed only
-/// because the keepalive cuts connections.
+/// because the keepalive closes connections.
 async fn start() -> Server {
     Server::with(|config| config.drain_timeout = Duration::from_secs(2)).await
 }

@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// Sends all these bytes while it reads, until the server ends the connection. Write and read
-    /// errors are not reported: the server is expected to cut an abusive client.
+    /// errors are not reported: the server is expected to close the connection of an abusive client.
     pub(crate) async fn flood(self, writes: impl Iterator<Item = Vec<u8>>) -> End {
         let Self { mut io, mut received } = self;
         let (mut read, mut write) = io.split();

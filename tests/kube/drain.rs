@@ -16,7 +16,7 @@ async fn watches_end_when_the_server_drains() {
     let drained = tokio::spawn(server.app.drain());
     workloads.assert_ends().await;
     events.assert_ends().await;
-    assert!(soon("the drain", drained).await.unwrap(), "no connection was cut");
+    assert!(soon("the drain", drained).await.unwrap(), "no connection had to be closed");
     assert!(TcpStream::connect(addr).await.is_err());
 }
 

@@ -101,7 +101,7 @@ async fn bodies_are_read_and_ignored() {
 }
 
 #[tokio::test]
-async fn an_endless_body_gets_a_response_and_is_cut() {
+async fn an_endless_body_gets_a_response_and_its_connection_is_closed() {
     let server = Server::start().await;
     let mut io = TcpStream::connect(server.addr()).await.unwrap();
     let head = format!(

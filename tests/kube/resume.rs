@@ -1,4 +1,4 @@
-//! A client whose watch is cut after any line, and which resumes at that line's
+//! A client whose watch is disconnected after any line, and which resumes at that line's
 //! resourceVersion, ends with exactly the objects that exist.
 
 use std::collections::BTreeMap;
@@ -106,7 +106,7 @@ async fn a_client_can_resume_after_any_line() {
             for line in lines(&server, reached).await {
                 resumed.apply(&line);
             }
-            assert_eq!(resumed, end, "round {round}, cut after {cut} of {sent:#?}");
+            assert_eq!(resumed, end, "round {round}, disconnected after {cut} lines of {sent:#?}");
             if let Some(line) = sent.get(cut) {
                 cache.apply(line);
                 assert!(version(line) > reached, "versions increase: {line}");

@@ -164,8 +164,8 @@ async fn a_watch_from_an_unavailable_revision_ends_with_an_error() {
     }
 }
 
-/// Events are sent in the order of their revisions, so that a client whose watch is cut after
-/// any of them can resume.
+/// Events are sent in the order of their revisions, so that a client whose watch is
+/// disconnected after any of them can resume.
 #[tokio::test]
 async fn a_client_resumes_after_any_event_without_a_gap() {
     let server = Server::start().await;

@@ -97,7 +97,7 @@ async fn a_drain_notifies_all_clients_and_ends_within_its_timeout() {
     let ended = ending.await.unwrap().expect_exit(0);
     assert!(ended.after < drain_timeout + Duration::from_secs(1), "{:?}", ended.after);
     assert!(
-        ended.err.contains("cutting the remaining connections"),
+        ended.err.contains("closing the remaining connections"),
         "the stuck watch has delayed the drain: {ended}"
     );
     assert!(!ended.err.contains("panicked"), "{ended}");

@@ -1,4 +1,4 @@
-//! A watch of lifetimes that is cut after any single entry: a reader that resumes at that entry's
+//! A reader of a watch of lifetimes that stops after any single delta and resumes at the delta's
 //! revision must end with exactly the existing Workloads. It must never receive a deletion or an
 //! update of an object that it does not know, nor a creation over an object that it has.
 
@@ -27,7 +27,7 @@ enum Op {
 
 type Action = (Op, u8);
 
-/// Actions before the watch, actions that it reads in one batch, actions after the cut; and whether
+/// Actions before the watch, actions that it reads in one batch, actions after it has stopped; and whether
 /// the watch is filtered by mesh.
 type Case = (Vec<Action>, Vec<Action>, Vec<Action>, bool);
 
@@ -149,7 +149,7 @@ fn check((before, first, second, one_mesh): Case) {
         for entry in harness.watch(&filter, reached) {
             resumed.apply(&entry);
         }
-        assert_eq!(resumed, end, "cut after {cut} of {entries:?}");
+        assert_eq!(resumed, end, "stopped after {cut} of {entries:?}");
         if let Some(entry) = entries.get(cut) {
             known.apply(entry);
             assert!(entry.revision > reached, "revisions do not grow from entry to entry");

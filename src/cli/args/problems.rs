@@ -41,7 +41,7 @@ impl Problems {
     }
 
     /// Like [`Problems::take`], for an optional flag. `None` also means that the flag is
-    /// absent; [`Problems::finish`] tells them apart.
+    /// absent; [`Problems::finish`] distinguishes the two.
     pub fn take_optional<T>(&mut self, name: &str, parsed: Option<Parsed<T>>) -> Option<T> {
         parsed.and_then(|parsed| self.take(name, parsed))
     }

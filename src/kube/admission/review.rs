@@ -278,7 +278,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(512))]
 
-        /// A valid review with some of its bytes replaced, and half of the time cut.
+        /// A valid review with some of its bytes replaced, and truncated half of the time.
         #[test]
         fn every_body_is_parsed_or_rejected_with_a_short_message_without_control_characters(
             changes in proptest::collection::vec(proptest::prelude::any::<(proptest::sample::Index, u8)>(), 0..4),

@@ -1,4 +1,4 @@
-//! Serializes objects in every representation that a client can ask for.
+//! Serializes objects in every representation that a client can request.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -50,7 +50,7 @@ impl Renderer {
     }
 
     /// Returns the encoding whose bytes all watches in this representation share, if there is
-    /// one: the whole objects, and the tables that kubectl asks for.
+    /// one: the whole objects, and the tables that kubectl requests.
     pub(crate) fn shared_encoding(&self) -> Option<Encoding> {
         match (self.representation, self.include) {
             (Representation::Full, _) => Some(Encoding::Json),

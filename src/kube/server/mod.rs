@@ -84,7 +84,7 @@ impl fmt::Debug for TlsFiles {
 }
 
 impl Kube {
-    /// Longest time for which a client may acknowledge nothing, before it is cut. A user may
+    /// The connection of a client that acknowledges no data for this long is reset. A user may
     /// have suspended the terminal that a watch prints to.
     pub const PEER_TIMEOUT: Duration = Duration::from_mins(1);
 

@@ -63,7 +63,7 @@ struct WorkloadWatch {
     encoder: WatchEncoder,
     watcher: Watcher,
     bookmarks: bool,
-    /// The revision at which the client asked to start.
+    /// The revision that the client requested as the start.
     requested: u64,
     phase: Phase,
 }
