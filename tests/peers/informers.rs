@@ -19,7 +19,7 @@ fn informers(server: &Server) -> Option<[Program; 2]> {
 }
 
 /// The informer's store, from the events that it has printed.
-fn store(out: &str) -> BTreeMap<String, Counts> {
+pub(crate) fn store(out: &str) -> BTreeMap<String, Counts> {
     let (mut known, mut new) = (BTreeMap::new(), BTreeMap::new());
     for line in out.lines() {
         let Ok(event) = serde_json::from_str::<Value>(line) else { break }; // an incomplete line

@@ -34,6 +34,7 @@ mod grpcurl_calls;
 mod grpcurl_reflection;
 mod grpcurl_watch;
 mod http;
+mod informer_cut;
 mod informers;
 mod kubectl_get;
 mod kubectl_watch;
