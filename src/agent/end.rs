@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use crate::{net::backoff, proto::Drain};
+use crate::{
+    net::{backoff, rejection::is_rejection},
+    proto::Drain,
+};
 
 /// How a session ended.
 #[derive(Debug, Clone)]
@@ -39,13 +42,24 @@ impl SessionEnd {
 
 impl From<Status> for SessionEnd {
     fn from(status: Status) -> Self {
-        match status.code() {
-            Code::Aborted => Self::Superseded(status),
-            Code::InvalidArgument
-            | Code::FailedPrecondition
-            | Code::Unauthenticated
-            | Code::PermissionDenied => Self::Refused(status),
-            _ => Self::Lost(status),
+        match (status.code(), is_rejection(&status)) {
+            (Code::Aborted, true) => Self::Superseded(status),
+            (_, true) => Self::Refused(status),
+            // A proxy between agent and server may refuse for a passing fault.
+            (
+                Code::Unauthenticated
+                | Code::PermissionDenied
+                | Code::Unimplemented
+                | Code::InvalidArgument
+                | Code::FailedPrecondition
+                | Code::Aborted,
+                false,
+            ) => {
+                let message =
+                    format!("not headcount but something in front of it refused: {}", status.message());
+                Self::Lost(Status::new(status.code(), message))
+            }
+            (_, false) => Self::Lost(status),
         }
     }
 }
@@ -63,22 +77,37 @@ mod tests {
     use tonic_types::{ErrorDetails, StatusExt as _};
 
     use super::*;
+    use crate::net::rejection::rejection;
 
     #[test]
-    fn the_status_code_decides_whether_to_reconnect() {
+    fn only_a_rejection_by_headcount_itself_is_final() {
         for code in (0..=16).map(Code::from_i32) {
             let end = SessionEnd::from(Status::new(code, "x"));
-            let matches = match code {
-                Code::Aborted => matches!(end, SessionEnd::Superseded(_)),
-                Code::InvalidArgument
-                | Code::FailedPrecondition
-                | Code::Unauthenticated
-                | Code::PermissionDenied => matches!(end, SessionEnd::Refused(_)),
-                _ => matches!(end, SessionEnd::Lost(_)),
-            };
-            assert!(matches, "{end:?}");
+            assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
             assert_eq!(end.retry_after(), Duration::ZERO);
         }
+        for (code, superseded) in [
+            (Code::Aborted, true),
+            (Code::InvalidArgument, false),
+            (Code::FailedPrecondition, false),
+            (Code::PermissionDenied, false),
+        ] {
+            let end = SessionEnd::from(rejection(code, "x"));
+            let matches = match end {
+                SessionEnd::Superseded(_) => superseded,
+                SessionEnd::Refused(_) => !superseded,
+                _ => false,
+            };
+            assert!(matches, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_a_proxy_is_called_that() {
+        let SessionEnd::Lost(status) = SessionEnd::from(Status::permission_denied("HTTP status 403")) else {
+            panic!("it is retried");
+        };
+        assert_eq!(status.message(), "not headcount but something in front of it refused: HTTP status 403");
     }
 
     #[test]

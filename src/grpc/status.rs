@@ -1,6 +1,6 @@
 //! Converts errors into gRPC statuses.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use axum::response::Response;
 use tonic::{Code, Status};
@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     model::Invalid,
+    net::rejection::{rejection, rejection_with},
     registry::{LimitReached, PageError},
     telemetry::metrics::ShedMetrics,
 };
@@ -20,7 +21,7 @@ impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Self {
         let mut details = ErrorDetails::new();
         details.add_bad_request_violation(&invalid.field, &invalid.problem);
-        Self::with_error_details(Code::InvalidArgument, invalid.to_string(), details)
+        rejection_with(Code::InvalidArgument, invalid.to_string(), details)
     }
 }
 
@@ -47,23 +48,67 @@ pub(super) fn draining() -> Status {
     Status::unavailable("the server is draining: reconnect")
 }
 
-/// The status for a malformed inbound message; none if the error is the end of the
-/// connection. tonic reports a message that is too long as `OUT_OF_RANGE` and one that
-/// is not protobuf as `INTERNAL`; both are the client's errors.
+/// The status for a malformed inbound message; none if the error is the end of the stream,
+/// such as a reset by the client, which has HTTP/2's error as its source. tonic reports a
+/// message that is too long as `OUT_OF_RANGE` and one that is not protobuf as `INTERNAL`,
+/// without a source; both are the client's errors.
 pub(super) fn malformed(status: &Status) -> Option<Status> {
     match status.code() {
-        Code::OutOfRange | Code::Internal => {
-            Some(Status::invalid_argument(format!("message: {}", status.message())))
+        Code::OutOfRange | Code::Internal if status.source().is_none() => {
+            Some(rejection(Code::InvalidArgument, format!("message: {}", status.message())))
         }
         _ => None,
     }
 }
 
-/// Applies [`malformed`] to a response by which tonic itself rejected a message.
+/// How the messages begin by which tonic and prost reject a message before a service sees it.
+const DECODE_ERRORS: [&str; 5] = [
+    "failed to decode Protobuf message",
+    "Error, decoded message length too large",
+    "protocol error: received",
+    "Unexpected EOF decoding stream",
+    "Missing request message",
+];
+
+/// Applies [`malformed`] to a response by which tonic itself rejected a message. An internal
+/// error of a service stays one.
 pub(super) async fn correct_malformed(response: Response) -> Response {
     let rejected = Status::from_header_map(response.headers());
-    match rejected.and_then(|status| malformed(&status)) {
+    let decode_error =
+        rejected.filter(|status| DECODE_ERRORS.iter().any(|start| status.message().starts_with(start)));
+    match decode_error.and_then(|status| malformed(&status)) {
         Some(corrected) => corrected.into_http(),
         None => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+
+    #[test]
+    fn an_error_with_a_source_is_the_end_of_the_stream_and_no_malformed_message() {
+        for code in [Code::Internal, Code::OutOfRange] {
+            let mut reset = Status::new(code, "h2 protocol error: stream error received");
+            reset.set_source(Arc::new(io::Error::from(io::ErrorKind::ConnectionReset)));
+            assert!(malformed(&reset).is_none());
+            let decode_error = Status::new(code, "failed to decode Protobuf message");
+            assert_eq!(malformed(&decode_error).map(|status| status.code()), Some(Code::InvalidArgument));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_internal_error_of_a_service_stays_one() {
+        for (message, code) in [
+            ("a bug", Code::Internal),
+            ("failed to decode Protobuf message: invalid wire type", Code::InvalidArgument),
+            ("Missing request message.", Code::InvalidArgument),
+        ] {
+            let response = correct_malformed(Status::internal(message).into_http()).await;
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), code, "{message}");
+        }
     }
 }

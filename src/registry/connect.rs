@@ -11,7 +11,7 @@ use super::{
     events::{Reason, Regarding},
     transitions::Rejected,
 };
-use crate::model::{Attempt, Dataplane, DataplaneKey, MeshName, WorkloadKey};
+use crate::model::{Attempt, Dataplane, DataplaneKey, MeshName, WORKLOAD_LABEL, WorkloadKey};
 
 /// How a client connects.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,13 @@ impl Registry {
         self.shared.idle.track(&session.cell, options.idle);
         let mesh = &session.dataplane().key.mesh;
         let conflict = session.entry.read(|members| members.conflict(mesh));
-        let warnings = conflict.map(|conflict| self.record_conflict(mesh, conflict)).into_iter().collect();
+        let mut warnings: Vec<_> =
+            conflict.map(|conflict| self.record_conflict(mesh, conflict)).into_iter().collect();
+        if session.dataplane().workload.is_none() {
+            warnings.push(format!(
+                "the dataplane names no workload (label {WORKLOAD_LABEL}): it counts in the sums of mesh {mesh} only"
+            ));
+        }
         Ok(Connected { session, warnings })
     }
 

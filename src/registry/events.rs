@@ -3,7 +3,7 @@
 //! rejected proxies.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::SystemTime,
 };
@@ -129,27 +129,39 @@ struct State {
     begin: u64,
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
+    /// The numbers of the events about rejected proxies, the oldest first.
+    rejections: BTreeSet<u64>,
     numbers: HashMap<(Reason, Regarding), u64>,
 }
 
 impl State {
-    /// Removes the oldest event if there is one too many after one with this reason was
-    /// added.
-    fn trim(&mut self, added: Reason) {
-        let same_reason = |event: &Arc<Event>| event.reason == added;
-        let share_exceeded = added == Reason::DataplaneRefused
-            && self.by_number.values().filter(|event| same_reason(event)).count() > MAX_REJECTIONS;
-        let oldest = if share_exceeded {
-            self.by_number.iter().find(|(_, event)| same_reason(event))
+    fn insert(&mut self, event: Event) {
+        let number = event.number;
+        if event.reason == Reason::DataplaneRefused {
+            self.rejections.insert(number);
+        }
+        self.numbers.insert((event.reason, event.regarding.clone()), number);
+        self.by_number.insert(number, Arc::new(event));
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Event>> {
+        let event = self.by_number.remove(&number)?;
+        self.rejections.remove(&number);
+        self.numbers.remove(&(event.reason, event.regarding.clone()));
+        Some(event)
+    }
+
+    /// Removes the oldest event if there is one too many.
+    fn trim(&mut self) {
+        let oldest = if self.rejections.len() > MAX_REJECTIONS {
+            self.rejections.first()
         } else if self.by_number.len() > CAPACITY {
-            self.by_number.first_key_value()
+            self.by_number.keys().next()
         } else {
             None
         };
-        if let Some(oldest) =
-            oldest.map(|(number, _)| *number).and_then(|number| self.by_number.remove(&number))
-        {
-            self.numbers.remove(&(oldest.reason, oldest.regarding.clone()));
+        if let Some(oldest) = oldest.copied() {
+            self.remove(oldest);
         }
     }
 }
@@ -178,7 +190,7 @@ impl EventLog {
     ) {
         let mut state = self.state.lock();
         let key = (reason, regarding.clone());
-        let known = state.numbers.get(&key).copied().and_then(|number| state.by_number.remove(&number));
+        let known = state.numbers.get(&key).copied().and_then(|number| state.remove(number));
         state.head += 1;
         let head = state.head;
         let (uid, first_number, count, first_time) = match &known {
@@ -197,9 +209,8 @@ impl EventLog {
             first_time,
             last_time: now,
         };
-        state.by_number.insert(head, Arc::new(event));
-        state.numbers.insert(key, head);
-        state.trim(reason);
+        state.insert(event);
+        state.trim();
         drop(state);
         self.announced.send_replace(head);
     }

@@ -78,10 +78,10 @@ impl Registry {
         self.shared.drain();
     }
 
-    /// The time that all connected dataplanes need to reconnect at the maximum session
-    /// rate.
-    pub fn time_to_readmit(&self) -> Duration {
-        self.shared.rate_limiter.time_to_admit(self.shared.capacity.sessions())
+    /// Over how long the clients are to reconnect after the drain: the time that it takes to
+    /// admit all sessions that were open when the drain began. Zero before a drain.
+    pub fn drain_spread(&self) -> Duration {
+        self.shared.drain_spread.get().copied().unwrap_or_default()
     }
 
     /// Records the event that a proxy was rejected.

@@ -72,14 +72,20 @@ pub(crate) struct Loss {
     pub(crate) since: SystemTime,
     /// When the lost session began.
     pub(crate) opened: Instant,
+    /// The attempt that opened the lost session.
+    pub(crate) attempt: Attempt,
     /// When the registration ends.
     pub(crate) deadline: Instant,
 }
 
 impl Registration {
-    /// Whether its session is of the same agent as `attempt` and was begun later.
+    /// Whether its latest session, open or lost, is of the same agent as `attempt` and was
+    /// begun later.
     pub(crate) fn is_newer_than(&self, attempt: Attempt) -> bool {
-        matches!(&self.presence, Presence::Connected(current) if attempt.is_before(current.attempt))
+        attempt.is_before(match &self.presence {
+            Presence::Connected(current) => current.attempt,
+            Presence::Lost(loss) => loss.attempt,
+        })
     }
 
     /// Whether this session is the current one.

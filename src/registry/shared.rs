@@ -1,6 +1,9 @@
 //! The state that all handles of one registry share.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
 
 use dashmap::DashMap;
 
@@ -34,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) retention: Retention,
     pub(crate) idle: IdleTracker,
     pub(crate) draining: AtomicBool,
+    /// Over how long the clients are to reconnect after the drain; set when it begins.
+    pub(crate) drain_spread: OnceLock<Duration>,
     /// The id of the latest session.
     pub(crate) sessions: AtomicU64,
     /// The number of watch streams.
@@ -63,6 +68,7 @@ impl Shared {
             retention: Retention::default(),
             idle: IdleTracker::new(),
             draining: AtomicBool::new(false),
+            drain_spread: OnceLock::new(),
             sessions: AtomicU64::new(0),
             watchers: AtomicUsize::new(0),
             settings,

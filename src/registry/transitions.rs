@@ -213,7 +213,7 @@ impl Shared {
         self.count(&mut locked, &cell.dataplane, change, now);
         drop(locked);
         let deadline = Instant::now() + self.settings.retention;
-        let loss = Loss { since: now, opened: cell.opened, deadline };
+        let loss = Loss { since: now, opened: cell.opened, attempt: cell.attempt, deadline };
         registration.presence = Presence::Lost(Box::new(loss));
         self.retention.add(deadline, key);
         true
@@ -277,6 +277,8 @@ impl Shared {
 
     /// Sends [`Notice::Draining`] to all open sessions, and to each that opens later.
     pub(crate) fn drain(&self) {
+        // Once, because the number of sessions falls while the clients leave.
+        self.drain_spread.get_or_init(|| self.rate_limiter.time_to_admit(self.capacity.sessions()));
         self.draining.store(true, Relaxed);
         let connected = |registration: &Registration| match &registration.presence {
             Presence::Connected(cell) => Some(Arc::clone(cell)),

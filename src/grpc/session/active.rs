@@ -2,12 +2,13 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
 use crate::{
     grpc::status::draining,
     model::{Dataplane, HealthReport},
+    net::rejection::rejection,
     registry::{Notice, ReportOutcome, Session, SessionId},
     runtime::resettable_timer::ResettableTimer,
     telemetry::metrics::{EndReason, SessionMetrics},
@@ -82,9 +83,10 @@ impl ActiveSession {
     /// Ends the session as the registry requires, and returns the status for its stream.
     pub(super) fn on_notice(mut self, notice: Notice) -> Status {
         let (reason, status) = match notice {
-            Notice::Superseded => {
-                (EndReason::Superseded, Status::aborted("a newer session of this dataplane took over"))
-            }
+            Notice::Superseded => (
+                EndReason::Superseded,
+                rejection(Code::Aborted, "a newer session of this dataplane took over"),
+            ),
             Notice::Idle => {
                 let message = format!("no health report within {:?}: report more often", self.idle_timeout);
                 (EndReason::Idle, Status::deadline_exceeded(message))

@@ -72,10 +72,9 @@ impl SessionAdmission {
         self.registry.record_rejection(proxy, reason);
     }
 
-    /// The time that all connected dataplanes need to reconnect at the maximum session
-    /// rate.
-    pub(super) fn time_to_readmit(&self) -> Duration {
-        self.registry.time_to_readmit()
+    /// Over how long the clients are to reconnect after the drain.
+    pub(super) fn drain_spread(&self) -> Duration {
+        self.registry.drain_spread()
     }
 
     fn rejected(&self, limit: &LimitReached) -> Status {

@@ -8,8 +8,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
-use tokio::task::yield_now;
-use tonic::{Status, Streaming};
+use tokio::task::{coop::consume_budget, yield_now};
+use tonic::{Code, Status, Streaming};
 
 use super::{
     End,
@@ -20,6 +20,7 @@ use crate::{
     config::Limits,
     convert,
     grpc::status::{draining, malformed},
+    net::rejection::rejection,
     proto::{
         self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
         session_request::Message as Request, session_response::Message as Response,
@@ -137,6 +138,8 @@ impl AgentStream {
     /// Reads messages in an open session until there is a response to send.
     async fn run(&mut self) -> Result<Response, End> {
         while let Phase::Open { session, sequence } = &mut self.phase {
+            // A client whose reports are all deferred may not starve the other tasks of this worker.
+            consume_budget().await;
             let message = match session.next(self.inbound.message()).await {
                 SessionEvent::Message(message) => message,
                 SessionEvent::Flushed(sequence) => return Ok(ack(sequence)),
@@ -160,7 +163,8 @@ impl AgentStream {
                     self.end(ActiveSession::goodbye);
                     return Err(End::WithoutStatus);
                 }
-                Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => Status::failed_precondition(
+                Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => rejection(
+                    Code::FailedPrecondition,
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
                 Ok(Some(SessionRequest { message: None })) => empty_message(),
@@ -194,7 +198,7 @@ impl AgentStream {
     /// Asks the client to reconnect after a random delay. The delays are spread over the
     /// time that it takes to admit all clients again.
     fn drain(&self) -> Drain {
-        let spread = self.admission.time_to_readmit().max(MIN_DRAIN_SPREAD);
+        let spread = self.admission.drain_spread().max(MIN_DRAIN_SPREAD);
         let retry_after = MIN_DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
         Drain { retry_after: Some(convert::duration(retry_after)), reason: "the server is draining".into() }
     }
@@ -211,11 +215,14 @@ fn apply(
 }
 
 fn before_hello(message: &str) -> Status {
-    Status::failed_precondition(format!("{message}: came before hello, which must be the first message"))
+    rejection(
+        Code::FailedPrecondition,
+        format!("{message}: came before hello, which must be the first message"),
+    )
 }
 
 fn empty_message() -> Status {
-    Status::invalid_argument("message: is required: set hello, health or goodbye")
+    rejection(Code::InvalidArgument, "message: is required: set hello, health or goodbye")
 }
 
 fn ack(sequence: u64) -> Response {

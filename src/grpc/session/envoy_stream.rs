@@ -24,7 +24,7 @@ use crate::{
         stream_health::{BadReport, StreamHealth},
     },
     grpc::status::malformed,
-    model::{Attempt, HealthReport},
+    model::{Attempt, HealthReport, Namespace},
     proto::envoy::{
         config::core::v3::Node,
         service::health::v3::{
@@ -124,13 +124,23 @@ impl EnvoyStream {
                         Err(status) => (Some(node::unknown_proxy(&node)), status),
                     }
                 }
-                Err(invalid) => (None, invalid.into()),
+                Err(invalid) => {
+                    self.record_unnamed_rejection(&invalid.to_string());
+                    (None, invalid.into())
+                }
             },
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => (None, malformed(&status).ok_or(End::WithoutStatus)?),
         };
         log_rejection(self.peer, proxy.as_ref().map(UnknownProxy::name), &rejected);
         Err(rejected.into())
+    }
+
+    /// Records an event about an Envoy whose node could not be read, under its address.
+    fn record_unnamed_rejection(&self, reason: &str) {
+        let address = self.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
+        let proxy = UnknownProxy::new(Namespace::default(), &address);
+        self.service.admission.record_rejection(proxy, reason.to_owned());
     }
 
     async fn connect(&mut self, node: &Node) -> Result<HealthCheckSpecifier, Status> {

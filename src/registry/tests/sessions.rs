@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::{super::Notice, *};
+use crate::model::Attempt;
 
 #[test]
 fn a_session_is_counted_for_as_long_as_it_lives() {
@@ -150,4 +151,36 @@ fn without_retention_a_loss_unregisters() {
     let registry = Registry::new(RegistrySettings { retention: Duration::ZERO, ..settings() });
     drop(join(&registry, "a", "web"));
     assert_eq!(counts(&registry, "web"), None);
+}
+
+#[tokio::test]
+async fn a_stale_attempt_changes_nothing_after_its_successor_was_lost() {
+    let registry = registry();
+    let second = Attempt { instance: 7, number: 2 };
+    let options = |attempt| ConnectOptions { attempt, ..ConnectOptions::new(Duration::MAX) };
+    drop(connect_with(&registry, dataplane("a", "web"), options(second)).unwrap());
+    let first = Attempt { number: 1, ..second };
+    let stale = connect_with(&registry, dataplane("a", "web"), options(first)).unwrap().session;
+    assert_eq!(stale.notice().await, Notice::Superseded);
+    assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
+    drop(stale);
+    assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
+    let _next = connect_with(&registry, dataplane("a", "web"), options(second.next())).unwrap();
+    assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drain_spread_does_not_shrink_while_the_clients_leave() {
+    let registry = Registry::new(RegistrySettings { max_session_rate: 100, ..settings() });
+    let mut sessions = Vec::new();
+    for number in 0..500 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        sessions.push(join(&registry, &format!("{number}"), "web"));
+    }
+    assert_eq!(registry.drain_spread(), Duration::ZERO);
+    registry.drain();
+    let spread = registry.drain_spread();
+    assert_eq!(spread, Duration::from_secs(5), "500 sessions at 100 per second");
+    sessions.truncate(10);
+    assert_eq!(registry.drain_spread(), spread);
 }
