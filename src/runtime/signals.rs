@@ -1,14 +1,23 @@
-//! The signals that end the process.
+//! The signals that the process handles.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
 
-/// SIGTERM, which orchestrators send, and SIGINT, which Ctrl-C sends.
+/// The signals of `serve`, `agent` and `simulate`.
+///
+/// SIGTERM, which orchestrators send, SIGINT, which Ctrl-C sends, and SIGQUIT end the process
+/// gracefully. SIGHUP, SIGUSR1 and SIGUSR2, which would end a process that does not handle them, are
+/// logged and change nothing: files that may change are read again without a signal.
 #[derive(Debug)]
 pub struct ShutdownSignals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
 }
 
 impl ShutdownSignals {
@@ -19,14 +28,28 @@ impl ShutdownSignals {
     ///
     /// If a handler can't be installed.
     pub fn install() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
     }
 
-    /// Waits for the next signal. Each call waits for another one.
+    /// Waits for the next signal that ends the process. Each call waits for another one.
     pub async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            let ignored = tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.quit.recv() => return,
+                _ = self.hangup.recv() => "SIGHUP",
+                _ = self.user1.recv() => "SIGUSR1",
+                _ = self.user2.recv() => "SIGUSR2",
+            };
+            info!(signal = ignored, "ignored: nothing needs a signal to be reloaded");
         }
     }
 }

@@ -19,6 +19,7 @@
 #[expect(dead_code, reason = "no client presents a certificate here")]
 #[path = "../pki/mod.rs"]
 mod pki;
+mod signals;
 mod support;
 
 mod alerts;
@@ -30,6 +31,7 @@ mod disconnect;
 mod drain;
 mod exit_codes;
 mod file_descriptors;
+mod flap_interval;
 mod grpcurl_calls;
 mod grpcurl_reflection;
 mod grpcurl_watch;
