@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use clap::Args;
 
 use crate::{
-    cli::{Parsed, Problems, args::kube_api_addr::KubeApiAddr},
+    cli::{Parsed, Problems, args::kube_api_addr::KubeApiAddr, serve::limits::MAX_CONNECTIONS},
     config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
 };
@@ -75,13 +75,17 @@ impl KubeArgs {
         if let Some(addr) = addr {
             check_exposure(addr, tls.as_ref(), problems);
         }
+        let max_connections = super::count(problems, "max-kube-connections", self.max_kube_connections);
+        if max_connections > MAX_CONNECTIONS {
+            problems.note("max-kube-connections", &format!("must be {MAX_CONNECTIONS} or less"));
+        }
         let labels = self.workload_labels.into_iter();
         let one_mesh = problems.take(ONE_MESH, self.disallow_multiple_meshes_per_namespace);
         KubeSettings {
             addr,
             tls,
             group: problems.take("kube-api-group", self.kube_api_group).unwrap_or_default(),
-            max_connections: super::count(problems, "max-kube-connections", self.max_kube_connections),
+            max_connections,
             admission: AdmissionSettings {
                 workload_labels: labels.filter_map(|key| problems.take("workload-labels", key)).collect(),
                 one_mesh_per_namespace: one_mesh.unwrap_or_default(),

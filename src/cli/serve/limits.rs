@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The largest number of permits of a semaphore, of which each connection takes one.
-const MAX_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
+pub(super) const MAX_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 /// The largest flow-control window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// With a lower limit, normal clients would be rejected.
@@ -129,7 +129,7 @@ impl LimitArgs {
         let http2 = Http2Limits {
             stream_window: window(problems, "stream-window-bytes", self.stream_window_bytes),
             connection_window: window(problems, "connection-window-bytes", self.connection_window_bytes),
-            send_buffer: count(problems, "send-buffer-bytes", self.send_buffer_bytes),
+            send_buffer: send_buffer(problems, self.send_buffer_bytes),
             max_header_bytes: header_bytes(problems, self.max_header_bytes),
             max_pending_resets: count(problems, "max-pending-resets", self.max_pending_resets),
             max_error_resets: count(problems, "max-error-resets", self.max_error_resets),
@@ -180,6 +180,15 @@ fn window(problems: &mut Problems, name: &str, value: Parsed<NonZeroU32>) -> u32
         problems.note(name, &format!("\"{window}\": must be {MAX_WINDOW} or less"));
     }
     window
+}
+
+/// HTTP/2 implementations count a stream's buffer in 32 bits.
+fn send_buffer(problems: &mut Problems, value: Parsed<NonZeroUsize>) -> usize {
+    let bytes = count(problems, "send-buffer-bytes", value);
+    if u32::try_from(bytes).is_err() {
+        problems.note("send-buffer-bytes", &format!("\"{bytes}\": must be {} or less", u32::MAX));
+    }
+    bytes
 }
 
 fn header_bytes(problems: &mut Problems, value: Parsed<NonZeroU32>) -> u32 {

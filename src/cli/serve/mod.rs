@@ -156,7 +156,7 @@ impl ServeArgs {
             registry: RegistrySettings {
                 retention: period(&mut problems, "retention", self.retention),
                 log_capacity: count(&mut problems, "change-log", self.change_log),
-                flap_interval: period(&mut problems, "flap-interval", self.flap_interval),
+                flap_interval: flap_interval(&mut problems, self.flap_interval),
                 bookmark_interval: period(&mut problems, "bookmark-interval", self.bookmark_interval),
                 ..registry_limits
             },
@@ -175,6 +175,22 @@ impl ServeArgs {
 /// so every revision of an earlier process is lower, and a client that resumes from one is detected.
 fn first_revision(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
+}
+
+/// The longest flap interval. The acknowledgement of a deferred report comes with it, and agents
+/// wait 5 s for one before they reconnect.
+const LONGEST_FLAP_INTERVAL: Duration = Duration::from_secs(2);
+
+fn flap_interval(problems: &mut Problems, value: Parsed<Period>) -> Duration {
+    let interval = period(problems, "flap-interval", value);
+    if interval > LONGEST_FLAP_INTERVAL {
+        let problem = format!(
+            "\"{interval:?}\": must be {LONGEST_FLAP_INTERVAL:?} or less: agents wait 5s for an acknowledgement, \
+             which a deferred report delays by the interval"
+        );
+        problems.note("flap-interval", &problem);
+    }
+    interval
 }
 
 /// The value of a flag, or 0 and a problem.
@@ -214,10 +230,11 @@ mod tests {
     fn all_problems_are_reported_together() {
         let args = "--grpc-addr nowhere --max-sessions 0 --retention soon --max-inbounds 65 --idle-timeout 30s \
              --stream-window-bytes 2147483648 --max-header-bytes 1000 --kube-api-addr 0.0.0.0:7102 \
-             --kube-api-group Kuma --envoy-report-interval 0s";
+             --kube-api-group Kuma --envoy-report-interval 0s --flap-interval 3s --send-buffer-bytes 4294967296 \
+             --max-kube-connections 18446744073709551615";
         let report = check(&args.split(' ').collect::<Vec<_>>()).unwrap_err().to_string();
         for part in [
-            "10 problems",
+            "13 problems",
             "--grpc-addr: \"nowhere\"",
             "--max-sessions: \"0\"",
             "--retention: \"soon\"",
@@ -227,6 +244,9 @@ mod tests {
             "--max-header-bytes: \"1000\": must be 1024 or more",
             "--kube-api-addr: \"0.0.0.0:7102\": other machines could reach it",
             "--kube-api-group: \"Kuma\"",
+            "--flap-interval: \"3s\": must be 2s or less",
+            "--send-buffer-bytes: \"4294967296\": must be 4294967295 or less",
+            "--max-kube-connections: must be",
             "--envoy-report-interval: \"0s\": must be at least 50ms and at most 1h",
         ] {
             assert!(report.contains(part), "{part} is not in:\n{report}");
