@@ -43,7 +43,7 @@ pub struct App {
     /// The HTTP server.
     http: JoinSet<()>,
     /// The registry's background task; aborted when the app is dropped.
-    _registry_task: JoinSet<()>,
+    registry_task: JoinSet<()>,
 }
 
 impl App {
@@ -102,7 +102,7 @@ impl App {
             ready,
             servers,
             http,
-            _registry_task: registry_task,
+            registry_task,
         })
     }
 
@@ -116,12 +116,15 @@ impl App {
         &self.registry
     }
 
-    /// Waits until a server ends without being asked to, which is a fault, and returns why.
+    /// Waits until a server or the registry's background task ends without being asked to, which is a fault, and returns why.
     pub async fn failed(&mut self) -> anyhow::Error {
         let ended = tokio::select! {
             ended = self.servers.join_next() => ended,
             ended = self.http.join_next() => ended,
+            // It wakes watchers and ends idle sessions, so nothing is right without it.
+            ended = self.registry_task.join_next() => ended,
         };
+        self.ready.set(false);
         match ended {
             Some(Err(panic)) => panic.into(),
             Some(Ok(())) | None => anyhow::anyhow!("a server ended unexpectedly"),

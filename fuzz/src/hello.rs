@@ -88,7 +88,13 @@ fn names_one_workload(stated: &proto::Dataplane) -> bool {
 fn workloads(stated: &proto::Dataplane) -> Vec<String> {
     let tags = stated.inbounds.iter().map(|inbound| &inbound.tags);
     let tags = tags.filter(|_| stated.environment() != Environment::Kubernetes);
-    [&stated.labels].into_iter().chain(tags).filter_map(|map| map.get(WORKLOAD_LABEL)).cloned().collect()
+    [&stated.labels]
+        .into_iter()
+        .chain(tags)
+        .filter_map(|map| map.get(WORKLOAD_LABEL))
+        .filter(|name| !name.is_empty())
+        .cloned()
+        .collect()
 }
 
 /// The paths of all fields that a rejection may name.

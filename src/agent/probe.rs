@@ -112,6 +112,8 @@ impl ProbeSpec {
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = path.clone().into();
         let headers = request.headers_mut();
+        let agent = concat!("headcount-agent/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
         if let Ok(host) = self.authority().try_into() {
             headers.insert(header::HOST, host);
         }
@@ -187,6 +189,7 @@ mod tests {
         assert!(request.starts_with("GET /ready?x=1 HTTP/1.1\r\n"), "{request}");
         assert!(request.contains(&format!("host: 127.0.0.1:{}\r\n", probe.port)), "{request}");
         assert!(request.contains("connection: close\r\n"), "{request}");
+        assert!(request.contains("user-agent: headcount-agent/"), "{request}");
     }
 
     #[tokio::test]

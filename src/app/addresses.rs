@@ -32,6 +32,8 @@ impl Addresses {
             name.push(format!(".{}.tmp", std::process::id()));
             let temporary = path.with_file_name(name);
             let text = serde_json::to_vec(&self)?;
+            // In a container a killed server may have left one with the same process id.
+            let _absent = fs::remove_file(&temporary);
             let written = File::create_new(&temporary).and_then(|mut file| file.write_all(&text));
             let written = written.and_then(|()| fs::rename(&temporary, path));
             if written.is_err() {

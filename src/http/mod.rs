@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
+    model::Quoted,
     net::{
         accept::incoming_with_keepalive,
+        host::check_loopback_host,
         http1::{self, ConnectionLimits, no_handshake},
     },
     runtime::readiness::Readiness,
@@ -74,8 +77,21 @@ async fn readyz(State(state): State<HttpState>) -> (StatusCode, &'static str) {
     }
 }
 
+/// Rejects requests for other hosts than this machine: on loopback no honest client sends one.
+async fn loopback_host(request: Request, next: Next) -> Response {
+    match check_loopback_host(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(host) => {
+            let message = format!("host {}: use localhost, 127.0.0.1 or [::1]\n", Quoted(&host));
+            (StatusCode::FORBIDDEN, message).into_response()
+        }
+    }
+}
+
 /// Serves until `shutdown` is cancelled, then lets the requests in flight finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let loopback = listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback());
+    let router = if loopback { router.layer(from_fn(loopback_host)) } else { router };
     let incoming = incoming_with_keepalive(listener, PEER_TIMEOUT);
     let on_refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", LIMITS.max_connections);
     http1::serve(incoming, no_handshake, router, LIMITS, on_refused, shutdown).await;

@@ -100,7 +100,7 @@ impl Scraper {
 
     async fn expect_alive(&mut self) {
         let request = async {
-            self.0.write_all(b"GET /livez HTTP/1.1\r\nHost: headcount\r\n\r\n").await?;
+            self.0.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
             let (mut response, mut buffer) = (String::new(), [0; 1_024]);
             while !response.ends_with("\r\n\r\nok\n") {
                 match self.0.read(&mut buffer).await? {

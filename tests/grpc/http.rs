@@ -63,8 +63,22 @@ async fn clients_with_incomplete_headers_do_not_affect_other_clients() {
 async fn post_is_not_allowed() {
     let server = Server::start().await;
     let mut io = TcpStream::connect(server.http()).await.unwrap();
-    let request = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let request =
+        "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     io.write_all(request.as_bytes()).await.unwrap();
     let response = String::from_utf8(read_until_closed(&mut io).await).unwrap();
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
+}
+
+/// A web page that resolves its own name to loopback must not read the metrics.
+#[tokio::test]
+async fn a_request_for_another_host_is_forbidden() {
+    let server = Server::start().await;
+    for (host, status) in [("evil.example", "403"), ("localhost.", "200"), ("127.0.0.1:7101", "200")] {
+        let mut io = TcpStream::connect(server.http()).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        io.write_all(request.as_bytes()).await.unwrap();
+        let response = String::from_utf8(read_until_closed(&mut io).await).unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {response}");
+    }
 }

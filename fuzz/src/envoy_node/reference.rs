@@ -141,6 +141,7 @@ impl<'a> ReferenceNode<'a> {
         if !is_kubernetes {
             found.extend(self.inbounds().iter().filter_map(|inbound| inbound.tags().remove(WORKLOAD_LABEL)));
         }
+        found.retain(|name| !name.is_empty());
         found
     }
 

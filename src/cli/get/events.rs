@@ -1,6 +1,9 @@
 //! `headcount get events`.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use clap::{ArgAction, Args};
 use tonic::{Status, Streaming};
@@ -60,7 +63,7 @@ impl EventsArgs {
         let namespace = scope.namespace();
         if watch {
             let printer = WatchPrinter::new(format, scope.place());
-            let feed = EventFeed { namespace, counts: HashMap::new(), printer };
+            let feed = EventFeed { namespace, counts: HashMap::new(), starts: true, printer };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
@@ -84,12 +87,18 @@ impl EventsArgs {
     }
 }
 
+/// Counts that are kept before those of older events are dropped: more than the events that a
+/// server keeps, which may then be printed as new if they occur again.
+const MAX_COUNTS: usize = 10_000;
+
 /// A watch of events. Each stream starts with all events, so after a reconnect the counts tell
 /// which of them were already printed.
 struct EventFeed {
     namespace: String,
     /// Occurrences of each event that were printed, by uid.
     counts: HashMap<String, u64>,
+    /// The next message is the first of its stream, and has all events that the server keeps.
+    starts: bool,
     printer: WatchPrinter<Event>,
 }
 
@@ -99,11 +108,16 @@ impl Feed for EventFeed {
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchEventsResponse>, Status> {
         let request =
             WatchEventsRequest { namespace: self.namespace.clone(), ..WatchEventsRequest::default() };
+        self.starts = true;
         client.with_timeout(client.events().watch_events(request)).await
     }
 
     fn handle(&mut self, message: WatchEventsResponse, terminal: &mut Terminal<'_>) -> io::Result<()> {
         let mut changes = Vec::with_capacity(message.events.len());
+        if std::mem::take(&mut self.starts) || self.counts.len() > MAX_COUNTS {
+            let kept: HashSet<_> = message.events.iter().map(|event| event.uid.as_str()).collect();
+            self.counts.retain(|uid, _| kept.contains(uid.as_str()));
+        }
         for event in &message.events {
             match self.counts.insert(event.uid.clone(), event.count) {
                 None => changes.push((ChangeType::Added, event)),

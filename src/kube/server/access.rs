@@ -5,20 +5,18 @@
 //! the client and authorized the request (RBAC), and names the user in a header, which is
 //! trusted only if the connection presents the front proxy's certificate.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use axum::http::{
-    HeaderMap, Uri,
-    header::{HOST, HeaderName},
-    request::Parts,
-    uri::Authority as HostAndPort,
-};
+use axum::http::{HeaderMap, header::HeaderName, request::Parts};
 use rustls::pki_types::UnixTime;
 
 use crate::{
     kube::protocol::status::Status,
     model::Quoted,
-    net::tls::{Authority, Current, PresentedCertificates, Unverified},
+    net::{
+        host::check_loopback_host,
+        tls::{Authority, Current, PresentedCertificates, Unverified},
+    },
 };
 
 /// Names the user on whose behalf the front proxy sends a request. Its headers for groups and
@@ -42,7 +40,13 @@ impl AccessPolicy {
     /// 403 if the host is not this machine's, 401 if the client is not the front proxy.
     pub(super) fn check(&self, request: &Parts) -> Result<(), Status> {
         match self {
-            Self::Loopback => check_host(&request.uri, &request.headers),
+            Self::Loopback => check_loopback_host(&request.uri, &request.headers).map_err(|host| {
+                Status::forbidden(format!(
+                    "host {}: the Kubernetes API accepts requests from this machine only: use localhost, 127.0.0.1 \
+                     or [::1]",
+                    Quoted(&host)
+                ))
+            }),
             Self::FrontProxy(proxy) => {
                 let certificates = request.extensions.get().cloned().unwrap_or_default();
                 proxy.check(&certificates, &request.headers, UnixTime::now()).map_err(|reason| {
@@ -54,27 +58,6 @@ impl AccessPolicy {
             }
         }
     }
-}
-
-/// Rejects requests for other hosts than this machine. A web page can make a browser send
-/// requests to a server on this machine through a DNS name that resolves to it (DNS rebinding),
-/// and read the responses; but it can't change the host that the browser sends.
-fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Status> {
-    let header = headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
-    let Some(host) = uri.authority().map(HostAndPort::as_str).or(header) else {
-        return Ok(()); // HTTP/1.0, which no browser uses
-    };
-    let rejection = || {
-        Status::forbidden(format!(
-            "host {}: the Kubernetes API accepts requests from this machine only: use localhost, 127.0.0.1 or [::1]",
-            Quoted(host)
-        ))
-    };
-    let name = host.parse::<HostAndPort>().map_err(|_| rejection())?;
-    let name = name.host().trim_start_matches('[').trim_end_matches(']');
-    let local =
-        name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    if local { Ok(()) } else { Err(rejection()) }
 }
 
 /// How the front proxy is recognized.
@@ -113,30 +96,5 @@ impl FrontProxy {
             (Some(user), None) if !user.is_empty() => Ok(()),
             _ => Err(Unauthenticated::NoUser),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host(host: &str) -> Result<(), Status> {
-        check_host(&Uri::from_static("/apis"), &HeaderMap::from_iter([(HOST, host.parse().unwrap())]))
-    }
-
-    #[test]
-    fn only_hosts_of_this_machine_are_accepted() {
-        for local in ["localhost", "LocalHost:7102", "127.0.0.1:7102", "127.3.4.5", "[::1]:7102", "[::1]"] {
-            assert!(host(local).is_ok(), "{local}");
-        }
-        for other in
-            ["evil.example", "evil.example:7102", "127.0.0.1.evil.example", "10.0.0.1", "", "a b", "::1"]
-        {
-            assert!(host(other).is_err(), "{other}");
-        }
-        assert!(check_host(&Uri::from_static("/apis"), &HeaderMap::new()).is_ok());
-        let absolute = Uri::from_static("http://evil.example/apis");
-        let local = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
-        assert!(check_host(&absolute, &local).is_err());
     }
 }

@@ -87,18 +87,20 @@ fn parse_inbound(spec: &InboundSpec, limits: DataplaneLimits) -> Result<Inbound,
 }
 
 /// Returns the workload's name from the label or, on Universal, from the inbound tags as well.
-/// All that are present must agree.
+/// All that are present must agree. An empty value counts as absent: templates leave one where
+/// nothing was to be filled in.
 fn workload_of(
     environment: Environment,
     labels: &Labels,
     inbounds: &[Inbound],
 ) -> Result<Option<WorkloadName>, Invalid> {
-    let label = labels.get(WORKLOAD_LABEL).map(|value| (format!("labels[{WORKLOAD_LABEL:?}]"), value));
+    let label = labels.get(WORKLOAD_LABEL).filter(|value| !value.is_empty());
+    let label = label.map(|value| (format!("labels[{WORKLOAD_LABEL:?}]"), value));
     if environment == Environment::Kubernetes {
         return label.map(|(place, value)| WorkloadName::parse_kubernetes(&place, value)).transpose();
     }
     let tags = inbounds.iter().enumerate().filter_map(|(index, inbound)| {
-        let value = inbound.tags.get(WORKLOAD_LABEL)?;
+        let value = inbound.tags.get(WORKLOAD_LABEL).filter(|value| !value.is_empty())?;
         Some((format!("inbounds[{index}].tags[{WORKLOAD_LABEL:?}]"), value))
     });
     let mut found: Option<(String, WorkloadName)> = None;
@@ -184,8 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_workload_label_is_rejected() {
-        assert!(error(&labelled("")).starts_with("labels[\"kuma.io/workload\"]: is required"));
+    fn an_empty_workload_label_counts_as_absent() {
+        assert_eq!(parse(&labelled("")).unwrap().workload, None);
+        let tagged = DataplaneSpec { inbounds: vec![inbound(80, Some("web"))], ..labelled("") };
+        assert_eq!(parse(&tagged).unwrap().workload.unwrap().as_str(), "web");
     }
 
     #[test]

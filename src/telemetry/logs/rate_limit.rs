@@ -26,8 +26,11 @@ const WINDOW: Duration = Duration::from_secs(5);
 pub(super) struct RateLimit {
     call_sites: Arc<Mutex<HashMap<Identifier, CallSite>>>,
     /// Notifies the thread that logs how many lines were suppressed.
-    suppressed: mpsc::Sender<&'static Metadata<'static>>,
+    suppressed: mpsc::Sender<Summary>,
 }
+
+/// The number of suppressed lines of this call site is to be logged at this time.
+type Summary = (Instant, &'static Metadata<'static>);
 
 impl RateLimit {
     /// Starts the thread that logs the summaries. It is no async task, because summaries matter
@@ -49,20 +52,19 @@ impl<S: Subscriber> Layer<S> for RateLimit {
         if *metadata.level() > Level::INFO {
             return true;
         }
-        let decision = self.call_sites.lock().entry(metadata.callsite()).or_default().decide(Instant::now());
+        let now = Instant::now();
+        let decision = self.call_sites.lock().entry(metadata.callsite()).or_default().decide(now);
         if decision == Decision::SuppressFirst {
-            let _no_thread = self.suppressed.send(metadata);
+            let _no_thread = self.suppressed.send((now + WINDOW, metadata));
         }
         decision == Decision::Write
     }
 }
 
-fn log_summaries(
-    call_sites: &Mutex<HashMap<Identifier, CallSite>>,
-    suppressed: &mpsc::Receiver<&'static Metadata<'static>>,
-) {
-    for metadata in suppressed {
-        thread::sleep(WINDOW);
+fn log_summaries(call_sites: &Mutex<HashMap<Identifier, CallSite>>, suppressed: &mpsc::Receiver<Summary>) {
+    for (at, metadata) in suppressed {
+        // They come in the order of their times, so that none waits for more than its own window.
+        thread::sleep(at.saturating_duration_since(Instant::now()));
         let left_out = call_sites
             .lock()
             .get_mut(&metadata.callsite())
