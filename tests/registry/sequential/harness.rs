@@ -123,7 +123,9 @@ impl<'a> Harness<'a> {
         if let Ok(connected) = connected {
             let warned = self.model.hello(identity, statement, connected.session.id());
             self.sessions.push(OpenSession::new(connected.session));
-            assert_eq!(!connected.warnings.is_empty(), warned, "{:?}", connected.warnings);
+            let has = |text| connected.warnings.iter().any(|warning| warning.contains(text));
+            assert_eq!(has("multiple meshes"), warned, "{:?}", connected.warnings);
+            assert_eq!(has("names no workload"), statement.workload.is_none(), "{:?}", connected.warnings);
         }
     }
 
