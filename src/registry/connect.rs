@@ -1,6 +1,6 @@
 //! Connecting: everything between a hello and an open session.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -9,7 +9,6 @@ use super::{
     admission::ClientClass,
     counts::Conflict,
     events::{Reason, Regarding},
-    transitions::Rejected,
 };
 use crate::model::{Attempt, Dataplane, DataplaneKey, MeshName, WORKLOAD_LABEL, WorkloadKey};
 
@@ -102,17 +101,19 @@ impl Registry {
 
     /// Registers a dataplane. At the limit of dataplanes, it replaces the one that has
     /// been lost for longest.
-    fn register(&self, dataplane: Dataplane, attempt: Attempt) -> Result<Session, LimitReached> {
+    fn register(&self, mut dataplane: Dataplane, attempt: Attempt) -> Result<Session, LimitReached> {
         let now = self.shared.wall_clock();
-        let mut registered = self.shared.register(dataplane, attempt, now);
+        self.shared.deduplicate(&mut dataplane);
+        let dataplane = Arc::new(dataplane);
+        let register = || self.shared.register(&dataplane, attempt, now);
+        let mut registered = register();
         // In a loop, because another new dataplane may register first.
-        while let Err(Rejected { reason: LimitReached::Dataplanes { .. }, .. }) = &registered
+        while let Err(LimitReached::Dataplanes { .. }) = &registered
             && self.shared.expire_oldest()
         {
-            registered =
-                registered.or_else(|rejected| self.shared.register(rejected.dataplane, attempt, now));
+            registered = register();
         }
-        registered.map_err(|rejected| rejected.reason)
+        registered
     }
 
     /// Records that several meshes name one workload, and returns the warning for the

@@ -21,37 +21,19 @@ use crate::{
     runtime::sync::atomic::Ordering::Relaxed,
 };
 
-/// A dataplane that was not registered, given back to the caller.
-pub(crate) struct Rejected {
-    pub(crate) reason: LimitReached,
-    pub(crate) dataplane: Dataplane,
-}
-
-impl Rejected {
-    /// The caller must have dropped every other handle on the dataplane.
-    fn new(reason: LimitReached, dataplane: Arc<Dataplane>) -> Self {
-        Self { reason, dataplane: Arc::unwrap_or_clone(dataplane) }
-    }
-}
-
 impl Shared {
     /// Registers a dataplane and opens its session, which takes over from an open one.
     pub(crate) fn register(
         self: &Arc<Self>,
-        mut dataplane: Dataplane,
+        dataplane: &Arc<Dataplane>,
         attempt: Attempt,
         now: SystemTime,
-    ) -> Result<Session, Rejected> {
-        self.deduplicate(&mut dataplane);
-        let dataplane = Arc::new(dataplane);
-        let session = match self.dataplanes.entry(ByKey(Arc::clone(&dataplane))) {
+    ) -> Result<Session, LimitReached> {
+        let session = match self.dataplanes.entry(ByKey(Arc::clone(dataplane))) {
             Slot::Vacant(slot) => {
-                if let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, true) {
-                    drop(slot);
-                    return Err(Rejected::new(reason, dataplane));
-                }
-                let entry = self.join(&dataplane, now);
-                let session = self.open_session(dataplane, Arc::clone(&entry), attempt, now);
+                self.capacity.reserve(&dataplane.key.mesh, true)?;
+                let entry = self.join(dataplane, now);
+                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), attempt, now);
                 slot.insert(Registration { entry, presence: Presence::Connected(Arc::clone(&session.cell)) });
                 session
             }
@@ -60,14 +42,11 @@ impl Shared {
                 if known.is_newer_than(attempt) {
                     return Ok(self.superseded_session(slot.key(), known, attempt, now));
                 }
-                if let Presence::Lost(_) = known.presence
-                    && let Err(reason) = self.capacity.reserve(&dataplane.key.mesh, false)
-                {
-                    drop(slot);
-                    return Err(Rejected::new(reason, dataplane));
+                if let Presence::Lost(_) = known.presence {
+                    self.capacity.reserve(&dataplane.key.mesh, false)?;
                 }
-                let entry = self.rejoin(slot.key(), known, &dataplane, now);
-                let session = self.open_session(dataplane, Arc::clone(&entry), attempt, now);
+                let entry = self.rejoin(slot.key(), known, dataplane, now);
+                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), attempt, now);
                 let presence = Presence::Connected(Arc::clone(&session.cell));
                 // The key is replaced as well, because it holds the dataplane.
                 let (before, known) = slot.replace_entry(Registration { entry, presence });
@@ -87,7 +66,7 @@ impl Shared {
 
     /// Lets the dataplane share the strings that it has in common with the latest member of
     /// its entry.
-    fn deduplicate(&self, dataplane: &mut Dataplane) {
+    pub(crate) fn deduplicate(&self, dataplane: &mut Dataplane) {
         let entry = self.entries.get(&EntryKey::of(dataplane));
         if let Some(newest) = entry.and_then(|entry| entry.read(|members| members.newest().cloned())) {
             dataplane.share(&newest);
