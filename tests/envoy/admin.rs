@@ -36,6 +36,13 @@ impl Admin {
         self.request(Method::GET, "/ready").await == Some((200, "LIVE\n".to_owned()))
     }
 
+    /// Returns the node ID of the Envoy that responds; none if none does.
+    pub(crate) async fn node_id(&self) -> Option<String> {
+        let (_, text) = self.request(Method::GET, "/server_info").await?;
+        let info: serde_json::Value = serde_json::from_str(&text).ok()?;
+        Some(info["node"]["id"].as_str()?.to_owned())
+    }
+
     /// Returns the status and the body of a response; none if it is missing or incomplete.
     async fn request(&self, method: Method, path: &str) -> Option<(u16, String)> {
         let response = async {

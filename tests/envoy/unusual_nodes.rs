@@ -64,11 +64,13 @@ fn unusual_metadata(server: &Server, application: &Application) -> Vec<(&'static
 }
 
 /// Asserts that the Envoy runs, is ready, and has accepted its specifier without an error.
-async fn assert_accepted(description: &str, envoy: &Envoy) {
+async fn assert_accepted(description: &str, id: &str, envoy: &Envoy) {
     envoy.wait_for_counter("hds_delegate.updates", 1).await;
     // The node and two reports: the first report may cause an error.
     envoy.wait_for_counter("hds_delegate.responses", 3).await;
     assert!(envoy.admin.is_ready().await, "{description}");
+    // Another process may have taken the port of the admin interface.
+    assert_eq!(envoy.admin.node_id().await.as_deref(), Some(id), "{description}");
     assert_eq!(envoy.admin.counter("hds_delegate.errors").await, Some(0), "{description}");
 }
 
@@ -86,10 +88,11 @@ async fn envoy_accepts_the_specifier_of_every_accepted_node() {
             metadata["kuma.io/workload"] = format!("round-{round}").into();
             let id = format!("web-{round}-{index}");
             let node = json!({"id": id, "cluster": "web", "metadata": metadata});
-            envoys.push((description, fixture.envoy_with_node(&id, &node).await));
+            let envoy = fixture.envoy_with_node(&id, &node).await;
+            envoys.push((description, id, envoy));
         }
-        for (description, envoy) in &envoys {
-            assert_accepted(description, envoy).await;
+        for (description, id, envoy) in &envoys {
+            assert_accepted(description, id, envoy).await;
         }
         let connected = envoys.len();
         let wait = format!("wait workload round-{round} --connected {connected} --timeout 10s");

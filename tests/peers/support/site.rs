@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process,
-    sync::atomic::{AtomicU8, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
 };
 
 use tempfile::TempDir;
@@ -14,11 +17,13 @@ use tempfile::TempDir;
 pub(crate) struct Site {
     directory: TempDir,
     ip: IpAddr,
+    /// Ports that were returned by [`Site::free_port`].
+    reserved: Mutex<Vec<u16>>,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), ip: own_ip() }
+        Self { directory: tempfile::tempdir().unwrap(), ip: own_ip(), reserved: Mutex::default() }
     }
 
     /// Returns the address with port 0.
@@ -27,9 +32,16 @@ impl Site {
     }
 
     /// Returns an address that was free a moment ago, for programs that do not report which port they
-    /// have bound.
+    /// have bound. No port is returned twice: the kernel may select one again before its program binds it.
     pub(crate) fn free_port(&self) -> SocketAddr {
-        TcpListener::bind(self.any_port()).unwrap().local_addr().unwrap()
+        let mut reserved = self.reserved.lock().unwrap();
+        loop {
+            let address = TcpListener::bind(self.any_port()).unwrap().local_addr().unwrap();
+            if !reserved.contains(&address.port()) {
+                reserved.push(address.port());
+                return address;
+            }
+        }
     }
 
     /// Returns a path in the directory.
