@@ -14,7 +14,7 @@ use std::{
 
 pub(crate) use self::filter::abridged;
 pub use self::{
-    dataplane::{attempt, dataplane_from_hello, dataplane_to_proto},
+    dataplane::{attempt, dataplane_from_hello, dataplane_to_proto, heartbeat_interval},
     filter::{filter_from_proto, optional, selector_from_proto},
     health::{report_from_proto, report_to_proto},
     workload::{encoded, workload_ref},

@@ -1,5 +1,5 @@
-//! A hello is accepted if and only if it is valid; the accepted dataplane has every field of the
-//! message; a rejection names an existing field.
+//! A hello is accepted if and only if it is valid; the accepted dataplane and heartbeat interval have
+//! every field of the message; a rejection names an existing field.
 
 use headcount::{
     convert,
@@ -16,6 +16,7 @@ use super::rules::{
 /// Input: an encoded `Hello`.
 pub fn check(input: &[u8]) {
     let Ok(hello) = Hello::decode(input) else { return };
+    check_heartbeat_interval(&hello);
     let accepted = convert::dataplane_from_hello(hello.clone(), DataplaneLimits::default());
     assert_eq!(accepted.is_ok(), is_valid(&hello), "{accepted:?}, of {hello:?}");
     match accepted {
@@ -43,6 +44,29 @@ fn assert_represents(dataplane: &Dataplane, hello: Hello) {
     let hello = Hello { dataplane: Some(written), ..hello };
     let again = convert::dataplane_from_hello(hello, DataplaneLimits::default());
     assert_eq!(again.as_ref(), Ok(dataplane));
+}
+
+fn check_heartbeat_interval(hello: &Hello) {
+    let nanos =
+        |stated: prost_types::Duration| i128::from(stated.seconds) * 1_000_000_000 + i128::from(stated.nanos);
+    let stated = hello.heartbeat_interval.map(nanos);
+    match convert::heartbeat_interval(hello) {
+        Ok(interval) => {
+            assert!(
+                stated.is_none_or(|nanos| (1_000_000_000..=30_000_000_000).contains(&nanos)),
+                "{hello:?}"
+            );
+            assert_eq!(interval.map(|interval| interval.as_nanos().cast_signed()), stated, "{hello:?}");
+        }
+        Err(invalid) => {
+            rules::assert_printable(&invalid);
+            assert_eq!(invalid.field, "hello.heartbeat_interval");
+            assert!(
+                stated.is_some_and(|nanos| !(1_000_000_000..=30_000_000_000).contains(&nanos)),
+                "{hello:?}"
+            );
+        }
+    }
 }
 
 fn is_valid(hello: &Hello) -> bool {

@@ -9,9 +9,10 @@ use crate::model::Invalid;
 
 /// Longest time for DNS resolution and the TCP handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between two HTTP/2 PINGs. A server that is lost without a FIN (power, network) is detected within
-/// 5 s + 3 s. A PING belongs to the connection, so its cost does not depend on the number of sessions.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time without data on a connection until an HTTP/2 PING. It is longer than the interval of heartbeats, so
+/// the agent sends PINGs only to a server that does not answer heartbeats. If such a server is lost without
+/// a FIN (power, network), that is detected within 6.5 s + 3 s.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(6_500);
 /// Longest time from a PING to its ack.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 

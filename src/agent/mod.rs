@@ -18,6 +18,7 @@
 mod dataplane_file;
 mod end;
 mod endpoint;
+mod heartbeats;
 mod limited_file;
 mod monitor;
 mod pod;

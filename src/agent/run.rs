@@ -164,7 +164,7 @@ fn check_retryable(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), Age
 
 /// Logs the start of a session. Acks are not logged.
 fn log_event(event: SessionEvent<'_>) {
-    let SessionEvent::Welcomed(Welcome { session_id, workload, warnings }) = event else {
+    let SessionEvent::Welcomed(Welcome { session_id, workload, warnings, .. }) = event else {
         return;
     };
     let workload = workload.as_ref().map(|workload| workload.name.as_str());

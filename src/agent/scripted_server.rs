@@ -19,7 +19,7 @@ use crate::{
     agent::endpoint,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec},
     proto::{
-        self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse, Welcome,
+        self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse, Welcome,
         server::dataplane_service_server::{DataplaneService, DataplaneServiceServer},
         session_request::Message as ClientMessage,
         session_response::Message as ServerMessage,
@@ -78,11 +78,21 @@ impl ScriptedServer {
         self.0.try_recv().ok()
     }
 
-    /// Waits for the next session, welcomes it, and acknowledges its first report.
+    /// Waits for the next session, welcomes it without heartbeats, and acknowledges its first report.
     pub(in crate::agent) async fn acknowledged_session(&mut self) -> ScriptedSession {
+        self.acknowledge(Welcome::default()).await
+    }
+
+    /// As [`acknowledged_session`](Self::acknowledged_session), with heartbeats.
+    pub(in crate::agent) async fn session_with_heartbeats(&mut self) -> ScriptedSession {
+        let heartbeat_timeout = Some(prost_types::Duration { seconds: 8, nanos: 0 });
+        self.acknowledge(Welcome { heartbeat_timeout, ..Welcome::default() }).await
+    }
+
+    async fn acknowledge(&mut self, welcome: Welcome) -> ScriptedSession {
         let mut session = self.session().await;
         session.hello().await;
-        session.send(ServerMessage::Welcome(Welcome::default()));
+        session.send(ServerMessage::Welcome(welcome));
         let report = session.report().await;
         session.ack(report.sequence);
         session
@@ -178,6 +188,18 @@ impl ScriptedSession {
             Some(ClientMessage::Health(report)) => report,
             other => panic!("expected a report: {other:?}"),
         }
+    }
+
+    pub(in crate::agent) async fn heartbeat(&mut self) {
+        let heartbeat = self.next().await;
+        assert!(
+            matches!(heartbeat, Some(ClientMessage::Heartbeat(_))),
+            "expected a heartbeat: {heartbeat:?}"
+        );
+    }
+
+    pub(in crate::agent) fn ack_heartbeat(&self) {
+        self.send(ServerMessage::HeartbeatAck(HeartbeatAck {}));
     }
 
     /// Expects a goodbye, and nothing after it.

@@ -10,21 +10,25 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{end::SessionEnd, reports::ReportSchedule};
+use super::{
+    end::SessionEnd,
+    heartbeats::{self, HEARTBEAT_INTERVAL, HeartbeatSchedule},
+    reports::ReportSchedule,
+};
 use crate::{
     convert,
     model::{Attempt, Dataplane, Health},
     proto::{
-        Goodbye, Hello, SessionRequest, SessionResponse, Welcome,
+        Goodbye, Heartbeat, Hello, SessionRequest, SessionResponse, Welcome,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as ClientMessage,
         session_response::Message as ServerMessage,
     },
+    runtime::resettable_timer::ResettableTimer,
 };
 
 /// Longest time from the hello to the welcome; the same as the server's default `--hello-timeout`.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time from a report to its ack. HTTP/2 keepalive detects a dead connection; this detects a
-/// server that keeps its connections alive and has stopped processing sessions.
+/// Longest time from a report to its ack, which the server defers if the health changes often.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time from the goodbye to the end of the stream. It is short because the process is being
 /// stopped, and its supervisor kills it after a grace period.
@@ -32,9 +36,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time between two reports, as the protocol requires. Each report has the whole health, so the
 /// next one repairs a report that the server lost.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
-/// Capacity of the queue of outbound messages: one report, and a goodbye after it. The next report waits
-/// for the ack of the one before.
-const OUTBOUND_CAPACITY: usize = 2;
+/// Capacity of the queue of outbound messages: one report, one heartbeat, and a goodbye after them. The next
+/// report or heartbeat waits for the ack of the one before.
+const OUTBOUND_CAPACITY: usize = 3;
 
 /// The inputs of one session. Many sessions may share a channel.
 #[derive(Debug)]
@@ -85,12 +89,16 @@ impl Session {
         observe(SessionEvent::Welcomed(&welcome));
 
         let mut reports = ReportSchedule::new();
+        let mut heartbeats = HeartbeatSchedule::new(welcome.heartbeat_timeout.is_some(), Instant::now());
+        let mut heartbeat_timer = ResettableTimer::default();
         let mut health_may_change = true;
         let mut report_interval = time::interval(REPORT_INTERVAL);
         report_interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let latest = || *self.health.borrow_and_update();
-            if let Some(report) = reports.next(latest, Instant::now()) {
+            let now = Instant::now();
+            if let Some(report) = reports.next(latest, now) {
+                heartbeats.message_sent(now);
                 send(&requests, ClientMessage::Health(convert::report_to_proto(report, &self.dataplane)));
                 report_interval.reset();
             }
@@ -103,6 +111,7 @@ impl Session {
                             observe(SessionEvent::Acked { after: sent_at.elapsed() });
                         }
                     }
+                    Some(Some(ServerMessage::HeartbeatAck(_))) => heartbeats.acked(),
                     // Without a goodbye the dataplane stays registered until it reconnects.
                     Some(Some(ServerMessage::Drain(drain))) => return Ok(drain.into()),
                     // A second welcome, or a message type of a newer server.
@@ -117,6 +126,14 @@ impl Session {
                 () = ack_timeout(reports.sent_at()) => {
                     return Err(Status::deadline_exceeded(format!("no ack within {ACK_TIMEOUT:?}")));
                 }
+                () = heartbeat_timer.sleep_until(heartbeats.deadline()) => {
+                    if heartbeats.is_in_flight() {
+                        let problem = format!("no ack of a heartbeat within {:?}", heartbeats::ACK_TIMEOUT);
+                        return Err(Status::deadline_exceeded(problem));
+                    }
+                    heartbeats.heartbeat_sent(Instant::now());
+                    send(&requests, ClientMessage::Heartbeat(Heartbeat {}));
+                }
                 () = self.leave.cancelled() => return close(requests, read_to_end(responses)).await,
             }
         }
@@ -129,6 +146,7 @@ fn hello(dataplane: &Dataplane, attempt: Attempt) -> Hello {
         agent_version: dataplane.agent_version.to_string(),
         instance: attempt.instance,
         attempt: attempt.number,
+        heartbeat_interval: Some(convert::duration(HEARTBEAT_INTERVAL)),
     }
 }
 

@@ -19,14 +19,16 @@ pub struct Limits {
     /// Longest time from opening a stream to its hello, and from accepting a connection to its
     /// HTTP/2 preface. The default of 5 s is many round trips on any network.
     pub hello_timeout: Duration,
-    /// Longest time that a session may send nothing; above the 30 s between agents' full
-    /// reports. The default is ten times that interval: the health of a dataplane that has
-    /// missed ten reports is not known.
+    /// Longest time that a session without heartbeats may send nothing; above the 30 s between
+    /// agents' full reports. The default is ten times that interval: the health of a dataplane
+    /// that has missed ten reports is not known.
     pub idle_timeout: Duration,
-    /// Time between HTTP/2 PINGs to a client. The default of 6.5 s and a timeout of 2 s detect a
-    /// dead peer within 9 s; the documented bound is 10 s.
+    /// Time without data from a client until an HTTP/2 PING. The default of 6.5 s and a timeout of
+    /// 2 s detect a dead peer within 9 s; the documented bound is 10 s. It is a little above the
+    /// 6 s between agents' heartbeats, so that these take the place of PINGs.
     pub keepalive_interval: Duration,
-    /// Longest time for the acknowledgement of a PING.
+    /// Longest time for the acknowledgement of a PING, and longest delay of a heartbeat, which
+    /// may always be late by a second.
     pub keepalive_timeout: Duration,
     /// Open streams of one connection. The default of 1,024 is ten times the proxies of a node
     /// that share one connection through a multiplexing proxy.

@@ -1,5 +1,7 @@
 //! Conversion of dataplanes and hellos.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use super::label_map;
 use crate::{
     model::{Attempt, Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, Invalid},
@@ -9,6 +11,26 @@ use crate::{
 /// Returns the attempt that a hello belongs to.
 pub fn attempt(hello: &proto::Hello) -> Attempt {
     Attempt { instance: hello.instance, number: hello.attempt }
+}
+
+/// The heartbeat intervals that a client may choose. A shorter one costs more than it detects
+/// sooner; a longer one detects a failure no sooner than the reports, which come every 30 s.
+const HEARTBEAT_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+
+/// Returns the heartbeat interval of a hello; none if the client sends no heartbeats.
+///
+/// # Errors
+///
+/// If it is not between 1 s and 30 s.
+pub fn heartbeat_interval(hello: &proto::Hello) -> Result<Option<Duration>, Invalid> {
+    let Some(stated) = hello.heartbeat_interval else { return Ok(None) };
+    let interval = Duration::try_from(stated).ok().filter(|interval| HEARTBEAT_INTERVALS.contains(interval));
+    match interval {
+        Some(interval) => Ok(Some(interval)),
+        None => {
+            Err(Invalid::new("hello.heartbeat_interval", format!("{stated}: must be between 1s and 30s")))
+        }
+    }
 }
 
 /// Converts and validates the dataplane of a hello.

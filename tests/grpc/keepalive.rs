@@ -57,7 +57,7 @@ async fn an_idle_session_ends_with_deadline_exceeded() {
     let server = Server::with(|config| config.limits.idle_timeout = Duration::from_millis(300)).await;
     let mut proxy = server.proxy(dataplane("a", "web")).await;
     proxy.ready().await;
-    let parts = ["no health report within 300ms", "report more often"];
+    let parts = ["no report or heartbeat within 300ms", "send one more often"];
     assert_status(&proxy.stream.end().await, Code::DeadlineExceeded, &parts);
     assert_eq!(server.counts("web").await, (0, 0, 1));
     let idle = r#"headcount_sessions_ended_total{reason="idle"}"#;

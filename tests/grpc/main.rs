@@ -17,6 +17,7 @@ mod drain;
 mod envoy;
 mod events;
 mod health;
+mod heartbeat;
 mod http;
 mod invalid_hello;
 mod invalid_report;

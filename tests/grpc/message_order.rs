@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use headcount::proto::{Goodbye, HealthState, SessionRequest, session_request::Message as Request};
+use headcount::proto::{
+    Goodbye, HealthState, Heartbeat, SessionRequest, session_request::Message as Request,
+};
 use tonic::Code;
 
 use crate::{
@@ -15,6 +17,7 @@ async fn the_first_message_must_be_a_hello() {
     let server = Server::start().await;
     for (request, part) in [
         (health(1, HealthState::Ready), "health: came before hello"),
+        (Request::Heartbeat(Heartbeat {}), "heartbeat: came before hello"),
         (Request::Goodbye(Goodbye {}), "goodbye: came before hello"),
     ] {
         let mut stream = SessionStream::open(server.connect().await).await;
@@ -28,7 +31,7 @@ async fn the_first_message_must_be_a_hello() {
 #[tokio::test]
 async fn an_empty_message_is_rejected_before_and_after_the_hello() {
     let server = Server::start().await;
-    let parts = ["message: is required", "set hello, health or goodbye"];
+    let parts = ["message: is required", "set hello, health, heartbeat or goodbye"];
     let mut stream = SessionStream::open(server.connect().await).await;
     stream.requests.send(SessionRequest { message: None }).unwrap();
     assert_status(&stream.end().await, Code::InvalidArgument, &parts);

@@ -78,17 +78,19 @@ pub(super) struct LimitArgs {
     /// Longest time from a connection to its HTTP/2 preface, and from a session to its hello
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     hello_timeout: Parsed<NonZeroPeriod>,
-    /// Longest time without a report before a session is lost; more than 30s
+    /// Longest time without a report before a session without heartbeats is lost; more than 30s
     ///
-    /// Agents report at least every 30s.
+    /// Clients report at least every 30s.
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     idle_timeout: Parsed<NonZeroPeriod>,
-    /// Time between two HTTP/2 PINGs to a client
+    /// Time without data from a client until the server sends an HTTP/2 PING
     #[arg(long, value_name = "DURATION", default_value = "6500ms")]
     keepalive_interval: Parsed<NonZeroPeriod>,
     /// Longest time for the acknowledgement of a PING before the connection is closed
     ///
-    /// A client that stops responding is detected within this time and the interval.
+    /// Also the longest delay of a heartbeat before a session is lost, if it is more than
+    /// 1s. A client that stops responding is detected within this time and the interval;
+    /// agents send a heartbeat every 6s.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     keepalive_timeout: Parsed<NonZeroPeriod>,
     /// HTTP/2 flow-control window of one stream, at most 2147483647 (2^31 - 1)

@@ -88,7 +88,8 @@ impl ActiveSession {
                 rejection(Code::Aborted, "a newer session of this dataplane took over"),
             ),
             Notice::Idle => {
-                let message = format!("no health report within {:?}: report more often", self.idle_timeout);
+                let message =
+                    format!("no report or heartbeat within {:?}: send one more often", self.idle_timeout);
                 (EndReason::Idle, Status::deadline_exceeded(message))
             }
             Notice::Draining => (EndReason::Drained, draining()),

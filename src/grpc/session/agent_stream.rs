@@ -22,7 +22,7 @@ use crate::{
     grpc::status::{draining, malformed},
     net::rejection::rejection,
     proto::{
-        self, Drain, HealthAck, HealthReport, Hello, SessionRequest, SessionResponse,
+        self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse,
         session_request::Message as Request, session_response::Message as Response,
     },
     registry::{ConnectOptions, Notice, ReportOutcome},
@@ -32,6 +32,9 @@ use crate::{
 const MIN_DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The shortest time over which the reconnects of drained clients are spread.
 const MIN_DRAIN_SPREAD: Duration = Duration::from_secs(1);
+
+/// The least delay of a heartbeat that is tolerated: a busy host may pause for nearly as long.
+const MIN_HEARTBEAT_DELAY: Duration = Duration::from_secs(1);
 
 /// The state of one stream.
 pub(in crate::grpc) struct AgentStream {
@@ -109,6 +112,7 @@ impl AgentStream {
                 }
             }
             Ok(Some(SessionRequest { message: Some(Request::Health(_)) })) => before_hello("health"),
+            Ok(Some(SessionRequest { message: Some(Request::Heartbeat(_)) })) => before_hello("heartbeat"),
             Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => before_hello("goodbye"),
             Ok(Some(SessionRequest { message: None })) => empty_message(),
             Ok(None) => return Err(End::WithoutStatus),
@@ -119,9 +123,12 @@ impl AgentStream {
     }
 
     async fn connect(&mut self, hello: Hello) -> Result<proto::Welcome, Status> {
+        let Limits { idle_timeout, keepalive_timeout, .. } = *self.limits;
+        let delay = keepalive_timeout.max(MIN_HEARTBEAT_DELAY);
+        let heartbeat_timeout = convert::heartbeat_interval(&hello)?.map(|interval| interval + delay);
         let options = ConnectOptions {
             attempt: convert::attempt(&hello),
-            ..ConnectOptions::new(self.limits.idle_timeout)
+            ..ConnectOptions::new(heartbeat_timeout.unwrap_or(idle_timeout))
         };
         let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;
         let (session, warnings) = self.admission.admit(dataplane, options, self.peer).await?;
@@ -130,6 +137,7 @@ impl AgentStream {
             session_id: session.id().to_string(),
             workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
+            heartbeat_timeout: heartbeat_timeout.map(convert::duration),
         };
         self.phase = Phase::Open { session, sequence: 0 };
         Ok(welcome)
@@ -158,6 +166,10 @@ impl AgentStream {
                         Ok(ReportOutcome::Deferred) => continue,
                         Err(status) => status,
                     }
+                }
+                Ok(Some(SessionRequest { message: Some(Request::Heartbeat(_)) })) => {
+                    session.touch();
+                    return Ok(Response::HeartbeatAck(HeartbeatAck {}));
                 }
                 Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => {
                     self.end(ActiveSession::goodbye);
@@ -222,7 +234,7 @@ fn before_hello(message: &str) -> Status {
 }
 
 fn empty_message() -> Status {
-    rejection(Code::InvalidArgument, "message: is required: set hello, health or goodbye")
+    rejection(Code::InvalidArgument, "message: is required: set hello, health, heartbeat or goodbye")
 }
 
 fn ack(sequence: u64) -> Response {
