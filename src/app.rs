@@ -116,7 +116,8 @@ impl App {
         &self.registry
     }
 
-    /// Waits until a server or the registry's background task ends without being asked to, which is a fault, and returns why.
+    /// Waits until a server or the registry's background task ends without being asked to,
+    /// which is a fault, and returns why.
     pub async fn failed(&mut self) -> anyhow::Error {
         let ended = tokio::select! {
             ended = self.servers.join_next() => ended,
@@ -159,4 +160,29 @@ fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketA
         .with_context(|| format!("can't listen on {addr}: choose another address with --{setting}"))?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn started() -> App {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config { grpc_addr: any, http_addr: any, ..Config::default() };
+        config.kube.addr = Some(any);
+        App::start(config).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_end_of_any_task_is_a_failure_and_ends_the_readiness() {
+        let tasks: [fn(&mut App) -> &mut JoinSet<()>; 3] =
+            [|app| &mut app.servers, |app| &mut app.http, |app| &mut app.registry_task];
+        for task in tasks {
+            let mut app = started().await;
+            assert!(app.ready.is_ready());
+            task(&mut app).abort_all();
+            app.failed().await;
+            assert!(!app.ready.is_ready());
+        }
+    }
 }

@@ -1,15 +1,19 @@
 //! Logs on standard error, as text or JSON.
 
+mod queue;
 mod rate_limit;
 
 use std::{
+    future,
     io::{self, IsTerminal as _},
     str::FromStr,
 };
 
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use self::rate_limit::RateLimit;
+pub use self::queue::dropped_lines;
+use self::rate_limit::{RateLimit, Summaries};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,17 +51,38 @@ impl FromStr for LogFilter {
     }
 }
 
+/// Running logs. Dropping it writes the lines that are still queued.
+#[must_use = "lines that are logged after it is dropped are lost"]
+pub struct Logs {
+    /// None if logging was started before.
+    summaries: Option<Summaries>,
+    _queue: WorkerGuard,
+}
+
 /// Starts logging for the whole process. A second call has no effect.
-pub fn start(filter: &LogFilter, format: LogFormat) {
+pub fn start(filter: &LogFilter, format: LogFormat) -> Logs {
     let filter = EnvFilter::new(&filter.0);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
-    let registry = tracing_subscriber::registry().with(filter).with(RateLimit::new());
+    let (queue, guard) = queue::stderr();
+    let (rate_limit, summaries) = RateLimit::start();
+    let lines = fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal()).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter).with(rate_limit);
     let started = match format {
         LogFormat::Text => registry.with(lines).try_init(),
         LogFormat::Json => registry.with(lines.json()).try_init(),
     };
     // Fails only in a test that starts two servers.
-    drop(started);
+    Logs { summaries: started.is_ok().then_some(summaries), _queue: guard }
+}
+
+impl Logs {
+    /// Waits until the thread that summarizes suppressed lines ends, which is a fault.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match &mut self.summaries {
+            Some(summaries) => summaries.ended().await,
+            None => future::pending().await,
+        }
+        anyhow::anyhow!("the thread that summarizes suppressed log lines ended unexpectedly")
+    }
 }
 
 #[cfg(test)]

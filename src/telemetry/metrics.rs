@@ -17,6 +17,7 @@ pub use self::{
     sessions::{EndReason, SessionMetrics},
     shed::ShedMetrics,
 };
+use super::logs;
 use crate::registry::Registry;
 
 /// All metrics of one server. Clones share them.
@@ -84,6 +85,7 @@ impl Metrics {
     pub fn encode(&self) -> prometheus::Result<String> {
         let mut text = TextEncoder::new().encode_to_string(&self.events.gather())?;
         collector::write(&mut text, &self.registry);
+        collector::write_dropped_log_lines(&mut text, logs::dropped_lines());
         Ok(text)
     }
 }

@@ -47,3 +47,4 @@ mod mesh_conflict;
 mod pod;
 mod prometheus;
 mod restart;
+mod unread_log;

@@ -66,7 +66,7 @@ impl AgentArgs {
     /// Runs until a signal ends the process, or until a retry would not help.
     pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
         let (config, log) = self.check(problems)?;
-        log.start();
+        let _logs = log.start();
         info!(dataplane = %config.dataplane.key, server = %config.server.uri(), "starting");
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let leave = CancellationToken::new();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Parsed, Problems};
-use crate::telemetry::logs::{self, LogFilter, LogFormat};
+use crate::telemetry::logs::{self, LogFilter, LogFormat, Logs};
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Logs")]
@@ -33,7 +33,7 @@ impl LogArgs {
 
 impl LogSettings {
     /// Starts logging for the whole process.
-    pub(in crate::cli) fn start(&self) {
-        logs::start(&self.filter, self.format);
+    pub(in crate::cli) fn start(&self) -> Logs {
+        logs::start(&self.filter, self.format)
     }
 }

@@ -110,7 +110,7 @@ impl ServeArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let (mut config, log, demo) = self.check(problems)?;
-        log.start();
+        let mut logs = log.start();
         let capacity = connection_capacity(config.kube.max_connections);
         if config.limits.max_connections > capacity {
             info!(
@@ -126,6 +126,7 @@ impl ServeArgs {
         tokio::select! {
             () = signals.recv() => {}
             error = app.failed() => return Err(error.into()),
+            error = logs.failed() => return Err(error.into()),
             never = Demo::print_changes(demo.as_ref()) => match never {},
         }
         let shutdown = async {

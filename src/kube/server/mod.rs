@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::{
     access::{AccessPolicy, FrontProxy},
@@ -157,6 +157,10 @@ impl Kube {
             let tls = tls.clone();
             async move { tls.accept(io).await }
         };
-        http1::serve(incoming, handshake, router, limits, on_refused, shutdown).await;
+        tokio::select! {
+            () = http1::serve(incoming, handshake, router, limits, on_refused, shutdown) => {}
+            // Without it the certificate would expire unnoticed. The end of the server is a failure of the app.
+            _ended = reloading.join_next() => error!("the task that reloads the TLS files ended unexpectedly"),
+        }
     }
 }

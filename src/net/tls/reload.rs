@@ -214,6 +214,15 @@ mod tests {
         assert_eq!(f.poll(), ("replaced", "FOUR".into()));
     }
 
+    /// The server selects on this end: with it, the reload would stop unnoticed.
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_ends_the_task() {
+        let f = Fixture::new();
+        let panics = Reloading { parse: |_| panic!("a bug"), ..f.reloading };
+        write(&f.path, "two");
+        panics.run(Duration::from_secs(5)).await;
+    }
+
     #[test]
     fn a_file_that_is_being_written_is_not_reported() {
         let mut f = Fixture::new();

@@ -104,6 +104,13 @@ fn write_gauge(text: &mut String, name: &str, help: &str, value: usize) {
     let _infallible = writeln!(text, "{name} {value}");
 }
 
+/// Appends the counter of log lines, which belongs to the process.
+pub(super) fn write_dropped_log_lines(text: &mut String, dropped: u64) {
+    let name = "headcount_log_lines_dropped_total";
+    let help = "Log lines that were dropped because standard error was read too slowly.";
+    let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {dropped}");
+}
+
 fn write_header(text: &mut String, name: &str, help: &str) {
     let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
 }
