@@ -73,7 +73,7 @@ async fn a_log_that_nobody_reads_does_not_stop_the_server_and_drops_are_reported
     let reported = thread::spawn({
         let mut log = server.log;
         move || {
-            let (mut seen, mut buffer) = (String::new(), [0; 65_536]);
+            let (mut seen, mut buffer) = (String::new(), [0; 8_192]);
             while !seen.contains("dropped log lines") {
                 let read = log.read(&mut buffer).unwrap();
                 assert!(read > 0, "the log ended without a report of dropped lines");
