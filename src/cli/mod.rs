@@ -30,12 +30,13 @@ mod terminal;
 mod tests;
 mod wait;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 pub use args::{Parsed, Problems, choice};
-pub use outcome::{Failure, Outcome};
+use config::Sources;
+pub use outcome::{Failure, Outcome, internal_error};
 pub use output::Format;
 pub use terminal::Terminal;
 
@@ -75,6 +76,7 @@ Exit codes:
   2    failure: the server can't be reached or returned an error, or serve or
        agent could not start or go on
   64   the command line, the configuration or the request is invalid
+  70   a bug in headcount; standard error has the details
   130  interrupted by Ctrl-C; serve and agent shut down gracefully, with 0"
 )]
 pub struct Cli {
@@ -107,7 +109,21 @@ pub async fn run(
     args: impl IntoIterator<Item = OsString>,
     terminal: &mut Terminal<'_>,
 ) -> Result<Outcome, Failure> {
-    let (cli, problems) = config::parse::<Cli>(args)?;
+    run_parsed(Sources::read::<Cli>(args), terminal).await
+}
+
+/// Like [`run`], for the process: reports a failure and returns the exit code.
+pub async fn run_to_exit(args: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> ExitCode {
+    let sources = Sources::read::<Cli>(args);
+    let format = sources.log_format::<Cli>();
+    match run_parsed(sources, terminal).await {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => failure.report(format, terminal),
+    }
+}
+
+async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+    let (cli, problems) = sources.parse::<Cli>()?;
     match cli.command {
         Command::Serve(args) => args.run(problems, terminal).await,
         Command::Agent(args) => args.run(problems).await,

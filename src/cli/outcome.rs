@@ -2,6 +2,9 @@
 
 use std::{io, process::ExitCode};
 
+use super::Terminal;
+use crate::telemetry::logs::{self, LogFormat};
+
 /// The result of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -40,6 +43,13 @@ const FAILED: u8 = 2;
 const USAGE: u8 = 64;
 /// 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
+/// `EX_SOFTWARE` of BSD's sysexits.
+const INTERNAL: u8 = 70;
+
+/// The exit code after a panic, which is a bug in headcount.
+pub fn internal_error() -> ExitCode {
+    ExitCode::from(INTERNAL)
+}
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
@@ -52,14 +62,23 @@ impl From<Outcome> for ExitCode {
 }
 
 impl Failure {
-    /// Prints the error to stderr, or help to stdout, and returns the exit code.
-    pub fn report(&self) -> ExitCode {
+    /// Prints the error to stderr, in the format of the log, or help to stdout, and returns the exit
+    /// code. An error that can't be written is lost; the exit code stays the same.
+    pub fn report(&self, format: LogFormat, terminal: &mut Terminal<'_>) -> ExitCode {
         match self {
+            Self::Clap(help) if !help.use_stderr() => {
+                if let Err(error) = help.print() {
+                    return Self::Output(error).report(format, terminal);
+                }
+            }
             // The reader closed the pipe, as in `headcount get wl | head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            // Nothing is left to do if stderr can't be written.
-            Self::Clap(error) => drop(error.print()),
-            failure => eprintln!("error: {failure}"),
+            Self::Clap(error) if format == LogFormat::Text => drop(error.print()),
+            failure if format == LogFormat::Text => terminal.remark(format_args!("error: {failure}")),
+            failure => {
+                let text = failure.to_string();
+                logs::write_error(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            }
         }
         ExitCode::from(self.exit_code())
     }
@@ -91,6 +110,9 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_a_success() {
         let closed = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!(closed.report(), ExitCode::SUCCESS);
+        let (mut out, mut err) = (io::sink(), Vec::new());
+        let mut terminal = Terminal { out: &mut out, err: &mut err };
+        assert_eq!(closed.report(LogFormat::Text, &mut terminal), ExitCode::SUCCESS);
+        assert_eq!(err, b"");
     }
 }

@@ -1,6 +1,11 @@
 //! `headcount simulate`: the load test.
 
-use std::{fmt::Write as _, io::IsTerminal as _, num::NonZeroU32, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::{ErrorKind, IsTerminal as _},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,7 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    args::{period::NonZeroPeriod, server_url::ServerUrl},
+    args::{
+        log::{LogArgs, LogSettings},
+        period::NonZeroPeriod,
+        server_url::ServerUrl,
+    },
     choice,
     terminal::visible,
 };
@@ -48,13 +57,13 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     duration: Parsed<NonZeroPeriod>,
     /// Longest time until the counts are right after each phase
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    patience: Parsed<NonZeroPeriod>,
+    #[arg(long, value_name = "DURATION", default_value = "60s", alias = "patience")]
+    settle_timeout: Parsed<NonZeroPeriod>,
     /// Mesh of the proxies
-    #[arg(long, value_name = "MESH", default_value = "default")]
+    #[arg(long, value_name = "MESH", default_value = "default", hide_env = true)]
     mesh: String,
     /// Namespace of the proxies; other dataplanes in it make the counts wrong
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "simulate")]
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "simulate", hide_env = true)]
     namespace: String,
     /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
     #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
@@ -62,6 +71,8 @@ pub(super) struct SimulateArgs {
     /// Format of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = choice::<ReportFormat>())]
     output: Parsed<ReportFormat>,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// Format of the result.
@@ -80,7 +91,8 @@ impl SimulateArgs {
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let (config, format) = self.check(problems)?;
+        let (config, format, log) = self.check(problems)?;
+        let _logs = log.start();
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let stop = CancellationToken::new();
         let bar = Bar::new();
@@ -97,10 +109,12 @@ impl SimulateArgs {
         };
         bar.0.finish_and_clear();
         let report = report.map_err(anyhow::Error::from)?;
-        terminal.print(&match format {
+        let printed = terminal.print(&match format {
             ReportFormat::Text => text(&report),
             ReportFormat::Json => serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)? + "\n",
-        })?;
+        });
+        // A reader that has closed the pipe does not make a negative result a success.
+        printed.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
         Ok(match (interrupted, report.right) {
             (true, _) => Outcome::Interrupted,
             (false, true) => Outcome::Success,
@@ -108,7 +122,8 @@ impl SimulateArgs {
         })
     }
 
-    fn check(self, mut problems: Problems) -> Result<(LoadConfig, ReportFormat), Failure> {
+    fn check(self, mut problems: Problems) -> Result<(LoadConfig, ReportFormat, LogSettings), Failure> {
+        let log = self.log.check(&mut problems);
         let mesh = problems.take_checked("mesh", MeshName::parse("mesh", &self.mesh));
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
         let server = problems.take("server", self.server);
@@ -118,9 +133,11 @@ impl SimulateArgs {
         let connections = problems.take_optional("connections", self.connections).map(NonZeroU32::get);
         let flaps_per_second = problems.take("flaps", self.flaps).unwrap_or_default();
         let duration = problems.take("duration", self.duration).map_or(Duration::ZERO, Into::into);
-        let settle_timeout = problems.take("patience", self.patience).map_or(Duration::ZERO, Into::into);
+        let settle_timeout =
+            problems.take("settle-timeout", self.settle_timeout).map_or(Duration::ZERO, Into::into);
         let format = problems.take("output", self.output);
-        let (Some(mesh), Some(namespace), Some(server), Some(format)) = (mesh, namespace, server, format)
+        let (Some(mesh), Some(namespace), Some(server), Some(format), Some(log)) =
+            (mesh, namespace, server, format, log)
         else {
             return Err(problems.into());
         };
@@ -136,7 +153,7 @@ impl SimulateArgs {
             mesh: mesh.to_string(),
             namespace: namespace.to_string(),
         };
-        Ok((config, format))
+        Ok((config, format, log))
     }
 }
 

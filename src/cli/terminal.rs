@@ -25,13 +25,10 @@ impl Terminal<'_> {
         self.out.flush()
     }
 
-    /// Writes a line for a person.
-    ///
-    /// # Errors
-    ///
-    /// If it can't be written.
-    pub fn remark(&mut self, remark: impl Display) -> io::Result<()> {
-        writeln!(self.err, "{remark}")
+    /// Writes a line for a person. A remark that can't be written is lost, because the command's
+    /// result and its exit code do not depend on it.
+    pub fn remark(&mut self, remark: impl Display) {
+        let _lost = writeln!(self.err, "{remark}");
     }
 }
 

@@ -77,7 +77,7 @@ struct WaitWorkloadArgs {
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
     /// Mesh of the workload; in another mesh it counts as missing
-    #[arg(long, value_name = "MESH")]
+    #[arg(long, value_name = "MESH", hide_env = true)]
     mesh: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
@@ -108,7 +108,7 @@ impl WaitArgs {
             }
             Err(counts) => {
                 let timeout = humantime::format_duration(timeout);
-                terminal.remark(format_args!("timed out after {timeout}: {}", visible(&counts)))?;
+                terminal.remark(format_args!("timed out after {timeout}: {}", visible(&counts)));
                 Ok(Outcome::Negative)
             }
         }
@@ -182,7 +182,7 @@ async fn wait(
         if Instant::now() + delay >= deadline {
             return Err(client.explain(&status));
         }
-        terminal.remark(format_args!("connection lost ({}); trying again", visible(status.message())))?;
+        terminal.remark(format_args!("connection lost ({}); trying again", visible(status.message())));
         tokio::time::sleep(delay).await;
     }
 }

@@ -6,11 +6,22 @@ mod rate_limit;
 use std::{
     future,
     io::{self, IsTerminal as _},
+    panic,
     str::FromStr,
+    thread,
 };
 
+use tracing::error;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        self, MakeWriter,
+        format::{DefaultFields, Format},
+    },
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 pub use self::queue::dropped_lines;
 use self::rate_limit::{RateLimit, Summaries};
@@ -64,11 +75,10 @@ pub fn start(filter: &LogFilter, format: LogFormat) -> Logs {
     let filter = EnvFilter::new(&filter.0);
     let (queue, guard) = queue::stderr();
     let (rate_limit, summaries) = RateLimit::start();
-    let lines = fmt::layer().with_writer(queue).with_ansi(io::stderr().is_terminal()).with_target(false);
     let registry = tracing_subscriber::registry().with(filter).with(rate_limit);
     let started = match format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json()).try_init(),
+        LogFormat::Text => registry.with(lines(queue)).try_init(),
+        LogFormat::Json => registry.with(lines(queue).json()).try_init(),
     };
     // Fails only in a test that starts two servers.
     Logs { summaries: started.is_ok().then_some(summaries), _queue: guard }
@@ -83,6 +93,39 @@ impl Logs {
         }
         anyhow::anyhow!("the thread that summarizes suppressed log lines ended unexpectedly")
     }
+}
+
+/// Writes an error in the format [`LogFormat::Json`], whether or not the log has started, and
+/// regardless of its filter.
+pub fn write_error(message: &str) {
+    let log = tracing_subscriber::registry().with(lines(io::stderr).json());
+    tracing::subscriber::with_default(log, || error!("{message}"));
+}
+
+/// From now on the log has a line for each panic, if it has started.
+pub fn log_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if !tracing::dispatcher::has_been_set() {
+            return print(info);
+        }
+        let message = info.payload_as_str().unwrap_or("a value that is not a text");
+        let location = info.location().map(ToString::to_string);
+        error!(location, thread = thread::current().name(), "internal error (panic): {message}");
+    }));
+}
+
+/// A layer that writes lines. One that can't be written, for example because the disk is full, is
+/// lost: by default the layer prints that to standard error, which panics if standard error is full.
+fn lines<S, W>(writer: W) -> fmt::Layer<S, DefaultFields, Format, W>
+where
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fmt::layer()
+        .with_writer(writer)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .log_internal_errors(false)
 }
 
 #[cfg(test)]

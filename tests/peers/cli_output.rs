@@ -8,7 +8,7 @@ use crate::support::{Proxy, Server, dataplane, hello, ready};
 async fn simulate_converges_and_prints_a_json_report() {
     let server = Server::start("").await;
     let load = server.run(
-        "simulate --proxies 200 --workloads 10 --connections 4 --flaps 400 --duration 1s -o json --patience 20s",
+        "simulate --proxies 200 --workloads 10 --connections 4 --flaps 400 --duration 1s -o json --settle-timeout 20s",
     );
     let load = load.await.expect_exit(0);
     let report: Value = serde_json::from_str(&load.out).unwrap();
@@ -41,7 +41,7 @@ async fn simulate_prints_a_summary_and_its_verdict() {
 async fn simulate_without_a_server_fails() {
     let unused = crate::support::Site::new().free_port();
     let flags =
-        format!("--proxies 2 --workloads 1 --duration 10ms --patience 200ms -o json --server {unused}");
+        format!("--proxies 2 --workloads 1 --duration 10ms --settle-timeout 200ms -o json --server {unused}");
     let load = crate::support::headcount(&format!("simulate {flags}"));
     let load = crate::support::Program::start(&mut { load }).end().await.expect_exit(1);
     let report: Value = serde_json::from_str(&load.out).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Program, Server, Signal, Site, get, headcount};
+use crate::support::{Application, Program, Server, Signal, Site, get, headcount};
 
 #[tokio::test]
 async fn the_problems_of_all_three_sources_are_reported_together() {
@@ -98,5 +98,97 @@ async fn a_file_that_cannot_be_read_is_reported() {
         let ended =
             Program::start(&mut headcount(&format!("serve --config {file}"))).end().await.expect_exit(64);
         assert!(ended.err.contains(&format!("cannot read {file}")), "{ended}");
+    }
+}
+
+/// The variables of an agent's container do not filter what `get` and `wait` read there, and an empty
+/// one changes nothing.
+#[tokio::test]
+async fn an_agent_s_variables_do_not_filter_get_and_wait() {
+    let server = Server::start("").await;
+    let application = Application::start((server.grpc.ip(), 0).into());
+    let inbound = application.address().port().to_string();
+    let probe_host = application.address().ip().to_string();
+    let mut agent = headcount(&format!("agent --server {} --probe-host {probe_host}", server.grpc));
+    let variables = [("HEADCOUNT_MESH", "prod"), ("HEADCOUNT_WORKLOAD", "web"), ("HEADCOUNT_ZONE", "")];
+    agent.envs(variables).env("POD_NAME", "web-0").env("POD_NAMESPACE", "default").env("POD_IP", "");
+    agent.env("HEADCOUNT_INBOUND", inbound).env("HEADCOUNT_GATEWAY", "no").env("HEADCOUNT_LOG", "");
+    agent.env("HEADCOUNT_PODINFO_DIR", server.site.path("podinfo"));
+    let _agent = Program::start(&mut agent);
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    let _other = server.agent("api-1", &crate::support::gateway("default", "api", "api-1"));
+    server.wait_for_counts("api", [1, 1, 1]).await;
+    for command in ["get workloads", "get dataplanes"] {
+        let mut command = headcount(&format!("{command} --server {}", server.grpc));
+        let listed = Program::start(command.envs(variables)).end().await.expect_exit(0);
+        assert_eq!(listed.out.lines().count(), 3, "{listed}");
+    }
+    let mut wait = headcount(&format!("wait workload api --healthy 1 --timeout 1s --server {}", server.grpc));
+    Program::start(wait.envs(variables)).end().await.expect_exit(0);
+}
+
+#[tokio::test]
+async fn booleans_are_accepted_as_people_write_them() {
+    let server = Server::start("").await;
+    for (value, lists_all) in [("1", true), ("Yes", true), ("ON", true), ("0", false), ("off", false)] {
+        let mut command = headcount(&format!("get workloads --server {}", server.grpc));
+        command.env("HEADCOUNT_ALL_NAMESPACES", value);
+        let listed = Program::start(&mut command).end().await.expect_exit(0);
+        assert_eq!(!listed.err.contains("in default namespace"), lists_all, "{value}: {listed}");
+    }
+    let mut command = headcount("get workloads");
+    let invalid = Program::start(command.env("HEADCOUNT_ALL_NAMESPACES", "si")).end().await.expect_exit(64);
+    assert!(invalid.err.contains("HEADCOUNT_ALL_NAMESPACES: \"si\": must be true or false"), "{invalid}");
+}
+
+/// Every command reports the same with all its variables empty as without any.
+#[tokio::test]
+async fn empty_variables_count_as_not_set() {
+    let help = Program::start(&mut headcount("agent --help")).end().await.expect_exit(0).out;
+    let variables: Vec<_> =
+        help.split("[env: ").skip(1).filter_map(|it| it.split(['=', ']']).next()).collect();
+    assert!(variables.len() > 15, "{variables:?}");
+    // The missing settings are reported.
+    let unset = Program::start(&mut headcount("agent")).end().await.expect_exit(64);
+    let mut empty = headcount("agent");
+    let empty =
+        Program::start(empty.envs(variables.into_iter().map(|it| (it, "")))).end().await.expect_exit(64);
+    assert_eq!(empty.err, unset.err);
+}
+
+/// What is written to the stream of the log is JSON, the error that ends the process included.
+#[tokio::test]
+async fn with_the_format_json_errors_are_json_too() {
+    let server = Server::start("").await;
+    let (grpc, http) = (server.grpc, server.site.any_port());
+    let file = server.site.file("json.yaml", "logFormat: json\nmaxSessions: none\nretentoin: 1h\n");
+    let json = server.site.file("only.yaml", "logFormat: json\n");
+    let (file, json) = (file.display(), json.display());
+    let busy = format!("serve --grpc-addr {grpc} --http-addr {http} --kube-api-addr off");
+    let nowhere = server.site.any_port();
+    for (command, variable, code, message) in [
+        (format!("{busy} --log-format json"), "", 2, "choose another address with --grpc-addr"),
+        (busy.clone(), "json", 2, "choose another address with --grpc-addr"),
+        (format!("{busy} --config {json} --log error"), "", 2, "choose another address with --grpc-addr"),
+        (format!("serve --config {file}"), "", 64, "2 problems with the configuration"),
+        ("serve --no-such-flag".to_owned(), "json", 64, "unexpected argument '--no-such-flag'"),
+        ("agent --log-format=json".to_owned(), "", 64, "POD_NAME: is missing"),
+        ("simulate --log-format json --proxies 0".to_owned(), "", 64, "--proxies"),
+        (
+            format!("simulate --server {nowhere} --proxies 1 --duration 1ms --settle-timeout 10ms"),
+            "json",
+            1,
+            "",
+        ),
+    ] {
+        let mut run = headcount(&command);
+        let ended = Program::start(run.env("HEADCOUNT_LOG_FORMAT", variable)).end().await.expect_exit(code);
+        let lines = ended.err.lines().map(serde_json::from_str::<Value>);
+        let Ok(lines) = lines.collect::<Result<Vec<_>, _>>() else { panic!("not JSON: {ended}") };
+        let last = lines.last().map(|line| line["fields"]["message"].as_str().unwrap()).unwrap_or_default();
+        assert!(last.contains(message), "{message}: {ended}");
+        if !message.is_empty() {
+            assert_eq!(lines.last().unwrap()["level"], "ERROR", "{ended}");
+        }
     }
 }

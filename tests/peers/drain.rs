@@ -26,7 +26,7 @@ async fn stuck_watcher(server: &Server) -> tonic::Streaming<WatchWorkloadsRespon
 async fn start_clients(server: &Server) -> (Program, Vec<Program>) {
     let agents = ["web-1", "web-2", "web-3"].map(|name| server.agent(name, &gateway("default", "web", name)));
     let load = server.client(
-        "simulate --proxies 100 --workloads 1 --connections 10 --flaps 200 --duration 60s --patience 3s -o json",
+        "simulate --proxies 100 --workloads 1 --connections 10 --flaps 200 --duration 60s --settle-timeout 3s -o json",
     );
     server.wait_for_counts("web", [3, 3, 3]).await;
     let simulated = "wait workload sim-0 -n simulate --connected 100 --timeout 25s";

@@ -48,3 +48,4 @@ mod pod;
 mod prometheus;
 mod restart;
 mod unread_log;
+mod unwritable_output;

@@ -93,7 +93,10 @@ impl AgentArgs {
         let proxy_probe =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));
         let proxy = match self.dataplane_file {
-            Some(path) => read_file(&path.into(), &mut problems),
+            Some(path) => {
+                self.pod.check_absent(&mut problems);
+                read_file(&path.into(), &mut problems)
+            }
             None => self.pod.read(&mut problems),
         };
         let (Some(log), Some(server), Some(Proxy { dataplane, probes })) = (log, server, proxy) else {

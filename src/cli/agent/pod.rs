@@ -2,12 +2,15 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::Proxy;
 use crate::{
     agent::{Pod, PodInbound, PodInfo, ProbeSpec, Thresholds},
-    cli::{Parsed, Problems, args::period::NonZeroPeriod},
+    cli::{
+        Parsed, Problems,
+        args::{period::NonZeroPeriod, switch::Switch},
+    },
 };
 
 /// Flags that replace the Dataplane file.
@@ -21,8 +24,8 @@ pub(super) struct PodArgs {
     #[arg(long, value_name = "PORT[=PROBE]", value_delimiter = ',', conflicts_with = "dataplane_file")]
     inbound: Vec<Parsed<PodInbound>>,
     /// The proxy is a gateway: there are no application ports
-    #[arg(long, conflicts_with_all = ["dataplane_file", "inbound"])]
-    gateway: bool,
+    #[arg(long, action = ArgAction::SetTrue)]
+    gateway: Parsed<Switch>,
     /// Name of the Pod; becomes the name of the dataplane
     #[arg(long, value_name = "NAME", env = Pod::NAME)]
     pod_name: Option<String>,
@@ -67,6 +70,15 @@ pub(super) struct PodArgs {
 }
 
 impl PodArgs {
+    /// Adds a problem if a flag contradicts `--dataplane-file`. clap does not check this, because a
+    /// variable with the value `false` would be a contradiction too.
+    pub(super) fn check_absent(self, problems: &mut Problems) {
+        if problems.take("gateway", self.gateway).unwrap_or_default() == Switch(true) {
+            problems
+                .note("gateway", "can't be combined with --dataplane-file: the file describes the gateway");
+        }
+    }
+
     /// Returns the Pod's proxy; adds everything that is missing or invalid to `problems`.
     pub(super) fn read(self, problems: &mut Problems) -> Option<Proxy> {
         if self.pod_name.is_none() && self.pod_namespace.is_none() {
@@ -77,7 +89,11 @@ impl PodArgs {
         let text = Option::unwrap_or_default;
         let info = PodInfo::read(&self.podinfo_dir)
             .map_err(|error| problems.note("podinfo-dir", &format!("{:#}", anyhow::Error::from(error))));
-        if self.inbound.is_empty() && !self.gateway {
+        let Switch(gateway) = problems.take("gateway", self.gateway).unwrap_or_default();
+        if gateway && !self.inbound.is_empty() {
+            problems.note("gateway", "can't be combined with --inbound: a gateway has no application ports");
+        }
+        if self.inbound.is_empty() && !gateway {
             problems.note_text(
                 "HEADCOUNT_INBOUND (--inbound): is missing: list the ports of the application, such as \
                  8080=/healthz; if the proxy is a gateway, set HEADCOUNT_GATEWAY=true (--gateway) instead",
@@ -89,6 +105,9 @@ impl PodArgs {
         let timeout = problems.take("probe-timeout", self.probe_timeout);
         let healthy = problems.take("probe-healthy-threshold", self.probe_healthy_threshold);
         let unhealthy = problems.take("probe-unhealthy-threshold", self.probe_unhealthy_threshold);
+        if self.probe_host.is_empty() {
+            problems.note("probe-host", "\"\": must be an IP address or a host name");
+        }
         let pod = Pod {
             name: text(self.pod_name),
             namespace: text(self.pod_namespace),

@@ -12,6 +12,7 @@ pub(super) mod period;
 mod problems;
 pub(super) mod server;
 pub(super) mod server_url;
+pub(super) mod switch;
 
 pub use parsed::{Parsed, choice};
 pub(super) use problems::Origin;

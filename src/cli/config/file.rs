@@ -78,17 +78,18 @@ impl ConfigFile {
         });
     }
 
-    /// The values of a key, if the file has it.
+    /// The values of a key; none if the file does not have it, or has an empty text.
     pub(super) fn values(&self, key: &str) -> Option<&[String]> {
-        self.values.get(key).map(|values| match values {
-            Values::One(value) => value.as_slice(),
-            Values::List(values) => values,
-        })
+        match self.values.get(key)? {
+            Values::One([value]) if value.is_empty() => None,
+            Values::One(value) => Some(value),
+            Values::List(values) => Some(values),
+        }
     }
 
-    /// The place of a key in error messages, if the file has it.
+    /// The place of a key in error messages, if the file has a value for it.
     pub(super) fn place(&self, key: &str) -> Option<String> {
-        self.values.contains_key(key).then(|| place(key, &self.path))
+        self.values(key).is_some().then(|| place(key, &self.path))
     }
 }
 

@@ -1,10 +1,10 @@
-use std::{io::Write as _, net::SocketAddr};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Subcommand, ValueEnum};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::cli::{Parsed, choice};
+use crate::cli::{Cli, Parsed, args::switch::Switch, choice};
 
 /// A command line with one flag of each kind.
 #[derive(Parser, Debug)]
@@ -30,7 +30,7 @@ struct Serve {
     #[arg(long)]
     limit: Option<Parsed<u32>>,
     #[arg(long, action = ArgAction::SetTrue)]
-    demo: Parsed<bool>,
+    demo: Parsed<Switch>,
     #[arg(long, value_enum, value_parser = choice::<Color>(), default_value = "red")]
     color: Parsed<Color>,
     #[arg(long, value_delimiter = ',')]
@@ -64,7 +64,7 @@ fn file(text: &str) -> NamedTempFile {
 fn read(file: Option<&NamedTempFile>, args: &[&str]) -> Result<(Serve, Problems), Failure> {
     let config = file.map(|file| format!("--config={}", file.path().display()));
     let args = ["demo", "serve"].into_iter().chain(args.iter().copied()).chain(config.as_deref());
-    let (demo, problems) = parse::<Demo>(args.map(OsString::from))?;
+    let (demo, problems) = Sources::read::<Demo>(args.map(OsString::from)).parse::<Demo>()?;
     match demo.command {
         DemoCommand::Serve(serve) => Ok((*serve, problems)),
         DemoCommand::Other(_) => unreachable!(),
@@ -81,8 +81,9 @@ fn variable_and_key_derive_from_the_flag() {
     assert_eq!(key("grpc-addr"), "grpcAddr");
     assert_eq!(key("server"), "server");
     assert_eq!(key("workload-labels"), "runtime.kubernetes.workloadLabels");
-    let command =
-        each_flag(Demo::command(), &mut |flag, long| with_sources(flag, long, &ConfigFile::default()));
+    let command = each_flag(Demo::command(), &mut |flag, long| {
+        with_sources(flag, long, &ConfigFile::default(), |_| false)
+    });
     let serve = command.find_subcommand("serve").unwrap();
     let variables: Vec<_> =
         serve.get_arguments().filter_map(|arg| arg.get_env().and_then(OsStr::to_str)).collect();
@@ -115,7 +116,7 @@ fn a_file_can_set_every_kind_of_flag() {
     problems.finish().unwrap();
     assert_eq!(serve.token, "secret", "the file satisfies a required flag");
     assert_eq!(serve.limit.as_ref().map(value), Some(7));
-    assert!(value(&serve.demo));
+    assert_eq!(value(&serve.demo), Switch(true));
     assert_eq!(value(&serve.color), Color::Blue);
     assert_eq!(value(&serve.retention).as_secs(), 3600);
     assert_eq!(serve.workload_labels, ["app", "run"]);
@@ -159,7 +160,9 @@ fn a_problem_with_a_variable_names_the_variable() {
 
 #[test]
 fn an_unreadable_file_is_a_problem() {
-    let (_, problems) = parse::<Demo>(["demo", "--config", "/no/such", "other"].map(OsString::from)).unwrap();
+    let (_, problems) = Sources::read::<Demo>(["demo", "--config", "/no/such", "other"].map(OsString::from))
+        .parse::<Demo>()
+        .unwrap();
     assert!(problems.to_string().contains("cannot read /no/such: No such file"), "{problems}");
     for text in ["- a\n", "just text\n", "a: {b: [\n"] {
         let file = file(text);
@@ -181,4 +184,98 @@ fn a_usage_error_does_not_hide_problems_of_the_file() {
 fn help_lists_the_possible_values() {
     let error = read(None, &["--help"]).unwrap_err();
     assert!(error.to_string().contains("[possible values: red, blue]"), "{error}");
+}
+
+/// The flags of all commands of the real command line that clap reads from a variable, with the
+/// variables.
+fn variables(is_empty: impl Fn(&OsStr) -> bool) -> Vec<String> {
+    let mut variables = Vec::new();
+    let file = ConfigFile::default();
+    let command = each_flag(Cli::command(), &mut |flag, long| with_sources(flag, long, &file, &is_empty));
+    collect_variables(&command, &mut variables);
+    variables
+}
+
+fn collect_variables(command: &Command, variables: &mut Vec<String>) {
+    for arg in command.get_arguments() {
+        let variable = arg.get_env().and_then(OsStr::to_str);
+        variables.extend(variable.map(|it| format!("{} {} {it}", command.get_name(), arg.get_id())));
+    }
+    command.get_subcommands().for_each(|subcommand| collect_variables(subcommand, variables));
+}
+
+#[test]
+fn no_flag_of_any_command_is_set_by_an_empty_variable() {
+    let all = variables(|_| false);
+    assert!(all.len() > 100, "{all:?}");
+    let none: [&str; 0] = [];
+    assert_eq!(variables(|_| true), none);
+    for empty in ["HEADCOUNT_PROBE_HOST", "POD_NAME", "HEADCOUNT_LOG"] {
+        let expected: Vec<_> = all.iter().filter(|it| !it.ends_with(&format!(" {empty}"))).collect();
+        assert!(expected.len() < all.len(), "{empty}");
+        assert_eq!(variables(|name| name == empty).iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn an_empty_text_in_the_file_counts_as_not_set() {
+    let file = file("grpcAddr: ''\nlimit: ''\ndemo: ''\ntoken: t\nretention: ' '\n");
+    let (serve, mut problems) = read(Some(&file), &[]).unwrap();
+    assert_eq!(value(&serve.grpc_addr).port(), 7100);
+    assert_eq!((serve.limit, value(&serve.demo)), (None, Switch(false)));
+    problems.take("retention", serve.retention);
+    assert!(problems.to_string().contains("1 problem"), "{problems}");
+    let file = self::file("gprcAddr: ''\ntoken: t\n");
+    let (_, problems) = read(Some(&file), &[]).unwrap();
+    assert!(problems.to_string().contains("did you mean grpcAddr"), "{problems}");
+}
+
+/// They have the names of settings of the agent, which are in the environment of its container.
+#[test]
+fn filters_have_neither_variable_nor_key() {
+    let flags: Vec<_> = variables(|_| false)
+        .into_iter()
+        .filter(|flag| ["HEADCOUNT_MESH", "HEADCOUNT_WORKLOAD"].iter().any(|name| flag.ends_with(name)))
+        .collect();
+    assert_eq!(flags, ["agent mesh HEADCOUNT_MESH", "agent workload HEADCOUNT_WORKLOAD"]);
+    for command in ["get workloads", "get dataplanes", "wait workload web", "simulate"] {
+        let with_file = parsed(command, "mesh: prod\nworkload: web\n");
+        assert_eq!(with_file, parsed(command, "\n"), "{command}");
+    }
+    assert_eq!(parsed("simulate", "namespace: shop\n"), parsed("simulate", "\n"));
+    assert_ne!(parsed("get workloads", "namespace: shop\n"), parsed("get workloads", "\n"));
+    let report = parsed("get workloads", "selector: a=b\n");
+    assert!(report.contains("no flag has this key"), "{report}");
+}
+
+/// The result of parsing a real command line with a file of this text.
+fn parsed(command: &str, text: &str) -> String {
+    let file = file(text);
+    let args = format!("headcount {command} --config={}", file.path().display());
+    let sources = Sources::read::<Cli>(args.split(' ').map(OsString::from));
+    let path = file.path().display().to_string();
+    format!("{:?}", sources.parse::<Cli>()).replace(&path, "FILE")
+}
+
+#[test]
+fn the_format_of_the_log_is_known_before_parsing() {
+    let json = file("logFormat: json\n");
+    let json = json.path().display();
+    for (line, format) in [
+        ("serve --log-format json".to_owned(), LogFormat::Json),
+        ("agent --no-such-flag --log-format=json".to_owned(), LogFormat::Json),
+        (format!("serve --config {json}"), LogFormat::Json),
+        (format!("--config {json} agent"), LogFormat::Json),
+        (format!("--config={json} simulate"), LogFormat::Json),
+        (format!("serve --config {json} --log-format text"), LogFormat::Text),
+        (format!("get workloads --config {json}"), LogFormat::Text),
+        ("serve --log-format loud".to_owned(), LogFormat::Text),
+        ("serve --log-format".to_owned(), LogFormat::Text),
+        ("serve -- --log-format json".to_owned(), LogFormat::Text),
+        (String::new(), LogFormat::Text),
+    ] {
+        let args = format!("headcount {line}");
+        let sources = Sources::read::<Cli>(args.split_whitespace().map(OsString::from));
+        assert_eq!(sources.log_format::<Cli>(), format, "{line}");
+    }
 }

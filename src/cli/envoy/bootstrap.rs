@@ -72,7 +72,7 @@ impl BootstrapArgs {
         };
         problems.finish()?;
         for remark in file.remarks() {
-            terminal.remark(remark)?;
+            terminal.remark(remark);
         }
         let bootstrap = Bootstrap::new(file.into_node(admin), admin, &control_plane);
         terminal.print(&document(Format::Yaml, &bootstrap))?;

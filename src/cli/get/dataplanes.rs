@@ -31,7 +31,7 @@ pub(super) struct DataplanesArgs {
     /// Name of one dataplane; the exit code is 1 if it does not exist
     name: Option<String>,
     /// List only proxies of this workload
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_env = true)]
     workload: Option<String>,
     #[command(flatten)]
     namespace: NamespaceArgs,
@@ -68,7 +68,7 @@ impl DataplanesArgs {
         dataplanes.retain(|overview| overview.dataplane.as_ref().is_some_and(|it| it.name == name));
         match dataplanes.as_slice() {
             [] => {
-                terminal.remark(format_args!("dataplane {name:?} not found{}", scope.place()))?;
+                terminal.remark(format_args!("dataplane {name:?} not found{}", scope.place()));
                 return Ok(Outcome::Negative);
             }
             [one] => print_one(one, format, terminal)?,

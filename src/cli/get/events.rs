@@ -16,7 +16,10 @@ use super::{
 use crate::{
     cli::{
         Failure, Format, Outcome, Parsed, Problems, Terminal,
-        args::server::{ServerArgs, Target},
+        args::{
+            server::{ServerArgs, Target},
+            switch::Switch,
+        },
         client::Client,
         output::{ChangeType, WatchPrinter, print_list},
     },
@@ -39,7 +42,7 @@ pub(super) struct EventsArgs {
     output: OutputArgs,
     /// Print each event when it occurs, until Ctrl-C
     #[arg(short, long, action = ArgAction::SetTrue)]
-    watch: Parsed<bool>,
+    watch: Parsed<Switch>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -79,7 +82,8 @@ impl EventsArgs {
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
         let target = self.server.check(&mut problems);
-        let (Some(scope), Some(format), Some(watch), Some(target)) = (scope, format, watch, target) else {
+        let (Some(scope), Some(format), Some(Switch(watch)), Some(target)) = (scope, format, watch, target)
+        else {
             return Err(problems.into());
         };
         problems.finish()?;

@@ -60,13 +60,13 @@ async fn reopen<F: Feed>(
 ) -> Result<Streaming<F::Message>, Failure> {
     if is_transient(&end) {
         let reason = visible(end.message());
-        terminal.remark(format_args!("watch interrupted ({reason}); reconnecting"))?;
+        terminal.remark(format_args!("watch interrupted ({reason}); reconnecting"));
     }
     while is_transient(&end) {
         tokio::time::sleep(backoff.next(retry_after(&end))).await;
         match feed.open(client).await {
             Ok(stream) => {
-                terminal.remark("reconnected")?;
+                terminal.remark("reconnected");
                 return Ok(stream);
             }
             Err(status) => end = status,

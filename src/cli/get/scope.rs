@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 
 use crate::{
-    cli::{Parsed, Problems},
+    cli::{Parsed, Problems, args::switch::Switch},
     model::{DEFAULT_NAMESPACE, LabelSelector, MeshName, Namespace},
 };
 
@@ -15,20 +15,20 @@ pub(super) struct NamespaceArgs {
     namespace: String,
     /// List all namespaces
     #[arg(short = 'A', long, action = ArgAction::SetTrue)]
-    all_namespaces: Parsed<bool>,
+    all_namespaces: Parsed<Switch>,
 }
 
 /// `--mesh` and `--selector`.
 #[derive(Args, Debug)]
 pub(super) struct SelectionArgs {
     /// List only resources of this mesh
-    #[arg(long, value_name = "MESH")]
+    #[arg(long, value_name = "MESH", hide_env = true)]
     mesh: Option<String>,
     /// List only resources with matching labels, such as kuma.io/zone=east
     ///
     /// Conditions are k=v, k!=v, k in (a,b), k notin (a,b), k (has the label) and !k (does
     /// not); all of them must match. Separate them by commas.
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    #[arg(short = 'l', long, value_name = "SELECTOR", hide_env = true)]
     selector: Option<Parsed<LabelSelector>>,
 }
 
@@ -48,7 +48,7 @@ impl NamespaceArgs {
     /// single resource requires one namespace.
     pub(super) fn check(self, name: &str, problems: &mut Problems) -> Option<Scope> {
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
-        let all = problems.take("all-namespaces", self.all_namespaces)?;
+        let Switch(all) = problems.take("all-namespaces", self.all_namespaces)?;
         if all && !name.is_empty() {
             let problem = format!(
                 "a name such as {name:?} requires one namespace: use --namespace, or remove the name"

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     cli::{
         Failure, Format, Outcome, Parsed, Problems, Terminal,
-        args::server::{ServerArgs, Target},
+        args::{
+            server::{ServerArgs, Target},
+            switch::Switch,
+        },
         client::Client,
         output::{WatchPrinter, print_list, print_one},
     },
@@ -53,7 +56,7 @@ pub(super) struct WorkloadsArgs {
     output: OutputArgs,
     /// Print each change until Ctrl-C
     #[arg(short, long, action = ArgAction::SetTrue)]
-    watch: Parsed<bool>,
+    watch: Parsed<Switch>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -88,7 +91,7 @@ impl WorkloadsArgs {
         }
         let found = get(&client, &filter).await.map_err(|status| client.explain(&status))?;
         let Some(workload) = found else {
-            terminal.remark(format_args!("workload {:?} not found{}", filter.name, scope.place()))?;
+            terminal.remark(format_args!("workload {:?} not found{}", filter.name, scope.place()));
             return Ok(Outcome::Negative);
         };
         print_one(&workload, format, terminal)?;
@@ -109,7 +112,8 @@ impl WorkloadsArgs {
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
         let target = self.server.check(&mut problems);
-        let (Some(scope), Some(format), Some(watch), Some(target)) = (scope, format, watch, target) else {
+        let (Some(scope), Some(format), Some(Switch(watch)), Some(target)) = (scope, format, watch, target)
+        else {
             return Err(problems.into());
         };
         problems.finish()?;

@@ -44,7 +44,8 @@ pub(crate) fn print_list<T: Printable>(
         return terminal.print(&document(format, &List::new(resources)));
     }
     if items.is_empty() {
-        return remark_none::<T>(place, terminal);
+        remark_none::<T>(place, terminal);
+        return Ok(());
     }
     let now = SystemTime::now();
     terminal.print(&new_table::<T>(format).rows(items.iter().map(|item| cells::<T>(item.row(now), format))))
@@ -91,7 +92,10 @@ impl<T: Printable> WatchPrinter<T> {
         let mut changes = changes.into_iter().peekable();
         let first = !std::mem::replace(&mut self.started, true);
         if changes.peek().is_none() {
-            return if first { remark_none::<T>(&self.place, terminal) } else { Ok(()) };
+            if first {
+                remark_none::<T>(&self.place, terminal);
+            }
+            return Ok(());
         }
         let text = if format.is_table() {
             self.table.rows(changes.map(|(change, item)| match change {
@@ -105,8 +109,8 @@ impl<T: Printable> WatchPrinter<T> {
     }
 }
 
-fn remark_none<T: Printable>(place: &str, terminal: &mut Terminal<'_>) -> io::Result<()> {
-    terminal.remark(format_args!("No {} found{place}.", T::PLURAL))
+fn remark_none<T: Printable>(place: &str, terminal: &mut Terminal<'_>) {
+    terminal.remark(format_args!("No {} found{place}.", T::PLURAL));
 }
 
 fn columns<T: Printable>(format: Format) -> usize {

@@ -46,7 +46,7 @@ impl Demo {
         let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());
         let kubectl =
             kube.map(|kube| format!("  kubectl -s http://{kube} get workloads -A\n")).unwrap_or_default();
-        terminal.print(&format!(
+        let printed = terminal.print(&format!(
             "Simulated proxies of three workloads connect and disconnect; each change is printed below.\n\
              Try in another terminal:\n  \
              {headcount} get workloads -A --server {server}\n  \
@@ -54,7 +54,11 @@ impl Demo {
              curl http://{http}/metrics\n\
              {kubectl}\
              Ctrl-C ends the server.\n\n"
-        ))?;
+        ));
+        // The server goes on, as it does when standard output is closed later.
+        if let Err(error) = printed {
+            warn!(%error, "can't print the demo's hints");
+        }
         Ok(Self { server, shutdown, proxies: tokio::spawn(proxies) })
     }
 

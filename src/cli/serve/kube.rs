@@ -5,7 +5,11 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf};
 use clap::Args;
 
 use crate::{
-    cli::{Parsed, Problems, args::kube_api_addr::KubeApiAddr, serve::limits::MAX_CONNECTIONS},
+    cli::{
+        Parsed, Problems,
+        args::{kube_api_addr::KubeApiAddr, switch::Switch},
+        serve::limits::MAX_CONNECTIONS,
+    },
     config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
 };
@@ -60,7 +64,7 @@ pub(super) struct KubeArgs {
     /// The key in the configuration file is
     /// runtime.kubernetes.disallowMultipleMeshesPerNamespace, as in Kuma.
     #[arg(long, action = clap::ArgAction::SetTrue)]
-    disallow_multiple_meshes_per_namespace: Parsed<bool>,
+    disallow_multiple_meshes_per_namespace: Parsed<Switch>,
     /// Open connections to the Kubernetes API; further ones are closed at once
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_kube_connections: Parsed<NonZeroUsize>,
@@ -88,7 +92,7 @@ impl KubeArgs {
             max_connections,
             admission: AdmissionSettings {
                 workload_labels: labels.filter_map(|key| problems.take("workload-labels", key)).collect(),
-                one_mesh_per_namespace: one_mesh.unwrap_or_default(),
+                one_mesh_per_namespace: one_mesh.unwrap_or_default().0,
             },
         }
     }

@@ -21,6 +21,7 @@ use super::{
     args::{
         log::{LogArgs, LogSettings},
         period::{NonZeroPeriod, Period},
+        switch::Switch,
     },
 };
 use crate::{
@@ -67,7 +68,7 @@ pub(super) struct ServeArgs {
     addresses_file: Option<PathBuf>,
     /// Run simulated proxies of three workloads, and print each change of their counts
     #[arg(long, action = clap::ArgAction::SetTrue)]
-    demo: Parsed<bool>,
+    demo: Parsed<Switch>,
     /// How long a lost dataplane stays registered; 0s removes it at once
     ///
     /// A dataplane is lost when its session ends without a goodbye. Until the retention
@@ -144,7 +145,7 @@ impl ServeArgs {
 
     fn check(self, mut problems: Problems) -> Result<(Config, LogSettings, bool), Failure> {
         let log = self.log.check(&mut problems);
-        let demo = problems.take("demo", self.demo).unwrap_or_default();
+        let Switch(demo) = problems.take("demo", self.demo).unwrap_or_default();
         let defaults = Config::default();
         let (limits, registry_limits) = self.limits.check(&mut problems);
         // An invalid value is replaced, so that the problems of all flags are found.

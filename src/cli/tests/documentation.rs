@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, Command, CommandFactory};
 
-use crate::cli::{Cli, config::key};
+use crate::cli::{
+    Cli,
+    config::{is_flag_only, key},
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
 
@@ -78,10 +81,11 @@ fn the_document_names_variables_and_keys_that_do_not_derive_from_the_flag() {
     each_command("headcount", &Cli::command(), &mut |name, command| {
         for arg in command.get_arguments() {
             let Some(long) = arg.get_long() else { continue };
+            let row = documented[name].iter().find(|row| row.flag == long).unwrap();
+            assert_eq!(row.text.contains("only a flag"), is_flag_only(arg), "`{name} --{long}`: {row:?}");
             let variable = arg.get_env().map(|variable| variable.to_string_lossy().into_owned());
             let key = Some(key(long)).filter(|key| key.contains('.'));
             for special in [variable, key].into_iter().flatten() {
-                let row = documented[name].iter().find(|row| row.flag == long).unwrap();
                 assert!(
                     row.text.contains(&format!("`{special}`")),
                     "`{name} --{long}`: no `{special}` in {row:?}"

@@ -84,5 +84,5 @@ impl SessionAdmission {
 
 /// Logs a rejected stream, with the proxy's name if it is known.
 pub(super) fn log_rejection(peer: Option<SocketAddr>, name: Option<&str>, rejected: &Status) {
-    warn!(?peer, who = name, code = ?rejected.code(), reason = rejected.message(), "refused");
+    warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
 }
