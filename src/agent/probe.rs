@@ -12,6 +12,10 @@ use tokio::{net::TcpStream, time};
 use super::threshold::Thresholds;
 use crate::model::{Invalid, Quoted};
 
+/// Interval of a probe that states none. Kuma's is 1 s; with this one half of all exits are noticed within
+/// 130 ms.
+pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_millis(250);
+
 /// What a probe does, and what makes it pass; named after Kubernetes' `ProbeHandler`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeHandler {
@@ -62,8 +66,8 @@ pub(super) enum ProbeFailure {
 }
 
 impl ProbeSpec {
-    /// Returns a probe of a proxy's readiness URL, such as Envoy's `http://127.0.0.1:9901/ready`, with an
-    /// interval and a timeout of 1 s.
+    /// Returns a probe of a proxy's readiness URL, such as Envoy's `http://127.0.0.1:9901/ready`, with the
+    /// default interval and a timeout of 1 s.
     ///
     /// # Errors
     ///
@@ -84,7 +88,7 @@ impl ProbeSpec {
             handler: ProbeHandler::Http(
                 uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
             ),
-            interval: Duration::from_secs(1),
+            interval: DEFAULT_INTERVAL,
             timeout: Duration::from_secs(1),
             thresholds: Thresholds::default(),
         })

@@ -237,11 +237,11 @@ mod tests {
         ClusterHealthCheck {
             cluster_name: name.into(),
             health_checks: vec![HealthCheck {
-                timeout: Some(millis(500)),
-                interval: Some(millis(1_000)),
+                timeout: Some(millis(1_000)),
+                interval: Some(millis(250)),
                 unhealthy_threshold: Some(1),
                 healthy_threshold: Some(1),
-                no_traffic_interval: Some(millis(1_000)),
+                no_traffic_interval: Some(millis(250)),
                 health_checker: Some(checker),
             }],
             locality_endpoints: vec![LocalityEndpoints {

@@ -43,6 +43,17 @@ pub(super) fn limit_reached(metrics: &ShedMetrics, limit: &LimitReached) -> Stat
     Status::with_error_details(Code::ResourceExhausted, limit.to_string(), details)
 }
 
+/// `RESOURCE_EXHAUSTED` with a retry delay: of the clients at this address, more than `limit`
+/// hellos per second were rejected. Counted by the setting from which the limit follows.
+pub(super) fn too_many_rejections(metrics: &ShedMetrics, limit: usize, retry_after: Duration) -> Status {
+    metrics.shed(ShedMetrics::SESSION_RATE);
+    let message = format!(
+        "more than {limit} hellos per second from this address were invalid: see the statuses of those, or the server's log"
+    );
+    let details = ErrorDetails::with_retry_info(Some(retry_after.mul_f64(1.0 + fastrand::f64())));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// `UNAVAILABLE`: the server is shutting down.
 pub(super) fn draining() -> Status {
     Status::unavailable("the server is draining: reconnect")

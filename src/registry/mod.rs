@@ -84,6 +84,11 @@ impl Registry {
         self.shared.drain_spread.get().copied().unwrap_or_default()
     }
 
+    /// New sessions per second that are admitted; see [`RegistrySettings::max_session_rate`].
+    pub fn max_session_rate(&self) -> usize {
+        self.shared.settings.max_session_rate
+    }
+
     /// Records the event that a proxy was rejected.
     pub fn record_rejection(&self, proxy: UnknownProxy, message: String) {
         let now = self.shared.wall_clock();

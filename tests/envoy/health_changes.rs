@@ -7,13 +7,13 @@ use crate::{
     support::Signal,
 };
 
-/// Documented bound at default settings: a check every second, and a report every 250 ms.
-const BOUND: Duration = Duration::from_secs(2);
-/// Bound for an application that hangs: the timeout of a check is 500 ms.
-const BOUND_OF_A_HANG: Duration = Duration::from_millis(2_500);
+/// Bound at default settings, a check and a report every 250 ms, on a busy machine.
+const BOUND: Duration = Duration::from_secs(1);
+/// Bound for an application that hangs: the timeout of a check is 1 s.
+const BOUND_OF_A_HANG: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_change_of_health_is_visible_within_two_seconds() {
+async fn a_change_of_health_is_visible_within_a_second() {
     let Some(fixture) = Fixture::start("").await else { return };
     let ([mut one, two, three], mut watch) = fixture.three_proxies().await;
 

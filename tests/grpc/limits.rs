@@ -110,3 +110,36 @@ async fn watches_and_waits_beyond_max_watchers_are_rejected() {
     let _watch = server.watch().await;
     drop(events);
 }
+
+/// The server reads no more hellos from an address whose hellos it has just rejected too often.
+#[tokio::test]
+async fn an_address_with_too_many_invalid_hellos_is_shed() {
+    // A tenth of it is the limit of rejections per second and address.
+    let server = Server::with(|config| config.registry.max_session_rate = 10).await;
+    let invalid = || {
+        let mut invalid = dataplane("a", "web");
+        invalid.mesh.clear();
+        hello(invalid)
+    };
+    // All clients of this test have one address.
+    let mut shed = None;
+    for _ in 0..10 {
+        let mut stream = match SessionStream::try_open(server.connect().await).await {
+            Ok(stream) => stream,
+            Err(status) => {
+                shed = Some(status);
+                break;
+            }
+        };
+        stream.send(invalid());
+        assert_status(&stream.end().await, Code::InvalidArgument, &["hello.dataplane.mesh"]);
+    }
+    let shed = shed.expect("the address is shed");
+    assert_status(
+        &shed,
+        Code::ResourceExhausted,
+        &["more than 1 hellos per second from this address were invalid"],
+    );
+    let retry = shed.get_details_retry_info().and_then(|info| info.retry_delay).expect("a retry delay");
+    assert!(retry <= Duration::from_secs(2), "{retry:?}");
+}

@@ -8,14 +8,12 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::{Application, duration};
 use crate::{
     agent::{
-        probe::{ProbeHandler, ProbeSpec},
+        probe::{DEFAULT_INTERVAL, ProbeHandler, ProbeSpec},
         threshold::Thresholds,
     },
     model::{InboundSpec, Invalid, Quoted},
 };
 
-/// Default probe interval of Kuma's Health Discovery Service.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// Default probe timeout of Kuma's Health Discovery Service.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest interval and timeout: results of a slower probe would be stale.

@@ -141,7 +141,7 @@ fn an_inbound_without_a_probe_has_an_application_and_the_key_of_its_host() {
 #[test]
 fn an_empty_probe_has_the_defaults_of_kuma() {
     let probe = probe("serviceProbe:\n  tcp: {}");
-    assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert_eq!((probe.interval, probe.timeout), (Duration::from_millis(250), Duration::from_secs(2)));
     assert_eq!(probe.thresholds, Thresholds { healthy: 1, unhealthy: 1 });
 }
 

@@ -52,7 +52,7 @@ pub(super) struct AgentArgs {
     server: Parsed<ServerUrl>,
     /// Readiness URL of the proxy, such as Envoy's <http://127.0.0.1:9901/ready>
     ///
-    /// The agent requests it every second; a 2xx or 3xx response means that the proxy is
+    /// The agent requests it every 250 ms; a 2xx or 3xx response means that the proxy is
     /// ready. Without this flag the proxy always counts as ready.
     #[arg(long, value_name = "URL")]
     proxy_ready_url: Option<String>,

@@ -13,10 +13,10 @@ use crate::{
 #[command(next_help_heading = "Envoys without an agent")]
 pub(super) struct EnvoyArgs {
     /// Time between two health checks of an application by its Envoy, 50ms to 1h
-    #[arg(long = "envoy-check-interval", value_name = "DURATION", default_value = "1s")]
+    #[arg(long = "envoy-check-interval", value_name = "DURATION", default_value = "250ms")]
     check_interval: Parsed<Interval>,
     /// Longest time for an application's response to a health check, 1ms to 1h
-    #[arg(long = "envoy-check-timeout", value_name = "DURATION", default_value = "500ms")]
+    #[arg(long = "envoy-check-timeout", value_name = "DURATION", default_value = "1s")]
     check_timeout: Parsed<Timeout>,
     /// Time between two health reports of an Envoy, 50ms to 1h
     ///

@@ -77,8 +77,8 @@ fn encoded(request_type: RequestType) -> Bytes {
     HealthCheckRequestOrEndpointHealthResponse { request_type: Some(request_type) }.encode_to_vec().into()
 }
 
-/// When all first checks have completed: the timeout of 500 ms, and two report intervals.
-const FIRST_CHECKS_END: u64 = 1_000;
+/// When all first checks have completed: the timeout of 1 s, and two report intervals.
+const FIRST_CHECKS_END: u64 = 1_500;
 
 #[test]
 fn a_cluster_has_the_state_of_its_inbound() {

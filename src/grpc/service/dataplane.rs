@@ -36,9 +36,9 @@ impl DataplaneService for Dataplanes {
         &self,
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        self.admission.check_rate(RetryBehavior::HonorsRetryAfter)?;
         let (admission, limits) = (self.admission.clone(), Arc::clone(&self.limits));
         let peer = request.remote_addr();
+        self.admission.check_rate(peer, RetryBehavior::HonorsRetryAfter)?;
         let stream = AgentStream::new(admission, limits, peer, request.into_inner());
         Ok(Response::new(Box::pin(stream.responses())))
     }

@@ -7,13 +7,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, warn};
 
-use super::active::ActiveSession;
+use super::{active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
-    grpc::status::{draining, limit_reached},
+    grpc::status::{draining, limit_reached, too_many_rejections},
     model::Dataplane,
+    net::rejection::is_rejection,
     registry::{ConnectOptions, Connected, LimitReached, Registry, RetryBehavior, events::UnknownProxy},
     telemetry::metrics::{Metrics, SessionMetrics, ShedMetrics},
 };
+
+/// The share of the session rate that rejected hellos of one address may have: a tenth.
+const REJECTION_SHARE: usize = 10;
 
 /// Admits dataplanes until `shutdown` is cancelled.
 #[derive(Debug, Clone)]
@@ -21,16 +25,27 @@ pub(in crate::grpc) struct SessionAdmission {
     registry: Registry,
     metrics: SessionMetrics,
     shed: ShedMetrics,
+    rejections: RejectionLimiter,
     shutdown: CancellationToken,
 }
 
 impl SessionAdmission {
     pub(in crate::grpc) fn new(registry: Registry, metrics: &Metrics, shutdown: CancellationToken) -> Self {
-        Self { registry, metrics: metrics.sessions.clone(), shed: metrics.shed.clone(), shutdown }
+        let rejections = RejectionLimiter::new(registry.max_session_rate() / REJECTION_SHARE);
+        Self { registry, metrics: metrics.sessions.clone(), shed: metrics.shed.clone(), rejections, shutdown }
     }
 
-    /// Rejects a stream before any message of it is read, if no session is admitted now.
-    pub(in crate::grpc) fn check_rate(&self, retry: RetryBehavior) -> Result<(), Status> {
+    /// Rejects a stream before any message of it is read, if no session is admitted now, or if
+    /// too many hellos from its address were rejected.
+    pub(in crate::grpc) fn check_rate(
+        &self,
+        peer: Option<SocketAddr>,
+        retry: RetryBehavior,
+    ) -> Result<(), Status> {
+        if let Some(peer) = peer {
+            let limited = self.rejections.check(peer.ip());
+            limited.map_err(|limited| too_many_rejections(&self.shed, limited.limit, limited.retry_after))?;
+        }
         self.registry.check_session_rate(retry).map_err(|limit| self.rejected(&limit))
     }
 
@@ -72,6 +87,17 @@ impl SessionAdmission {
         self.registry.record_rejection(proxy, reason);
     }
 
+    /// Logs and counts a stream whose hello was rejected, with the proxy's name if it is known.
+    pub(super) fn on_rejected(&self, peer: Option<SocketAddr>, name: Option<&str>, rejected: &Status) {
+        warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
+        // A limit that is reached is no fault of the clients of this address.
+        if let Some(peer) = peer
+            && is_rejection(rejected)
+        {
+            self.rejections.record(peer.ip());
+        }
+    }
+
     /// Over how long the clients are to reconnect after the drain.
     pub(super) fn drain_spread(&self) -> Duration {
         self.registry.drain_spread()
@@ -80,9 +106,4 @@ impl SessionAdmission {
     fn rejected(&self, limit: &LimitReached) -> Status {
         limit_reached(&self.shed, limit)
     }
-}
-
-/// Logs a rejected stream, with the proxy's name if it is known.
-pub(super) fn log_rejection(peer: Option<SocketAddr>, name: Option<&str>, rejected: &Status) {
-    warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
 }

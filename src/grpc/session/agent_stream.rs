@@ -14,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     End,
     active::{ActiveSession, SessionEvent},
-    admission::{SessionAdmission, log_rejection},
+    admission::SessionAdmission,
 };
 use crate::{
     config::Limits,
@@ -118,7 +118,7 @@ impl AgentStream {
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
         };
-        log_rejection(self.peer, None, &rejected);
+        self.admission.on_rejected(self.peer, None, &rejected);
         Err(rejected.into())
     }
 

@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{
     End,
     active::{ActiveSession, SessionEvent},
-    admission::{SessionAdmission, log_rejection},
+    admission::SessionAdmission,
 };
 use crate::{
     config::Limits,
@@ -55,8 +55,8 @@ impl HealthDiscoveryService for Envoys {
         &self,
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::StreamHealthCheckStream>, Status> {
-        self.admission.check_rate(RetryBehavior::IgnoresRetryAfter)?;
         let (service, peer) = (self.clone(), request.remote_addr());
+        self.admission.check_rate(peer, RetryBehavior::IgnoresRetryAfter)?;
         let stream = EnvoyStream { service, peer, inbound: request.into_inner(), phase: Phase::Opening };
         let responses = stream::unfold(stream, |mut stream| async {
             let response = stream.next().await?;
@@ -132,7 +132,8 @@ impl EnvoyStream {
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => (None, malformed(&status).ok_or(End::WithoutStatus)?),
         };
-        log_rejection(self.peer, proxy.as_ref().map(UnknownProxy::name), &rejected);
+        let name = proxy.as_ref().map(UnknownProxy::name);
+        self.service.admission.on_rejected(self.peer, name, &rejected);
         Err(rejected.into())
     }
 

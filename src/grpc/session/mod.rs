@@ -14,6 +14,7 @@ mod active;
 mod admission;
 mod agent_stream;
 mod envoy_stream;
+mod rejections;
 
 pub(super) use self::{admission::SessionAdmission, agent_stream::AgentStream, envoy_stream::Envoys};
 

@@ -11,6 +11,8 @@ pub struct ShedMetrics {
 }
 
 impl ShedMetrics {
+    /// The setting that limits new sessions and, by a share of it, rejected hellos.
+    pub const SESSION_RATE: &str = "max-session-rate";
     /// The setting that limits gRPC connections.
     pub const CONNECTIONS: &str = "max-connections";
     /// The setting that limits connections to the Kubernetes API.
