@@ -49,10 +49,11 @@ impl RejectionLimiter {
     pub(super) fn check(&self, address: IpAddr) -> Result<(), TooManyRejections> {
         let Some(full_at) = self.full_at.lock().get(&network(address)).copied() else { return Ok(()) };
         let taken = full_at.saturating_duration_since(Instant::now());
-        if taken + self.interval() <= BURST {
+        let retry_after = (taken + self.interval()).saturating_sub(BURST);
+        if retry_after.is_zero() {
             return Ok(());
         }
-        Err(TooManyRejections { limit: self.rate, retry_after: taken + self.interval() - BURST })
+        Err(TooManyRejections { limit: self.rate, retry_after })
     }
 
     /// Takes a token for a hello from this address that was rejected.
@@ -81,7 +82,7 @@ impl RejectionLimiter {
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
+        address @ IpAddr::V4(_) => address,
     }
 }
 
