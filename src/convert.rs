@@ -9,6 +9,7 @@ mod workload;
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +20,7 @@ pub use self::{
     health::{report_from_proto, report_to_proto},
     workload::{encoded, workload_ref},
 };
-use crate::model::Labels;
+use crate::model::{Invalid, Labels};
 
 fn label_map(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
@@ -28,6 +29,35 @@ fn label_map(labels: &Labels) -> BTreeMap<String, String> {
 /// Converts a point in time.
 pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     time.into()
+}
+
+/// The keepalive intervals that a watcher may choose. With a shorter one, ten thousand watchers
+/// would cost as much as their changes; a longer one is longer than any proxy leaves a stream idle.
+const KEEPALIVE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
+
+/// Converts the keepalive interval of a watch; none if the request has none.
+///
+/// # Errors
+///
+/// If it is not between 1 s and 5 min.
+pub fn keepalive_interval(stated: Option<prost_types::Duration>) -> Result<Option<Duration>, Invalid> {
+    duration_within("keepalive_interval", stated, &KEEPALIVE_INTERVALS)
+}
+
+/// Converts an optional duration.
+///
+/// # Errors
+///
+/// If it is not in the range.
+pub fn duration_within(
+    field: &str,
+    stated: Option<prost_types::Duration>,
+    range: &RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Invalid> {
+    let Some(stated) = stated else { return Ok(None) };
+    let duration = Duration::try_from(stated).ok().filter(|duration| range.contains(duration));
+    let problem = || format!("{stated}: must be between {:?} and {:?}", range.start(), range.end());
+    duration.map(Some).ok_or_else(|| Invalid::new(field, problem()))
 }
 
 /// Converts a duration; the largest duration of protobuf stands for longer ones.

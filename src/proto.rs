@@ -5,6 +5,7 @@ tonic::include_proto!("headcount.v1");
 
 pub mod codec;
 pub mod envoy;
+pub mod watch_stream;
 
 /// Descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("headcount");

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::label_map;
+use super::{duration_within, label_map};
 use crate::{
     model::{Attempt, Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, Invalid},
     proto,
@@ -23,14 +23,7 @@ const HEARTBEAT_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=D
 ///
 /// If it is not between 1 s and 30 s.
 pub fn heartbeat_interval(hello: &proto::Hello) -> Result<Option<Duration>, Invalid> {
-    let Some(stated) = hello.heartbeat_interval else { return Ok(None) };
-    let interval = Duration::try_from(stated).ok().filter(|interval| HEARTBEAT_INTERVALS.contains(interval));
-    match interval {
-        Some(interval) => Ok(Some(interval)),
-        None => {
-            Err(Invalid::new("hello.heartbeat_interval", format!("{stated}: must be between 1s and 30s")))
-        }
-    }
+    duration_within("hello.heartbeat_interval", hello.heartbeat_interval, &HEARTBEAT_INTERVALS)
 }
 
 /// Converts and validates the dataplane of a hello.

@@ -7,6 +7,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::proto::{
     DataplaneProxies, WatchWorkloadsRequest, WatchWorkloadsResponse, WorkloadFilter,
+    watch_stream::{KEEPALIVE_INTERVAL, WatchStream},
     workload_service_client::WorkloadServiceClient,
 };
 
@@ -50,9 +51,12 @@ impl Replica {
         totals: &watch::Sender<Totals>,
     ) -> Result<(), Status> {
         let mut client = WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-        let request =
-            WatchWorkloadsRequest { filter: Some(filter.clone()), resume_token: self.resume_token.clone() };
-        let mut messages = client.watch_workloads(request).await?.into_inner();
+        let request = WatchWorkloadsRequest {
+            filter: Some(filter.clone()),
+            resume_token: self.resume_token.clone(),
+            keepalive_interval: Some(KEEPALIVE_INTERVAL),
+        };
+        let mut messages = WatchStream::new(client.watch_workloads(request).await?.into_inner());
         while let Some(message) = messages.message().await? {
             self.apply(message);
             totals.send_replace(self.totals());

@@ -10,7 +10,11 @@ use crate::{
 };
 
 async fn rejected_watch(server: &Server, filter: WorkloadFilter, token: &str) -> Status {
-    let request = WatchWorkloadsRequest { filter: Some(filter), resume_token: token.into() };
+    let request = WatchWorkloadsRequest {
+        filter: Some(filter),
+        resume_token: token.into(),
+        ..WatchWorkloadsRequest::default()
+    };
     let watch = in_time("a response", server.workloads().watch_workloads(request)).await;
     watch.expect_err("a rejection")
 }

@@ -37,3 +37,4 @@ mod takeover;
 mod throttling;
 mod wait;
 mod watch;
+mod watch_keepalive;

@@ -30,7 +30,11 @@ impl Watcher {
         filter: WorkloadFilter,
         token: &str,
     ) -> Self {
-        let request = WatchWorkloadsRequest { filter: Some(filter), resume_token: token.into() };
+        let request = WatchWorkloadsRequest {
+            filter: Some(filter),
+            resume_token: token.into(),
+            ..WatchWorkloadsRequest::default()
+        };
         let stream = in_time("a watch", client.watch_workloads(request)).await;
         Self {
             stream: stream.expect("a watch").into_inner(),

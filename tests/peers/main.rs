@@ -20,6 +20,7 @@
 #[path = "../pki/mod.rs"]
 mod pki;
 mod signals;
+mod stopped_server;
 mod support;
 
 mod alerts;

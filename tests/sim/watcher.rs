@@ -7,7 +7,9 @@ use std::{
 
 use fastrand::Rng;
 use headcount::proto::{
-    WatchWorkloadsRequest, WorkloadFilter, workload_service_client::WorkloadServiceClient,
+    WatchWorkloadsRequest, WorkloadFilter,
+    watch_stream::{KEEPALIVE_INTERVAL, WatchStream},
+    workload_service_client::WorkloadServiceClient,
 };
 use tokio::{task::AbortHandle, time::sleep};
 
@@ -123,11 +125,13 @@ impl Process {
         let channel = channel.map_err(|error| error.to_string())?;
         let namespace = self.namespace.unwrap_or_default().to_owned();
         let filter = Some(WorkloadFilter { namespace, ..WorkloadFilter::default() });
+        let resume_token = self.shared().replica.resume_token.clone();
         let request =
-            WatchWorkloadsRequest { filter, resume_token: self.shared().replica.resume_token.clone() };
+            WatchWorkloadsRequest { filter, resume_token, keepalive_interval: Some(KEEPALIVE_INTERVAL) };
         let ended = |status: tonic::Status| format!("{:?}", status.code());
         let mut client = WorkloadServiceClient::new(channel);
-        let mut messages = client.watch_workloads(request).await.map_err(ended)?.into_inner();
+        let mut messages =
+            WatchStream::new(client.watch_workloads(request).await.map_err(ended)?.into_inner());
         while let Some(message) = messages.message().await.map_err(ended)? {
             let reset = if message.reset { "reset, " } else { "" };
             let (revision, upserted, removed) =

@@ -23,7 +23,9 @@ use crate::{
         client::Client,
         output::{ChangeType, WatchPrinter, print_list},
     },
-    proto::{Event, ListEventsRequest, WatchEventsRequest, WatchEventsResponse},
+    proto::{
+        Event, ListEventsRequest, WatchEventsRequest, WatchEventsResponse, watch_stream::KEEPALIVE_INTERVAL,
+    },
 };
 
 /// Show warnings about workloads and dataplanes, such as a name used by two meshes
@@ -110,13 +112,20 @@ impl Feed for EventFeed {
     type Message = WatchEventsResponse;
 
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchEventsResponse>, Status> {
-        let request =
-            WatchEventsRequest { namespace: self.namespace.clone(), ..WatchEventsRequest::default() };
+        let request = WatchEventsRequest {
+            namespace: self.namespace.clone(),
+            keepalive_interval: Some(KEEPALIVE_INTERVAL),
+            ..WatchEventsRequest::default()
+        };
         self.starts = true;
         client.with_timeout(client.events().watch_events(request)).await
     }
 
     fn handle(&mut self, message: WatchEventsResponse, terminal: &mut Terminal<'_>) -> io::Result<()> {
+        // A keep-alive.
+        if message.events.is_empty() {
+            return Ok(());
+        }
         let mut changes = Vec::with_capacity(message.events.len());
         if std::mem::take(&mut self.starts) || self.counts.len() > MAX_COUNTS {
             let kept: HashSet<_> = message.events.iter().map(|event| event.uid.as_str()).collect();

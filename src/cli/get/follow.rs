@@ -11,12 +11,13 @@ use crate::{
         terminal::visible,
     },
     net::backoff::{Backoff, Policy, retry_after},
+    proto::watch_stream::{WatchResponse, WatchStream},
 };
 
 /// A watch that can be resumed.
 pub(super) trait Feed {
     /// A message of the stream.
-    type Message;
+    type Message: WatchResponse;
 
     /// Opens a stream that continues after the messages handled so far.
     async fn open(&mut self, client: &Client) -> Result<Streaming<Self::Message>, Status>;
@@ -33,7 +34,7 @@ pub(super) async fn follow(
     terminal: &mut Terminal<'_>,
 ) -> Result<Infallible, Failure> {
     let opened = feed.open(client).await;
-    let mut stream = opened.map_err(|status| client.explain(&status))?;
+    let mut stream = WatchStream::new(opened.map_err(|status| client.explain(&status))?);
     let mut backoff = Backoff::new(Policy::Reader);
     loop {
         let end = loop {
@@ -46,7 +47,7 @@ pub(super) async fn follow(
             // must not be retried without backoff.
             backoff.reset();
         };
-        stream = reopen(client, &mut feed, end, &mut backoff, terminal).await?;
+        stream = WatchStream::new(reopen(client, &mut feed, end, &mut backoff, terminal).await?);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     model::WorkloadName,
     proto::{
         GetWorkloadRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse, Workload,
-        WorkloadFilter,
+        WorkloadFilter, watch_stream::KEEPALIVE_INTERVAL,
     },
 };
 
@@ -178,7 +178,9 @@ impl Feed for WorkloadFeed {
     async fn open(&mut self, client: &Client) -> Result<Streaming<WatchWorkloadsResponse>, Status> {
         let resume_token = self.replica.resume();
         let resumes = !resume_token.is_empty();
-        let request = WatchWorkloadsRequest { filter: Some(self.filter.clone()), resume_token };
+        let filter = Some(self.filter.clone());
+        let request =
+            WatchWorkloadsRequest { filter, resume_token, keepalive_interval: Some(KEEPALIVE_INTERVAL) };
         match client.with_timeout(client.workloads().watch_workloads(request.clone())).await {
             // Another version of the server, which can't read the token.
             Err(status) if resumes && status.code() == Code::InvalidArgument => {

@@ -43,7 +43,7 @@ async fn control_characters_in_events_are_escaped() {
 #[tokio::test]
 async fn an_event_watch_prints_no_duplicates_after_a_reconnect() {
     let server = Arc::new(ScriptedServer::default());
-    let message = |events: Vec<_>| Ok(WatchEventsResponse { events });
+    let message = |events: Vec<_>| Ok(WatchEventsResponse { events, keepalive_interval: None });
     server.watch_events.push(Ok(vec![message(vec![event("a", 1, "first")])]));
     let repeated = message(vec![event("a", 1, "first"), event("b", 1, "second")]);
     server.watch_events.push(Ok(vec![repeated, message(vec![event("a", 2, "third")]), end_watch()]));

@@ -79,3 +79,13 @@ async fn all_client_commands_work_with_the_real_server() {
     assert_eq!(missing.result.unwrap(), Outcome::Negative);
     app.drain().await;
 }
+
+#[tokio::test]
+async fn a_wait_may_take_longer_than_one_request() {
+    let (app, server) = start().await;
+    let timed_out = run(&format!("wait workload web --healthy 1 --timeout 5100ms {server}")).await;
+    assert_eq!(timed_out.result.unwrap(), Outcome::Negative);
+    let report = "timed out after 5s 100ms: workload default/web: wanted 1 healthy; has 0 connected";
+    assert!(timed_out.err.starts_with(report), "{}", timed_out.err);
+    app.drain().await;
+}

@@ -1,9 +1,9 @@
 //! `EventService`: what an operator should know.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
-use tokio::sync::watch;
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -17,6 +17,7 @@ use crate::{
     },
     registry::events::{Event, Regarding},
     registry::{Registry, WatchPermit},
+    runtime::resettable_timer::ResettableTimer,
     telemetry::metrics::{Metrics, ShedMetrics},
 };
 
@@ -54,14 +55,22 @@ impl EventService for Events {
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let request = request.into_inner();
+        let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
         let watch = Watch {
             filter: EventFilter::parse(&request.namespace, &request.workload)?,
             _permit: self.registry.permit_watch().map_err(|limit| limit_reached(&self.shed, &limit))?,
             announced: self.registry.events().subscribe(),
             registry: self.registry.clone(),
             seen: 0,
+            keepalive,
+            keepalive_timer: ResettableTimer::default(),
         };
-        let responses = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
+        let confirmation = keepalive.map(|interval| WatchEventsResponse {
+            keepalive_interval: Some(convert::duration(interval)),
+            ..WatchEventsResponse::default()
+        });
+        let events = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
+        let responses = stream::iter(confirmation).chain(events);
         Ok(Response::new(Box::pin(until_shutdown(responses, &self.shutdown))))
     }
 }
@@ -72,21 +81,31 @@ struct Watch {
     filter: EventFilter,
     announced: watch::Receiver<u64>,
     seen: u64,
+    keepalive: Option<Duration>,
+    keepalive_timer: ResettableTimer,
     _permit: WatchPermit,
 }
 
 impl Watch {
+    /// The next events, or a response without events if a keep-alive is due.
     async fn next(&mut self) -> Option<WatchEventsResponse> {
+        let keepalive_at = self.keepalive.map(|interval| Instant::now() + interval);
         loop {
             self.announced.borrow_and_update();
             let (events, seen) = self.registry.events().after(self.seen);
             self.seen = seen;
             let events = self.filter.select(&events);
             if !events.is_empty() {
-                return Some(WatchEventsResponse { events });
+                return Some(WatchEventsResponse { events, keepalive_interval: None });
             }
-            // Fails only after the registry is dropped, which `self` holds.
-            self.announced.changed().await.ok()?;
+            tokio::select! {
+                biased;
+                // Fails only after the registry is dropped, which `self` holds.
+                changed = self.announced.changed() => changed.ok()?,
+                () = self.keepalive_timer.sleep_until(keepalive_at) => {
+                    return Some(WatchEventsResponse::default());
+                }
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `WorkloadService`: reads, watches and waits.
 
-use std::{pin::Pin, time::Duration};
+use std::{ops::RangeInclusive, pin::Pin, time::Duration};
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,8 @@ use crate::{
 
 /// The timeout of `WaitForWorkload` if the request has none.
 const DEFAULT_WAIT: Duration = Duration::from_mins(1);
-/// The longest timeout that a request may have.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// The timeouts that a request may have.
+const WAITS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -110,12 +110,17 @@ impl WorkloadService for Workloads {
         let request = request.into_inner();
         let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
+        let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let watcher = run_blocking(|| self.registry.watch(filter, from))
+        let mut watcher = run_blocking(|| self.registry.watch(filter, from))
             .map_err(|limit| limit_reached(&self.shed, &limit))?;
+        if let Some(interval) = keepalive {
+            watcher = watcher.with_bookmarks_within(interval);
+        }
         let watch = Watch { service: self.clone(), watcher, fingerprint };
         let batches = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
-        Ok(Response::new(Box::pin(until_shutdown(batches, &self.shutdown))))
+        let responses = stream::iter(keepalive.map(confirmation)).chain(batches);
+        Ok(Response::new(Box::pin(until_shutdown(responses, &self.shutdown))))
     }
 
     async fn wait_for_workload(
@@ -157,8 +162,16 @@ impl Watch {
             synced: batch.synced.is_some(),
             revision: batch.synced.unwrap_or_default(),
             resume_token: batch.synced.map(token).unwrap_or_default(),
+            keepalive_interval: None,
         }
     }
+}
+
+/// The response that confirms a keepalive interval.
+fn confirmation(interval: Duration) -> Encoded {
+    let keepalive_interval = Some(convert::duration(interval));
+    let response = WatchWorkloadsResponse { keepalive_interval, ..WatchWorkloadsResponse::default() };
+    Encoded(response.encode_to_vec().into())
 }
 
 /// A parsed `WaitForWorkload` request.
@@ -175,19 +188,13 @@ impl Wait {
         if request.minimum_connected == 0 && request.minimum_healthy == 0 {
             return Err(Invalid::new("minimum_healthy", "set it or minimum_connected to 1 or more"));
         }
-        let timeout = match request.timeout {
-            None => DEFAULT_WAIT,
-            Some(timeout) => Duration::try_from(timeout)
-                .ok()
-                .filter(|timeout| *timeout <= LONGEST_WAIT)
-                .ok_or_else(|| Invalid::new("timeout", format!("must be between 0s and {LONGEST_WAIT:?}")))?,
-        };
+        let timeout = convert::duration_within("timeout", request.timeout, &WAITS)?;
         Ok(Self {
             key: WorkloadKey::parse(&request.namespace, &request.name)?,
             mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
             connected: request.minimum_connected,
             healthy: request.minimum_healthy,
-            deadline: Instant::now() + timeout,
+            deadline: Instant::now() + timeout.unwrap_or(DEFAULT_WAIT),
         })
     }
 }

@@ -133,6 +133,13 @@ fn jittered(interval: Duration) -> Duration {
 }
 
 impl Watcher {
+    /// Makes a bookmark due after `interval` without a batch, if that is sooner than the
+    /// setting, for a reader that detects a failure by missing bookmarks.
+    #[must_use]
+    pub fn with_bookmarks_within(self, interval: Duration) -> Self {
+        Self { bookmark_after: self.bookmark_after.min(interval), ..self }
+    }
+
     /// Waits for the next batch, at most until a bookmark is due. If the log no longer
     /// reaches the reader's position, the batch is a snapshot.
     pub async fn next(&mut self) -> Arc<DeltaBatch> {
