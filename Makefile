@@ -78,7 +78,7 @@ SEEDS ?= 20000
 soak: ## Run the long versions of the fault tests, for more than an hour (SEEDS=20000)
 	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim every_seed -- --nocapture
 	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
-	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 $(CARGO) test --release --locked --test faults -- --show-output
+	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_LINKS=10 HEADCOUNT_FAULT_OUTAGES=3,10,30,60 $(CARGO) test --release --locked --test faults -- --show-output
 
 # Docker, or a program with the same command line.
 DOCKER ?= docker

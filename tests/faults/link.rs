@@ -1,6 +1,8 @@
 //! Agents whose network link is down, or loses packets in one direction.
 
-use tokio::process::Command;
+use std::time::Duration;
+
+use tokio::{process::Command, time::sleep};
 
 use crate::{
     BOUND, count,
@@ -12,6 +14,8 @@ use crate::{
 };
 
 const AGENTS: u32 = 5;
+/// Agents that return together from an outage.
+const CROWD: u32 = 20;
 
 /// Counts of the only workload.
 fn expected(counts: Counts) -> CountsByWorkload {
@@ -28,6 +32,12 @@ fn agent(namespace: &NetworkNamespace, site: &Site, server: &CustomServer, numbe
 /// Number of repetitions. Each uses new agents, because the backoff of an agent grows with each loss.
 fn repetitions() -> usize {
     count("HEADCOUNT_FAULT_LINKS", 1)
+}
+
+/// How long the outages last, in seconds.
+fn outages() -> Vec<Duration> {
+    let seconds = std::env::var("HEADCOUNT_FAULT_OUTAGES").unwrap_or_else(|_| "3,20".to_owned());
+    seconds.split(',').map(|one| Duration::from_secs(one.parse().expect("seconds"))).collect()
 }
 
 async fn agents_are_lost_and_return(break_link: fn(&NetworkNamespace), restore_link: fn(&NetworkNamespace)) {
@@ -49,6 +59,25 @@ async fn agents_are_lost_and_return(break_link: fn(&NetworkNamespace), restore_l
 async fn agents_behind_a_link_that_is_down_are_lost_and_return() {
     for _ in 0..repetitions() {
         agents_are_lost_and_return(NetworkNamespace::drop_link, NetworkNamespace::restore_link).await;
+    }
+}
+
+/// The backoff of the agents grows with the length of an outage, up to its ceiling.
+#[tokio::test]
+async fn agents_return_within_ten_seconds_of_an_outage_of_any_length() {
+    let Some(namespace) = NetworkNamespace::new() else { return };
+    let unchanged = |command: Command| command;
+    let server = CustomServer::start(Some((namespace.outside, 0).into()), unchanged).await;
+    let site = Site::new();
+    let _agents: Vec<_> = (0..CROWD).map(|number| agent(&namespace, &site, &server, number)).collect();
+    let mut verifier = Verifier::new(server.grpc, server.http);
+    verifier.expect("all are connected", &expected([CROWD; 3]), BOUND).await;
+    for outage in outages() {
+        namespace.drop_link();
+        // The fault itself lasts this long.
+        sleep(outage).await;
+        namespace.restore_link();
+        verifier.expect(&format!("{outage:?} of outage"), &expected([CROWD; 3]), BOUND).await;
     }
 }
 
