@@ -14,17 +14,19 @@ use crate::support::{Program, Site, peer, replace, retry};
 pub(crate) enum Kind {
     Nginx,
     Haproxy,
+    /// haproxy as a balancer of connections, which does not take part in HTTP/2.
+    HaproxyTcp,
     Envoy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Envoy];
+    pub(crate) const ALL: [Self; 4] = [Self::Nginx, Self::Haproxy, Self::HaproxyTcp, Self::Envoy];
 
     /// Returns the path of the program; see [`peer`].
     pub(crate) fn find(self) -> Option<PathBuf> {
         peer(match self {
             Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
+            Self::Haproxy | Self::HaproxyTcp => "haproxy",
             Self::Envoy => "envoy",
         })
     }
@@ -34,6 +36,7 @@ impl Kind {
         match self {
             Self::Nginx => include_str!("../../examples/load-balancers/nginx.conf"),
             Self::Haproxy => include_str!("../../examples/load-balancers/haproxy.cfg"),
+            Self::HaproxyTcp => include_str!("../../examples/load-balancers/haproxy-tcp.cfg"),
             Self::Envoy => include_str!("../../examples/load-balancers/envoy.yaml"),
         }
     }
@@ -74,7 +77,7 @@ impl Configuration {
             Kind::Nginx => self
                 .with("listen 7200", &format!("listen {address}"))
                 .with("server 127.0.0.1:7100", &format!("server {grpc}")),
-            Kind::Haproxy => self
+            Kind::Haproxy | Kind::HaproxyTcp => self
                 .with("bind :7200", &format!("bind {address}"))
                 .with("127.0.0.1:7100", &grpc.to_string())
                 .with("check port 7101", &format!("check addr {} port {}", http.ip(), http.port())),
@@ -108,7 +111,7 @@ impl Balancer {
         let mut command = Command::new(program);
         match kind {
             Kind::Nginx => nginx(&mut command, &text, site),
-            Kind::Haproxy => haproxy(&mut command, &text, site),
+            Kind::Haproxy | Kind::HaproxyTcp => haproxy(&mut command, &text, site),
             Kind::Envoy => {
                 command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]);
                 command.arg("-c").arg(site.file("balancer.yaml", &text))

@@ -28,12 +28,13 @@ pub(crate) struct Fixture {
 
 /// Runs a test with each balancer that is installed, at the same time.
 pub(crate) async fn with_each_balancer(test: impl AsyncFn(Kind, PathBuf)) {
-    let run = async |kind: Kind| match kind.find() {
-        Some(program) => test(kind, program).await,
-        None => {}
+    let run = async |kind: Kind| {
+        if let Some(program) = kind.find() {
+            test(kind, program).await;
+        }
     };
-    let [one, two, three] = Kind::ALL.map(run);
-    tokio::join!(one, two, three);
+    let [one, two, three, four] = Kind::ALL.map(|kind| Box::pin(run(kind)));
+    tokio::join!(one, two, three, four);
 }
 
 impl Fixture {

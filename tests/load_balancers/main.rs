@@ -1,4 +1,4 @@
-//! The real binary behind real load balancers that terminate HTTP/2.
+//! The real binary behind real load balancers: three that terminate HTTP/2, and one that balances connections.
 //!
 //! ```text
 //!   headcount agent ─┐                                                        ┌── counts ──► test
@@ -22,8 +22,12 @@ mod relay;
 
 mod body_size;
 mod crowd;
+mod link;
+mod quiet;
 mod restart;
 mod sessions;
+mod stopped;
+mod watchers;
 
 use std::time::Duration;
 

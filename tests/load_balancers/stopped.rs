@@ -1,0 +1,51 @@
+//! Peers that are stopped behind a balancer, which itself stays alive and answers PINGs.
+
+use std::time::Instant;
+
+use crate::{
+    BOUND,
+    fixture::{Fixture, WORKLOAD, with_each_balancer},
+    support::{Program, Signal},
+};
+
+#[tokio::test]
+async fn a_stopped_agent_is_not_counted_and_returns() {
+    with_each_balancer(async |kind, program| {
+        let fixture = Fixture::start(kind, program, "").await;
+        let agents = fixture.agents(2).await;
+        let mut watch = fixture.server.watch(WORKLOAD).await;
+        agents[0].signal(Signal::STOP);
+        fixture.expect("an agent is stopped", &mut watch, [1, 1, 2], BOUND).await;
+        agents[0].signal(Signal::CONT);
+        fixture.expect("the agent continues", &mut watch, [2, 2, 2], BOUND).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn agents_detect_a_stopped_server_and_return_to_it() {
+    with_each_balancer(async |kind, program| {
+        let fixture = Fixture::start(kind, program, "").await;
+        let agents = fixture.agents(2).await;
+
+        let stopped = Instant::now();
+        fixture.server.program.signal(Signal::STOP);
+        for agent in &agents {
+            agent.wait_for_stderr("session lost").await;
+        }
+        fixture.print_time("agents detect a stopped server", stopped, BOUND);
+
+        let continued = Instant::now();
+        fixture.server.program.signal(Signal::CONT);
+        for agent in &agents {
+            wait_for_second_session(agent).await;
+        }
+        fixture.server.wait_for_counts(WORKLOAD, [2, 2, 2]).await;
+        fixture.print_time("agents return to a server that continues", continued, BOUND);
+    })
+    .await;
+}
+
+async fn wait_for_second_session(agent: &Program) {
+    agent.wait_for_stderr_matching("a second session", |err| err.matches(" connected ").count() > 1).await;
+}
