@@ -7,7 +7,7 @@ use headcount::{
     convert,
     model::{
         Counts, Environment, Filter, LabelSelector, MAX_SELECTOR_BYTES, MeshName, Namespace, Workload,
-        WorkloadIdentity, WorkloadKey, WorkloadName,
+        WorkloadIdentity, WorkloadKey, WorkloadName, WorkloadTraits,
     },
     proto::WorkloadFilter,
 };
@@ -104,8 +104,8 @@ fn assert_matches(filter: &Filter, stated: &WorkloadFilter, mesh: &str, namespac
         name: WorkloadName::parse_kubernetes("", &name).expect("an accepted name"),
     };
     let holder = MeshName::parse("", &mesh).expect("an accepted name");
-    let identity =
-        Arc::new(WorkloadIdentity::new(key, holder, Environment::Universal, None, SystemTime::UNIX_EPOCH));
+    let traits = WorkloadTraits { environment: Some(Environment::Universal), zone: None };
+    let identity = Arc::new(WorkloadIdentity::new(key, holder, &traits, SystemTime::UNIX_EPOCH));
     let labels: BTreeMap<_, _> = identity.labels.iter().collect();
     let requirements = selector::parse(&stated.label_selector).unwrap_or_default();
     let matches = |wanted: &str, actual: &str| wanted.is_empty() || wanted == actual;

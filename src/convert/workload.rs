@@ -8,8 +8,8 @@ use crate::{
     model::{MeshName, Workload, WorkloadIdentity, WorkloadKey},
     proto,
 };
-/// Returns the encoded message of a Workload, which all readers share. The fields that never
-/// change are encoded once per Workload and those that do are appended: decoders merge
+/// Returns the encoded message of a Workload, which all readers share. The fields of its identity
+/// are encoded once for all states that share it, and the others are appended: decoders merge
 /// concatenated messages into one.
 pub fn encoded(workload: &Workload) -> Bytes {
     workload.encoded(|workload| {

@@ -66,7 +66,7 @@ mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use super::*;
-    use crate::model::{Counts, Environment, WorkloadIdentity, WorkloadKey};
+    use crate::model::{Counts, Environment, WorkloadIdentity, WorkloadKey, WorkloadTraits};
 
     fn workload(mesh: &str, namespace: &str, name: &str) -> Workload {
         let key = WorkloadKey {
@@ -74,7 +74,8 @@ mod tests {
             name: WorkloadName::parse_universal("", name).unwrap(),
         };
         let mesh = MeshName::parse("", mesh).unwrap();
-        let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, SystemTime::UNIX_EPOCH);
+        let traits = WorkloadTraits { environment: Some(Environment::Universal), zone: None };
+        let identity = WorkloadIdentity::new(key, mesh, &traits, SystemTime::UNIX_EPOCH);
         Workload::draft(Arc::new(identity), Counts::default(), SystemTime::UNIX_EPOCH)
     }
 

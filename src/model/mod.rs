@@ -31,7 +31,7 @@ pub use name::{
     ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
 };
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
-pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey};
+pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};
 
 /// An invalid input value: its field, the value, the rule and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

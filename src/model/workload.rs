@@ -60,7 +60,17 @@ pub struct Counts {
     pub total: u32,
 }
 
-/// The fields of a Workload that stay the same from its creation to its deletion.
+/// What all dataplanes of a Workload share; a field is none if they differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkloadTraits {
+    /// The environment.
+    pub environment: Option<Environment>,
+    /// The zone.
+    pub zone: Option<ZoneName>,
+}
+
+/// The fields of a Workload that no change of its counts changes. All but the labels stay the
+/// same from its creation to its deletion; states with the same labels share one identity.
 #[derive(Debug)]
 pub struct WorkloadIdentity {
     /// The Workload's key.
@@ -69,7 +79,8 @@ pub struct WorkloadIdentity {
     pub mesh: MeshName,
     /// Unique; a Workload that is deleted and created again gets a new one.
     pub uid: Uuid,
-    /// The labels that [`WorkloadIdentity::new`] sets.
+    /// The labels that Kuma sets, as far as all dataplanes of the Workload agree: the mesh, the
+    /// manager and the environment, and the zone.
     pub labels: Labels,
     /// When the Workload was created.
     pub creation_time: SystemTime,
@@ -78,27 +89,23 @@ pub struct WorkloadIdentity {
 }
 
 impl WorkloadIdentity {
-    /// Creates a Workload with a new uid. Its labels are those that Kuma sets: the mesh and the
-    /// manager, the environment on Universal, and the zone of the first dataplane if it names
-    /// one.
-    pub fn new(
-        key: WorkloadKey,
-        mesh: MeshName,
-        environment: Environment,
-        zone: Option<&ZoneName>,
-        now: SystemTime,
-    ) -> Self {
-        let mut labels = vec![(MESH_LABEL, mesh.as_str())];
-        match environment {
-            Environment::Universal => {
-                labels.extend([(MANAGED_BY_LABEL, "workload-generator"), (ENVIRONMENT_LABEL, "universal")]);
-            }
-            Environment::Kubernetes => labels.push((MANAGED_BY_LABEL, "k8s-controller")),
+    /// Creates a Workload with a new uid.
+    pub fn new(key: WorkloadKey, mesh: MeshName, traits: &WorkloadTraits, now: SystemTime) -> Self {
+        let labels = labels(&mesh, traits);
+        Self { key, mesh, uid: Uuid::new_v4(), labels, creation_time: now, encoded: OnceLock::new() }
+    }
+
+    /// Returns the identity of the same Workload with other traits.
+    #[must_use]
+    pub fn relabelled(&self, traits: &WorkloadTraits) -> Self {
+        Self {
+            key: self.key.clone(),
+            mesh: self.mesh.clone(),
+            uid: self.uid,
+            labels: labels(&self.mesh, traits),
+            creation_time: self.creation_time,
+            encoded: OnceLock::new(),
         }
-        labels.extend(zone.map(|zone| (ZONE_LABEL, zone.as_str())));
-        let labels = Labels::from_trusted(labels);
-        let (uid, encoded) = (Uuid::new_v4(), OnceLock::new());
-        Self { key, mesh, uid, labels, creation_time: now, encoded }
     }
 
     /// Returns the encoded message. The first call makes it with `encode`, later ones share it.
@@ -107,10 +114,23 @@ impl WorkloadIdentity {
     }
 }
 
+fn labels(mesh: &MeshName, WorkloadTraits { environment, zone }: &WorkloadTraits) -> Labels {
+    let mut labels = vec![(MESH_LABEL, mesh.as_str())];
+    match environment {
+        Some(Environment::Universal) => {
+            labels.extend([(MANAGED_BY_LABEL, "workload-generator"), (ENVIRONMENT_LABEL, "universal")]);
+        }
+        Some(Environment::Kubernetes) => labels.push((MANAGED_BY_LABEL, "k8s-controller")),
+        None => {}
+    }
+    labels.extend(zone.iter().map(|zone| (ZONE_LABEL, zone.as_str())));
+    Labels::from_trusted(labels)
+}
+
 /// A Workload at one revision. It is immutable, so all readers share it.
 #[derive(Debug)]
 pub struct Workload {
-    /// The fields that never change.
+    /// The fields that no change of the counts changes.
     pub identity: Arc<WorkloadIdentity>,
     /// The revision of this state.
     pub revision: u64,

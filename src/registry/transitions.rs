@@ -134,7 +134,8 @@ impl Shared {
             let mut locked = self.lock_own(&before.entry);
             let (connected, healthy) = before.presence.end();
             let change = CountChange { connected: 1 - connected, healthy: -healthy, total: 0 };
-            self.count(&mut locked, dataplane, change, now);
+            let draft = locked.members().rejoin(older, dataplane, change, now);
+            self.commit([&mut locked], [draft]);
             return Arc::clone(&before.entry);
         }
         loop {
@@ -144,7 +145,7 @@ impl Shared {
             };
             let (connected, healthy) = before.presence.end();
             let leave = CountChange { connected: -connected, healthy: -healthy, total: -1 };
-            let drafts = [left.members().apply(older, leave, now), joined.members().join(dataplane, now)];
+            let drafts = [left.members().leave(older, leave, now), joined.members().join(dataplane, now)];
             self.commit([&mut left, &mut joined], drafts);
             drop((left, joined));
             return entry;
@@ -204,7 +205,8 @@ impl Shared {
         let mut locked = self.lock_own(entry);
         let (connected, healthy) = presence.end();
         let change = CountChange { connected: -connected, healthy: -healthy, total: -1 };
-        self.count(&mut locked, &slot.key().0, change, now);
+        let draft = locked.members().leave(&slot.key().0, change, now);
+        self.commit([&mut locked], [draft]);
         drop(locked);
         slot.remove();
         self.capacity.release_registration();

@@ -12,8 +12,8 @@ const SELECTORS: [(&str, Matches); 6] = [
     ("kuma.io/mesh in (a,b)", |of| ["a", "b"].contains(&of.mesh)),
     ("kuma.io/mesh!=a", |of| of.mesh != "a"),
     ("kuma.io/zone=east", |of| of.zone == Some("east")),
-    ("!kuma.io/zone,kuma.io/managed-by", |of| of.zone.is_none()),
-    ("kuma.io/env", |of| !of.kubernetes),
+    ("!kuma.io/zone,kuma.io/managed-by", |of| of.zone.is_none() && of.kubernetes.is_some()),
+    ("kuma.io/env", |of| of.kubernetes == Some(false)),
 ];
 
 /// Number of selectors.
@@ -26,7 +26,8 @@ pub(crate) struct Attributes<'a> {
     pub(crate) name: &'a str,
     pub(crate) mesh: &'a str,
     pub(crate) zone: Option<&'a str>,
-    pub(crate) kubernetes: bool,
+    /// None if it has dataplanes of both environments.
+    pub(crate) kubernetes: Option<bool>,
 }
 
 impl<'a> From<&'a Workload> for Attributes<'a> {
@@ -37,7 +38,7 @@ impl<'a> From<&'a Workload> for Attributes<'a> {
             name: identity.key.name.as_str(),
             mesh: identity.mesh.as_str(),
             zone: identity.labels.get(ZONE_LABEL),
-            kubernetes: identity.labels.get("kuma.io/env").is_none(),
+            kubernetes: identity.labels.get("kuma.io/managed-by").map(|manager| manager == "k8s-controller"),
         }
     }
 }

@@ -5,11 +5,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use smallvec::SmallVec;
 
+use super::traits::SharedTraits;
 use crate::{
-    model::{
-        Counts, Dataplane, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey,
-        WorkloadName, ZoneName,
-    },
+    model::{Counts, Dataplane, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName},
     registry::log::{Draft, Published},
 };
 
@@ -72,9 +70,7 @@ pub(crate) struct Members {
 pub(crate) struct Group {
     pub(crate) mesh: MeshName,
     pub(crate) counts: Counts,
-    /// Those of the group's first dataplane; they become labels of the Workload.
-    environment: Environment,
-    zone: Option<ZoneName>,
+    traits: SharedTraits,
 }
 
 impl Members {
@@ -114,18 +110,51 @@ impl Members {
         self.newest = Some(Arc::clone(dataplane));
         let mesh = &dataplane.key.mesh;
         let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
-            self.groups.push(Group {
-                mesh: mesh.clone(),
-                counts: Counts::default(),
-                environment: dataplane.environment,
-                zone: dataplane.zone.clone(),
-            });
+            let traits = SharedTraits::new(dataplane);
+            self.groups.push(Group { mesh: mesh.clone(), counts: Counts::default(), traits });
             self.groups.len() - 1
         });
-        self.count(at, JOIN, now)
+        let relabelled = self.groups[at].traits.add(dataplane);
+        self.count(at, JOIN, relabelled, now)
     }
 
-    /// Counts a change of a member. Returns the change that readers see, if any.
+    /// Counts a member that connects again and describes itself anew. `change` is that of
+    /// its counts. Returns the change that readers see, if any.
+    ///
+    /// # Panics
+    ///
+    /// If the dataplane is not a member.
+    pub(crate) fn rejoin(
+        &mut self,
+        older: &Dataplane,
+        dataplane: &Dataplane,
+        change: CountChange,
+        now: SystemTime,
+    ) -> Option<Draft> {
+        let at = self.group_of(dataplane);
+        let relabelled = self.groups[at].traits.replace(older, dataplane);
+        self.count(at, change, relabelled, now)
+    }
+
+    /// Removes a member. `change` is what it contributed to the counts. Returns the change
+    /// that readers see, if any.
+    ///
+    /// # Panics
+    ///
+    /// If the dataplane is not a member.
+    pub(crate) fn leave(
+        &mut self,
+        member: &Dataplane,
+        change: CountChange,
+        now: SystemTime,
+    ) -> Option<Draft> {
+        let at = self.group_of(member);
+        let relabelled = self.groups[at].traits.remove(member);
+        self.count(at, change, relabelled, now)
+    }
+
+    /// Counts a change of a member that stays one. Returns the change that readers see, if
+    /// any.
     ///
     /// # Panics
     ///
@@ -136,7 +165,12 @@ impl Members {
         change: CountChange,
         now: SystemTime,
     ) -> Option<Draft> {
-        let at = match self.groups.as_slice() {
+        let at = self.group_of(member);
+        self.count(at, change, false, now)
+    }
+
+    fn group_of(&self, member: &Dataplane) -> usize {
+        match self.groups.as_slice() {
             // The dataplane is not read if there is one group only: among a million, it is
             // probably not in the CPU's cache.
             [_] => 0,
@@ -144,8 +178,7 @@ impl Members {
                 let own = groups.iter().position(|group| group.mesh == member.key.mesh);
                 own.expect("a group exists while it has members")
             }
-        };
-        self.count(at, change, now)
+        }
     }
 
     /// Stores the state that the change log has published for a draft.
@@ -155,19 +188,26 @@ impl Members {
         }
     }
 
-    fn count(&mut self, at: usize, change: CountChange, now: SystemTime) -> Option<Draft> {
+    /// `relabelled` is whether the traits of the group have changed.
+    fn count(&mut self, at: usize, change: CountChange, relabelled: bool, now: SystemTime) -> Option<Draft> {
         let group = &mut self.groups[at];
         let counts = &mut group.counts;
         counts.connected = adjusted(counts.connected, change.connected);
         counts.healthy = adjusted(counts.healthy, change.healthy);
         counts.total = adjusted(counts.total, change.total);
         debug_assert!(counts.healthy <= counts.connected && counts.connected <= counts.total, "{counts:?}");
-        let changes_holder = change != CountChange::default() && self.holder.as_ref() == Some(&group.mesh);
+        let of_holder = self.holder.as_ref() == Some(&group.mesh);
+        let changes_holder = of_holder && (relabelled || change != CountChange::default());
         if counts.total == 0 {
             self.groups.swap_remove(at);
         }
-        let holder_changed = self.elect_holder();
-        if holder_changed || changes_holder { self.draft(holder_changed, now) } else { None }
+        if self.elect_holder() {
+            self.draft(Update::Object, now)
+        } else if changes_holder {
+            self.draft(if relabelled { Update::Labels } else { Update::Counts }, now)
+        } else {
+            None
+        }
     }
 
     /// The holder keeps the name while it has a dataplane. A name without a holder goes
@@ -191,21 +231,37 @@ impl Members {
         self.groups.iter().find(|group| self.holder.as_ref() == Some(&group.mesh))
     }
 
-    /// The Workload as it is now; a new object if the holder changed.
-    fn draft(&self, holder_changed: bool, now: SystemTime) -> Option<Draft> {
+    /// The Workload as it is now.
+    fn draft(&self, update: Update, now: SystemTime) -> Option<Draft> {
         let key = self.key.as_ref()?;
         let Some(group) = self.holder_group() else {
             return self.current.clone().map(Draft::remove);
         };
-        let identity = match &self.current {
-            Some(current) if !holder_changed => Arc::clone(&current.identity),
-            _ => {
-                let (mesh, zone) = (group.mesh.clone(), group.zone.as_ref());
-                Arc::new(WorkloadIdentity::new(key.clone(), mesh, group.environment, zone, now))
+        let identity = match (&self.current, update) {
+            (Some(current), Update::Counts) => Arc::clone(&current.identity),
+            (Some(current), Update::Labels) => Arc::new(current.identity.relabelled(&group.traits.common())),
+            (None, _) | (_, Update::Object) => {
+                let (mesh, traits) = (group.mesh.clone(), group.traits.common());
+                Arc::new(WorkloadIdentity::new(key.clone(), mesh, &traits, now))
             }
         };
-        Some(Draft::upsert(self.current.clone(), Workload::draft(identity, group.counts, now)))
+        let changed_at = match &self.current {
+            Some(current) if update == Update::Labels && current.counts == group.counts => {
+                current.last_transition_time
+            }
+            _ => now,
+        };
+        Some(Draft::upsert(self.current.clone(), Workload::draft(identity, group.counts, changed_at)))
     }
+}
+
+/// What of a Workload changes; each kind includes the kinds before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Update {
+    Counts,
+    Labels,
+    /// Another object under the same name, because another mesh holds it.
+    Object,
 }
 
 /// Why a dataplane is counted in no Workload although it names one.
@@ -223,151 +279,4 @@ fn adjusted(count: u32, by: i32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::{
-        model::{DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-        registry::log::ChangeLog,
-    };
-
-    const LEAVE: CountChange = CountChange { connected: -1, healthy: 0, total: -1 };
-
-    fn dataplane(mesh: &str) -> Dataplane {
-        let spec = DataplaneSpec {
-            mesh: mesh.into(),
-            name: "dp".into(),
-            zone: "east".into(),
-            labels: BTreeMap::from([(WORKLOAD_LABEL.into(), "web".into())]),
-            ..DataplaneSpec::default()
-        };
-        Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
-    }
-
-    struct Fixture {
-        log: ChangeLog,
-        members: Members,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            Self { log: ChangeLog::new(64), members: Members::new(&EntryKey::of(&dataplane("a"))) }
-        }
-
-        fn join(&mut self, mesh: &str) -> bool {
-            let draft = self.members.join(&Arc::new(dataplane(mesh)), SystemTime::UNIX_EPOCH);
-            self.publish(draft)
-        }
-
-        fn apply(&mut self, mesh: &str, change: CountChange) -> bool {
-            let draft = self.members.apply(&dataplane(mesh), change, SystemTime::UNIX_EPOCH);
-            self.publish(draft)
-        }
-
-        /// Returns whether anything was visible.
-        fn publish(&mut self, draft: Option<Draft>) -> bool {
-            let [published] = self.log.publish([draft]);
-            let visible = published.is_some();
-            self.members.set_current(published);
-            visible
-        }
-
-        fn seen(&self) -> Option<(&str, Counts)> {
-            let current = self.members.current().as_ref()?;
-            Some((current.identity.mesh.as_str(), current.counts))
-        }
-    }
-
-    fn counts(connected: u32, healthy: u32, total: u32) -> Counts {
-        Counts { connected, healthy, total }
-    }
-
-    #[test]
-    fn the_first_member_creates_the_workload_and_the_last_deletes_it() {
-        let mut f = Fixture::new();
-        assert!(f.join("a"));
-        assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
-        let uid = f.members.current().as_ref().unwrap().identity.uid;
-        assert!(f.apply("a", CountChange { healthy: 1, ..CountChange::default() }));
-        assert_eq!(f.seen(), Some(("a", counts(1, 1, 1))));
-        assert_eq!(f.members.current().as_ref().unwrap().identity.uid, uid);
-        assert!(f.apply("a", CountChange { healthy: -1, ..LEAVE }));
-        assert_eq!(f.seen(), None);
-        assert!(f.members.is_empty());
-        assert!(f.join("a"));
-        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, uid, "a new Workload has a new uid");
-    }
-
-    #[test]
-    fn an_empty_change_is_not_published() {
-        let mut f = Fixture::new();
-        f.join("a");
-        assert!(!f.apply("a", CountChange::default()));
-        assert_eq!(f.log.head(), 1);
-    }
-
-    #[test]
-    fn a_second_mesh_is_not_counted_and_not_published() {
-        let mut f = Fixture::new();
-        f.join("a");
-        assert!(!f.join("b"));
-        assert!(!f.apply("b", CountChange { healthy: 1, ..CountChange::default() }));
-        assert_eq!(f.seen(), Some(("a", counts(1, 0, 1))));
-        let b = dataplane("b").key.mesh.clone();
-        let conflict = f.members.conflict(&b).unwrap();
-        assert_eq!((conflict.holder.unwrap().as_str(), conflict.meshes), ("a", 2));
-        assert_eq!(f.members.conflict(&dataplane("a").key.mesh), None, "the holder has no conflict");
-    }
-
-    #[test]
-    fn the_name_passes_to_the_one_mesh_that_is_left() {
-        let mut f = Fixture::new();
-        f.join("a");
-        f.join("b");
-        let old = f.members.current().as_ref().unwrap().identity.uid;
-        assert!(f.apply("a", LEAVE));
-        assert_eq!(f.seen(), Some(("b", counts(1, 0, 1))));
-        assert_ne!(f.members.current().as_ref().unwrap().identity.uid, old);
-        assert_eq!(f.log.head(), 3, "two revisions, published together: a deletion and a creation");
-    }
-
-    #[test]
-    fn while_several_meshes_use_a_name_without_a_holder_none_gets_it() {
-        let mut f = Fixture::new();
-        for mesh in ["a", "b", "c"] {
-            f.join(mesh);
-        }
-        assert!(f.apply("a", LEAVE));
-        assert_eq!(f.seen(), None);
-        assert!(!f.join("d"));
-        assert!(!f.apply("d", LEAVE));
-        assert!(f.apply("b", LEAVE));
-        assert_eq!(f.seen(), Some(("c", counts(1, 0, 1))));
-    }
-
-    #[test]
-    fn a_workload_carries_kumas_labels() {
-        let mut f = Fixture::new();
-        f.join("a");
-        let labels: Vec<_> = f.members.current().as_ref().unwrap().identity.labels.iter().collect::<Vec<_>>();
-        let expected = [
-            ("kuma.io/env", "universal"),
-            ("kuma.io/managed-by", "workload-generator"),
-            ("kuma.io/mesh", "a"),
-            ("kuma.io/zone", "east"),
-        ];
-        assert_eq!(labels, expected);
-    }
-
-    #[test]
-    fn dataplanes_without_the_label_are_counted_but_have_no_workload() {
-        let mut unnamed = dataplane("a");
-        unnamed.workload = None;
-        let unnamed = Arc::new(unnamed);
-        let mut members = Members::new(&EntryKey::of(&unnamed));
-        assert!(members.join(&unnamed, SystemTime::UNIX_EPOCH).is_none());
-        assert_eq!(members.groups()[0].counts, counts(1, 0, 1));
-        assert_eq!(members.conflict(&dataplane("b").key.mesh), None);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 mod entry;
 mod members;
+mod traits;
 
 pub(crate) use self::{
     entry::{Entries, Entry, LockedEntry},

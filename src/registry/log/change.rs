@@ -54,7 +54,10 @@ impl Draft {
     /// a deletion and a creation with a revision each: a Kubernetes client that stops
     /// between the two has processed the deletion and misses only the creation.
     pub(super) fn is_replacement(&self) -> bool {
-        // Two states of one object share their identity, so it is not read from memory.
-        matches!((&self.old, &self.new), (Some(old), Some(new)) if !Arc::ptr_eq(&old.identity, &new.identity))
+        let (Some(old), Some(new)) = (&self.old, &self.new) else {
+            return false;
+        };
+        // Nearly all states of one object share their identity, so it is not read from memory.
+        !Arc::ptr_eq(&old.identity, &new.identity) && old.identity.uid != new.identity.uid
     }
 }

@@ -142,7 +142,7 @@ mod tests {
 
     use super::{super::notifier::FEW, *};
     use crate::model::{
-        Counts, Environment, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
+        Counts, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName, WorkloadTraits,
     };
 
     fn draft(name: &str) -> Draft {
@@ -152,7 +152,7 @@ mod tests {
         };
         let mesh = MeshName::parse("", "default").unwrap();
         let now = SystemTime::UNIX_EPOCH;
-        let identity = WorkloadIdentity::new(key, mesh, Environment::Universal, None, now);
+        let identity = WorkloadIdentity::new(key, mesh, &WorkloadTraits::default(), now);
         Draft::upsert(None, Workload::draft(Arc::new(identity), Counts::default(), now))
     }
 

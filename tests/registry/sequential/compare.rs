@@ -76,15 +76,15 @@ impl Comparison {
 
 fn labels(workload: &ModelWorkload) -> Labels {
     let mut labels = vec![("kuma.io/mesh", workload.mesh)];
-    if workload.founder.kubernetes {
-        labels.push(("kuma.io/managed-by", "k8s-controller"));
-    } else {
-        labels.push(("kuma.io/managed-by", "workload-generator"));
-        labels.push(("kuma.io/env", "universal"));
+    match workload.kubernetes {
+        Some(true) => labels.push(("kuma.io/managed-by", "k8s-controller")),
+        Some(false) => {
+            labels.push(("kuma.io/managed-by", "workload-generator"));
+            labels.push(("kuma.io/env", "universal"));
+        }
+        None => {}
     }
-    if !workload.founder.zone.is_empty() {
-        labels.push(("kuma.io/zone", workload.founder.zone));
-    }
+    labels.extend(workload.zone.map(|zone| ("kuma.io/zone", zone)));
     Labels::from_trusted(labels)
 }
 

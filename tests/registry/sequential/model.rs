@@ -1,5 +1,5 @@
-//! The naive model: the registered dataplanes, and the facts that depend on history (founders,
-//! holders, lifetimes). Everything else is recounted after each transition.
+//! The naive model: the registered dataplanes, and the facts that depend on history (holders,
+//! lifetimes). Everything else is recounted after each transition.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,8 +24,10 @@ pub(super) struct ModelWorkload {
     pub(super) mesh: Name,
     /// Differs for each lifetime of the name; stands for the uid.
     pub(super) lifetime: u64,
-    /// The statement of the first dataplane of the group; determines the labels.
-    pub(super) founder: Statement,
+    /// The zone of its dataplanes; none if they name none or differ.
+    pub(super) zone: Option<Name>,
+    /// Whether its dataplanes are Pods; none if they differ.
+    pub(super) kubernetes: Option<bool>,
     pub(super) counts: Counts,
     /// Its revision is greater than the first and at most the second: the order of two Workloads
     /// within one step is not specified.
@@ -51,8 +53,6 @@ pub(super) type Group = (Name, Option<Name>, Name);
 pub(super) struct Model {
     setting: Setting,
     pub(super) registered: BTreeMap<Identity, Registered>,
-    /// The statement of the first dataplane of each group.
-    founders: BTreeMap<Group, Statement>,
     /// The mesh that holds each name.
     holders: BTreeMap<Key, Name>,
     /// Number of lifetimes so far.
@@ -68,7 +68,6 @@ impl Model {
         Self {
             setting,
             registered: BTreeMap::new(),
-            founders: BTreeMap::new(),
             holders: BTreeMap::new(),
             lifetimes: 0,
             past: BTreeMap::from([(0, Workloads::new())]),
@@ -217,14 +216,18 @@ impl Model {
         meshes
     }
 
-    /// Completes a transition: updates founders and holders, and records the Workloads.
+    /// The statements of all dataplanes of a group.
+    fn statements(&self, group: Group) -> impl Iterator<Item = Statement> + '_ {
+        let of_group = move |(identity, registered): (&Identity, &Registered)| {
+            let own = (identity.namespace, registered.statement.workload, identity.mesh);
+            (own == group).then_some(registered.statement)
+        };
+        self.registered.iter().filter_map(of_group)
+    }
+
+    /// Completes a transition: updates holders, and records the Workloads.
     fn step(&mut self) {
         let groups = self.groups();
-        self.founders.retain(|group, _| groups.contains_key(group));
-        for (identity, registered) in &self.registered {
-            let group = (identity.namespace, registered.statement.workload, identity.mesh);
-            self.founders.entry(group).or_insert(registered.statement);
-        }
         let meshes = self.meshes();
         self.holders.retain(|key, mesh| meshes.get(key).is_some_and(|meshes| meshes.contains(mesh)));
         for (key, meshes) in &meshes {
@@ -245,12 +248,14 @@ impl Model {
         for (key, mesh) in &self.holders {
             let group = (key.0, Some(key.1), *mesh);
             let counts = groups[&group];
+            let zone = common(self.statements(group).map(|statement| statement.zone));
+            let zone = zone.filter(|zone| !zone.is_empty());
+            let kubernetes = common(self.statements(group).map(|statement| statement.kubernetes));
             let workload = match before.get(key) {
-                Some(old) if old.mesh == *mesh => ModelWorkload { counts, ..*old },
+                Some(old) if old.mesh == *mesh => ModelWorkload { zone, kubernetes, counts, ..*old },
                 _ => {
                     lifetimes += 1;
-                    let founder = self.founders[&group];
-                    ModelWorkload { mesh, lifetime: lifetimes, founder, counts, revision: (0, 0) }
+                    ModelWorkload { mesh, lifetime: lifetimes, zone, kubernetes, counts, revision: (0, 0) }
                 }
             };
             after.insert(*key, workload);
@@ -283,12 +288,12 @@ impl Registered {
 
 impl ModelWorkload {
     pub(super) fn attributes(&self, (namespace, name): Key) -> Attributes<'static> {
-        Attributes {
-            namespace,
-            name,
-            mesh: self.mesh,
-            zone: Some(self.founder.zone).filter(|zone| !zone.is_empty()),
-            kubernetes: self.founder.kubernetes,
-        }
+        Attributes { namespace, name, mesh: self.mesh, zone: self.zone, kubernetes: self.kubernetes }
     }
+}
+
+/// The value of all items, if they are equal.
+fn common<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
 }
