@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headcount::{
     agent::{DataplaneFile, DataplaneFileError, ProbeHandler, ProbeSpec},
-    model::{Dataplane, WORKLOAD_LABEL},
+    model::{Dataplane, Environment, WORKLOAD_LABEL},
 };
 use serde_json::{Value, json};
 
@@ -31,9 +31,15 @@ pub fn check(input: &[u8]) {
 }
 
 fn check_file(file: &DataplaneFile) {
-    assert_eq!(file.probes.len(), file.spec.inbounds.len());
-    for probe in file.probes.iter().flatten() {
-        assert_can_run(probe);
+    assert_eq!(file.inbounds.len(), file.spec.inbounds.len());
+    assert!(file.warnings.len() <= 21, "{} warnings", file.warnings.len());
+    for inbound in &file.inbounds {
+        assert!(!inbound.applications.is_empty(), "{inbound:?}");
+        inbound
+            .applications
+            .iter()
+            .filter_map(|application| application.probe.as_ref())
+            .for_each(assert_can_run);
     }
     match file.dataplane() {
         Ok(dataplane) => {
@@ -62,8 +68,12 @@ fn assert_valid(dataplane: &Dataplane) {
     assert!(is_dns_1123_subdomain(dataplane.key.name.as_str()), "{dataplane:?}");
     assert!(dataplane.zone.as_ref().is_none_or(|zone| is_dns_1123_label(zone.as_str())), "{dataplane:?}");
     assert!(dataplane.inbounds.iter().all(|inbound| inbound.port != 0), "{dataplane:?}");
-    if let Some(workload) = dataplane.labels.get(WORKLOAD_LABEL) {
-        assert!(is_dns_1035_label(workload), "{dataplane:?}");
+    let is_workload = match dataplane.environment {
+        Environment::Universal => is_dns_1035_label,
+        Environment::Kubernetes => is_dns_1123_subdomain,
+    };
+    if let Some(workload) = dataplane.labels.get(WORKLOAD_LABEL).filter(|workload| !workload.is_empty()) {
+        assert!(is_workload(workload), "{dataplane:?}");
     }
 }
 
@@ -80,6 +90,12 @@ fn document(file: &DataplaneFile) -> Value {
     } else {
         networking["inbound"] = inbounds.collect();
     }
+    if file.spec.environment == Environment::Kubernetes {
+        let metadata = json!({
+            "name": file.spec.name, "namespace": file.spec.namespace, "labels": file.spec.labels,
+        });
+        return json!({ "mesh": file.spec.mesh, "metadata": metadata, "spec": { "networking": networking } });
+    }
     json!({
         "type": "Dataplane",
         "mesh": file.spec.mesh,
@@ -91,7 +107,8 @@ fn document(file: &DataplaneFile) -> Value {
 
 fn assert_rejection(invalid: &headcount::model::Invalid) {
     rules::assert_printable(invalid);
-    let top = ["kind", "type", "mesh", "name", "namespace", "zone", "labels", "networking"];
+    let top =
+        ["kind", "type", "mesh", "name", "namespace", "zone", "labels", "networking", "metadata", "spec"];
     let field = &invalid.field;
     let named = top.iter().any(|key| {
         field.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -30,13 +30,8 @@ pub fn check(input: &[u8]) {
 
 fn assert_represents(dataplane: &Dataplane, hello: Hello) {
     let mut stated = hello.dataplane.expect("a hello without a dataplane is rejected");
+    complete(&mut stated);
     assert_eq!(dataplane.workload.as_ref().map(ToString::to_string), workloads(&stated).pop());
-    if stated.namespace.is_empty() {
-        "default".clone_into(&mut stated.namespace);
-    }
-    if stated.environment() == Environment::Unspecified {
-        stated.set_environment(Environment::Universal);
-    }
     let written = convert::dataplane_to_proto(dataplane);
     assert_eq!(written, stated);
     assert_eq!(*dataplane.agent_version, hello.agent_version);
@@ -69,8 +64,33 @@ fn check_heartbeat_interval(hello: &Hello) {
     }
 }
 
+/// Fills in the fields that a hello may leave to its labels.
+fn complete(stated: &mut proto::Dataplane) {
+    let label = |key| stated.labels.get(key).cloned().unwrap_or_default();
+    let [namespace, zone, environment] = ["k8s.kuma.io/namespace", "kuma.io/zone", "kuma.io/env"].map(label);
+    if stated.namespace.is_empty() {
+        stated.namespace = if namespace.is_empty() { "default".to_owned() } else { namespace };
+    }
+    if stated.zone.is_empty() {
+        stated.zone = zone;
+    }
+    if stated.environment == Environment::Unspecified as i32 {
+        let is_kubernetes = environment == "kubernetes";
+        stated.set_environment(if is_kubernetes { Environment::Kubernetes } else { Environment::Universal });
+    }
+}
+
 fn is_valid(hello: &Hello) -> bool {
-    let Some(stated) = &hello.dataplane else { return false };
+    let Some(mut stated) = hello.dataplane.clone() else { return false };
+    complete(&mut stated);
+    let stated = &stated;
+    let owner = rules::Owner {
+        mesh: &stated.mesh,
+        namespace: &stated.namespace,
+        name: &stated.name,
+        zone: &stated.zone,
+        is_kubernetes: stated.environment() == Environment::Kubernetes,
+    };
     let optional = |text: &str, rule: fn(&str) -> bool| text.is_empty() || rule(text);
     is_dns_1123_label(&stated.mesh)
         && optional(&stated.namespace, is_dns_1123_label)
@@ -82,7 +102,8 @@ fn is_valid(hello: &Hello) -> bool {
         && stated.labels.iter().all(|(key, value)| {
             is_label_key(key) && (key == WORKLOAD_LABEL || is_label_value(value))
         })
-        && is_short_text(&stated.address, 253)
+        && rules::owned_labels_agree(&stated.labels, owner)
+        && rules::is_address(&stated.address)
         && are_valid(&stated.inbounds)
         && names_one_workload(stated)
         && is_short_text(&hello.agent_version, 64)
@@ -95,6 +116,7 @@ fn are_valid(inbounds: &[Inbound]) -> bool {
     inbounds.len() <= 64
         && ports.len() == inbounds.len()
         && ports.iter().all(|port| (1..=65_535).contains(port))
+        && inbounds.iter().all(|inbound| !rules::has_placeholder(&inbound.name))
         && inbounds.iter().all(|inbound| is_short_text(&inbound.name, 63) && are_tags(&inbound.tags))
         && inbounds.iter().map(|inbound| inbound.tags.len()).sum::<usize>() <= 512
 }

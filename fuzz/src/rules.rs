@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use headcount::model::Invalid;
 
+use super::ip;
+
 /// Longest status message, in bytes. It is sent as an HTTP/2 header, and clients accept 16 KiB of
 /// headers in total. The longest one quotes a key of 253 characters, each escaped as up to ten.
 pub const LONGEST_MESSAGE: usize = 4_096;
@@ -49,6 +51,63 @@ pub fn are_tags(tags: &BTreeMap<String, String>) -> bool {
 
 pub fn is_short_text(text: &str, limit: usize) -> bool {
     text.len() <= limit && !text.contains(char::is_control)
+}
+
+/// Whether a text has a placeholder of a template.
+pub fn has_placeholder(text: &str) -> bool {
+    let between = |open: &str, close: &str| {
+        text.split_once(open)
+            .is_some_and(|(_, rest)| rest.split_once(close).is_some_and(|(name, _)| !name.is_empty()))
+    };
+    let is_shell = |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    between("{{", "}}")
+        || between("${", "}")
+        || between("$(", ")")
+        || between("<", ">")
+        || text.split_once('$').is_some_and(|(_, rest)| is_shell(rest))
+}
+
+/// Whether a text may be the address of a dataplane: empty, an IP address that means one host, or a
+/// DNS name that is not a mistyped IPv4 address.
+pub fn is_address(text: &str) -> bool {
+    if ip::is_literal(text) {
+        return text.chars().any(|c| !"0:.".contains(c));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let labels: Vec<_> = name.split('.').collect();
+    let is_label = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+            && !label.starts_with('-')
+    };
+    let last = labels.last().copied().unwrap_or_default();
+    text.is_empty()
+        || name.len() <= 253 && labels.iter().all(is_label) && last.contains(|c: char| !c.is_ascii_digit())
+}
+
+/// What labels of the control plane must agree with: mesh, namespace, name, zone and environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub mesh: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub zone: &'a str,
+    pub is_kubernetes: bool,
+}
+
+/// Whether no label contradicts what the control plane would set.
+pub fn owned_labels_agree(labels: &BTreeMap<String, String>, owner: Owner<'_>) -> bool {
+    let agrees = |key: &str, values: &[&str]| {
+        labels.get(key).is_none_or(|label| label.is_empty() || values.contains(&label.as_str()))
+    };
+    let Owner { mesh, namespace, name, zone, is_kubernetes } = owner;
+    let short = name.strip_suffix(&format!(".{namespace}")).unwrap_or(name);
+    agrees("kuma.io/mesh", &[mesh])
+        && agrees("k8s.kuma.io/namespace", &[namespace])
+        && agrees("kuma.io/zone", &[zone])
+        && agrees("kuma.io/env", &[if is_kubernetes { "kubernetes" } else { "universal" }])
+        && agrees("kuma.io/display-name", &[name, short])
+        && agrees("kuma.io/origin", &["zone"])
 }
 
 fn is_name(text: &str, limit: usize, first_and_last: fn(char) -> bool, between: &str) -> bool {

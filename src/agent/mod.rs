@@ -30,10 +30,10 @@ mod scripted_server;
 mod session;
 mod threshold;
 
-pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError};
+pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError, FileInbound};
 pub use end::SessionEnd;
 pub use endpoint::endpoint;
-pub use monitor::{Monitor, Probes};
+pub use monitor::{InboundProbe, Monitor, Probes};
 pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
 pub use probe::{ProbeHandler, ProbeSpec};
 pub use run::{AgentConfig, AgentError, keep_session, run};

@@ -1,7 +1,8 @@
 //! Runs the probes of one dataplane and combines their results into its health.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -9,8 +10,11 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{probe::ProbeSpec, threshold::StateTracker};
-use crate::model::{Health, HealthState};
+use super::{
+    probe::{ProbeFailure, ProbeSpec},
+    threshold::StateTracker,
+};
+use crate::model::{Dataplane, Health, HealthState};
 
 /// Longest delay of a first probe. A random delay keeps agents of one host, which often start together,
 /// from probing at the same moment forever. It is short because a dataplane is not healthy before its
@@ -22,9 +26,22 @@ const MAX_FIRST_DELAY: Duration = Duration::from_millis(250);
 pub struct Probes {
     /// Probe of the proxy; without one the proxy counts as ready.
     pub proxy: Option<ProbeSpec>,
-    /// Probe of each inbound, in the order of the hello. An inbound without a probe has the state of the
-    /// proxy, as in Kuma.
-    pub inbounds: Vec<Option<ProbeSpec>>,
+    /// The proxy is stated to be not ready, whatever its probe finds.
+    pub proxy_not_ready: bool,
+    /// How the state of each inbound is determined, in the order of the hello.
+    pub inbounds: Vec<InboundProbe>,
+}
+
+/// How the state of an inbound is determined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboundProbe {
+    /// The inbound has the state of the proxy, as one without `serviceProbe` in Kuma.
+    Proxy,
+    /// It is ready if one of its applications is. It has several if its port is bound on several
+    /// addresses.
+    Applications(Vec<ProbeSpec>),
+    /// It is stated to be not ready.
+    NotReady,
 }
 
 /// Runs probes, one task each, until dropped.
@@ -35,38 +52,63 @@ pub struct Monitor {
     _tasks: JoinSet<()>,
 }
 
+/// What a probe examines.
 #[derive(Debug, Clone, Copy)]
 enum Subject {
     Proxy,
-    Inbound(usize),
+    /// The inbound at an index, and the application among those of the inbound.
+    Application(usize, usize),
+}
+
+/// The latest results of all probes.
+#[derive(Debug)]
+struct Results {
+    proxy: HealthState,
+    proxy_not_ready: bool,
+    inbounds: Vec<InboundResults>,
+}
+
+#[derive(Debug)]
+enum InboundResults {
+    Proxy,
+    Applications(Vec<HealthState>),
+    NotReady,
 }
 
 impl Monitor {
-    /// Starts all probes.
+    /// Starts all probes of a dataplane.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime, if there is a probe.
-    pub fn start(probes: Probes) -> Self {
-        let unprobed = (0_u32..)
-            .zip(&probes.inbounds)
-            .filter(|(_, probe)| probe.is_none())
-            .fold(0, |bits, (index, _)| bits | 1_u64.checked_shl(index).unwrap_or(0));
-        let mut health = Health::default();
-        if probes.proxy.is_none() {
-            apply(&mut health, Subject::Proxy, HealthState::Ready, unprobed);
-        }
-        let health = watch::Sender::new(health);
+    pub fn start(probes: Probes, dataplane: &Dataplane) -> Self {
+        let results = Results::new(&probes);
+        let health = watch::Sender::new(results.health());
+        let results = Arc::new(Mutex::new(results));
         let mut tasks = JoinSet::new();
-        let proxy = probes.proxy.into_iter().map(|probe| (Subject::Proxy, probe));
-        let inbounds = probes.inbounds.into_iter().enumerate();
-        let inbounds = inbounds.filter_map(|(index, probe)| Some((Subject::Inbound(index), probe?)));
-        for (subject, probe) in proxy.chain(inbounds) {
-            let health = health.clone();
-            tasks.spawn(run(probe, move |state| {
-                info!(?subject, ?state, "health changed");
-                health.send_modify(|health| apply(health, subject, state, unprobed));
-            }));
+        let ports = dataplane.inbounds.iter().map(|inbound| inbound.port);
+        let mut spawn = |subject, inbound: Option<u16>, probe: ProbeSpec| {
+            let (health, results) = (health.clone(), Arc::clone(&results));
+            let address = probe.authority();
+            let on_change = move |state: HealthState, failure: Option<&ProbeFailure>| {
+                log_change(inbound, &address, state, failure);
+                // Locked throughout: a later result must not be overtaken by an earlier one.
+                let mut results = results.lock();
+                results.set(subject, state);
+                let now = results.health();
+                health.send_if_modified(|health| std::mem::replace(health, now) != now);
+            };
+            tasks.spawn(run(probe, on_change));
+        };
+        if let Some(probe) = probes.proxy {
+            spawn(Subject::Proxy, None, probe);
+        }
+        for ((index, inbound), port) in probes.inbounds.into_iter().enumerate().zip(ports) {
+            if let InboundProbe::Applications(probes) = inbound {
+                for (application, probe) in probes.into_iter().enumerate() {
+                    spawn(Subject::Application(index, application), Some(port), probe);
+                }
+            }
         }
         Self { health, _tasks: tasks }
     }
@@ -77,20 +119,71 @@ impl Monitor {
     }
 }
 
-fn apply(health: &mut Health, subject: Subject, state: HealthState, unprobed: u64) {
-    match subject {
-        Subject::Inbound(index) => health.set_inbound(index, state),
-        Subject::Proxy => {
-            health.proxy = state;
-            for index in (0..Health::MAX_INBOUNDS).filter(|index| unprobed >> index & 1 == 1) {
-                health.set_inbound(index, state);
+impl Results {
+    /// The results before the first probe.
+    fn new(probes: &Probes) -> Self {
+        let unknown = |inbound: &InboundProbe| match inbound {
+            InboundProbe::Proxy => InboundResults::Proxy,
+            InboundProbe::Applications(probes) => {
+                InboundResults::Applications(vec![HealthState::Unknown; probes.len()])
+            }
+            InboundProbe::NotReady => InboundResults::NotReady,
+        };
+        Self {
+            proxy: if probes.proxy.is_some() { HealthState::Unknown } else { HealthState::Ready },
+            proxy_not_ready: probes.proxy_not_ready,
+            inbounds: probes.inbounds.iter().map(unknown).collect(),
+        }
+    }
+
+    fn set(&mut self, subject: Subject, state: HealthState) {
+        match subject {
+            Subject::Proxy => self.proxy = state,
+            Subject::Application(inbound, application) => {
+                if let InboundResults::Applications(states) = &mut self.inbounds[inbound] {
+                    states[application] = state;
+                }
             }
         }
     }
+
+    fn health(&self) -> Health {
+        let proxy = if self.proxy_not_ready { HealthState::NotReady } else { self.proxy };
+        let mut health = Health::of_proxy(proxy);
+        for (index, inbound) in self.inbounds.iter().enumerate().take(Health::MAX_INBOUNDS) {
+            let state = match inbound {
+                InboundResults::Proxy => proxy,
+                InboundResults::Applications(states) => any_of(states),
+                InboundResults::NotReady => HealthState::NotReady,
+            };
+            health.set_inbound(index, state);
+        }
+        health
+    }
 }
 
-/// Probes forever, and calls `on_change` with each new state.
-async fn run(probe: ProbeSpec, on_change: impl Fn(HealthState)) {
+/// Ready if one of the states is, and not ready once all of them are known.
+fn any_of(states: &[HealthState]) -> HealthState {
+    let has = |state| states.contains(&state);
+    match (has(HealthState::Ready), has(HealthState::Unknown)) {
+        (true, _) => HealthState::Ready,
+        (false, true) => HealthState::Unknown,
+        (false, false) => HealthState::NotReady,
+    }
+}
+
+/// Logs a change of the state of an application, or of the proxy if `inbound` is none.
+fn log_change(inbound: Option<u16>, address: &str, state: HealthState, failure: Option<&ProbeFailure>) {
+    let cause = failure.map(ToString::to_string);
+    let cause = cause.as_deref().unwrap_or("the probe passed");
+    match inbound {
+        Some(port) => info!(inbound = port, address, ?state, cause, "health changed"),
+        None => info!(address, ?state, cause, "health of the proxy changed"),
+    }
+}
+
+/// Probes forever, and calls `on_change` with each new state, and the failure that caused it.
+async fn run(probe: ProbeSpec, on_change: impl Fn(HealthState, Option<&ProbeFailure>)) {
     let mut tracker = StateTracker::new(probe.thresholds);
     let delay = probe.interval.min(MAX_FIRST_DELAY).mul_f64(fastrand::f64());
     let mut ticks = time::interval_at(Instant::now() + delay, probe.interval);
@@ -103,7 +196,7 @@ async fn run(probe: ProbeSpec, on_change: impl Fn(HealthState)) {
             tracing::debug!(host = probe.host, port = probe.port, %failure, "probe failed");
         }
         if let Some(state) = tracker.record(result.is_ok()) {
-            on_change(state);
+            on_change(state, result.as_ref().err());
         }
     }
 }
@@ -113,7 +206,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::agent::{probe::ProbeHandler, threshold::Thresholds};
+    use crate::{
+        agent::{probe::ProbeHandler, threshold::Thresholds},
+        model::{DataplaneLimits, DataplaneSpec, InboundSpec},
+    };
     use HealthState::{NotReady, Ready, Unknown};
 
     const DEADLINE: Duration = Duration::from_secs(10);
@@ -133,9 +229,48 @@ mod tests {
         *time::timeout(DEADLINE, health.wait_for(|health| reached(health))).await.unwrap().unwrap()
     }
 
+    fn start(proxy: Option<ProbeSpec>, inbounds: Vec<InboundProbe>) -> Monitor {
+        let inbound = |port| InboundSpec { port, ..InboundSpec::default() };
+        let spec = DataplaneSpec {
+            mesh: "default".into(),
+            name: "web-1".into(),
+            inbounds: (80..).take(inbounds.len()).map(inbound).collect(),
+            ..DataplaneSpec::default()
+        };
+        let dataplane = Dataplane::parse(&spec, DataplaneLimits::PROTOCOL).unwrap();
+        Monitor::start(Probes { proxy, inbounds, ..Probes::default() }, &dataplane)
+    }
+
+    fn probed(port: u16) -> InboundProbe {
+        InboundProbe::Applications(vec![probe(port)])
+    }
+
+    #[test]
+    fn an_inbound_is_ready_if_one_of_its_applications_is() {
+        for (states, expected) in [
+            (&[Ready, NotReady][..], Ready),
+            (&[Unknown, Ready], Ready),
+            (&[Unknown, NotReady], Unknown),
+            (&[NotReady, NotReady], NotReady),
+        ] {
+            assert_eq!(any_of(states), expected, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_stated_to_be_not_ready_is_never_ready() {
+        let inbounds = vec![InboundProbe::NotReady, InboundProbe::Proxy];
+        let mut results = Results::new(&Probes { inbounds, ..Probes::default() });
+        results.set(Subject::Proxy, Ready);
+        assert_eq!([0, 1].map(|index| results.health().inbound(index)), [NotReady, Ready]);
+        results.proxy_not_ready = true;
+        assert_eq!(results.health().proxy, NotReady);
+        assert_eq!(results.health().inbound(1), NotReady);
+    }
+
     #[tokio::test]
     async fn without_probes_the_proxy_and_its_inbounds_are_ready_at_once() {
-        let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(1)), None] });
+        let monitor = start(None, vec![InboundProbe::Proxy, probed(1), InboundProbe::Proxy]);
         let health = *monitor.health().borrow();
         assert_eq!(health.proxy, Ready);
         assert_eq!([0, 1, 2, 3].map(|index| health.inbound(index)), [Ready, Unknown, Ready, Unknown]);
@@ -145,7 +280,7 @@ mod tests {
     async fn an_inbound_has_the_state_of_its_application() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let monitor = Monitor::start(Probes { proxy: None, inbounds: vec![None, Some(probe(port))] });
+        let monitor = start(None, vec![InboundProbe::Proxy, probed(port)]);
         let mut health = monitor.health();
         wait_for(&mut health, |health| health.inbound(1) == Ready).await;
         drop(listener);
@@ -157,7 +292,7 @@ mod tests {
     async fn inbounds_without_a_probe_have_the_state_of_the_proxy() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let monitor = Monitor::start(Probes { proxy: Some(probe(port)), inbounds: vec![None] });
+        let monitor = start(Some(probe(port)), vec![InboundProbe::Proxy]);
         let mut health = monitor.health();
         assert_eq!(health.borrow().inbound(0), Unknown);
         wait_for(&mut health, |health| health.proxy == Ready && health.inbound(0) == Ready).await;
@@ -167,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_the_monitor_ends_its_probes() {
-        let monitor = Monitor::start(Probes { proxy: Some(probe(1)), inbounds: vec![Some(probe(2))] });
+        let monitor = start(Some(probe(1)), vec![probed(2)]);
         let mut health = monitor.health();
         drop(monitor);
         let ended = async { while health.changed().await.is_ok() {} };

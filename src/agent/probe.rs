@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time};
 
 use super::threshold::Thresholds;
-use crate::model::{Invalid, Quoted};
+use crate::model::{Invalid, Quoted, placeholder, unfilled};
 
 /// Interval of a probe that states none. Kuma's is 1 s; with this one half of all exits are noticed within
 /// 130 ms.
@@ -29,9 +29,10 @@ impl ProbeHandler {
     /// Parses the path of an HTTP check.
     pub(super) fn http(path: &str) -> Result<Self, String> {
         let parsed = path.parse().ok().filter(|_| path.starts_with('/'));
-        parsed
-            .map(Self::Http)
-            .ok_or_else(|| format!("{}: must be the path of a URL and begin with '/'", Quoted(path)))
+        parsed.map(Self::Http).filter(|_| placeholder(path).is_none()).ok_or_else(|| {
+            let rule = || format!("{}: must be the path of a URL and begin with '/'", Quoted(path));
+            unfilled(path).unwrap_or_else(rule)
+        })
     }
 }
 
@@ -133,7 +134,8 @@ impl ProbeSpec {
         response.map(|response| response.status())
     }
 
-    fn authority(&self) -> String {
+    /// `HOST:PORT` of the application.
+    pub(super) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }

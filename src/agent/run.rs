@@ -76,7 +76,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
         let server = server.clone();
         async move { server.connect().await }
     };
-    let monitor = Monitor::start(probes);
+    let monitor = Monitor::start(probes, &dataplane);
     keep_session(connect, dataplane, monitor.health(), shutdown).await?;
     Ok(())
 }

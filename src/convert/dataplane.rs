@@ -34,7 +34,8 @@ pub fn heartbeat_interval(hello: &proto::Hello) -> Result<Option<Duration>, Inva
 pub fn dataplane_from_hello(hello: proto::Hello, limits: DataplaneLimits) -> Result<Dataplane, Invalid> {
     let stated = hello.dataplane.ok_or_else(|| Invalid::new("hello.dataplane", "is required"))?;
     let environment = match proto::Environment::try_from(stated.environment) {
-        Ok(proto::Environment::Unspecified | proto::Environment::Universal) => Environment::Universal,
+        Ok(proto::Environment::Unspecified) => Environment::of_labels(&stated.labels),
+        Ok(proto::Environment::Universal) => Environment::Universal,
         Ok(proto::Environment::Kubernetes) => Environment::Kubernetes,
         Err(unknown) => {
             let problem = format!("{}: unknown value; use UNIVERSAL (1) or KUBERNETES (2)", unknown.0);

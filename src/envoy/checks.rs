@@ -54,6 +54,8 @@ pub struct Check {
     pub endpoint: EndpointAddress,
     /// The protocol of the check.
     pub checker: Checker,
+    /// False if the inbound counts as not ready whatever the result.
+    pub may_be_ready: bool,
 }
 
 /// The subject of a health check. Its `Display` is the name of the check's cluster.
@@ -97,6 +99,7 @@ impl Checks {
             target: Target::Ready,
             endpoint,
             checker: Checker::Http(HttpPath(READY_PATH.into())),
+            may_be_ready: true,
         });
         Self(inbounds.into_iter().chain(ready).collect())
     }
@@ -267,8 +270,14 @@ mod tests {
                 target: Target::Inbound(8080),
                 endpoint: endpoint("127.0.0.1", 9080),
                 checker: Checker::Http(path),
+                may_be_ready: true,
             },
-            Check { target: Target::Inbound(8081), endpoint: endpoint("::1", 9081), checker: Checker::Tcp },
+            Check {
+                target: Target::Inbound(8081),
+                endpoint: endpoint("::1", 9081),
+                checker: Checker::Tcp,
+                may_be_ready: true,
+            },
         ];
         let checks = Checks::new(inbounds, Some(endpoint("::1", 9901)));
         let tcp = HealthChecker::TcpHealthCheck(TcpHealthCheck {});

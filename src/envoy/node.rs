@@ -43,7 +43,8 @@ use crate::{
 /// Path of the metadata in a bootstrap.
 const METADATA: &str = "node.metadata";
 /// Allowed keys of an inbound.
-const INBOUND_KEYS: [&str; 7] = ["port", "servicePort", "address", "name", "protocol", "path", "tags"];
+const INBOUND_KEYS: [&str; 8] =
+    ["port", "servicePort", "address", "name", "protocol", "path", "state", "tags"];
 /// Allowed keys of the admin interface.
 const ADMIN_KEYS: [&str; 2] = ["address", "port"];
 
@@ -263,6 +264,7 @@ fn inbound(entry: &MetadataStruct<'_>) -> Result<(InboundSpec, Check), Invalid> 
         target: Target::Inbound(port.get()),
         endpoint: entry.endpoint(entry.port("servicePort")?.unwrap_or(port))?,
         checker: checker(entry)?,
+        may_be_ready: may_be_ready(entry)?,
     };
     let tags = entry.nested("tags")?;
     let tags = tags.iter().flat_map(|tags| tags.strings(|_| true));
@@ -273,6 +275,18 @@ fn inbound(entry: &MetadataStruct<'_>) -> Result<(InboundSpec, Check), Invalid> 
         tags: tags.map(owned).collect::<Result<_, Invalid>>()?,
     };
     Ok((spec, check))
+}
+
+/// Whether the result of the check counts: not if the inbound states, as in Kuma, that it is not ready.
+fn may_be_ready(inbound: &MetadataStruct<'_>) -> Result<bool, Invalid> {
+    match inbound.string("state")?.unwrap_or("Ready") {
+        "Ready" => Ok(true),
+        "NotReady" | "Ignored" => Ok(false),
+        other => {
+            let problem = format!("{}: must be Ready, NotReady or Ignored", Quoted(other));
+            Err(Invalid::new(inbound.path("state"), problem))
+        }
+    }
 }
 
 fn checker(inbound: &MetadataStruct<'_>) -> Result<Checker, Invalid> {

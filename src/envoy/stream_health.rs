@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 use tokio::time::Instant;
 
-use super::checks::{CheckSettings, Checks, Target};
+use super::checks::{Check, CheckSettings, Checks, Target};
 use crate::{
     model::{Health, HealthState},
     proto::envoy::{
@@ -44,6 +44,8 @@ struct CheckState {
     target: Target,
     /// Whether the first check has completed.
     is_checked: bool,
+    /// False if the target counts as not ready whatever the results.
+    may_be_ready: bool,
 }
 
 /// Why a report is rejected. The server must end the stream.
@@ -61,12 +63,16 @@ impl StreamHealth {
     /// The health of a stream before its first report. The specifier with these checks and settings was
     /// sent at `sent_at`.
     pub fn new(checks: &Checks, settings: &CheckSettings, sent_at: Instant) -> Self {
-        let unchecked = |target| CheckState { target, is_checked: false };
+        let unchecked = |check: &Check| CheckState {
+            target: check.target,
+            is_checked: false,
+            may_be_ready: check.may_be_ready,
+        };
         // A result that comes just after a report is sent in the next one, an interval later. The second
         // interval allows for network latency.
         let first_checks = settings.check_timeout.get() + 2 * settings.report_interval.get();
         Self {
-            checks: checks.iter().map(|check| unchecked(check.target)).collect(),
+            checks: checks.iter().map(unchecked).collect(),
             first_checks_end: Some(sent_at + first_checks),
             last_report: None,
             health: Health::default(),
@@ -134,6 +140,7 @@ impl CheckState {
         let has_response = metadata.is_some_and(|metadata| metadata.fields.contains_key(HTTP_STATUS_CODE));
         self.is_checked |= has_response || matches!(status, HealthStatus::Healthy | HealthStatus::Timeout);
         match status {
+            _ if !self.may_be_ready => HealthState::NotReady,
             HealthStatus::Healthy => HealthState::Ready,
             HealthStatus::Timeout => HealthState::NotReady,
             HealthStatus::Unhealthy if self.is_checked => HealthState::NotReady,

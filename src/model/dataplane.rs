@@ -1,16 +1,18 @@
 //! Dataplane proxies.
 
+mod owned;
 mod parse;
 mod spec;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use self::{
     parse::MAX_AGENT_VERSION,
     spec::{DataplaneLimits, DataplaneSpec, InboundSpec},
 };
 use super::{
-    DataplaneName, Labels, MeshName, Namespace, WorkloadKey, WorkloadName, ZoneName,
+    DataplaneName, ENVIRONMENT_LABEL, Labels, MeshName, Namespace, WorkloadKey, WorkloadName, ZoneName,
+    entry,
     shared::{share, share_all},
 };
 
@@ -73,7 +75,39 @@ pub struct Dataplane {
     pub agent_version: Arc<str>,
 }
 
+impl Environment {
+    /// The value of the label `kuma.io/env`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Universal => "universal",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    /// The environment of a dataplane that only states labels: that of `kuma.io/env`, by default
+    /// Universal. [`Dataplane::parse`] rejects any other value of the label.
+    pub fn of_labels(labels: &BTreeMap<String, String>) -> Self {
+        match labels.get(ENVIRONMENT_LABEL).map(String::as_str) {
+            Some("kubernetes") => Self::Kubernetes,
+            _ => Self::Universal,
+        }
+    }
+}
+
 impl Dataplane {
+    /// Warnings for the operator about keys of labels and tags that are probably misspelt.
+    pub fn warnings(&self) -> Vec<String> {
+        let labels = self.labels.iter().map(|(key, _)| ("labels".to_owned(), key));
+        let tags = self.inbounds.iter().enumerate().flat_map(|(index, inbound)| {
+            inbound.tags.iter().map(move |(key, _)| (format!("inbounds[{index}].tags"), key))
+        });
+        let warning = |(field, key): (String, &str)| {
+            let meant = owned::meant_label(key)?;
+            Some(format!("{}: is not a label of Kuma: did you mean {meant}?", entry(&field, key)))
+        };
+        labels.chain(tags).filter_map(warning).collect()
+    }
+
     /// Returns the key of the Workload that the dataplane belongs to, if any.
     pub fn workload_key(&self) -> Option<WorkloadKey> {
         let name = self.workload.clone()?;

@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 use super::{
     Invalid,
     name::is_dns_1123_subdomain,
+    placeholder::unfilled,
     shared::{share, share_all},
 };
 
 /// On a dataplane: the name of its workload.
 pub const WORKLOAD_LABEL: &str = "kuma.io/workload";
-/// On a Workload: the mesh that holds it.
+/// On a dataplane: its mesh. On a Workload: the mesh that holds it.
 pub const MESH_LABEL: &str = "kuma.io/mesh";
 /// On a Workload: the component that creates and deletes it.
 pub const MANAGED_BY_LABEL: &str = "kuma.io/managed-by";
-/// On a Workload: the zone of its first dataplane.
+/// On a dataplane: its zone. On a Workload: the zone of its dataplanes.
 pub const ZONE_LABEL: &str = "kuma.io/zone";
 /// On a dataplane or Workload: `universal` or `kubernetes`.
 pub const ENVIRONMENT_LABEL: &str = "kuma.io/env";
@@ -22,6 +23,11 @@ pub const ENVIRONMENT_LABEL: &str = "kuma.io/env";
 pub const NAMESPACE_LABEL: &str = "k8s.kuma.io/namespace";
 /// On a dataplane in Kuma: the `ServiceAccount` of its Pod.
 pub const SERVICE_ACCOUNT_LABEL: &str = "k8s.kuma.io/service-account";
+
+/// On a dataplane in Kuma: its name as its user knows it.
+pub const DISPLAY_NAME_LABEL: &str = "kuma.io/display-name";
+/// On a resource in Kuma: `zone` or `global`, where it was created.
+pub const ORIGIN_LABEL: &str = "kuma.io/origin";
 
 /// Bytes of the name part of a label's key, and of a label's value, as in Kubernetes.
 const MAX_PART: usize = 63;
@@ -86,7 +92,10 @@ impl Labels {
             return Err(Invalid::new(field, problem));
         }
         for (key, value) in entries {
-            check(key, value).map_err(|problem| Invalid::new(entry(field, key), problem))?;
+            check(key, value).map_err(|problem| {
+                let problem = unfilled(key).or_else(|| unfilled(value)).unwrap_or(problem);
+                Invalid::new(entry(field, key), problem)
+            })?;
         }
         Ok(Self::from_trusted(entries.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
     }

@@ -1,6 +1,7 @@
 //! The domain model: types that are valid by construction. Input is parsed into them once, where
 //! it enters; code that has a [`WorkloadName`] need not check it again.
 
+mod address;
 mod attempt;
 mod dataplane;
 mod field_selector;
@@ -8,10 +9,12 @@ mod filter;
 mod health;
 mod label;
 mod name;
+mod placeholder;
 mod selector;
 mod shared;
 mod workload;
 
+pub(crate) use address::check_address;
 pub use attempt::Attempt;
 pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
@@ -23,13 +26,14 @@ pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
 pub(crate) use label::entry;
 pub use label::{
-    ENVIRONMENT_LABEL, LabelKey, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL,
-    SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
+    DISPLAY_NAME_LABEL, ENVIRONMENT_LABEL, LabelKey, Labels, MANAGED_BY_LABEL, MESH_LABEL, NAMESPACE_LABEL,
+    ORIGIN_LABEL, SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
 };
 pub(crate) use name::Quoted;
 pub use name::{
     ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
 };
+pub(crate) use placeholder::{placeholder, unfilled};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};
 

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Invalid, shared::same};
+use super::{Invalid, placeholder::unfilled, shared::same};
 
 /// The mesh of a Pod that names none, as in Kuma. The webhook and the agent both use it and must
 /// agree.
@@ -50,7 +50,8 @@ fn check(field: &str, text: &str, holds: impl Fn(&str) -> bool, rule: &str) -> R
     } else if text.is_empty() {
         Err(Invalid::new(field, format!("is required and must be {rule}")))
     } else {
-        Err(Invalid::new(field, format!("{}: must be {rule}", Quoted(text))))
+        let problem = unfilled(text).unwrap_or_else(|| format!("{}: must be {rule}", Quoted(text)));
+        Err(Invalid::new(field, problem))
     }
 }
 

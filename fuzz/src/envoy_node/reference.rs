@@ -103,12 +103,14 @@ impl<'a> ReferenceNode<'a> {
             ("", Some(locality)) if is_dns_1123_label(&locality.zone) => locality.zone.as_str(),
             (zone, _) => zone,
         };
+        let owner = rules::Owner { mesh, namespace, name, zone, is_kubernetes };
         let workloads = self.workloads(is_kubernetes);
         let is_workload = if is_kubernetes { is_dns_1123_subdomain } else { is_dns_1035_label };
         let valid = is_dns_1123_label(mesh)
             && is_dns_1123_label(namespace)
             && is_dns_1123_subdomain(name)
             && (zone.is_empty() || is_dns_1123_label(zone))
+            && rules::owned_labels_agree(&labels, owner)
             && workloads.len() <= 1
             && workloads.iter().all(|workload| is_workload(workload));
         valid.then(|| Identity {
@@ -232,7 +234,7 @@ fn path(at: &str, key: &str) -> String {
 
 fn inbound_of(stated: &Json) -> Option<Inbound<'_>> {
     let inbound = stated.as_object()?;
-    let known = ["port", "servicePort", "address", "name", "protocol", "path", "tags"];
+    let known = ["port", "servicePort", "address", "name", "protocol", "path", "state", "tags"];
     let port = required_port_of(inbound, "port")?;
     let get = |key| inbound.get(key).unwrap_or(&Json::Null);
     let http_path = match (get("protocol"), get("path")) {
@@ -246,11 +248,13 @@ fn inbound_of(stated: &Json) -> Option<Inbound<'_>> {
     };
     let name = match get("name") {
         Json::Null => "",
-        Json::String(name) if is_short_text(name, 63) => name,
+        Json::String(name) if is_short_text(name, 63) && !rules::has_placeholder(name) => name,
         _ => return None,
     };
     let tags = get("tags");
+    let states = ["Ready", "NotReady", "Ignored"];
     let valid = inbound.keys().all(|key| known.contains(&key.as_str()))
+        && (get("state").is_null() || get("state").as_str().is_some_and(|state| states.contains(&state)))
         && texts(tags).is_some_and(|tags| are_tags(&tags));
     let service_port = match port_of(inbound, "servicePort")? {
         0 => port,

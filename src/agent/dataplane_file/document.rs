@@ -1,189 +1,218 @@
-//! The keys of a Dataplane document that the agent uses, under Kuma's names. A key without a value
-//! counts as absent, as in Kuma.
+//! Kuma's Dataplane resource, in the formats of Universal and of Kubernetes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, de::IgnoredAny};
-
-use super::{Application, duration};
+use super::{DataplaneFile, Paths, fold::fold, inbound::Inbound, keys, yaml::YamlMap};
 use crate::{
-    agent::{
-        probe::{DEFAULT_INTERVAL, ProbeHandler, ProbeSpec},
-        threshold::Thresholds,
+    agent::AGENT_VERSION,
+    model::{
+        DEFAULT_MESH, DataplaneSpec, Environment, InboundSpec, Invalid, MESH_LABEL, Quoted, WORKLOAD_LABEL,
+        check_address,
     },
-    model::{InboundSpec, Invalid, Quoted},
 };
 
-/// Default probe timeout of Kuma's Health Discovery Service.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest interval and timeout: results of a slower probe would be stale.
-const MAX_DURATION: Duration = Duration::from_hours(1);
+const REQUIRED_NETWORKING: &str =
+    "is required: list the inbounds of the proxy in it, or mark the proxy as a gateway";
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Document {
-    r#type: Option<String>,
-    /// Marks the Kubernetes format, which is rejected.
-    kind: Option<IgnoredAny>,
-    pub(super) mesh: Option<String>,
-    pub(super) name: Option<String>,
-    pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) networking: Option<Networking>,
+/// Most warnings about one document, and one that counts the rest.
+const MAX_WARNINGS: usize = 20;
+
+/// What both formats state outside of `networking`.
+struct Resource<'a> {
+    mesh: String,
+    namespace: &'a str,
+    name: &'a str,
+    labels: BTreeMap<String, String>,
+    environment: Environment,
+    networking: YamlMap<'a>,
+    paths: Paths,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Networking {
-    pub(super) address: Option<String>,
-    pub(super) advertised_address: Option<String>,
-    pub(super) inbound: Option<Vec<Inbound>>,
-    gateway: Option<IgnoredAny>,
-    /// A zone proxy has these instead of inbounds.
-    listeners: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Inbound {
-    #[serde(default)]
-    port: u32,
-    name: Option<String>,
-    address: Option<String>,
-    service_port: Option<u32>,
-    service_address: Option<String>,
-    tags: Option<BTreeMap<String, String>>,
-    service_probe: Option<ServiceProbe>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceProbe {
-    interval: Option<String>,
-    timeout: Option<String>,
-    unhealthy_threshold: Option<u32>,
-    healthy_threshold: Option<u32>,
-    tcp: Option<IgnoredAny>,
-    http: Option<Http>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Http {
-    path: Option<String>,
-}
-
-impl Document {
-    /// Checks that the document is a Dataplane in the format of Universal, with inbounds or a gateway.
-    pub(super) fn check_kind(&self) -> Result<(), Invalid> {
-        if self.kind.is_some() {
-            let problem = "this is a Kubernetes resource: write it in the format of Universal (type: Dataplane, with mesh, name and networking at the top level)";
-            return Err(Invalid::new("kind", problem));
+impl DataplaneFile {
+    /// Converts a document.
+    pub(super) fn from_document(root: &YamlMap<'_>) -> Result<Self, Invalid> {
+        let mut warnings = Vec::new();
+        let is_kubernetes = ["apiVersion", "kind", "metadata", "spec"].into_iter().any(|key| root.has(key));
+        let resource =
+            if is_kubernetes { kubernetes(root, &mut warnings)? } else { universal(root, &mut warnings)? };
+        let Resource { mesh, namespace, name, labels, environment, networking, mut paths } = resource;
+        networking.warn_unknown(keys::NETWORKING, &mut warnings);
+        if networking.has("ingress") {
+            let problem =
+                "is the form of Kuma's first releases: write listeners with an item of type ZoneIngress";
+            return Err(Invalid::new(networking.path("ingress"), problem));
         }
-        if let Some(other) = self.r#type.as_deref().filter(|kind| *kind != "Dataplane") {
-            return Err(Invalid::new("type", format!("{}: must be Dataplane", Quoted(other))));
-        }
-        let Some(networking) = &self.networking else {
-            return Err(Invalid::new(
-                "networking",
-                "is required: list the inbounds of the proxy in it, or mark the proxy as a gateway",
-            ));
+        let address = address(&networking, "address")?;
+        let advertised = self::address(&networking, "advertisedAddress")?;
+        paths.address = networking.path(if advertised.is_some() { "advertisedAddress" } else { "address" });
+        check_outbounds(&networking, &mut warnings)?;
+        check_gateway(&networking, &mut warnings)?;
+        let proxy_may_be_ready = listeners_may_be_ready(&networking, &mut warnings)?;
+        let inbounds = inbounds(&networking, address, &mut warnings)?;
+        let inbounds = fold(inbounds)?;
+        let admin_port = match networking.map("admin")? {
+            Some(admin) => {
+                admin.warn_unknown(keys::ADMIN, &mut warnings);
+                admin.port("port")?
+            }
+            None => None,
         };
-        let inbounds = networking.inbound.as_ref().is_some_and(|inbounds| !inbounds.is_empty());
+        let spec = DataplaneSpec {
+            mesh,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            environment,
+            labels,
+            address: advertised.or(address).unwrap_or_default().to_owned(),
+            inbounds: inbounds.iter().map(|inbound| inbound.spec.clone()).collect::<Vec<InboundSpec>>(),
+            agent_version: AGENT_VERSION.to_owned(),
+            ..DataplaneSpec::default()
+        };
+        let inbounds = inbounds.into_iter().map(|inbound| inbound.health).collect();
+        if warnings.len() > MAX_WARNINGS {
+            let rest = warnings.split_off(MAX_WARNINGS).len();
+            warnings.push(format!("{rest} more keys are not used"));
+        }
+        Ok(Self { spec, inbounds, proxy_may_be_ready, admin_port, warnings, paths })
+    }
+}
+
+fn universal<'a>(root: &YamlMap<'a>, warnings: &mut Vec<String>) -> Result<Resource<'a>, Invalid> {
+    root.warn_unknown(keys::ROOT, warnings);
+    check_kind(root, "type")?;
+    let labels = root.texts("labels")?;
+    Ok(Resource {
+        mesh: root.text("mesh")?.unwrap_or_default().to_owned(),
+        namespace: "",
+        name: root.text("name")?.unwrap_or_default(),
+        environment: Environment::of_labels(&labels),
+        labels,
+        networking: required(root, "networking")?,
+        paths: Paths::universal(),
+    })
+}
+
+/// Kuma stores a Dataplane so on Kubernetes: mesh at the top, labels in the metadata, and the
+/// workload in an annotation, because it may be longer than a label.
+fn kubernetes<'a>(root: &YamlMap<'a>, warnings: &mut Vec<String>) -> Result<Resource<'a>, Invalid> {
+    root.warn_unknown(keys::KUBERNETES_ROOT, warnings);
+    check_kind(root, "kind")?;
+    let metadata = required(root, "metadata")?;
+    let spec = required(root, "spec")?;
+    spec.warn_unknown(keys::SPEC, warnings);
+    let mut labels = metadata.texts("labels")?;
+    let mut paths = Paths::kubernetes();
+    if let Some(workload) = metadata.texts("annotations")?.remove(WORKLOAD_LABEL)
+        && !workload.is_empty()
+    {
+        labels.insert(WORKLOAD_LABEL.to_owned(), workload);
+        paths.workload_is_annotation = true;
+    }
+    let labelled = labels.get(MESH_LABEL).map(String::as_str).filter(|mesh| !mesh.is_empty());
+    let mesh = root.text("mesh")?.or(labelled).unwrap_or(DEFAULT_MESH).to_owned();
+    Ok(Resource {
+        mesh,
+        namespace: metadata.text("namespace")?.unwrap_or_default(),
+        name: metadata.text("name")?.unwrap_or_default(),
+        labels,
+        environment: Environment::Kubernetes,
+        networking: required(&spec, "networking")?,
+        paths,
+    })
+}
+
+/// Checks that the document is a Dataplane: the key is absent or says so.
+fn check_kind(root: &YamlMap<'_>, key: &str) -> Result<(), Invalid> {
+    match root.text(key)? {
+        None | Some("Dataplane") => Ok(()),
+        Some(other) => Err(Invalid::new(key, format!("{}: must be Dataplane", Quoted(other)))),
+    }
+}
+
+fn required<'a>(map: &YamlMap<'a>, key: &str) -> Result<YamlMap<'a>, Invalid> {
+    let problem = if key == "networking" { REQUIRED_NETWORKING } else { "is required" };
+    map.map(key)?.ok_or_else(|| Invalid::new(map.path(key), problem))
+}
+
+/// An address in the document; none if it is absent.
+pub(super) fn address<'a>(map: &YamlMap<'a>, key: &str) -> Result<Option<&'a str>, Invalid> {
+    let address = map.text(key)?;
+    address.map_or(Ok(()), |address| check_address(&map.path(key), address))?;
+    Ok(address)
+}
+
+/// The inbounds of a proxy. A gateway and a zone proxy have none.
+fn inbounds(
+    networking: &YamlMap<'_>,
+    address: Option<&str>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Inbound>, Invalid> {
+    let path = networking.path("inbound");
+    let inbounds = networking.list("inbound")?;
+    let other = networking.has("gateway") || !networking.list("listeners")?.is_empty();
+    match (inbounds.is_empty(), networking.has("gateway")) {
+        (false, true) => {
+            return Err(Invalid::new(path, "a gateway has none: remove inbound, or gateway"));
+        }
         // Without this check a misspelt key would make a dataplane that is always healthy.
-        match (inbounds, networking.gateway.is_some()) {
-            (true, true) => {
-                Err(Invalid::new("networking.inbound", "a gateway has none: remove inbound, or gateway"))
-            }
-            (false, false) if networking.listeners.is_none() => {
-                let problem = "is required: list the ports of the application, or set networking.gateway if the proxy is a gateway";
-                Err(Invalid::new("networking.inbound", problem))
-            }
-            _ => Ok(()),
+        (true, false) if !other && let Some(key) = networking.unknown(keys::NETWORKING).next() => {
+            return Err(Invalid::new(networking.path(key), keys::unknown(key, keys::NETWORKING)));
+        }
+        (true, false) if !other => {
+            warnings.push(format!(
+                "{path}: is empty: the dataplane counts as healthy while its proxy is ready; list the ports of the application in it"
+            ));
+        }
+        _ => {}
+    }
+    inbounds.iter().map(|inbound| Inbound::parse(inbound, networking, address, warnings)).collect()
+}
+
+/// The agent uses no outbounds.
+fn check_outbounds(networking: &YamlMap<'_>, warnings: &mut Vec<String>) -> Result<(), Invalid> {
+    for outbound in networking.list("outbound")? {
+        if outbound.has("interface") {
+            let old = keys::instead_of_interface(outbound.text("interface")?, false);
+            warnings.push(format!("{}: {old}; the agent uses no outbounds", outbound.path("interface")));
+        } else {
+            outbound.warn_unknown(keys::OUTBOUND, warnings);
         }
     }
-}
-
-impl Inbound {
-    pub(super) fn into_spec(self) -> InboundSpec {
-        InboundSpec {
-            port: self.port,
-            name: self.name.unwrap_or_default(),
-            tags: self.tags.unwrap_or_default(),
+    for key in ["transparentProxying", "transparent_proxying"] {
+        if let Some(transparent) = networking.map(key)? {
+            transparent.warn_unknown(keys::TRANSPARENT_PROXYING, warnings);
         }
     }
-
-    /// Returns where Kuma sends the traffic of this inbound: to `serviceAddress`, else the inbound's own
-    /// address, else the proxy's address, else loopback; and to `servicePort`, else the inbound's port.
-    /// `path` is the path of the inbound in the document.
-    pub(super) fn application(
-        &self,
-        path: &str,
-        proxy_address: Option<&str>,
-    ) -> Result<Application, Invalid> {
-        let (key, host) = [
-            (format!("{path}.serviceAddress"), self.service_address.as_deref()),
-            (format!("{path}.address"), self.address.as_deref()),
-            ("networking.address".to_owned(), proxy_address),
-        ]
-        .into_iter()
-        .find_map(|(key, host)| Some((key, host.filter(|host| !host.is_empty())?)))
-        .unwrap_or_else(|| (format!("{path}.serviceAddress"), "127.0.0.1"));
-        let (port_key, port) = match self.service_port {
-            None | Some(0) => ("port", self.port),
-            Some(port) => ("servicePort", port),
-        };
-        let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(|| {
-            Invalid::new(format!("{path}.{port_key}"), format!("{port}: must be between 1 and 65535"))
-        })?;
-        Ok(Application { host: host.to_owned(), host_key: key, port })
-    }
-
-    /// Returns the probe of the application, or none without `serviceProbe`.
-    pub(super) fn probe(&self, application: &Application) -> Result<Option<ProbeSpec>, Invalid> {
-        let Some(probe) = &self.service_probe else {
-            return Ok(None);
-        };
-        probe.spec(application).map(Some).map_err(|invalid| match invalid.field.as_str() {
-            "" => Invalid { field: "serviceProbe".to_owned(), ..invalid },
-            _ => invalid.within("serviceProbe"),
-        })
-    }
+    Ok(())
 }
 
-impl ServiceProbe {
-    fn spec(&self, application: &Application) -> Result<ProbeSpec, Invalid> {
-        let handler = match (&self.tcp, &self.http) {
-            (Some(_), Some(_)) => return Err(Invalid::new("", "has both tcp and http: keep one")),
-            (None, Some(http)) => ProbeHandler::http(http.path.as_deref().unwrap_or("/"))
-                .map_err(|problem| Invalid::new("http.path", problem))?,
-            // TCP is Kuma's only check, so `tcp` may be omitted.
-            (_, None) => ProbeHandler::Tcp,
-        };
-        Ok(ProbeSpec {
-            host: application.host.clone(),
-            port: application.port,
-            handler,
-            interval: duration_value("interval", self.interval.as_deref(), DEFAULT_INTERVAL)?,
-            timeout: duration_value("timeout", self.timeout.as_deref(), DEFAULT_TIMEOUT)?,
-            thresholds: Thresholds {
-                healthy: threshold("healthyThreshold", self.healthy_threshold)?,
-                unhealthy: threshold("unhealthyThreshold", self.unhealthy_threshold)?,
-            },
-        })
+fn check_gateway(networking: &YamlMap<'_>, warnings: &mut Vec<String>) -> Result<(), Invalid> {
+    if let Some(gateway) = networking.map("gateway")? {
+        gateway.warn_unknown(keys::GATEWAY, warnings);
+        if let Some(other) = gateway.text("type")?.filter(|kind| !["DELEGATED", "BUILTIN"].contains(kind)) {
+            let problem = format!("{}: must be DELEGATED, or BUILTIN before Kuma 3", Quoted(other));
+            return Err(Invalid::new(gateway.path("type"), problem));
+        }
     }
+    Ok(())
 }
 
-fn duration_value(key: &str, text: Option<&str>, default: Duration) -> Result<Duration, Invalid> {
-    let Some(text) = text else { return Ok(default) };
-    let duration = duration::parse(text).map_err(|problem| Invalid::new(key, problem))?;
-    if duration.is_zero() || duration > MAX_DURATION {
-        return Err(Invalid::new(key, format!("{text}: must be more than 0 and at most 1h")));
+/// Whether a zone proxy may be ready: unless all of its listeners state that they are not. The
+/// inbounds of any other proxy state that themselves.
+fn listeners_may_be_ready(networking: &YamlMap<'_>, warnings: &mut Vec<String>) -> Result<bool, Invalid> {
+    let listeners = networking.list("listeners")?;
+    let mut ready = listeners.is_empty() || !networking.list("inbound")?.is_empty();
+    for listener in listeners {
+        listener.warn_unknown(keys::LISTENER, warnings);
+        address(&listener, "address")?;
+        match listener.text("state")?.unwrap_or("Ready") {
+            "Ready" => ready = true,
+            "NotReady" => {}
+            other => {
+                let problem = format!("{}: must be Ready or NotReady", Quoted(other));
+                return Err(Invalid::new(listener.path("state"), problem));
+            }
+        }
     }
-    Ok(duration)
-}
-
-fn threshold(key: &str, stated: Option<u32>) -> Result<u32, Invalid> {
-    match stated {
-        Some(0) => Err(Invalid::new(key, "0: must be at least 1")),
-        stated => Ok(stated.unwrap_or(1)),
-    }
+    Ok(ready)
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    agent::{probe::ProbeHandler, threshold::Thresholds},
+    agent::{
+        probe::{ProbeHandler, ProbeSpec},
+        threshold::Thresholds,
+    },
     model::WORKLOAD_LABEL,
 };
 
@@ -27,9 +30,14 @@ fn with_inbound(lines: &str) -> String {
     )
 }
 
+/// The only probe of an inbound.
+fn probe_of(file: &DataplaneFile, inbound: usize) -> ProbeSpec {
+    let [application] = &file.inbounds[inbound].applications[..] else { panic!("one application expected") };
+    application.probe.clone().expect("a probe")
+}
+
 fn probe(lines: &str) -> ProbeSpec {
-    let [Some(probe)] = &parse(&with_inbound(lines)).probes[..] else { panic!("one probe expected") };
-    probe.clone()
+    probe_of(&parse(&with_inbound(lines)), 0)
 }
 
 #[test]
@@ -41,7 +49,7 @@ fn the_workload_example_is_valid() {
     assert_eq!(dataplane.workload.unwrap().as_str(), "demo-workload");
     assert_eq!(dataplane.inbounds[0].port, 18080);
     assert_eq!(dataplane.inbounds[0].tags.get("kuma.io/protocol"), Some("http"));
-    let probe = file.probes[0].clone().unwrap();
+    let probe = probe_of(&file, 0);
     assert_eq!((probe.host.as_str(), probe.port), ("127.0.0.1", 8080));
     assert_eq!(probe.handler, ProbeHandler::Tcp);
     assert_eq!((probe.interval, probe.timeout), (Duration::from_secs(1), Duration::from_millis(500)));
@@ -52,52 +60,10 @@ fn the_workload_example_is_valid() {
 fn the_gateway_example_has_no_inbounds() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dataplanes/gateway.yaml");
     let file = DataplaneFile::read(Path::new(path)).unwrap();
-    assert!(file.probes.is_empty());
+    assert!(file.inbounds.is_empty());
     let dataplane = file.dataplane().unwrap();
     assert!(dataplane.inbounds.is_empty());
     assert_eq!(dataplane.workload.unwrap().as_str(), "edge-gateway");
-}
-
-#[test]
-fn keys_that_only_kuma_uses_are_ignored() {
-    let file = parse(
-        r#"
-type: Dataplane
-mesh: mesh-1
-name: "backend-1"
-creationTime: "0001-01-01T00:00:00Z"
-labels:
-  kuma.io/zone: east
-  k8s.kuma.io/namespace: shop
-  kuma.io/workload: backend
-networking:
-  address: 10.1.2.3
-  advertisedAddress: 192.0.2.7
-  admin: {port: 9902}
-  inbound:
-    - port: 11011
-      servicePort: 11012
-      name:
-      health: {ready: true}
-      state: Ready
-      tags: {kuma.io/service: backend, version: "2.0", env: production}
-      serviceProbe: {tcp: {}}
-    - port: 11013
-      tags: {kuma.io/service: backend-api}
-  outbound:
-    - {port: 33033, tags: {kuma.io/service: redis}}
-  transparentProxying: {redirectPortInbound: 15006, directAccessServices: ["*"]}
-metrics: {type: prometheus, conf: {path: /metrics}}
-probes: {port: 9000, endpoints: []}
-"#,
-    );
-    let dataplane = file.dataplane().unwrap();
-    assert_eq!(dataplane.key.to_string(), "mesh-1/shop/backend-1");
-    assert_eq!(dataplane.zone.unwrap().as_str(), "east");
-    assert_eq!(&*dataplane.address, "192.0.2.7");
-    assert!(dataplane.agent_version.starts_with("headcount/"));
-    assert_eq!(file.probes.len(), 2);
-    assert_eq!(file.probes[1], None);
 }
 
 #[test]
@@ -122,20 +88,21 @@ fn a_probe_goes_where_kuma_sends_the_traffic() {
     assert_eq!(target("address: 10.0.0.2"), ("10.0.0.2".into(), 80));
     assert_eq!(target("address: 10.0.0.2\nserviceAddress: ::1"), ("::1".into(), 80));
     let without_address = with_inbound("serviceProbe: {tcp: {}}").replace("  address: 10.0.0.1\n", "");
-    assert_eq!(parse(&without_address).probes[0].as_ref().unwrap().host, "127.0.0.1");
+    assert_eq!(probe_of(&parse(&without_address), 0).host, "127.0.0.1");
 }
 
 #[test]
 fn an_inbound_without_a_probe_has_an_application_and_the_key_of_its_host() {
     let application = |lines: &str| {
-        let Application { host, host_key, port } = parse(&with_inbound(lines)).applications.remove(0);
+        let Application { host, host_key, port, .. } =
+            parse(&with_inbound(lines)).inbounds.remove(0).applications.remove(0);
         format!("{host_key}: {host} {port}")
     };
     assert_eq!(application("name: a"), "networking.address: 10.0.0.1 80");
     assert_eq!(application("address: b\nservicePort: 81"), "networking.inbound[0].address: b 81");
     assert_eq!(application("address: b\nserviceAddress: c"), "networking.inbound[0].serviceAddress: c 80");
     let error = rejection(&with_inbound("servicePort: 65536"));
-    assert!(error.starts_with("networking.inbound[0].servicePort: 65536: must be"), "{error}");
+    assert!(error.starts_with("networking.inbound[0].servicePort: 65536: must be a whole"), "{error}");
 }
 
 #[test]
@@ -159,7 +126,7 @@ fn an_http_probe_requests_its_path() {
 #[test]
 fn an_invalid_value_is_rejected_with_its_key_and_the_rule() {
     for (lines, expected) in [
-        ("servicePort: 65536\nserviceProbe: {}", "networking.inbound[0].servicePort: 65536: must be between"),
+        ("servicePort: 65536\nserviceProbe: {}", "networking.inbound[0].servicePort: 65536: must be a whole"),
         (
             "serviceProbe: {interval: 0s}",
             "networking.inbound[0].serviceProbe.interval: 0s: must be more than 0",
@@ -168,8 +135,17 @@ fn an_invalid_value_is_rejected_with_its_key_and_the_rule() {
             "serviceProbe: {interval: 2h}",
             "networking.inbound[0].serviceProbe.interval: 2h: must be more than 0",
         ),
+        ("serviceProbe: {timeout: 5}", "networking.inbound[0].serviceProbe.timeout: 5: must be text"),
+        ("serviceProbe: {timeout: '{{ t }}'}", "networking.inbound[0].serviceProbe.timeout: the placeholder"),
+        (
+            "serviceProbe: {http: {path: '/$(P)'}}",
+            "networking.inbound[0].serviceProbe.http.path: \"/$(P)\": the",
+        ),
         ("serviceProbe: {timeout: ten}", "networking.inbound[0].serviceProbe.timeout: \"ten\":"),
-        ("serviceProbe: {healthyThreshold: 0}", "networking.inbound[0].serviceProbe.healthyThreshold: 0:"),
+        (
+            "serviceProbe: {healthyThreshold: 0}",
+            "networking.inbound[0].serviceProbe.healthyThreshold: 0: must",
+        ),
         ("serviceProbe: {http: {path: health}}", "networking.inbound[0].serviceProbe.http.path: \"health\":"),
         ("serviceProbe: {http: {path: 'a b'}}", "networking.inbound[0].serviceProbe.http.path:"),
         ("serviceProbe: {tcp: {}, http: {}}", "networking.inbound[0].serviceProbe: has both tcp and http"),
@@ -183,13 +159,14 @@ fn an_invalid_value_is_rejected_with_its_key_and_the_rule() {
 #[test]
 fn other_documents_are_rejected_with_a_hint() {
     for (text, expected) in [
-        (
-            "apiVersion: kuma.io/v1alpha1\nkind: Dataplane\nmetadata: {name: a}",
-            "kind: this is a Kubernetes resource",
-        ),
+        ("apiVersion: kuma.io/v1alpha1\nkind: Dataplane\nmetadata: {name: a}", "spec: is required"),
+        ("kind: Pod\nmetadata: {name: a}", "kind: \"Pod\": must be Dataplane"),
         ("type: Mesh\nname: default", "type: \"Mesh\": must be Dataplane"),
         ("mesh: default\nname: a", "networking: is required"),
-        ("mesh: default\nname: a\nnetworking: {address: 10.0.0.1}", "networking.inbound: is required"),
+        (
+            "mesh: default\nname: a\nnetworking: {address: 10.0.0.1, inbounds: [{port: 80}]}",
+            "networking.inbounds: is not a key of Kuma's Dataplane and is ignored: did you mean inbound?",
+        ),
         (
             "mesh: m\nname: a\nnetworking: {gateway: {}, inbound: [{port: 1}]}",
             "networking.inbound: a gateway has none",
@@ -198,7 +175,7 @@ fn other_documents_are_rejected_with_a_hint() {
         ("mesh: default\nnetworking: {gateway: {}}", "name: is required"),
         (
             "mesh: m\nname: a\nnetworking: {gateway: {}, address: 'a\tb'}",
-            "networking.address: may not contain",
+            "networking.address: \"a\\tb\": must be an IP address",
         ),
     ] {
         let error = rejection(text);

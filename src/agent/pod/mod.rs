@@ -13,8 +13,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::model::{
-    DEFAULT_MESH, Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, Invalid, MESH_LABEL,
-    NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL, ZONE_LABEL, entry,
+    DEFAULT_MESH, DISPLAY_NAME_LABEL, Dataplane, DataplaneLimits, DataplaneSpec, ENVIRONMENT_LABEL,
+    Environment, InboundSpec, Invalid, MESH_LABEL, NAMESPACE_LABEL, ORIGIN_LABEL, SERVICE_ACCOUNT_LABEL,
+    WORKLOAD_LABEL, ZONE_LABEL, entry,
 };
 
 use super::AGENT_VERSION;
@@ -86,12 +87,7 @@ impl Pod {
             (Ok(workload), true) => workload,
             (workload, _) => return Err(missing.into_iter().chain(workload.err()).collect()),
         };
-        let mut labels = self.info.labels.clone().unwrap_or_default();
-        labels.insert(WORKLOAD_LABEL.to_owned(), workload.value.to_owned());
-        labels.insert(NAMESPACE_LABEL.to_owned(), self.namespace.clone());
-        if !self.service_account.is_empty() {
-            labels.insert(SERVICE_ACCOUNT_LABEL.to_owned(), self.service_account.clone());
-        }
+        let labels = self.labels(workload.value, mesh.value, zone.value);
         let spec = DataplaneSpec {
             mesh: mesh.value.to_owned(),
             namespace: self.namespace.clone(),
@@ -103,7 +99,7 @@ impl Pod {
             inbounds: self.inbounds.iter().map(|port| inbound(*port)).collect(),
             agent_version: AGENT_VERSION.to_owned(),
         };
-        Dataplane::parse(&spec, DataplaneLimits::default()).map_err(|invalid| {
+        Dataplane::parse(&spec, DataplaneLimits::PROTOCOL).map_err(|invalid| {
             let source = match invalid.field.as_str() {
                 "name" => Self::NAME.to_owned(),
                 "namespace" => Self::NAMESPACE.to_owned(),
@@ -116,6 +112,31 @@ impl Pod {
             };
             vec![Invalid { field: source, problem: invalid.problem }]
         })
+    }
+
+    /// The labels of the dataplane: the Pod's, except those that Kuma's control plane computes. A Pod
+    /// may not claim these for itself.
+    fn labels(&self, workload: &str, mesh: &str, zone: &str) -> BTreeMap<String, String> {
+        let mut labels = self.info.labels.clone().unwrap_or_default();
+        let of_pod = [MESH_LABEL, ZONE_LABEL].map(|label| labels.contains_key(label));
+        let computed = [
+            (WORKLOAD_LABEL, workload),
+            (NAMESPACE_LABEL, self.namespace.as_str()),
+            (SERVICE_ACCOUNT_LABEL, self.service_account.as_str()),
+            (MESH_LABEL, if of_pod[0] { mesh } else { "" }),
+            (ZONE_LABEL, if of_pod[1] { zone } else { "" }),
+            (ENVIRONMENT_LABEL, ""),
+            (DISPLAY_NAME_LABEL, ""),
+            (ORIGIN_LABEL, ""),
+        ];
+        for (label, value) in computed {
+            if value.is_empty() {
+                labels.remove(label);
+            } else {
+                labels.insert(label.to_owned(), value.to_owned());
+            }
+        }
+        labels
     }
 
     /// Rejects the label `kuma.io/workload`: it belongs to the control plane, whose admission webhook

@@ -89,6 +89,50 @@ fn the_zone_is_taken_from_the_variable_or_the_label() {
 }
 
 #[test]
+fn a_pod_may_not_claim_labels_that_the_control_plane_computes() {
+    let mut pod = demo();
+    pod.info.labels = Some(map([
+        ("app", "demo"),
+        ("k8s.kuma.io/namespace", "other"),
+        ("k8s.kuma.io/service-account", "admin"),
+        ("kuma.io/display-name", "other"),
+        ("kuma.io/env", "universal"),
+        ("kuma.io/mesh", "labelled"),
+        ("kuma.io/origin", "global"),
+        ("kuma.io/zone", "labelled"),
+    ]));
+    (pod.mesh, pod.zone) = ("m".into(), "west".into());
+    pod.service_account = String::new();
+    assert_eq!(
+        pod.dataplane().unwrap().labels.iter().collect::<Vec<_>>(),
+        [
+            ("app", "demo"),
+            ("k8s.kuma.io/namespace", "shop"),
+            ("kuma.io/mesh", "m"),
+            ("kuma.io/workload", "demo-workload"),
+            ("kuma.io/zone", "west"),
+        ]
+    );
+    pod.service_account = "demo".into();
+    assert_eq!(pod.dataplane().unwrap().labels.get("k8s.kuma.io/service-account"), Some("demo"));
+}
+
+#[test]
+fn a_variable_that_kubernetes_did_not_replace_is_a_placeholder() {
+    let pod = Pod { ip: "$(POD_IP)".into(), ..demo() };
+    assert!(rejections(&pod)[0].starts_with("POD_IP: the placeholder \"$(POD_IP)\" was not filled in"));
+    let pod = Pod { workload: "$(WORKLOAD)".into(), ..demo() };
+    assert!(rejections(&pod)[0].starts_with("HEADCOUNT_WORKLOAD: the placeholder"));
+}
+
+#[test]
+fn the_agent_has_no_limit_on_labels_of_its_own() {
+    let mut pod = demo();
+    pod.info.labels = Some((0..71).map(|n| (format!("l{n}"), String::new())).collect());
+    assert_eq!(pod.dataplane().unwrap().labels.iter().count(), 74);
+}
+
+#[test]
 fn a_workload_name_may_be_as_long_as_a_service_account_name() {
     let workload = format!("1.{}", "a.".repeat(100)) + "z";
     let pod = Pod { workload: workload.clone(), ..demo() };

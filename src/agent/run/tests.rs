@@ -208,7 +208,8 @@ async fn an_agent_reports_the_result_of_its_probe() {
         handler: ProbeHandler::Tcp,
         ..ProbeSpec::proxy_ready(&format!("http://{}", application.local_addr().unwrap())).unwrap()
     };
-    let probes = Probes { proxy: None, inbounds: vec![Some(probe)] };
+    let probes =
+        Probes { inbounds: vec![crate::agent::InboundProbe::Applications(vec![probe])], ..Probes::default() };
     let shutdown = CancellationToken::new();
     let agent = tokio::spawn(run(AgentConfig { server, dataplane: dataplane(), probes }, shutdown.clone()));
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::pod::PodArgs;
 use super::{
@@ -18,7 +18,7 @@ use super::{
     },
 };
 use crate::{
-    agent::{self, AgentConfig, ProbeSpec, Probes, endpoint},
+    agent::{self, AgentConfig, InboundProbe, ProbeSpec, Probes, endpoint},
     model::Dataplane,
     runtime::signals::ShutdownSignals,
 };
@@ -65,8 +65,11 @@ pub(super) struct AgentArgs {
 impl AgentArgs {
     /// Runs until a signal ends the process, or until a retry would not help.
     pub(super) async fn run(self, problems: Problems) -> Result<Outcome, Failure> {
-        let (config, log) = self.check(problems)?;
+        let Checked { config, log, warnings } = self.check(problems)?;
         let _logs = log.start();
+        for warning in warnings {
+            warn!("{warning}");
+        }
         info!(dataplane = %config.dataplane.key, server = %config.server.uri(), "starting");
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let leave = CancellationToken::new();
@@ -85,7 +88,7 @@ impl AgentArgs {
         Ok(Outcome::Success)
     }
 
-    fn check(self, mut problems: Problems) -> Result<(AgentConfig, LogSettings), Failure> {
+    fn check(self, mut problems: Problems) -> Result<Checked, Failure> {
         let log = self.log.check(&mut problems);
         let server = problems.take("server", self.server);
         let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
@@ -99,24 +102,41 @@ impl AgentArgs {
             }
             None => self.pod.read(&mut problems),
         };
-        let (Some(log), Some(server), Some(Proxy { dataplane, probes })) = (log, server, proxy) else {
+        let (Some(log), Some(server), Some(proxy)) = (log, server, proxy) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        let probes = Probes { proxy: proxy_probe.flatten(), inbounds: probes };
-        Ok((AgentConfig { server, dataplane, probes }, log))
+        let Proxy { dataplane, inbounds, may_be_ready, warnings } = proxy;
+        let probes = Probes { proxy: proxy_probe.flatten(), proxy_not_ready: !may_be_ready, inbounds };
+        Ok(Checked { config: AgentConfig { server, dataplane, probes }, log, warnings })
     }
+}
+
+/// Valid arguments.
+struct Checked {
+    config: AgentConfig,
+    log: LogSettings,
+    warnings: Vec<String>,
 }
 
 /// The proxy that the agent registers.
 struct Proxy {
     dataplane: Dataplane,
-    /// One for each inbound, in the same order; none if it is not probed.
-    probes: Vec<Option<ProbeSpec>>,
+    /// One for each inbound, in the same order.
+    inbounds: Vec<InboundProbe>,
+    /// False if the file states that the proxy is not ready.
+    may_be_ready: bool,
+    /// About keys of the file that are not used, with its path.
+    warnings: Vec<String>,
 }
 
 fn read_file(file_arg: &DataplaneFileArg, problems: &mut Problems) -> Option<Proxy> {
     let file = file_arg.read(problems)?;
     let dataplane = file_arg.take(file.dataplane(), problems)?;
-    Some(Proxy { dataplane, probes: file.probes })
+    Some(Proxy {
+        dataplane,
+        inbounds: file.inbound_probes(),
+        may_be_ready: file.proxy_may_be_ready,
+        warnings: file_arg.warnings(&file),
+    })
 }

@@ -6,11 +6,12 @@ use clap::{ArgAction, Args};
 
 use super::Proxy;
 use crate::{
-    agent::{Pod, PodInbound, PodInfo, ProbeSpec, Thresholds},
+    agent::{InboundProbe, Pod, PodInbound, PodInfo, ProbeSpec, Thresholds},
     cli::{
         Parsed, Problems,
         args::{period::NonZeroPeriod, switch::Switch},
     },
+    model::check_address,
 };
 
 /// Flags that replace the Dataplane file.
@@ -105,9 +106,8 @@ impl PodArgs {
         let timeout = problems.take("probe-timeout", self.probe_timeout);
         let healthy = problems.take("probe-healthy-threshold", self.probe_healthy_threshold);
         let unhealthy = problems.take("probe-unhealthy-threshold", self.probe_unhealthy_threshold);
-        if self.probe_host.is_empty() {
-            problems.note("probe-host", "\"\": must be an IP address or a host name");
-        }
+        let checked = check_address("probe-host", &self.probe_host).map(|()| self.probe_host);
+        let probe_host = problems.take_checked("probe-host", checked);
         let pod = Pod {
             name: text(self.pod_name),
             namespace: text(self.pod_namespace),
@@ -124,12 +124,18 @@ impl PodArgs {
                 problems.note_text(invalid.to_string());
             }
         });
-        let (dataplane, interval, timeout) = (dataplane.ok()?, interval?.into(), timeout?.into());
+        let (dataplane, probe_host) = (dataplane.ok()?, probe_host?);
+        let (interval, timeout) = (interval?.into(), timeout?.into());
         let thresholds = Thresholds { healthy: healthy?.get(), unhealthy: unhealthy?.get() };
-        let probe = |PodInbound { port, handler }| {
-            let host = self.probe_host.clone();
-            Some(ProbeSpec { host, port, handler: handler?, interval, timeout, thresholds })
+        let probe = |PodInbound { port, handler }| match handler {
+            None => InboundProbe::Proxy,
+            Some(handler) => {
+                let host = probe_host.clone();
+                let probe = ProbeSpec { host, port, handler, interval, timeout, thresholds };
+                InboundProbe::Applications(vec![probe])
+            }
         };
-        Some(Proxy { dataplane, probes: inbounds.into_iter().map(probe).collect() })
+        let inbounds = inbounds.into_iter().map(probe).collect();
+        Some(Proxy { dataplane, inbounds, may_be_ready: true, warnings: Vec::new() })
     }
 }

@@ -9,7 +9,15 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AdminAddress(SocketAddr);
 
+/// Port of Envoy's admin interface in Envoy's and Kuma's documentation.
+pub(super) const DEFAULT_PORT: u16 = 9901;
+
 impl AdminAddress {
+    /// The given port on loopback.
+    pub(super) fn loopback(port: u16) -> Self {
+        Self(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
+    }
+
     /// The address to listen on.
     pub(super) fn listen_address(self) -> SocketAddr {
         self.0

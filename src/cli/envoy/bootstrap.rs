@@ -2,7 +2,12 @@
 
 use clap::Args;
 
-use super::{admin::AdminAddress, control_plane::ControlPlane, document::Bootstrap, node};
+use super::{
+    admin::{AdminAddress, DEFAULT_PORT},
+    control_plane::ControlPlane,
+    document::Bootstrap,
+    node,
+};
 use crate::cli::{
     Failure, Format, Outcome, Parsed, Problems, Terminal,
     args::{dataplane_file::DataplaneFileArg, server_url::ServerUrl},
@@ -52,25 +57,28 @@ pub(super) struct BootstrapArgs {
     /// Address of Envoy's admin interface: `IP:PORT`
     ///
     /// Envoy checks its own readiness there. If the address is `0.0.0.0` or `[::]`, the check uses
-    /// loopback.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901")]
-    admin_addr: Parsed<AdminAddress>,
+    /// loopback. The default is loopback with the port that the file states in
+    /// networking.admin.port, or else 9901.
+    #[arg(long, value_name = "ADDR")]
+    admin_addr: Option<Parsed<AdminAddress>>,
 }
 
 impl BootstrapArgs {
-    /// Prints the bootstrap on stdout, and on stderr a remark for each inbound without a probe.
+    /// Prints the bootstrap on stdout, and on stderr how it differs from the file.
     pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
         let control_plane = problems.take("control-plane", self.control_plane);
         let control_plane = control_plane
             .and_then(|url| problems.take_checked("control-plane", ControlPlane::from_url(&url)));
-        let admin = problems.take("admin-addr", self.admin_addr);
+        let admin = problems.take_optional("admin-addr", self.admin_addr);
         let file = self.dataplane_file.read(&mut problems);
         let file =
             file.and_then(|file| self.dataplane_file.take(node::ValidatedFile::new(file), &mut problems));
-        let (Some(control_plane), Some(admin), Some(file)) = (control_plane, admin, file) else {
+        let (Some(control_plane), Some(file)) = (control_plane, file) else {
             return Err(problems.into());
         };
         problems.finish()?;
+        let admin =
+            admin.unwrap_or_else(|| AdminAddress::loopback(file.admin_port().unwrap_or(DEFAULT_PORT)));
         for remark in file.remarks() {
             terminal.remark(remark);
         }

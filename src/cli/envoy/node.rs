@@ -9,14 +9,10 @@ use serde::Serialize;
 
 use super::admin::AdminAddress;
 use crate::{
-    agent::{Application, DataplaneFile, ProbeHandler, ProbeSpec},
+    agent::{Application, DataplaneFile, FileInbound, ProbeHandler, ProbeSpec},
     envoy::checks::HttpPath,
-    model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, Quoted, entry},
+    model::{Dataplane, ENVIRONMENT_LABEL, Invalid, MESH_LABEL, Quoted},
 };
-
-/// Value of the label `kuma.io/env`. Without it the server assumes Kubernetes for a dataplane that has a
-/// namespace label.
-const ENVIRONMENT: &str = "universal";
 
 /// A Dataplane file, valid by the rules of the server and of Envoy.
 #[derive(Debug)]
@@ -24,8 +20,9 @@ pub(super) struct ValidatedFile {
     dataplane: Dataplane,
     labels: BTreeMap<String, String>,
     inbounds: Vec<Inbound>,
-    /// One remark for each inbound without a `serviceProbe`.
+    /// How the bootstrap differs from the file, and which keys are not used.
     remarks: Vec<String>,
+    admin_port: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +56,8 @@ struct Inbound {
     protocol: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, String>,
 }
@@ -72,21 +71,36 @@ struct Admin {
 impl ValidatedFile {
     /// Validates a file. An error names the key as the file writes it.
     pub(super) fn new(mut file: DataplaneFile) -> Result<Self, Invalid> {
-        let mesh = file.spec.mesh.clone();
-        set_label(&mut file.spec.labels, MESH_LABEL, &mesh)?;
-        set_label(&mut file.spec.labels, ENVIRONMENT_LABEL, ENVIRONMENT)?;
         let dataplane = file.dataplane()?;
-        let (mut inbounds, mut remarks) = (Vec::new(), Vec::new());
-        let applications = file.applications.iter().zip(&file.probes).enumerate();
-        for ((index, (application, probe)), spec) in applications.zip(file.spec.inbounds) {
-            let path = format!("networking.inbound[{index}]");
+        // Without the label of the environment, the server would assume Kubernetes for a dataplane that
+        // has a namespace label.
+        for (label, value) in
+            [(MESH_LABEL, dataplane.key.mesh.as_str()), (ENVIRONMENT_LABEL, dataplane.environment.as_str())]
+        {
+            file.spec.labels.insert(label.to_owned(), value.to_owned());
+        }
+        let mut remarks = std::mem::take(&mut file.warnings);
+        remarks.extend(dataplane.warnings());
+        if !file.proxy_may_be_ready {
+            remarks.push("networking.listeners: all are NotReady, but Envoy's readiness decides".to_owned());
+        }
+        let mut inbounds = Vec::new();
+        for (FileInbound { path, applications, may_be_ready }, spec) in
+            file.inbounds.iter().zip(file.spec.inbounds)
+        {
+            let application = &applications[0];
             let address = address(application)?;
-            if probe.is_none() {
-                let at = SocketAddr::new(address, application.port);
+            let at = SocketAddr::new(address, application.port);
+            if application.probe.is_none() && *may_be_ready {
                 remarks.push(format!("{path} has no serviceProbe: Envoy checks it by TCP, at {at}"));
             }
-            let http = http_path(&path, probe.as_ref())?;
+            if applications.len() > 1 {
+                let port = spec.port;
+                remarks.push(format!("{path}: port {port} has several applications: Envoy checks only {at}"));
+            }
+            let http = http_path(path, application.probe.as_ref())?;
             inbounds.push(Inbound {
+                state: (!may_be_ready).then_some("NotReady"),
                 port: spec.port,
                 service_port: application.port,
                 address,
@@ -96,7 +110,13 @@ impl ValidatedFile {
                 tags: spec.tags,
             });
         }
-        Ok(Self { dataplane, labels: file.spec.labels, inbounds, remarks })
+        let (labels, admin_port) = (file.spec.labels, file.admin_port);
+        Ok(Self { dataplane, labels, inbounds, remarks, admin_port })
+    }
+
+    /// The port of Envoy's admin interface, if the file states one.
+    pub(super) fn admin_port(&self) -> Option<u16> {
+        self.admin_port
     }
 
     /// Remarks for the user on how the bootstrap differs from the file.
@@ -121,18 +141,6 @@ impl ValidatedFile {
                 admin: Admin { address: admin.ip(), port: admin.port() },
             },
         }
-    }
-}
-
-/// Sets a label to a value that the file states elsewhere; a different value is an error.
-fn set_label(labels: &mut BTreeMap<String, String>, key: &str, value: &str) -> Result<(), Invalid> {
-    match labels.insert(key.to_owned(), value.to_owned()) {
-        Some(other) if other != value => {
-            let problem =
-                format!("{}: must be {value:?}, like the dataplane itself; or leave it out", Quoted(&other));
-            Err(Invalid::new(entry("labels", key), problem))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -146,7 +146,7 @@ async fn a_value_that_envoy_can_not_check_is_rejected_with_its_key() {
         ("address: 127.0.0.1/32", "networking.inbound[0].address: \"127.0.0.1/32\": must be an IP"),
         ("serviceAddress: '[::1]'", "networking.inbound[0].serviceAddress: \"[::1]\": must be an IP"),
         ("serviceAddress: fe80::1%eth0", "networking.inbound[0].serviceAddress: \"fe80::1%eth0\": must be"),
-        ("servicePort: 65536", "networking.inbound[0].servicePort: 65536: must be between"),
+        ("servicePort: 65536", "networking.inbound[0].servicePort: 65536: must be a whole"),
         ("serviceProbe: {http: {path: /ä}}", "networking.inbound[0].serviceProbe.http.path: \"/ä\": must be"),
         (&path, "networking.inbound[0].serviceProbe.http.path: \"/aaaa"),
         ("tags: {'kuma.io/workload': Web}", "networking.inbound[0].tags[\"kuma.io/workload\"]: \"Web\""),
@@ -164,24 +164,59 @@ async fn a_value_that_envoy_can_not_check_is_rejected_with_its_key() {
 async fn labels_that_contradict_the_file_are_rejected() {
     let of = |labels: &str| format!("mesh: m\nname: a\nlabels: {{{labels}}}\nnetworking: {{gateway: {{}}}}");
     for (labels, expected) in [
-        ("kuma.io/mesh: other", "labels[\"kuma.io/mesh\"]: \"other\": must be \"m\""),
-        ("kuma.io/env: kubernetes", "labels[\"kuma.io/env\"]: \"kubernetes\": must be \"universal\""),
+        ("kuma.io/mesh: other", "labels[\"kuma.io/mesh\"]: \"other\": contradicts the mesh"),
+        ("kuma.io/env: vm", "labels[\"kuma.io/env\"]: \"vm\": contradicts the environment"),
         ("kuma.io/workload: Web", "labels[\"kuma.io/workload\"]: \"Web\": must be a valid DNS-1035"),
     ] {
         let rejection = rejection(&of(labels), "").await;
         assert!(rejection.contains(expected), "{labels}: {rejection}");
     }
-    let most: Vec<_> = (0..63).map(|n| format!("l{n}: v")).collect();
-    let rejection = rejection(&of(&most.join(", ")), "").await;
-    assert!(rejection.contains("labels: 65 entries: at most 64"), "{rejection}");
+    let many: Vec<_> = (0..71).map(|n| format!("l{n}: v")).collect();
+    let ended = bootstrap(&of(&many.join(", ")), "").await;
+    assert!(ended.result.is_ok(), "the limit of labels is the server's");
+}
+
+#[tokio::test]
+async fn the_admin_port_of_the_file_is_used() {
+    let file = with_inbound("name: a").replace("  inbound:", "  admin: {port: 9902}\n  inbound:");
+    let ready = |bootstrap: &str| targets(&parse(bootstrap).1).pop().unwrap();
+    let ended = bootstrap(&file, "").await;
+    assert_eq!(ready(&ended.out), r#"headcount:ready 127.0.0.1:9902 Http(HttpPath("/ready"))"#);
+    assert!(ended.out.contains("port_value: 9902"), "{}", ended.out);
+    let ended = bootstrap(&file, "--admin-addr 127.0.0.2:9903").await;
+    assert_eq!(ready(&ended.out), r#"headcount:ready 127.0.0.2:9903 Http(HttpPath("/ready"))"#);
+}
+
+#[tokio::test]
+async fn what_the_file_states_about_an_inbound_is_in_the_bootstrap_or_in_a_remark() {
+    let file = with_inbound("state: NotReady\nserviceProb: {}") + "    - port: 80\n      address: 10.0.0.2\n";
+    let ended = bootstrap(&file, "").await;
+    let checks = parse(&ended.out).1;
+    assert_eq!(targets(&checks)[0], "headcount:inbound:80 10.0.0.2:80 Tcp", "the one that may be ready");
+    assert!(ended.err.contains("networking.inbound[0].serviceProb: is not a key"), "{}", ended.err);
+
+    let file = with_inbound("state: Ignored");
+    let checks = parse(&bootstrap(&file, "").await.out).1;
+    assert!(!checks.iter().next().unwrap().may_be_ready);
+
+    let file = with_inbound("name: a") + "    - port: 80\n      address: 10.0.0.2\n";
+    let ended = bootstrap(&file, "").await;
+    assert!(
+        ended.err.contains("port 80 has several applications: Envoy checks only 10.0.0.1:80"),
+        "{}",
+        ended.err
+    );
 }
 
 #[tokio::test]
 async fn all_problems_are_reported_at_once() {
     let rejection = rejection("kind: Dataplane", "--control-plane https://a --admin-addr 127.0.0.1:0").await;
-    for problem in
-        ["3 problems", "--control-plane: \"https://a\": TLS", "--admin-addr: \"127.0.0.1:0\":", "kind: "]
-    {
+    for problem in [
+        "3 problems",
+        "--control-plane: \"https://a\": TLS",
+        "--admin-addr: \"127.0.0.1:0\":",
+        "metadata: is required",
+    ] {
         assert!(rejection.contains(problem), "{problem}\n---\n{rejection}");
     }
     let rejection = self::rejection(DEMO, "--control-plane 127.0.0.1:0").await;

@@ -143,6 +143,7 @@ impl LimitArgs {
             dataplane: DataplaneLimits {
                 labels: count(problems, "max-labels", self.max_labels),
                 inbounds: count(problems, "max-inbounds", self.max_inbounds),
+                ..DataplaneLimits::default()
             },
             hello_timeout: period(problems, "hello-timeout", self.hello_timeout),
             idle_timeout: period(problems, "idle-timeout", self.idle_timeout),

@@ -28,6 +28,7 @@ impl Stream {
             target: Target::Inbound(*port),
             endpoint,
             checker: Checker::Http(HttpPath::default()),
+            may_be_ready: true,
         };
         let checks = Checks::new(ports.iter().map(check), checks_readiness.then_some(endpoint));
         let sent_at = Instant::now();

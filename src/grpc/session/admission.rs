@@ -77,7 +77,8 @@ impl SessionAdmission {
             () = self.shutdown.cancelled() => return Err(draining()),
             connected = self.registry.connect(dataplane, options) => connected,
         };
-        let Connected { session, warnings } = connected.map_err(|limit| self.rejected(&limit))?;
+        let Connected { session, mut warnings } = connected.map_err(|limit| self.rejected(&limit))?;
+        warnings.extend(session.dataplane().warnings());
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
         Ok((ActiveSession::new(session, options.idle.timeout, self.metrics.clone()), warnings))
     }

@@ -1,17 +1,16 @@
 //! Validation of dataplanes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec};
+use super::{
+    Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
+    owned::check_owned,
+};
 use crate::model::{
-    DataplaneName, Health, Invalid, Labels, MeshName, Namespace, WORKLOAD_LABEL, WorkloadName, ZoneName,
+    DataplaneName, Health, Invalid, Labels, MeshName, NAMESPACE_LABEL, Namespace, WORKLOAD_LABEL,
+    WorkloadName, ZONE_LABEL, ZoneName, check_address, entry, name::Quoted, unfilled,
 };
 
-/// Largest number of tags of all inbounds together: eight for each of 64, twice what Kuma itself
-/// sets. Each takes about a hundred bytes while the dataplane is registered.
-const MAX_TAGS: usize = 512;
-/// Bytes of an address: the longest host name.
-const MAX_ADDRESS: usize = 253;
 /// Bytes of an inbound's name, as for the port of a Kubernetes Service.
 const MAX_INBOUND_NAME: usize = 63;
 /// Bytes of an agent's version: enough for one with build metadata.
@@ -24,16 +23,16 @@ impl Dataplane {
     ///
     /// If a field is invalid; the error names the first one.
     pub fn parse(spec: &DataplaneSpec, limits: DataplaneLimits) -> Result<Self, Invalid> {
+        let labels = &spec.labels;
         let key = DataplaneKey {
             mesh: MeshName::parse("mesh", &spec.mesh)?,
-            namespace: Namespace::parse("namespace", &spec.namespace)?,
+            namespace: or_label("namespace", &spec.namespace, labels, NAMESPACE_LABEL, Namespace::parse)?
+                .unwrap_or_default(),
             name: DataplaneName::parse("name", &spec.name)?,
         };
-        let zone = match spec.zone.as_str() {
-            "" => None,
-            zone => Some(ZoneName::parse("zone", zone)?),
-        };
-        let labels = Labels::parse("labels", &spec.labels, limits.labels)?;
+        let zone = or_label("zone", &spec.zone, labels, ZONE_LABEL, ZoneName::parse)?;
+        let labels = Labels::parse("labels", labels, limits.labels)?;
+        check_owned(&labels, &key, zone.as_ref(), spec.environment)?;
         let inbounds = parse_inbounds(&spec.inbounds, limits)?;
         let workload = workload_of(spec.environment, &labels, &inbounds)?;
         Ok(Self {
@@ -41,12 +40,39 @@ impl Dataplane {
             zone,
             environment: spec.environment,
             labels,
-            address: short_text("address", &spec.address, MAX_ADDRESS)?,
+            address: parse_address(&spec.address)?,
             inbounds,
             workload,
             agent_version: short_text("agent_version", &spec.agent_version, MAX_AGENT_VERSION)?,
         })
     }
+}
+
+/// Parses a field, or the label that states the same if the field is empty.
+fn or_label<T>(
+    field: &str,
+    text: &str,
+    labels: &BTreeMap<String, String>,
+    label: &str,
+    parse: impl Fn(&str, &str) -> Result<T, Invalid>,
+) -> Result<Option<T>, Invalid> {
+    if !text.is_empty() {
+        return parse(field, text).map(Some);
+    }
+    let labelled = labels.get(label).filter(|value| !value.is_empty());
+    labelled.map(|value| parse(&entry("labels", label), value)).transpose()
+}
+
+/// Parses the address at which other proxies reach this one; it may be empty.
+fn parse_address(text: &str) -> Result<Box<str>, Invalid> {
+    if !text.is_empty() {
+        check_address("address", text)?;
+    }
+    if text.parse().is_ok_and(|address: IpAddr| address.is_unspecified()) {
+        let problem = format!("{}: write the address at which others reach the proxy", Quoted(text));
+        return Err(Invalid::new("address", problem));
+    }
+    Ok(text.into())
 }
 
 fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Arc<[Inbound]>, Invalid> {
@@ -67,8 +93,8 @@ fn parse_inbounds(specs: &[InboundSpec], limits: DataplaneLimits) -> Result<Arc<
         inbounds.push(inbound);
     }
     let tags: usize = inbounds.iter().map(|inbound| inbound.tags.iter().count()).sum();
-    if tags > MAX_TAGS {
-        let problem = format!("{tags} tags in all: at most {MAX_TAGS} are allowed, leave some out");
+    if tags > limits.all_tags {
+        let problem = format!("{tags} tags in all: at most {} are allowed, leave some out", limits.all_tags);
         return Err(Invalid::new("inbounds", problem));
     }
     Ok(inbounds.into())
@@ -79,6 +105,9 @@ fn parse_inbound(spec: &InboundSpec, limits: DataplaneLimits) -> Result<Inbound,
         .ok()
         .filter(|port| *port != 0)
         .ok_or_else(|| Invalid::new("port", format!("{}: must be between 1 and 65535", spec.port)))?;
+    if let Some(problem) = unfilled(&spec.name) {
+        return Err(Invalid::new("name", problem));
+    }
     Ok(Inbound {
         port,
         name: short_text("name", &spec.name, MAX_INBOUND_NAME)?,
@@ -231,7 +260,7 @@ mod tests {
             (|s| s.name = String::new(), "name: is required"),
             (|s| s.namespace = "a.b".into(), "namespace: \"a.b\""),
             (|s| s.zone = "_".into(), "zone: \"_\""),
-            (|s| s.address = "x".repeat(300), "address: 300 bytes"),
+            (|s| s.address = "x".repeat(300), "address: \"xxx"),
         ];
         for (change, start) in cases {
             let mut spec = spec();
