@@ -1,11 +1,11 @@
 //! How a session ended, and whether to open another.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tonic::{Code, Status};
 
 use crate::{
-    net::{backoff, rejection::is_rejection},
+    net::{backoff, foreign::http_answer, rejection::is_rejection},
     proto::Drain,
 };
 
@@ -42,6 +42,10 @@ impl SessionEnd {
 
 impl From<Status> for SessionEnd {
     fn from(status: Status) -> Self {
+        if let Some(answer) = http_answer(&status) {
+            let message = format!("not headcount but something in front of it answered: {answer}");
+            return Self::Lost(Status::new(status.code(), message));
+        }
         match (status.code(), is_rejection(&status)) {
             (Code::Aborted, true) => Self::Superseded(status),
             (_, true) => Self::Refused(status),
@@ -60,6 +64,18 @@ impl From<Status> for SessionEnd {
                 Self::Lost(Status::new(status.code(), message))
             }
             (_, false) => Self::Lost(status),
+        }
+    }
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goodbye => f.write_str("the dataplane sent a goodbye"),
+            Self::Drained { reason, .. } => f.write_str(reason),
+            Self::Superseded(status) | Self::Refused(status) | Self::Lost(status) => {
+                f.write_str(status.message())
+            }
         }
     }
 }
@@ -108,6 +124,11 @@ mod tests {
             panic!("it is retried");
         };
         assert_eq!(status.message(), "not headcount but something in front of it refused: HTTP status 403");
+        let page = "grpc-status header missing, mapped from HTTP status code 503";
+        let end = SessionEnd::from(Status::unavailable(page));
+        let expected =
+            "not headcount but something in front of it answered: HTTP status 503 (Service Unavailable)";
+        assert_eq!(end.to_string(), expected);
     }
 
     #[test]

@@ -190,7 +190,7 @@ fn log_shutdown(end: &SessionEnd) {
         info!("said goodbye");
     } else {
         // The server retains the registration for its retention period.
-        warn!(?end, "shut down without a goodbye");
+        warn!(reason = %end, "shut down without a goodbye");
     }
 }
 

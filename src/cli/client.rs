@@ -12,6 +12,7 @@ use super::{
     args::{server::Target, server_url::ServerUrl},
     terminal::visible,
 };
+use crate::net::foreign::http_answer;
 use crate::proto::{
     dataplane_service_client::DataplaneServiceClient, event_service_client::EventServiceClient,
     workload_service_client::WorkloadServiceClient,
@@ -73,6 +74,12 @@ impl Client {
     pub(super) fn explain(&self, status: &Status) -> Failure {
         let Target { server, request_timeout } = &self.target;
         let message = visible(status.message());
+        if let Some(answer) = http_answer(status) {
+            return Failure::Server(format!(
+                "not headcount but something at or in front of {server} answered: {answer}\n  \
+                 check --server, and that each proxy on the way passes gRPC (HTTP/2) on"
+            ));
+        }
         Failure::Server(match status.code() {
             Code::InvalidArgument => return Failure::Usage(message.into_owned()),
             Code::DeadlineExceeded => format!(

@@ -4,6 +4,7 @@
 pub(crate) mod accept;
 pub mod backoff;
 pub mod file_descriptors;
+pub(crate) mod foreign;
 pub(crate) mod host;
 pub(crate) mod http1;
 pub(crate) mod listen;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use headcount::proto::{Dataplane, Hello, session_request::Message as Request};
+use headcount::proto::{Dataplane, Environment, Hello, session_request::Message as Request};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -112,7 +112,7 @@ async fn the_size_of_a_hello_is_limited() {
     rejects(server, |d| d.inbounds[0].tags = many(), &tags).await;
     let inbounds = ["hello.dataplane.inbounds: 65", "at most 64", "leave some out"];
     rejects(server, |d| d.inbounds = (1..=65).map(inbound).collect(), &inbounds).await;
-    let address = ["hello.dataplane.address: 254", "at most 253"];
+    let address = ["hello.dataplane.address: ", "must be an IP address or a DNS name"];
     rejects(server, |d| d.address = "a".repeat(254), &address).await;
     let name = ["hello.dataplane.inbounds[0].name: 64", "at most 63"];
     rejects(server, |d| d.inbounds[0].name = "n".repeat(64), &name).await;
@@ -124,7 +124,7 @@ async fn the_largest_allowed_hello_is_accepted() {
     let mut largest = dataplane("a", "web");
     largest.labels.extend((0..63).map(|n| (format!("l{n}"), "v".to_owned())));
     largest.inbounds = (1..=64).map(inbound).collect();
-    largest.address = "a".repeat(253);
+    largest.address = [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".");
     server.proxy(largest).await;
     server.wait_for_counts("web", (0, 0, 1)).await;
 }
@@ -146,4 +146,43 @@ async fn a_hello_requires_a_dataplane_and_limits_the_agent_version() {
     let status = rejected(&server, Request::Hello(long)).await;
     assert_status(&status, Code::InvalidArgument, &["hello.agent_version: 65", "at most 64"]);
     still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn placeholders_and_addresses_that_are_none_are_rejected() {
+    let server = &Server::start().await;
+    let unfilled = "was not filled in: write the value in its place";
+    rejects(server, |d| d.name = "$(POD_NAME)".into(), &["hello.dataplane.name: ", "$(POD_NAME)", unfilled])
+        .await;
+    let label = |d: &mut Dataplane| {
+        d.labels.insert("app".into(), "{{ .Values.app }}".into());
+    };
+    rejects(server, label, &[r#"hello.dataplane.labels["app"]: "#, "{{ .Values.app }}", unfilled]).await;
+    let address = "hello.dataplane.address: ";
+    rejects(server, |d| d.address = "{{ host_ip }}".into(), &[address, "{{ host_ip }}", unfilled]).await;
+    rejects(server, |d| d.address = "127.0.0.1:8080".into(), &[address, "write 127.0.0.1, and the port"])
+        .await;
+    rejects(server, |d| d.address = "[::1]".into(), &[address, "write ::1 without brackets"]).await;
+    rejects(server, |d| d.address = "0.0.0.0".into(), &[address, "at which others reach the proxy"]).await;
+}
+
+#[tokio::test]
+async fn labels_that_the_control_plane_computes_may_not_contradict_the_dataplane() {
+    let server = &Server::start().await;
+    for (key, value, of) in [
+        ("kuma.io/mesh", "other", "the mesh of the dataplane, \"default\""),
+        ("k8s.kuma.io/namespace", "other", "the namespace of the dataplane, \"shop\""),
+        ("kuma.io/zone", "west", "the zone of the dataplane, \"east\""),
+        ("kuma.io/env", "kubernetes", "the environment of the dataplane, \"universal\""),
+        ("kuma.io/display-name", "b", "the name of the dataplane, \"a\""),
+        ("kuma.io/origin", "global", "the origin of the dataplane, \"zone\""),
+    ] {
+        let label = |d: &mut Dataplane| {
+            (d.namespace, d.zone) = ("shop".into(), "east".into());
+            d.set_environment(Environment::Universal);
+            d.labels.insert(key.into(), value.into());
+        };
+        let field = format!("hello.dataplane.labels[{key:?}]: {value:?}: contradicts {of}");
+        rejects(server, label, &[&field, "leave it out"]).await;
+    }
 }

@@ -73,3 +73,32 @@ async fn a_watch_sends_only_selected_objects() {
     assert_eq!(watch.event().await, watch_event("ADDED", "web", from + 4, [1, 0, 1]));
     assert_eq!(others.event().await, watch_event("ADDED", "web", from + 4, [1, 0, 1]));
 }
+
+/// A rolling replacement of all proxies of a Workload by ones of another zone.
+#[tokio::test]
+async fn a_label_that_changes_ends_one_selection_and_begins_another() {
+    let server = Server::start().await;
+    let old = [server.join_zone("east", "web", 1), server.join_zone("east", "web", 2)];
+    let from = server.head();
+    let watch =
+        |selector: &str| format!("{WORKLOADS}?watch=true&resourceVersion={from}&labelSelector={selector}");
+    let mut east = server.watch(&watch("kuma.io/zone=east")).await;
+    let mut west = server.watch(&watch("kuma.io/zone=west")).await;
+    let mut all = server.watch(&watch("")).await;
+    let uid = |list: &serde_json::Value| list["items"][0]["metadata"]["uid"].as_str().unwrap().to_owned();
+    let before = uid(&server.get(WORKLOADS).await.ok());
+
+    let _first = server.join_zone("west", "web", 3);
+    assert_eq!(east.event().await, watch_event("DELETED", "web", from + 1, [2, 0, 2]));
+    assert_eq!(all.event().await, watch_event("MODIFIED", "web", from + 1, [3, 0, 3]));
+    let [one, two] = old;
+    one.goodbye();
+    assert_eq!(all.event().await, watch_event("MODIFIED", "web", from + 2, [2, 0, 2]));
+    let _second = server.join_zone("west", "web", 4);
+    assert_eq!(all.event().await, watch_event("MODIFIED", "web", from + 3, [3, 0, 3]));
+    two.goodbye();
+    assert_eq!(all.event().await, watch_event("MODIFIED", "web", from + 4, [2, 0, 2]));
+    assert_eq!(west.event().await, watch_event("ADDED", "web", from + 4, [2, 0, 2]));
+    let list = server.get(&format!("{WORKLOADS}?labelSelector=kuma.io/zone=west")).await.ok();
+    assert_eq!(uid(&list), before, "the same object");
+}

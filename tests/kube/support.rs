@@ -69,14 +69,21 @@ impl Server {
     }
 
     pub(crate) fn join_in(&self, mesh: &str, namespace: &str, workload: &str, number: usize) -> Session {
-        let spec = DataplaneSpec {
+        self.join_as(DataplaneSpec {
             mesh: mesh.into(),
             namespace: namespace.into(),
             name: format!("{workload}-{number}"),
-            environment: Environment::Kubernetes,
-            labels: BTreeMap::from([(WORKLOAD_LABEL.into(), workload.into())]),
-            ..DataplaneSpec::default()
-        };
+            ..pod(workload)
+        })
+    }
+
+    /// Connects a gateway of a zone.
+    pub(crate) fn join_zone(&self, zone: &str, workload: &str, number: usize) -> Session {
+        let name = format!("{workload}-{number}");
+        self.join_as(DataplaneSpec { mesh: "default".into(), name, zone: zone.into(), ..pod(workload) })
+    }
+
+    fn join_as(&self, spec: DataplaneSpec) -> Session {
         let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("a dataplane");
         let options = ConnectOptions::new(Duration::MAX);
         let connected = self.registry().connect(dataplane, options).now_or_never();
@@ -226,6 +233,14 @@ impl WatchEvent {
 }
 
 /// Builds an expected event.
+fn pod(workload: &str) -> DataplaneSpec {
+    DataplaneSpec {
+        environment: Environment::Kubernetes,
+        labels: BTreeMap::from([(WORKLOAD_LABEL.into(), workload.into())]),
+        ..DataplaneSpec::default()
+    }
+}
+
 pub(crate) fn watch_event(r#type: &str, name: &str, revision: u64, counts: [u64; 3]) -> WatchEvent {
     WatchEvent { r#type: r#type.into(), name: name.into(), revision, counts }
 }

@@ -22,7 +22,16 @@
 //! # }
 //! ```
 
-use std::{convert::Infallible, ffi::OsStr, fmt::Display, marker::PhantomData, str::FromStr};
+use std::{
+    any::Any,
+    convert::Infallible,
+    ffi::OsStr,
+    fmt::Display,
+    marker::PhantomData,
+    net::AddrParseError,
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+};
 
 use clap::{
     Arg, Command, ValueEnum,
@@ -44,12 +53,28 @@ impl<T> Parsed<T> {
     }
 }
 
-impl<T: FromStr<Err: Display>> FromStr for Parsed<T> {
+impl<T: FromStr<Err: Display + 'static>> FromStr for Parsed<T> {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.parse().map_err(|problem: T::Err| (text.to_owned(), problem.to_string()))))
+        Ok(Self(text.parse().map_err(|problem: T::Err| (text.to_owned(), rule(&problem)))))
     }
+}
+
+/// The rule that a value breaks. The messages of the standard library describe Rust's types.
+fn rule<E: Display + 'static>(problem: &E) -> String {
+    let any: &dyn Any = problem;
+    if any.is::<AddrParseError>() {
+        return "must be an IP address and a port".to_owned();
+    }
+    let Some(number) = any.downcast_ref::<ParseIntError>() else { return problem.to_string() };
+    match number.kind() {
+        IntErrorKind::Zero => "must be at least 1",
+        IntErrorKind::PosOverflow => "is too large",
+        IntErrorKind::NegOverflow => "must not be negative",
+        _ => "must be a whole number",
+    }
+    .to_owned()
 }
 
 /// A clap value parser for an enum. It never fails, and still lists the possible values in
@@ -90,4 +115,28 @@ impl<T: ValueEnum + Clone + Send + Sync + 'static> TypedValueParser for Choice<T
 
 fn values<T: ValueEnum + 'static>() -> impl Iterator<Item = PossibleValue> {
     T::value_variants().iter().filter_map(ValueEnum::to_possible_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, num::NonZeroU32};
+
+    use super::*;
+
+    fn problem<T: FromStr<Err: Display + 'static>>(text: &str) -> String {
+        match text.parse::<Parsed<T>>().map(Parsed::into_result) {
+            Ok(Err((_, problem))) => problem,
+            _ => panic!("{text} is valid"),
+        }
+    }
+
+    #[test]
+    fn problems_are_in_the_words_of_the_user() {
+        assert_eq!(problem::<NonZeroU32>("0"), "must be at least 1");
+        assert_eq!(problem::<NonZeroU32>("ten"), "must be a whole number");
+        assert_eq!(problem::<NonZeroU32>(""), "must be a whole number");
+        assert_eq!(problem::<NonZeroU32>("4294967296"), "is too large");
+        assert_eq!(problem::<i8>("-129"), "must not be negative");
+        assert_eq!(problem::<SocketAddr>("7100"), "must be an IP address and a port");
+    }
 }

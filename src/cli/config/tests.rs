@@ -140,7 +140,7 @@ fn all_problems_are_reported_together() {
         format!("\"zzz.deep\" in {path}: no flag has this key; keys are the names of flags in camelCase"),
         format!("\"demo\" in {path}: takes one value, not a list"),
         format!("\"limit\" in {path}: has no value: set one, or remove the key"),
-        "--grpc-addr: \"nowhere\": invalid socket address syntax (for example 127.0.0.1:7100)".to_owned(),
+        "--grpc-addr: \"nowhere\": must be an IP address and a port (for example 127.0.0.1:7100)".to_owned(),
         format!(
             "\"retention\" in {path}: \"10\": time unit needed, for example 10sec or 10ms (for example 15m)"
         ),
@@ -155,7 +155,7 @@ fn a_problem_with_a_variable_names_the_variable() {
     let (_, mut problems) = read(None, &["--token=t"]).unwrap();
     problems.take("package", "headcount".parse::<Parsed<u32>>().unwrap());
     let report = problems.to_string();
-    assert!(report.contains("CARGO_PKG_NAME: \"headcount\": invalid digit"), "{report}");
+    assert!(report.contains("CARGO_PKG_NAME: \"headcount\": must be a whole number"), "{report}");
 }
 
 #[test]
