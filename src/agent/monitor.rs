@@ -176,9 +176,10 @@ fn any_of(states: &[HealthState]) -> HealthState {
 fn log_change(inbound: Option<u16>, address: &str, state: HealthState, failure: Option<&ProbeFailure>) {
     let cause = failure.map(ToString::to_string);
     let cause = cause.as_deref().unwrap_or("the probe passed");
-    match inbound {
-        Some(port) => info!(inbound = port, address, ?state, cause, "health changed"),
-        None => info!(address, ?state, cause, "health of the proxy changed"),
+    if let Some(port) = inbound {
+        info!(inbound = port, address, ?state, cause, "health changed");
+    } else {
+        info!(address, ?state, cause, "health of the proxy changed");
     }
 }
 

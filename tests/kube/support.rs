@@ -69,7 +69,7 @@ impl Server {
     }
 
     pub(crate) fn join_in(&self, mesh: &str, namespace: &str, workload: &str, number: usize) -> Session {
-        self.join_as(DataplaneSpec {
+        self.join_as(&DataplaneSpec {
             mesh: mesh.into(),
             namespace: namespace.into(),
             name: format!("{workload}-{number}"),
@@ -80,11 +80,11 @@ impl Server {
     /// Connects a gateway of a zone.
     pub(crate) fn join_zone(&self, zone: &str, workload: &str, number: usize) -> Session {
         let name = format!("{workload}-{number}");
-        self.join_as(DataplaneSpec { mesh: "default".into(), name, zone: zone.into(), ..pod(workload) })
+        self.join_as(&DataplaneSpec { mesh: "default".into(), name, zone: zone.into(), ..pod(workload) })
     }
 
-    fn join_as(&self, spec: DataplaneSpec) -> Session {
-        let dataplane = Dataplane::parse(&spec, DataplaneLimits::default()).expect("a dataplane");
+    fn join_as(&self, spec: &DataplaneSpec) -> Session {
+        let dataplane = Dataplane::parse(spec, DataplaneLimits::default()).expect("a dataplane");
         let options = ConnectOptions::new(Duration::MAX);
         let connected = self.registry().connect(dataplane, options).now_or_never();
         connected.expect("no throttle").expect("no limit is reached").session

@@ -252,9 +252,10 @@ fn inbound_of(stated: &Json) -> Option<Inbound<'_>> {
         _ => return None,
     };
     let tags = get("tags");
-    let states = ["Ready", "NotReady", "Ignored"];
+    let known_states = ["Ready", "NotReady", "Ignored"];
     let valid = inbound.keys().all(|key| known.contains(&key.as_str()))
-        && (get("state").is_null() || get("state").as_str().is_some_and(|state| states.contains(&state)))
+        && (get("state").is_null()
+            || get("state").as_str().is_some_and(|state| known_states.contains(&state)))
         && texts(tags).is_some_and(|tags| are_tags(&tags));
     let service_port = match port_of(inbound, "servicePort")? {
         0 => port,
