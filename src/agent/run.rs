@@ -44,9 +44,9 @@ pub struct AgentConfig {
 /// Why an agent ended: another attempt would fail in the same way.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Another agent registered the same dataplane.
+    /// Another agent or an Envoy registered the same dataplane.
     #[error(
-        "a newer session of the dataplane {dataplane} took over: run one agent for each dataplane ({message})"
+        "another process with the identity of dataplane {dataplane} took over its session: stop that agent or Envoy, or give each proxy a name of its own ({message})"
     )]
     Superseded {
         /// The dataplane.

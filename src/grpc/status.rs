@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     model::Invalid,
     net::rejection::{rejection, rejection_with},
-    registry::{LimitReached, PageError},
+    registry::{Client, ConnectError, LimitReached, PageError},
     telemetry::metrics::ShedMetrics,
 };
 
@@ -52,6 +52,18 @@ pub(super) fn too_many_rejections(metrics: &ShedMetrics, limit: usize, retry_aft
     );
     let details = ErrorDetails::with_retry_info(Some(retry_after.mul_f64(1.0 + fastrand::f64())));
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+/// `RESOURCE_EXHAUSTED` with a retry delay: another client with the same identity is connected.
+pub(super) fn held_off(error: &ConnectError, retry_after: Duration) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, error.to_string(), details)
+}
+
+/// `ABORTED`: a newer session of the dataplane took over. A retry would end that one in turn.
+pub(super) fn superseded(by: Option<Client>) -> Status {
+    let by = by.map(|client| format!(", from {client}")).unwrap_or_default();
+    rejection(Code::Aborted, format!("a newer session of this dataplane took over{by}"))
 }
 
 /// `UNAVAILABLE`: the server is shutting down.

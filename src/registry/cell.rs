@@ -1,10 +1,17 @@
 //! What a session shares with the registration of its dataplane.
 
-use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::SystemTime};
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
+use super::client::{Client, PeerAddress};
 use crate::{
     model::{Attempt, Dataplane, Health, HealthReport, HealthState},
     runtime::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -59,7 +66,11 @@ pub(crate) struct SessionCell {
     pub(crate) dataplane: Arc<Dataplane>,
     pub(crate) since: SystemTime,
     pub(crate) opened: Instant,
-    pub(crate) attempt: Attempt,
+    /// When the next change of health may be visible, in nanoseconds after `opened`. Written by
+    /// the session only.
+    next_change: AtomicU64,
+    attempt: Attempt,
+    peer: PeerAddress,
 }
 
 /// The idle state of one session, for the [`IdleTracker`](super::deadlines::IdleTracker).
@@ -76,7 +87,7 @@ pub(crate) struct IdleState {
 }
 
 impl SessionCell {
-    pub(crate) fn new(id: SessionId, attempt: Attempt, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
+    pub(crate) fn new(id: SessionId, client: Client, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
         Self {
             last_report: LastReport::default(),
             live: AtomicBool::new(true),
@@ -89,8 +100,26 @@ impl SessionCell {
             dataplane,
             since,
             opened: Instant::now(),
-            attempt,
+            next_change: AtomicU64::new(0),
+            attempt: client.attempt,
+            peer: client.peer.into(),
         }
+    }
+
+    /// Who opened the session.
+    pub(crate) fn client(&self) -> Client {
+        Client { attempt: self.attempt, peer: self.peer.into() }
+    }
+
+    /// When the next change of health may be visible. Times before the session count as its
+    /// begin.
+    pub(crate) fn next_change_at(&self) -> Instant {
+        self.opened + Duration::from_nanos(self.next_change.load(Relaxed))
+    }
+
+    pub(crate) fn set_next_change_at(&self, time: Instant) {
+        let after = time.saturating_duration_since(self.opened).as_nanos();
+        self.next_change.store(u64::try_from(after).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn is_healthy(&self) -> bool {

@@ -2,34 +2,44 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::warn;
 
 use super::{
-    IdlePolicy, LimitReached, Registry, RetryBehavior, Session,
-    admission::ClientClass,
+    Client, IdlePolicy, LimitReached, Registry, RetryBehavior, Session,
+    admission::{ClientClass, Hello, HoldOff, NotAdmitted, Stage},
     counts::Conflict,
-    events::{Reason, Regarding},
+    events::{Reason, Regarding, UnknownProxy},
+    shared::Shared,
 };
-use crate::model::{Attempt, Dataplane, DataplaneKey, MeshName, WORKLOAD_LABEL, WorkloadKey};
+use crate::{
+    model::{Dataplane, DataplaneKey, MeshName, WORKLOAD_LABEL, WorkloadKey},
+    runtime::sync::atomic::Ordering::Relaxed,
+};
+
+/// How often a held-off client that ignores retry delays is checked for admission. Envoy
+/// itself would retry twice a second, with 60 kB each time.
+const HOLD_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long such a client is held off before it is rejected.
+const HOLD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a client connects.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectOptions {
-    /// Which attempt of which agent this is; the default for clients that do not state
-    /// it.
-    pub attempt: Attempt,
-    /// What the client does with a retry delay.
+    /// Who it is.
+    pub client: Client,
+    /// What it does with a retry delay.
     pub retry: RetryBehavior,
     /// How long the session may be idle.
     pub idle: IdlePolicy,
 }
 
 impl ConnectOptions {
-    /// Options of a client that honors retry delays and whose session may be idle for
-    /// `idle_timeout`.
+    /// Options of an unknown client that honors retry delays and whose session may be idle
+    /// for `idle_timeout`.
     pub fn new(idle_timeout: Duration) -> Self {
         Self {
-            attempt: Attempt::default(),
+            client: Client::default(),
             retry: RetryBehavior::HonorsRetryAfter,
             idle: IdlePolicy { timeout: idle_timeout, startup_grace: Duration::ZERO },
         }
@@ -43,6 +53,28 @@ pub struct Connected {
     pub session: Session,
     /// Warnings for the operator, as sentences.
     pub warnings: Vec<String>,
+}
+
+/// Why no session was opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// A limit is reached.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// A newer hello of the dataplane has arrived: this one is a stale attempt, or was replaced
+    /// while it waited for the flap interval.
+    #[error("a newer session of this dataplane took over")]
+    Superseded,
+    /// Another client with the same identity has the session and lives.
+    #[error(
+        "another process with the identity of this dataplane is connected, at {present}: stop one of them, or give each proxy a name of its own"
+    )]
+    HeldOff {
+        /// The client that is connected.
+        present: Client,
+        /// When to retry.
+        retry_after: Duration,
+    },
 }
 
 impl Registry {
@@ -61,23 +93,19 @@ impl Registry {
     ///
     /// A dataplane that last connected less than the flap interval ago waits until the
     /// interval is over, so that a dataplane that reconnects in a loop does not flood the
-    /// watchers with changes. Cancelling the future leaves no registration behind.
+    /// watchers with changes. If another hello of the dataplane arrives meanwhile, this one
+    /// fails. Cancelling the future leaves no registration behind.
     ///
     /// # Errors
     ///
-    /// The limit that rejected it.
+    /// As [`ConnectError`] states.
     pub async fn connect(
         &self,
         dataplane: Dataplane,
         options: ConnectOptions,
-    ) -> Result<Connected, LimitReached> {
-        let connect_at = self.admit(&dataplane.key, options.retry)?;
-        // Most dataplanes need not wait. A timer would delay them by up to its resolution,
-        // a millisecond.
-        if connect_at > Instant::now() {
-            sleep_until(connect_at).await;
-        }
-        let session = self.register(dataplane, options.attempt)?;
+    ) -> Result<Connected, ConnectError> {
+        self.admit(&dataplane.key, options.retry)?;
+        let session = self.open(dataplane, options).await?;
         self.shared.idle.track(&session.cell, options.idle);
         let mesh = &session.dataplane().key.mesh;
         let conflict = session.entry.read(|members| members.conflict(mesh));
@@ -91,29 +119,86 @@ impl Registry {
         Ok(Connected { session, warnings })
     }
 
-    /// Takes a token of the session rate, and returns when the dataplane may connect.
-    pub(crate) fn admit(&self, key: &DataplaneKey, retry: RetryBehavior) -> Result<Instant, LimitReached> {
-        let opened = self.shared.dataplanes.get(key).map(|known| known.presence.opened());
-        let class = if opened.is_some() { ClientClass::Registered } else { ClientClass::New };
-        self.shared.rate_limiter.admit(class, retry)?;
-        Ok(opened.map_or_else(Instant::now, |opened| opened + self.shared.settings.flap_interval))
+    /// Hellos that were held off because another client of the same identity was connected.
+    pub fn held_off(&self) -> u64 {
+        self.shared.held_off.load(Relaxed)
+    }
+
+    /// Takes a token of the session rate.
+    pub(crate) fn admit(&self, key: &DataplaneKey, retry: RetryBehavior) -> Result<(), LimitReached> {
+        let known = self.shared.dataplanes.contains_key(key);
+        let class = if known { ClientClass::Registered } else { ClientClass::New };
+        self.shared.rate_limiter.admit(class, retry)
+    }
+
+    /// Registers a dataplane, waits before that if it must, and opens its session.
+    async fn open(
+        &self,
+        mut dataplane: Dataplane,
+        ConnectOptions { client, retry, .. }: ConnectOptions,
+    ) -> Result<Session, ConnectError> {
+        self.shared.deduplicate(&mut dataplane);
+        let dataplane = Arc::new(dataplane);
+        let id = self.shared.hellos.fetch_add(1, Relaxed) + 1;
+        let mut hello = Hello { id, client, stage: Stage::New };
+        let (mut rejected_at, mut _waiting) = (None, None);
+        loop {
+            match self.register(&dataplane, &hello) {
+                Ok(session) => return Ok(session),
+                Err(NotAdmitted::Limit(limit)) => return Err(limit.into()),
+                Err(NotAdmitted::Superseded) => return Err(ConnectError::Superseded),
+                Err(NotAdmitted::Wait(connect_at)) => {
+                    // Kept until it has connected, or this future is dropped.
+                    _waiting = Some(Waiting { shared: &self.shared, key: &dataplane.key, hello: id });
+                    sleep_until(connect_at).await;
+                    hello.stage = Stage::Waited;
+                }
+                Err(NotAdmitted::HeldOff(held)) => {
+                    self.held(&dataplane.key, &hello, &held);
+                    let now = Instant::now();
+                    let rejected_at = *rejected_at.get_or_insert(now + HOLD_LIMIT);
+                    if retry == RetryBehavior::HonorsRetryAfter || now >= rejected_at {
+                        let HoldOff { present, retry_after, .. } = held;
+                        return Err(ConnectError::HeldOff { present, retry_after });
+                    }
+                    sleep(HOLD_CHECK_INTERVAL).await;
+                    hello.stage = Stage::HeldOff;
+                }
+            }
+        }
     }
 
     /// Registers a dataplane. At the limit of dataplanes, it replaces the one that has
     /// been lost for longest.
-    fn register(&self, mut dataplane: Dataplane, attempt: Attempt) -> Result<Session, LimitReached> {
+    fn register(&self, dataplane: &Arc<Dataplane>, hello: &Hello) -> Result<Session, NotAdmitted> {
         let now = self.shared.wall_clock();
-        self.shared.deduplicate(&mut dataplane);
-        let dataplane = Arc::new(dataplane);
-        let register = || self.shared.register(&dataplane, attempt, now);
+        let register = || self.shared.register(dataplane, hello, now);
         let mut registered = register();
         // In a loop, because another new dataplane may register first.
-        while let Err(LimitReached::Dataplanes { .. }) = &registered
+        while let Err(NotAdmitted::Limit(LimitReached::Dataplanes { .. })) = &registered
             && self.shared.expire_oldest()
         {
             registered = register();
         }
         registered
+    }
+
+    /// Counts a hello that is held off, and records an event if both clients live.
+    fn held(&self, key: &DataplaneKey, hello: &Hello, held: &HoldOff) {
+        if hello.stage != Stage::HeldOff {
+            self.shared.held_off.fetch_add(1, Relaxed);
+        }
+        if held.report {
+            let (present, other) = (held.present, hello.client);
+            let message = format!(
+                "Two processes register dataplane {key}: {present} is connected, {other} is held off until that one \
+                 ends. Stop one of them, or give each proxy a name of its own. A hot restart of Envoy needs no action."
+            );
+            warn!(dataplane = %key, %present, held_off = %other, "two processes register one dataplane");
+            let proxy = UnknownProxy::new(key.namespace.clone(), key.name.as_str());
+            let now = self.shared.wall_clock();
+            self.shared.events.record(Reason::DuplicateIdentity, Regarding::Proxy(proxy), None, message, now);
+        }
     }
 
     /// Records that several meshes name one workload, and returns the warning for the
@@ -140,5 +225,19 @@ impl Registry {
             now,
         );
         warning
+    }
+}
+
+/// Takes a hello that is cancelled out of the history of its dataplane, so that it replaces no
+/// other one. Without effect once the hello has connected or was replaced.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    key: &'a DataplaneKey,
+    hello: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.histories.cancel(self.key, self.hello);
     }
 }

@@ -1,6 +1,6 @@
 //! Events: what an operator should know. Repetitions are counted in one event with the
 //! first and the last time. The latest 1,000 events are kept, and at most 200 about
-//! rejected proxies.
+//! proxies.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,9 +18,9 @@ use crate::{
 
 /// Enough for all events of a bad night; about 500 kB.
 const CAPACITY: usize = 1_000;
-/// The share of events about rejected proxies. Their names are not verified, so they may
-/// not push out events about known workloads.
-const MAX_REJECTIONS: usize = 200;
+/// The share of events about proxies. Their names are not verified, so they may not push out
+/// events about known workloads.
+const MAX_ABOUT_PROXIES: usize = 200;
 /// The longest name that a dataplane can have, in characters.
 const MAX_NAME: usize = 253;
 
@@ -31,6 +31,8 @@ pub enum Reason {
     MultipleMeshesDetected,
     /// A proxy was rejected that can't show its user the reason.
     DataplaneRefused,
+    /// Two living processes register one dataplane.
+    DuplicateIdentity,
 }
 
 /// What an event is about.
@@ -38,7 +40,7 @@ pub enum Reason {
 pub enum Regarding {
     /// A Workload, whether or not it exists now.
     Workload(WorkloadKey),
-    /// A rejected proxy.
+    /// A proxy that was rejected or held off.
     Proxy(UnknownProxy),
 }
 
@@ -87,6 +89,7 @@ impl Reason {
         match self {
             Self::MultipleMeshesDetected => "MultipleMeshesDetected",
             Self::DataplaneRefused => "DataplaneRefused",
+            Self::DuplicateIdentity => "DuplicateIdentity",
         }
     }
 }
@@ -129,16 +132,16 @@ struct State {
     begin: u64,
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
-    /// The numbers of the events about rejected proxies, the oldest first.
-    rejections: BTreeSet<u64>,
+    /// The numbers of the events about proxies, the oldest first.
+    about_proxies: BTreeSet<u64>,
     numbers: HashMap<(Reason, Regarding), u64>,
 }
 
 impl State {
     fn insert(&mut self, event: Event) {
         let number = event.number;
-        if event.reason == Reason::DataplaneRefused {
-            self.rejections.insert(number);
+        if matches!(event.regarding, Regarding::Proxy(_)) {
+            self.about_proxies.insert(number);
         }
         self.numbers.insert((event.reason, event.regarding.clone()), number);
         self.by_number.insert(number, Arc::new(event));
@@ -146,15 +149,15 @@ impl State {
 
     fn remove(&mut self, number: u64) -> Option<Arc<Event>> {
         let event = self.by_number.remove(&number)?;
-        self.rejections.remove(&number);
+        self.about_proxies.remove(&number);
         self.numbers.remove(&(event.reason, event.regarding.clone()));
         Some(event)
     }
 
     /// Removes the oldest event if there is one too many.
     fn trim(&mut self) {
-        let oldest = if self.rejections.len() > MAX_REJECTIONS {
-            self.rejections.first()
+        let oldest = if self.about_proxies.len() > MAX_ABOUT_PROXIES {
+            self.about_proxies.first()
         } else if self.by_number.len() > CAPACITY {
             self.by_number.keys().next()
         } else {
@@ -270,7 +273,7 @@ mod tests {
             log.record(Reason::DataplaneRefused, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
         }
         let (events, _) = log.after(0);
-        assert_eq!(events.len(), 1 + MAX_REJECTIONS);
+        assert_eq!(events.len(), 1 + MAX_ABOUT_PROXIES);
         assert_eq!((name(&events[0]), name(&events[1])), ("a", "p1800"));
     }
 

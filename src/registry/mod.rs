@@ -2,7 +2,7 @@
 //! and healthy.
 //!
 //! ```text
-//!  hello ─► connect ─► admission (rate, capacity, throttle)
+//!  hello ─► connect ─► admission (rate, capacity, history of the dataplane, throttle)
 //!              │
 //!              ▼
 //!          transitions ─► registrations by dataplane ─► Session (dropping it is the disconnect)
@@ -19,6 +19,7 @@
 
 mod admission;
 mod cell;
+mod client;
 mod connect;
 mod counts;
 mod deadlines;
@@ -47,7 +48,8 @@ use self::{
 pub use self::{
     admission::{LimitReached, RetryBehavior},
     cell::{Notice, SessionId},
-    connect::{ConnectOptions, Connected},
+    client::Client,
+    connect::{ConnectError, ConnectOptions, Connected},
     deadlines::IdlePolicy,
     queries::{DataplaneView, GroupView, Page, PageError},
     session::{ReportOutcome, Session},

@@ -10,8 +10,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{cell::SessionCell, counts::Entry};
-use crate::model::{Attempt, Dataplane, DataplaneKey};
+use super::{
+    admission::{Known, Present},
+    cell::SessionCell,
+    counts::Entry,
+};
+use crate::{
+    model::{Attempt, Dataplane, DataplaneKey},
+    runtime::sync::atomic::Ordering::Relaxed,
+};
 
 /// A dataplane that is compared by its key. As the key of a map it holds the dataplane as
 /// well, so that the [`DataplaneKey`] is in memory once.
@@ -72,6 +79,8 @@ pub(crate) struct Loss {
     pub(crate) since: SystemTime,
     /// When the lost session began.
     pub(crate) opened: Instant,
+    /// When the next change of health may be visible.
+    pub(crate) next_change_at: Instant,
     /// The attempt that opened the lost session.
     pub(crate) attempt: Attempt,
     /// When the registration ends.
@@ -79,13 +88,24 @@ pub(crate) struct Loss {
 }
 
 impl Registration {
-    /// Whether its latest session, open or lost, is of the same agent as `attempt` and was
-    /// begun later.
-    pub(crate) fn is_newer_than(&self, attempt: Attempt) -> bool {
-        attempt.is_before(match &self.presence {
-            Presence::Connected(current) => current.attempt,
-            Presence::Lost(loss) => loss.attempt,
-        })
+    /// What decides about the next hello.
+    pub(crate) fn known(&self) -> Known {
+        match &self.presence {
+            Presence::Connected(cell) => {
+                Known { attempt: cell.client().attempt, opened: cell.opened, present: self.present() }
+            }
+            Presence::Lost(loss) => Known { attempt: loss.attempt, opened: loss.opened, present: None },
+        }
+    }
+
+    /// The open session, if there is one.
+    pub(crate) fn present(&self) -> Option<Present> {
+        match &self.presence {
+            Presence::Connected(cell) => {
+                Some(Present { client: cell.client(), activity: cell.idle.active_at.load(Relaxed) })
+            }
+            Presence::Lost(_) => None,
+        }
     }
 
     /// Whether this session is the current one.
@@ -100,11 +120,11 @@ impl Registration {
 }
 
 impl Presence {
-    /// When the latest session began.
-    pub(crate) fn opened(&self) -> Instant {
+    /// When the next change of health may be visible.
+    pub(crate) fn next_change_at(&self) -> Instant {
         match self {
-            Self::Connected(cell) => cell.opened,
-            Self::Lost(loss) => loss.opened,
+            Self::Connected(cell) => cell.next_change_at(),
+            Self::Lost(loss) => loss.next_change_at,
         }
     }
 

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
+    Client,
     admission::Throttle,
     cell::{Notice, SessionCell, SessionId},
     counts::Entry,
@@ -63,7 +64,7 @@ impl Session {
 
     /// When a deferred report takes effect; none if no report is deferred.
     pub fn next_flush(&self) -> Option<Instant> {
-        self.throttle.next_flush()
+        self.throttle.next_flush(&self.cell)
     }
 
     /// Applies the deferred report if it is due, and returns its sequence number.
@@ -77,7 +78,7 @@ impl Session {
         let healthy = self.cell.is_healthy_by(report);
         let flips = healthy != self.cell.is_healthy();
         let interval = self.shared.settings.flap_interval;
-        if !self.throttle.admit(report, flips, interval, now) {
+        if !self.throttle.admit(&self.cell, report, flips, interval, now) {
             return ReportOutcome::Deferred;
         }
         self.cell.store_report(report);
@@ -91,6 +92,12 @@ impl Session {
     /// Ends the session and the registration.
     pub fn goodbye(self) {
         self.shared.depart(&self.cell, Departure::Goodbye);
+    }
+
+    /// The client of the session that is open now, after another one has taken over.
+    pub fn successor(&self) -> Option<Client> {
+        let key = &self.cell.dataplane.key;
+        self.shared.dataplanes.get(key)?.present().map(|present| present.client)
     }
 
     /// Waits until the registry requires something of the session's stream. One task

@@ -9,7 +9,7 @@ use dashmap::DashMap;
 
 use super::{
     RegistrySettings,
-    admission::{Capacity, RateLimiter},
+    admission::{Capacity, Histories, RateLimiter},
     counts::{Entries, Entry, LockedEntry},
     deadlines::{IdleTracker, Retention},
     events::EventLog,
@@ -22,7 +22,7 @@ use super::{
 use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 /// Lock order: a shard of `dataplanes`, entries in the order of their keys, the change
-/// log. While a value of `dataplanes` is locked the map is not used again.
+/// log. Nothing is locked under the locks of the other fields. While a value of `dataplanes` is locked the map is not used again.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: RegistrySettings,
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) events: EventLog,
     pub(crate) rate_limiter: RateLimiter,
     pub(crate) capacity: Capacity,
+    pub(crate) histories: Histories,
     pub(crate) retention: Retention,
     pub(crate) idle: IdleTracker,
     pub(crate) draining: AtomicBool,
@@ -41,6 +42,10 @@ pub(crate) struct Shared {
     pub(crate) drain_spread: OnceLock<Duration>,
     /// The id of the latest session.
     pub(crate) sessions: AtomicU64,
+    /// The id of the latest hello.
+    pub(crate) hellos: AtomicU64,
+    /// Hellos that were held off.
+    pub(crate) held_off: AtomicU64,
     /// The number of watch streams.
     pub(crate) watchers: AtomicUsize,
 }
@@ -65,11 +70,14 @@ impl Shared {
             events: EventLog::default(),
             rate_limiter: RateLimiter::new(settings.max_session_rate),
             capacity: Capacity::new(&settings),
+            histories: Histories::default(),
             retention: Retention::default(),
             idle: IdleTracker::new(),
             draining: AtomicBool::new(false),
             drain_spread: OnceLock::new(),
             sessions: AtomicU64::new(0),
+            hellos: AtomicU64::new(0),
+            held_off: AtomicU64::new(0),
             watchers: AtomicUsize::new(0),
             settings,
         }

@@ -9,44 +9,48 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{
-    LimitReached, Notice, Session, SessionId,
-    admission::Throttle,
+    Client, Notice, Session, SessionId,
+    admission::{Hello, NotAdmitted, Throttle},
     cell::SessionCell,
     counts::{CountChange, Entry, EntryKey, LockedEntry},
     registration::{ByKey, Loss, Presence, Registration},
     shared::{Departure, Shared},
 };
-use crate::{
-    model::{Attempt, Dataplane},
-    runtime::sync::atomic::Ordering::Relaxed,
-};
+use crate::{model::Dataplane, runtime::sync::atomic::Ordering::Relaxed};
 
 impl Shared {
     /// Registers a dataplane and opens its session, which takes over from an open one.
     pub(crate) fn register(
         self: &Arc<Self>,
         dataplane: &Arc<Dataplane>,
-        attempt: Attempt,
+        hello: &Hello,
         now: SystemTime,
-    ) -> Result<Session, LimitReached> {
+    ) -> Result<Session, NotAdmitted> {
+        let (interval, client) = (self.settings.flap_interval, hello.client);
         let session = match self.dataplanes.entry(ByKey(Arc::clone(dataplane))) {
             Slot::Vacant(slot) => {
+                self.histories.admit(slot.key(), hello, None, interval)?;
                 self.capacity.reserve(&dataplane.key.mesh, true)?;
                 let entry = self.join(dataplane, now);
-                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), attempt, now);
+                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), client, now);
                 slot.insert(Registration { entry, presence: Presence::Connected(Arc::clone(&session.cell)) });
                 session
             }
             Slot::Occupied(slot) => {
                 let known = slot.get();
-                if known.is_newer_than(attempt) {
-                    return Ok(self.superseded_session(slot.key(), known, attempt, now));
-                }
+                self.histories.admit(slot.key(), hello, Some(&known.known()), interval)?;
                 if let Presence::Lost(_) = known.presence {
                     self.capacity.reserve(&dataplane.key.mesh, false)?;
                 }
-                let entry = self.rejoin(slot.key(), known, dataplane, now);
-                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), attempt, now);
+                let (entry, was_healthy) = self.rejoin(slot.key(), known, dataplane, now);
+                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), client, now);
+                // A takeover from a healthy session is a visible change itself.
+                let next_change_at = if was_healthy {
+                    session.cell.opened + interval
+                } else {
+                    known.presence.next_change_at()
+                };
+                session.cell.set_next_change_at(next_change_at);
                 let presence = Presence::Connected(Arc::clone(&session.cell));
                 // The key is replaced as well, because it holds the dataplane.
                 let (before, known) = slot.replace_entry(Registration { entry, presence });
@@ -73,34 +77,18 @@ impl Shared {
         }
     }
 
-    /// The session of a stale attempt: the network delivered its hello after the same
-    /// agent had opened a newer session. It never counts.
-    fn superseded_session(
-        self: &Arc<Self>,
-        key: &ByKey,
-        known: &Registration,
-        attempt: Attempt,
-        now: SystemTime,
-    ) -> Session {
-        let (dataplane, entry) = (Arc::clone(&key.0), Arc::clone(&known.entry));
-        let session = self.open_session(dataplane, entry, attempt, now);
-        session.cell.end();
-        session.cell.notify(Notice::Superseded);
-        session
-    }
-
     fn open_session(
         self: &Arc<Self>,
         dataplane: Arc<Dataplane>,
         entry: Arc<Entry>,
-        attempt: Attempt,
+        client: Client,
         now: SystemTime,
     ) -> Session {
         let id = SessionId(self.sessions.fetch_add(1, Relaxed) + 1);
         Session {
             shared: Arc::clone(self),
             entry,
-            cell: Arc::new(SessionCell::new(id, attempt, now, dataplane)),
+            cell: Arc::new(SessionCell::new(id, client, now, dataplane)),
             throttle: Throttle::default(),
         }
     }
@@ -121,14 +109,14 @@ impl Shared {
     }
 
     /// Counts a registered dataplane that connects again. It may name another workload
-    /// than before.
+    /// than before. Returns its entry, and whether it counted as healthy until now.
     fn rejoin(
         &self,
         ByKey(older): &ByKey,
         before: &Registration,
         dataplane: &Arc<Dataplane>,
         now: SystemTime,
-    ) -> Arc<Entry> {
+    ) -> (Arc<Entry>, bool) {
         let key = EntryKey::of(dataplane);
         if *before.entry.key() == key {
             let mut locked = self.lock_own(&before.entry);
@@ -136,7 +124,7 @@ impl Shared {
             let change = CountChange { connected: 1 - connected, healthy: -healthy, total: 0 };
             let draft = locked.members().rejoin(older, dataplane, change, now);
             self.commit([&mut locked], [draft]);
-            return Arc::clone(&before.entry);
+            return (Arc::clone(&before.entry), healthy > 0);
         }
         loop {
             let entry = self.entries.get_or_create(&key);
@@ -148,7 +136,7 @@ impl Shared {
             let drafts = [left.members().leave(older, leave, now), joined.members().join(dataplane, now)];
             self.commit([&mut left, &mut joined], drafts);
             drop((left, joined));
-            return entry;
+            return (entry, healthy > 0);
         }
     }
 
@@ -184,6 +172,7 @@ impl Shared {
         self.capacity.release_session(&cell.dataplane.key.mesh);
         let now = self.wall_clock();
         if departure == Departure::Goodbye || self.settings.retention.is_zero() {
+            self.histories.depart(&key, cell.client().attempt, cell.opened);
             self.unregister(slot, now);
             return true;
         }
@@ -193,7 +182,13 @@ impl Shared {
         self.count(&mut locked, &cell.dataplane, change, now);
         drop(locked);
         let deadline = Instant::now() + self.settings.retention;
-        let loss = Loss { since: now, opened: cell.opened, attempt: cell.attempt, deadline };
+        let loss = Loss {
+            since: now,
+            opened: cell.opened,
+            next_change_at: cell.next_change_at(),
+            attempt: cell.client().attempt,
+            deadline,
+        };
         registration.presence = Presence::Lost(Box::new(loss));
         self.retention.add(deadline, key);
         true

@@ -47,6 +47,7 @@ impl Shared {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.histories.expire(Instant::now());
             shrink_sparse(&self.dataplanes);
             self.entries.shrink();
         }

@@ -1,8 +1,10 @@
 //! An Envoy process and its admin interface.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::process::Command;
@@ -32,6 +34,33 @@ impl Envoy {
         Self { binary: binary.to_owned(), bootstrap, process, admin: Admin(admin) }
     }
 
+    /// Starts an Envoy that has an identifier for hot restarts, which it chooses.
+    pub(crate) fn start_hot_restartable(binary: &Path, bootstrap: PathBuf, admin: SocketAddr) -> Self {
+        let mut command = command(binary, &bootstrap);
+        command.arg("--use-dynamic-base-id").arg("--base-id-path").arg(base_id_path(&bootstrap));
+        let process = Program::start(&mut command);
+        Self { binary: binary.to_owned(), bootstrap, process, admin: Admin(admin) }
+    }
+
+    /// Starts the child of a hot restart, which takes over the admin interface. This Envoy, the parent,
+    /// ends after `parent_shutdown`.
+    pub(crate) async fn hot_restart(&self, parent_shutdown: Duration) -> Self {
+        let base_id = retry("the identifier for hot restarts", async || {
+            fs::read_to_string(base_id_path(&self.bootstrap)).ok().filter(|id| !id.is_empty())
+        });
+        let mut command = command(&self.binary, &self.bootstrap);
+        let parent_shutdown = parent_shutdown.as_secs().to_string();
+        command.args(["--base-id", base_id.await.trim(), "--restart-epoch", "1", "--drain-time-s", "1"]);
+        let process = Program::start(command.args(["--parent-shutdown-time-s", &parent_shutdown]));
+        let (binary, bootstrap) = (self.binary.clone(), self.bootstrap.clone());
+        Self { binary, bootstrap, process, admin: Admin(self.admin.0) }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) async fn end(self) -> Ended {
+        self.process.end().await
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
@@ -59,7 +88,16 @@ impl Envoy {
 
 /// Starts the process without hot restart, so that several Envoys can run on one host.
 fn spawn(binary: &Path, bootstrap: &Path) -> Program {
+    Program::start(command(binary, bootstrap).arg("--disable-hot-restart"))
+}
+
+fn command(binary: &Path, bootstrap: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.args(["--disable-hot-restart", "--concurrency", "1", "-c"]);
-    Program::start(command.arg(bootstrap))
+    command.args(["--concurrency", "1", "-c"]).arg(bootstrap);
+    command
+}
+
+/// The file in which an Envoy stores its identifier for hot restarts.
+fn base_id_path(bootstrap: &Path) -> PathBuf {
+    bootstrap.with_extension("base-id")
 }

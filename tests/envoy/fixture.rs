@@ -50,6 +50,14 @@ impl Fixture {
         Envoy::start(&self.envoy_binary, bootstrap, admin)
     }
 
+    /// Starts an Envoy that can be restarted by [`Envoy::hot_restart`].
+    pub(crate) async fn hot_restartable_envoy(&self, name: &str, dataplane: &str) -> Envoy {
+        let (site, admin) = (&self.server.site, self.server.site.free_port());
+        let control_plane = self.server.grpc.to_string();
+        let bootstrap = bootstrap::print(site, name, dataplane, &control_plane, admin).await;
+        Envoy::start_hot_restartable(&self.envoy_binary, bootstrap, admin)
+    }
+
     /// Starts an Envoy with this `node`, which may be invalid.
     pub(crate) async fn envoy_with_node(&self, name: &str, node: &serde_json::Value) -> Envoy {
         let admin = self.server.site.free_port();

@@ -21,6 +21,7 @@ mod bootstrap;
 mod envoy;
 mod fixture;
 
+mod duplicates;
 mod health_changes;
 mod loss;
 mod rejected_nodes;

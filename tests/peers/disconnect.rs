@@ -83,7 +83,7 @@ async fn a_second_agent_of_the_same_dataplane_takes_over() {
     let (server, [one, _two], mut watch) = two_agents().await;
     let newer = server.agent("web-1-again", &gateway("default", "web", "web-1"));
     let ended = one.end().await.expect_exit(2);
-    assert!(ended.err.contains("a newer session of the dataplane"), "{ended}");
+    assert!(ended.err.contains("another process with the identity of dataplane"), "{ended}");
     newer.wait_for_stderr("connected").await;
     watch.until(Some([2, 2, 2])).await;
     assert!(watch.seen().iter().flatten().all(|counts| counts[2] <= 2), "{:?}", watch.seen());

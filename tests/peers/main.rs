@@ -30,6 +30,7 @@ mod configuration;
 mod demo;
 mod disconnect;
 mod drain;
+mod duplicates;
 mod exit_codes;
 mod file_descriptors;
 mod flap_interval;

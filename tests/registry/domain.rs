@@ -9,7 +9,7 @@ use headcount::{
         Counts, Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport, HealthState,
         InboundSpec, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
     },
-    registry::{ConnectOptions, Connected, LimitReached, Registry, RegistrySettings},
+    registry::{ConnectError, ConnectOptions, Connected, Registry, RegistrySettings},
 };
 
 pub(crate) type Name = &'static str;
@@ -101,7 +101,7 @@ pub(crate) fn settings() -> RegistrySettings {
 }
 
 /// Connects a dataplane, whose session may be idle forever.
-pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, LimitReached> {
+pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, ConnectError> {
     let options = ConnectOptions::new(Duration::MAX);
     registry.connect(dataplane, options).now_or_never().expect("no throttle, no wait")
 }

@@ -2,13 +2,12 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::Status;
 use tracing::{debug, info, warn};
 
 use crate::{
-    grpc::status::draining,
+    grpc::status::{draining, superseded},
     model::{Dataplane, HealthReport},
-    net::rejection::rejection,
     registry::{Notice, ReportOutcome, Session, SessionId},
     runtime::resettable_timer::ResettableTimer,
     telemetry::metrics::{EndReason, SessionMetrics},
@@ -83,10 +82,7 @@ impl ActiveSession {
     /// Ends the session as the registry requires, and returns the status for its stream.
     pub(super) fn on_notice(mut self, notice: Notice) -> Status {
         let (reason, status) = match notice {
-            Notice::Superseded => (
-                EndReason::Superseded,
-                rejection(Code::Aborted, "a newer session of this dataplane took over"),
-            ),
+            Notice::Superseded => (EndReason::Superseded, superseded(self.session.successor())),
             Notice::Idle => {
                 let message =
                     format!("no report or heartbeat within {:?}: send one more often", self.idle_timeout);

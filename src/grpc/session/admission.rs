@@ -4,15 +4,18 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::{debug, warn};
 
 use super::{active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
-    grpc::status::{draining, limit_reached, too_many_rejections},
+    grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
     model::Dataplane,
     net::rejection::is_rejection,
-    registry::{ConnectOptions, Connected, LimitReached, Registry, RetryBehavior, events::UnknownProxy},
+    registry::{
+        Client, ConnectError, ConnectOptions, Connected, LimitReached, Registry, RetryBehavior,
+        events::UnknownProxy,
+    },
     telemetry::metrics::{Metrics, SessionMetrics, ShedMetrics},
 };
 
@@ -70,14 +73,18 @@ impl SessionAdmission {
         &self,
         dataplane: Dataplane,
         options: ConnectOptions,
-        peer: Option<SocketAddr>,
     ) -> Result<(ActiveSession, Vec<String>), Status> {
         let connected = tokio::select! {
             biased;
             () = self.shutdown.cancelled() => return Err(draining()),
             connected = self.registry.connect(dataplane, options) => connected,
         };
-        let Connected { session, mut warnings } = connected.map_err(|limit| self.rejected(&limit))?;
+        let Connected { session, mut warnings } = connected.map_err(|error| match error {
+            ConnectError::Limit(limit) => self.rejected(&limit),
+            ConnectError::Superseded => superseded(None),
+            ConnectError::HeldOff { retry_after, .. } => held_off(&error, retry_after),
+        })?;
+        let Client { peer, .. } = options.client;
         warnings.extend(session.dataplane().warnings());
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
         Ok((ActiveSession::new(session, options.idle.timeout, self.metrics.clone()), warnings))
@@ -91,9 +98,10 @@ impl SessionAdmission {
     /// Logs and counts a stream whose hello was rejected, with the proxy's name if it is known.
     pub(super) fn on_rejected(&self, peer: Option<SocketAddr>, name: Option<&str>, rejected: &Status) {
         warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
-        // A limit that is reached is no fault of the clients of this address.
+        // A limit that is reached, or a stale attempt, is no fault of the clients of this address.
         if let Some(peer) = peer
             && is_rejection(rejected)
+            && rejected.code() != Code::Aborted
         {
             self.rejections.record(peer.ip());
         }

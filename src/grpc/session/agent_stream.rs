@@ -25,7 +25,7 @@ use crate::{
         self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse,
         session_request::Message as Request, session_response::Message as Response,
     },
-    registry::{ConnectOptions, Notice, ReportOutcome},
+    registry::{Client, ConnectOptions, Notice, ReportOutcome},
 };
 
 /// The shortest delay before a drained client reconnects: a restart takes about a second.
@@ -127,11 +127,11 @@ impl AgentStream {
         let delay = keepalive_timeout.max(MIN_HEARTBEAT_DELAY);
         let heartbeat_timeout = convert::heartbeat_interval(&hello)?.map(|interval| interval + delay);
         let options = ConnectOptions {
-            attempt: convert::attempt(&hello),
+            client: Client { attempt: convert::attempt(&hello), peer: self.peer },
             ..ConnectOptions::new(heartbeat_timeout.unwrap_or(idle_timeout))
         };
         let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;
-        let (session, warnings) = self.admission.admit(dataplane, options, self.peer).await?;
+        let (session, warnings) = self.admission.admit(dataplane, options).await?;
         let dataplane = session.dataplane();
         let welcome = proto::Welcome {
             session_id: session.id().to_string(),

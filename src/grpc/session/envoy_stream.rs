@@ -31,7 +31,7 @@ use crate::{
             HealthCheckSpecifier, server::health_discovery_service_server::HealthDiscoveryService,
         },
     },
-    registry::{ConnectOptions, IdlePolicy, RetryBehavior, events::UnknownProxy},
+    registry::{Client, ConnectOptions, IdlePolicy, RetryBehavior, events::UnknownProxy},
 };
 
 /// The shortest idle timeout. A busy host may pause for nearly as long.
@@ -74,7 +74,6 @@ struct EnvoyStream {
     phase: Phase,
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly all are open, and a box would cost them more")]
 enum Phase {
     /// The node is awaited.
     Opening,
@@ -152,12 +151,12 @@ impl EnvoyStream {
         })?;
         let timeout = (MISSED_REPORTS * settings.report_interval.get()).max(MIN_IDLE_TIMEOUT);
         let options = ConnectOptions {
-            attempt: Attempt::default(),
+            client: Client { attempt: Attempt::default(), peer: self.peer },
             retry: RetryBehavior::IgnoresRetryAfter,
             // An Envoy that has just started is busy with more than its reports.
             idle: IdlePolicy { timeout, startup_grace: limits.hello_timeout },
         };
-        let (session, warnings) = admission.admit(dataplane, options, self.peer).await?;
+        let (session, warnings) = admission.admit(dataplane, options).await?;
         for warning in warnings {
             // Logged here, because an Envoy shows its user nothing.
             warn!(session = %session.id(), dataplane = %session.dataplane().key, "{warning}");

@@ -1,13 +1,17 @@
-//! Admission: how many dataplanes may connect, how fast, and how often the health of
-//! one may change visibly.
+//! Admission: how many dataplanes may connect, how fast, which of several processes of one
+//! dataplane, and how often the health of one may change visibly.
 
 mod capacity;
+mod histories;
+mod history;
 mod limit;
 mod rate_limiter;
 mod throttle;
 
 pub(crate) use self::{
     capacity::Capacity,
+    histories::Histories,
+    history::{Hello, HoldOff, Known, NotAdmitted, Present, Stage},
     rate_limiter::{ClientClass, RateLimiter},
     throttle::Throttle,
 };

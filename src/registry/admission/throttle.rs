@@ -1,19 +1,18 @@
 //! How often the health of one dataplane may change visibly. The first change is
 //! visible at once; a change that follows too soon is deferred, and a newer report
-//! replaces it.
+//! replaces it. A session that takes over continues where the older one was.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::HealthReport;
+use crate::{model::HealthReport, registry::cell::SessionCell};
 
-/// The throttle of one session: at most one visible change per interval. Each of a million
-/// sessions has one, so it does not hold the interval, and the rare deferred report is boxed.
+/// The throttle of one session: at most one visible change per interval. When the next one may
+/// be visible is stored in the session's cell. Each of a million sessions has a throttle, so it
+/// does not hold the interval, and the rare deferred report is boxed.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// When the next change may be visible; none if there was none yet.
-    next_at: Option<Instant>,
     deferred: Option<Box<HealthReport>>,
 }
 
@@ -22,6 +21,7 @@ impl Throttle {
     /// replaces a report that was deferred before. An interval of zero admits everything.
     pub(crate) fn admit(
         &mut self,
+        cell: &SessionCell,
         report: HealthReport,
         visible: bool,
         interval: Duration,
@@ -31,11 +31,11 @@ impl Throttle {
         if !visible || interval.is_zero() {
             return true;
         }
-        if self.next_at.is_some_and(|next_at| now < next_at) {
+        if now < cell.next_change_at() {
             self.deferred = Some(Box::new(report));
             return false;
         }
-        self.next_at = Some(now + interval);
+        cell.set_next_change_at(now + interval);
         true
     }
 
@@ -44,7 +44,7 @@ impl Throttle {
     }
 
     /// When the deferred report may take effect; none if none is deferred.
-    pub(crate) fn next_flush(&self) -> Option<Instant> {
-        self.deferred.as_ref().and(self.next_at)
+    pub(crate) fn next_flush(&self, cell: &SessionCell) -> Option<Instant> {
+        self.deferred.as_ref().map(|_| cell.next_change_at())
     }
 }

@@ -1,7 +1,9 @@
 //! The registry through its public methods, without a socket.
 
+mod duplicates;
 mod idle;
 mod limits;
+mod pacing;
 mod queries;
 mod sessions;
 mod throttle;
@@ -12,11 +14,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::{
-    ConnectOptions, Connected, IdlePolicy, LimitReached, Registry, RegistrySettings, RetryBehavior, Session,
+    Client, ConnectError, ConnectOptions, Connected, IdlePolicy, LimitReached, Registry, RegistrySettings,
+    RetryBehavior, Session,
 };
 use crate::model::{
-    Counts, Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthReport, HealthState, InboundSpec,
-    WORKLOAD_LABEL, WorkloadKey,
+    Attempt, Counts, Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthReport, HealthState,
+    InboundSpec, WORKLOAD_LABEL, WorkloadKey,
 };
 
 pub(super) fn dataplane_in(mesh: &str, name: &str, workload: &str) -> Dataplane {
@@ -58,16 +61,32 @@ pub(super) fn connect_with(
     registry: &Registry,
     dataplane: Dataplane,
     options: ConnectOptions,
-) -> Result<Connected, LimitReached> {
+) -> Result<Connected, ConnectError> {
     registry.connect(dataplane, options).now_or_never().expect("no throttle, no wait")
 }
 
-pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, LimitReached> {
+pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, ConnectError> {
     connect_with(registry, dataplane, ConnectOptions::new(Duration::MAX))
 }
 
 pub(super) fn join(registry: &Registry, name: &str, workload: &str) -> Session {
     connect(registry, dataplane(name, workload)).unwrap().session
+}
+
+/// The agent process `instance` in its attempt `number`.
+pub(super) fn agent(instance: u64, number: u32) -> Client {
+    Client { attempt: Attempt { instance, number }, peer: None }
+}
+
+/// A client of which the port of its connection is known only, such as an Envoy.
+pub(super) fn connection(port: u16) -> Client {
+    Client { attempt: Attempt::default(), peer: Some(([10, 0, 0, 1], port).into()) }
+}
+
+/// Connects the dataplane `a` of the workload `web` for this client.
+pub(super) fn join_as(registry: &Registry, client: Client) -> Result<Session, ConnectError> {
+    let options = ConnectOptions { client, ..ConnectOptions::new(Duration::MAX) };
+    Ok(connect_with(registry, dataplane("a", "web"), options)?.session)
 }
 
 /// Connected, healthy and total; none if there is no Workload.

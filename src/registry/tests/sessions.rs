@@ -3,7 +3,6 @@
 use tokio::time::Instant;
 
 use super::{super::Notice, *};
-use crate::model::Attempt;
 
 #[test]
 fn a_session_is_counted_for_as_long_as_it_lives() {
@@ -153,20 +152,33 @@ fn without_retention_a_loss_unregisters() {
     assert_eq!(counts(&registry, "web"), None);
 }
 
-#[tokio::test]
-async fn a_stale_attempt_changes_nothing_after_its_successor_was_lost() {
+#[test]
+fn a_stale_attempt_changes_nothing_after_its_successor_was_lost() {
     let registry = registry();
-    let second = Attempt { instance: 7, number: 2 };
-    let options = |attempt| ConnectOptions { attempt, ..ConnectOptions::new(Duration::MAX) };
-    drop(connect_with(&registry, dataplane("a", "web"), options(second)).unwrap());
-    let first = Attempt { number: 1, ..second };
-    let stale = connect_with(&registry, dataplane("a", "web"), options(first)).unwrap().session;
-    assert_eq!(stale.notice().await, Notice::Superseded);
+    drop(join_as(&registry, agent(7, 2)).unwrap());
+    assert_eq!(join_as(&registry, agent(7, 1)).unwrap_err(), ConnectError::Superseded);
     assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
-    drop(stale);
-    assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
-    let _next = connect_with(&registry, dataplane("a", "web"), options(second.next())).unwrap();
+    let _next = join_as(&registry, agent(7, 3)).unwrap();
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
+}
+
+/// The network may deliver a hello after the goodbye of the agent's next session.
+#[tokio::test(start_paused = true)]
+async fn a_stale_attempt_changes_nothing_after_the_goodbye_of_its_successor() {
+    for retention in [Duration::from_mins(15), Duration::ZERO] {
+        let registry = Registry::new(RegistrySettings { retention, ..settings() });
+        let session = join_as(&registry, agent(7, 2)).unwrap();
+        // Without retention a loss unregisters like a goodbye.
+        let end = if retention.is_zero() { drop } else { Session::goodbye };
+        end(session);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(join_as(&registry, agent(7, 1)).unwrap_err(), ConnectError::Superseded);
+        assert_eq!((counts(&registry, "web"), registry.shared.capacity.sessions()), (None, 0));
+        // A restarted agent is not compared, and the stale attempt does not take over from it.
+        let restarted = join_as(&registry, agent(8, 1)).unwrap();
+        assert_eq!(join_as(&registry, agent(7, 1)).unwrap_err(), ConnectError::Superseded);
+        assert_eq!((restarted.notice().now_or_never(), counts(&registry, "web")), (None, Some((1, 0, 1))));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,6 +110,11 @@ impl Program {
         found.unwrap_or_else(|| panic!("{} ended without printing this: {what}", self.name))
     }
 
+    /// Waits for the exit, without a deadline; returns the exit code.
+    pub(crate) async fn exited(&mut self) -> Option<i32> {
+        self.child.wait().await.unwrap().code()
+    }
+
     /// Waits for the exit and for the end of the output.
     pub(crate) async fn end(mut self) -> Ended {
         let start = Instant::now();
