@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     application::Application,
     fixture::{Fixture, IMMEDIATE, WORKLOAD, assert_never_above},
-    support::{Server, Watch, get, retry},
+    support::{Program, Server, Watch, get, retry},
 };
 
 /// Waits until the event of this reason about `web-1` has happened this often, and returns its line.
@@ -26,16 +26,19 @@ fn falls(watch: &Watch) -> usize {
     seen.windows(2).filter(|pair| pair[1][0] < pair[0][0] || pair[1][1] < pair[0][1]).count()
 }
 
-/// Two Envoys live for as long as it takes to report the conflict twice, which is more than 10 s.
-async fn expect_one_change(fixture: &Fixture, watch: &mut Watch) {
+/// Two Envoys live for as long as it takes to report the conflict twice, which is more than 10 s. Returns
+/// an agent of the same workload, whose start is the next visible change.
+async fn expect_one_change(fixture: &Fixture, application: &Application, watch: &mut Watch) -> Program {
     let line = wait_for_event(&fixture.server, 2).await;
     assert!(line.contains("dataplane/web-1") && line.contains("is held off"), "{line}");
-    watch.until(Some([1, 1, 1])).await;
-    fixture.assert_list_and_metrics([1, 1, 1]).await;
+    let agent = fixture.server.agent("web-2", &Fixture::dataplane("web-2", application));
+    watch.until(Some([2, 2, 2])).await;
+    fixture.assert_list_and_metrics([2, 2, 2]).await;
     assert_eq!(falls(watch), 1, "the takeover: {:?}", watch.seen());
     let (_, metrics) = get(fixture.server.http, "/metrics").await.expect("a response");
     let held_off = metrics.lines().find_map(|line| line.strip_prefix("headcount_sessions_held_off_total "));
     assert!(held_off.is_some_and(|count| count != "0"), "{held_off:?}");
+    agent
 }
 
 #[tokio::test]
@@ -47,14 +50,14 @@ async fn two_envoys_of_one_id_change_the_counts_once() {
     let first = fixture.envoy("first", &file).await;
     watch.until(Some([1, 1, 1])).await;
     let second = fixture.envoy("second", &file).await;
-    expect_one_change(&fixture, &mut watch).await;
+    let _agent = expect_one_change(&fixture, &application, &mut watch).await;
 
     // The one that is held off connects soon after the other one has ended.
     second.kill();
-    fixture.expect_counts("the second Envoy is killed", &mut watch, [0, 0, 1], IMMEDIATE).await;
-    watch.until(Some([1, 1, 1])).await;
+    fixture.expect_counts("the second Envoy is killed", &mut watch, [1, 1, 2], IMMEDIATE).await;
+    watch.until(Some([2, 2, 2])).await;
     drop(first);
-    assert_never_above(&watch, 1);
+    assert_never_above(&watch, 2);
 }
 
 #[tokio::test]
@@ -67,7 +70,7 @@ async fn a_hot_restart_changes_the_counts_once() {
     watch.until(Some([1, 1, 1])).await;
     // The parent lives for some time beside its child, and then ends.
     let child = parent.hot_restart(Duration::from_secs(20)).await;
-    expect_one_change(&fixture, &mut watch).await;
+    let _agent = expect_one_change(&fixture, &application, &mut watch).await;
     let ended = parent.end().await;
     println!("the parent ended after {:?}", ended.after);
     child.wait_for_counter("hds_delegate.requests", 1).await;
@@ -76,7 +79,7 @@ async fn a_hot_restart_changes_the_counts_once() {
     // The next visible change is the end of the child: the end of the parent changed nothing.
     let before = watch.seen().len();
     child.kill();
-    watch.until(Some([0, 0, 1])).await;
-    assert_eq!(watch.seen()[before..], [Some([0, 0, 1])]);
-    assert_never_above(&watch, 1);
+    watch.until(Some([1, 1, 2])).await;
+    assert_eq!(watch.seen()[before..], [Some([1, 1, 2])]);
+    assert_never_above(&watch, 2);
 }

@@ -41,6 +41,7 @@ mod agent;
 mod client;
 mod convergence;
 mod dataplane;
+mod duplicates;
 mod fault;
 mod net;
 mod oracle;

@@ -91,6 +91,14 @@ impl ExpectedDataplane {
         self.agents.iter().for_each(|(agent, _)| agent.leave());
     }
 
+    /// Asks all agents but the last one to leave, as an operator does: of two living agents one would be
+    /// held off for as long as the other one lives.
+    fn stop_duplicates(&mut self) {
+        if let Some((_, others)) = self.agents.split_last() {
+            others.iter().for_each(|(agent, _)| agent.leave());
+        }
+    }
+
     /// Crashes its host, and so its agents.
     pub fn crash(&mut self, network: &Network, crash: Crash) {
         network.crash(self.number, crash);
@@ -143,6 +151,11 @@ impl Oracle {
             dataplane.collect_results().await?;
         }
         Ok(())
+    }
+
+    /// Leaves one agent of each dataplane.
+    pub fn stop_duplicates(&mut self) {
+        self.dataplanes.iter_mut().for_each(ExpectedDataplane::stop_duplicates);
     }
 
     /// The server has started with an empty registry.

@@ -138,11 +138,13 @@ impl Simulation {
         Ok(())
     }
 
-    /// Ends all faults of the network, and starts the server if it is down or draining. Agents that
-    /// are down stay down.
+    /// Ends all faults of the network, starts the server if it is down or draining, and stops the second
+    /// agent of each dataplane that has two. Agents that are down stay down.
     async fn heal(&mut self) -> Result<(), String> {
         self.trace.record("simulation", format_args!("heal"));
         (0..OBSERVER).for_each(|host| self.network.heal(host));
+        self.oracle.collect_results().await?;
+        self.oracle.stop_duplicates();
         if !self.server.is_serving() {
             self.server.crash(Crash::Killed);
             self.start_server().await?;
