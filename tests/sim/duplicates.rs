@@ -48,7 +48,8 @@ async fn falls(seed: u64) -> (usize, Vec<String>) {
     server.start().await;
     let channel = client::connect(network.clone(), OBSERVER, ConnectedTo::default()).await.unwrap();
     let mut workloads = WorkloadServiceClient::new(channel.clone());
-    let mut messages = workloads.watch_workloads(WatchWorkloadsRequest::default()).await.unwrap().into_inner();
+    let mut messages =
+        workloads.watch_workloads(WatchWorkloadsRequest::default()).await.unwrap().into_inner();
     let supervisors: Vec<_> = (0..OBSERVER)
         .map(|host| {
             network.set_latency(host, Duration::from_millis(random.u64(1..200)));

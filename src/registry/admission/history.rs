@@ -265,7 +265,7 @@ impl History {
         if report {
             conflict.reported_at = Some(now);
         }
-        let doubled = 2_u32.saturating_pow(conflict.attempts - 1);
+        let doubled = 2_u32.saturating_pow(conflict.attempts.saturating_sub(1));
         let retry_after = MIN_RETRY_AFTER.saturating_mul(doubled).min(MAX_RETRY_AFTER);
         HoldOff { present: client, retry_after, report }
     }
