@@ -157,10 +157,10 @@ async fn of_two_processes_that_restart_forever_one_is_held_off_until_the_other_l
     for instance in 3..6 {
         let mut again = SessionStream::open(server.connect().await).await;
         again.send(attempt(instance, 1));
-        let held = again.end().await;
+        let ended = again.end().await;
         let parts = ["another process with the identity of this dataplane is connected", "stop one of them"];
-        assert_status(&held, Code::ResourceExhausted, &parts);
-        let retry_after = held.get_details_retry_info().and_then(|info| info.retry_delay);
+        assert_status(&ended, Code::ResourceExhausted, &parts);
+        let retry_after = ended.get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(retry_after, Some(Duration::from_secs(1 << (instance - 3))));
         second.send(health(instance, HealthState::Ready));
         second.receive().await;

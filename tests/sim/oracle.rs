@@ -95,7 +95,9 @@ impl ExpectedDataplane {
     /// held off for as long as the other one lives.
     fn stop_duplicates(&mut self) {
         if let Some((_, others)) = self.agents.split_last() {
-            others.iter().for_each(|(agent, _)| agent.leave());
+            for (agent, _) in others {
+                agent.leave();
+            }
         }
     }
 
