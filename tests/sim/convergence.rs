@@ -17,7 +17,7 @@ use crate::{
     simulation::{OBSERVER, Simulation},
 };
 
-/// Time from a heal to agreement: 3 s for TCP to retransmit stalled bytes, 9 s for the keepalive to
+/// Time from a heal to agreement: 3 s for TCP to retransmit stalled bytes, 9 s for heartbeats to
 /// detect a dead connection, 30 s for the longest backoff of an agent, 1 s for handshakes.
 pub const CONVERGE_WITHIN: Duration = Duration::from_secs(43);
 /// Added when the server limits the session rate: its `RetryInfo`, and the agent's backoff once more.
@@ -57,7 +57,7 @@ impl Simulation {
     }
 
     /// Returns the listed Workloads if every source agrees on them, or the first difference.
-    async fn check_agreement(&mut self) -> Result<BTreeMap<WorkloadKey, WorkloadState>, String> {
+    pub async fn check_agreement(&mut self) -> Result<BTreeMap<WorkloadKey, WorkloadState>, String> {
         if !self.oracle.is_quiescent() {
             return Err("agents are still leaving".into());
         }

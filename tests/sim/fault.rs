@@ -19,6 +19,9 @@ pub enum Fault {
     Link { hosts: Vec<usize>, toward: Vec<Side>, state: LinkState },
     /// A middlebox resets all connections of these hosts.
     Reset { hosts: Vec<usize> },
+    /// A proxy on the way of all connections of these hosts carries nothing more, and still answers
+    /// HTTP/2 PINGs.
+    Strand { hosts: Vec<usize> },
     /// The latency of these hosts' links changes.
     Latency { hosts: Vec<usize>, latency: Duration },
     /// The application behind a proxy becomes healthy or unhealthy.
@@ -59,6 +62,11 @@ impl Simulation {
             Fault::Reset { hosts } => {
                 for host in hosts {
                     self.network.reset(*host);
+                }
+            }
+            Fault::Strand { hosts } => {
+                for host in hosts {
+                    self.network.strand(*host);
                 }
             }
             Fault::Latency { hosts, latency } => {

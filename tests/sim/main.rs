@@ -3,7 +3,8 @@
 //! One thread runs one server, 50 agents and 10 watchers on tokio's paused clock. Real are the
 //! server with its whole gRPC stack, the agent (`headcount::agent`), and the generated clients
 //! of the watchers. Simulated are time, the machines and the network ([`net`]): latency,
-//! partitions in one or both directions, lossy links, resets, killed processes, lost power.
+//! partitions in one or both directions, lossy links, proxies that answer PINGs and carry nothing
+//! else, resets, killed processes, lost power.
 //!
 //! ```text
 //!   seed ─► fault schedule ─► simulation ─► heal ─► within CONVERGE_WITHIN:
@@ -43,6 +44,7 @@ mod convergence;
 mod dataplane;
 mod duplicates;
 mod fault;
+mod heartbeats;
 mod net;
 mod oracle;
 mod panics;

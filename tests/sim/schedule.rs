@@ -43,7 +43,7 @@ fn within(random: &mut Rng, length: Duration) -> Duration {
 /// Adds a fault that begins at one time and may end at the other.
 fn add_fault(random: &mut Rng, from: Duration, to: Duration, schedule: &mut Schedule) {
     let mut at = |when, fault| schedule.push((when, fault));
-    match random.u8(..15) {
+    match random.u8(..16) {
         0..=3 => {
             let (hosts, toward) = (hosts(random), sides(random));
             let state = if random.bool() { LinkState::Stalled } else { LinkState::Dropping };
@@ -94,6 +94,16 @@ fn add_fault(random: &mut Rng, from: Duration, to: Duration, schedule: &mut Sche
             at(from, Fault::Latency { hosts: hosts(random), latency });
         }
         13 => at(from, Fault::ClockJump { by: Duration::from_millis(random.u64(..LONGEST_CLOCK_JUMP)) }),
+        14 => {
+            let hosts = hosts(random);
+            at(from, Fault::Strand { hosts: hosts.clone() });
+            // Otherwise both ends live, and neither receives anything from the other.
+            if random.bool() {
+                for dataplane in hosts.into_iter().filter(|host| *host < DATAPLANES) {
+                    at(from, Fault::AgentCrash { dataplane, crash: crash(random) });
+                }
+            }
+        }
         _ => at(from, Fault::WallClock { seconds: random.i64(-100_000_000..100_000_000) }),
     }
 }

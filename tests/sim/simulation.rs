@@ -90,7 +90,7 @@ impl Summary {
 }
 
 impl Simulation {
-    fn new(seed: u64, print: bool) -> Self {
+    pub fn new(seed: u64, print: bool) -> Self {
         let mut random = Rng::with_seed(seed);
         let (network, rate_limited) = (Network::new(seed, OBSERVER + 1), random.u8(..4) == 0);
         let settings = RegistrySettings {
@@ -108,7 +108,7 @@ impl Simulation {
     }
 
     /// Starts the server, all watchers and most agents, and waits up to 5 s.
-    async fn start(&mut self) -> Result<(), String> {
+    pub async fn start(&mut self) -> Result<(), String> {
         set_wall_clock(1_800_000_000);
         self.start_server().await?;
         for watcher in 0..WATCHERS {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     Host,
+    frames::Frames,
     pipe::{End, LinkState, Pipe, wake},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Link {
     pub(super) to_host: LinkState,
     pub(super) healed_latency: Duration,
     pub(super) latency: Duration,
+    /// PINGs, without their acks, that were sent in either direction.
+    pub(super) pings: u64,
     /// Connections that the host has attempted.
     pub(super) attempts: u64,
 }
@@ -57,6 +60,10 @@ pub(super) struct Connection {
     pub(super) host: Host,
     pub(super) to_host: Pipe,
     pub(super) to_server: Pipe,
+    pub(super) frames_to_host: Frames,
+    pub(super) frames_to_server: Frames,
+    /// A proxy answers the PINGs of both ends, and carries nothing else.
+    pub(super) stranded: bool,
     /// An end is open until it is closed or its machine goes down.
     pub(super) host_open: bool,
     pub(super) server_open: bool,
@@ -72,6 +79,20 @@ impl Connection {
         }
     }
 
+    pub(super) fn frames_to(&mut self, side: Side) -> &mut Frames {
+        match side {
+            Side::Host => &mut self.frames_to_host,
+            Side::Server => &mut self.frames_to_server,
+        }
+    }
+
+    /// Strands the connection, unless an ack of the proxy would come within a frame or after lost
+    /// bytes.
+    pub(super) fn strand(&mut self) {
+        let mut is_intact = |side| self.pipe_to(side).is_intact() && self.frames_to(side).are_whole();
+        self.stranded |= is_intact(Side::Host) && is_intact(Side::Server);
+    }
+
     pub(super) fn open(&mut self, side: Side) -> &mut bool {
         match side {
             Side::Host => &mut self.host_open,
@@ -84,8 +105,11 @@ impl Connection {
         if !std::mem::take(self.open(side)) {
             return;
         }
+        let stranded = self.stranded;
         let pipe = self.pipe_to(side.other());
         match (crash, outgoing) {
+            // The proxy does not pass it on.
+            _ if stranded => {}
             (Crash::Killed, _) => pipe.close(outgoing, End::Reset),
             // Nothing is left that could retransmit the stalled bytes.
             (Crash::PowerLoss, LinkState::Stalled) => pipe.drop_in_flight(),

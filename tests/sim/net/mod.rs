@@ -14,6 +14,7 @@
 //! Each connection has a random generator that depends only on the seed, its host and its number:
 //! the order in which two hosts are polled changes nothing.
 
+mod frames;
 mod link;
 mod pipe;
 mod socket;
@@ -37,6 +38,7 @@ use tokio::{
 };
 
 use self::{
+    frames::Frames,
     link::{Connection, Link},
     pipe::{End, Latency, Pipe, ReadOutcome, reset},
 };
@@ -98,6 +100,7 @@ impl Network {
                     to_host: LinkState::Up,
                     healed_latency: latency,
                     latency,
+                    pings: 0,
                     attempts: 0,
                 }
             })
@@ -175,6 +178,19 @@ impl Network {
         }
     }
 
+    /// Strands a host's connections: a proxy between the two ends still answers the HTTP/2 PINGs of
+    /// both, and carries nothing else. New connections take another way.
+    pub fn strand(&self, host: Host) {
+        for connection in self.state().connections.values_mut().filter(|connection| connection.host == host) {
+            connection.strand();
+        }
+    }
+
+    /// How many PINGs a host and the server have sent to each other.
+    pub fn pings(&self, host: Host) -> u64 {
+        self.state().links[host].pings
+    }
+
     /// Takes a host down. Bytes in flight still arrive.
     pub fn crash(&self, host: Host, crash: Crash) {
         let state = &mut *self.state();
@@ -234,6 +250,9 @@ impl Network {
             host,
             to_host: pipe(),
             to_server: pipe(),
+            frames_to_host: Frames::default(),
+            frames_to_server: Frames::of_client(),
+            stranded: false,
             host_open: true,
             server_open: true,
             sockets: 2,
@@ -290,21 +309,30 @@ impl Network {
         if !*connection.open(side) {
             return Poll::Ready(Err(reset()));
         }
-        let link = *state.links[connection.host].toward(side.other());
+        let links = &mut state.links[connection.host];
+        if connection.stranded {
+            for ack in connection.frames_to(side.other()).read(bytes) {
+                connection.pipe_to(side).send(*links.toward(side), &ack);
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let pipe = connection.pipe_to(side.other());
-        match pipe.send(link, bytes) {
+        match pipe.send(*links.toward(side.other()), bytes) {
             0 if !bytes.is_empty() => {
                 pipe.writer = Some(waker.clone());
                 Poll::Pending
             }
-            sent => Poll::Ready(Ok(sent)),
+            sent => {
+                links.pings += connection.frames_to(side.other()).read(&bytes[..sent]).len() as u64;
+                Poll::Ready(Ok(sent))
+            }
         }
     }
 
     fn shutdown(&self, id: ConnectionId, side: Side) {
         let state = &mut *self.state();
         let connection = state.connections.get_mut(&id).expect("a connection outlives its sockets");
-        if *connection.open(side) {
+        if *connection.open(side) && !connection.stranded {
             let link = *state.links[connection.host].toward(side.other());
             connection.pipe_to(side.other()).close(link, End::Fin);
         }

@@ -152,6 +152,11 @@ impl Pipe {
         }
     }
 
+    /// Whether everything that was sent arrives, and more may follow.
+    pub fn is_intact(&self) -> bool {
+        !self.broken && self.end.is_none()
+    }
+
     fn delivers(&mut self, link: LinkState) -> bool {
         self.broken |= link == LinkState::Dropping;
         !self.broken

@@ -58,6 +58,24 @@ async fn bytes_arrive_in_order_after_the_latency() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stranded_connection_answers_pings_and_carries_nothing_else() {
+    let (network, mut host, mut server) = connected().await;
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    assert_eq!(send(&mut host, &mut server, preface).await.unwrap(), preface);
+    network.strand(0);
+    let ping = |flags: char| format!("\0\0\x08\x06{flags}\0\0\0\x0012345678");
+    for text in ["\0\0\x01\0\0\0\0\0\x01x", &ping('\x01')] {
+        assert_eq!(send(&mut host, &mut server, text).await, None);
+    }
+    for socket in [&mut host, &mut server] {
+        socket.write_all(ping('\0').as_bytes()).await.unwrap();
+        assert_eq!(receive(socket).await, Some(ping('\x01')));
+    }
+    drop(host);
+    assert!(end(&mut server).await.is_none(), "the proxy does not pass it on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_direction_delivers_after_the_heal_and_the_other_one_meanwhile() {
     let (network, mut host, mut server) = connected().await;
     network.set_link(0, Side::Server, LinkState::Stalled);
