@@ -1,13 +1,13 @@
 //! The clients: the same code for both sides, with tonic's usual client.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use headcount::{
     convert,
     proto::{
-        HealthReport, HealthState, Hello, InboundHealth, SessionRequest, SessionResponse,
+        HealthReport, HealthState, Heartbeat, Hello, InboundHealth, SessionRequest, SessionResponse,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as ToServer,
         session_response::Message as FromServer,
     },
@@ -37,13 +37,18 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Connects the dataplane with this number, on a connection of its own.
     pub(crate) async fn connect(uri: &str, number: usize) -> anyhow::Result<Self> {
-        Self::open(channel(uri).await?, number).await
+        Self::open(channel(uri).await?, number, None).await
     }
 
-    /// Opens the session; retries after the server's `RetryInfo` when a limit is reached.
-    async fn open(channel: Channel, number: usize) -> anyhow::Result<Self> {
+    /// Opens the session, with heartbeats of this interval or none; retries after the server's `RetryInfo`
+    /// when a limit is reached.
+    pub(crate) async fn open(
+        channel: Channel,
+        number: usize,
+        heartbeat_interval: Option<Duration>,
+    ) -> anyhow::Result<Self> {
         loop {
-            match Self::attempt(channel.clone(), number).await? {
+            match Self::attempt(channel.clone(), number, heartbeat_interval).await? {
                 Ok(proxy) => return Ok(proxy),
                 Err(status) if status.code() == Code::ResourceExhausted => {
                     let info = status.get_details_retry_info();
@@ -55,12 +60,17 @@ impl Proxy {
     }
 
     /// One attempt; the inner error is the status of the RPC.
-    async fn attempt(channel: Channel, number: usize) -> anyhow::Result<Result<Self, Status>> {
+    async fn attempt(
+        channel: Channel,
+        number: usize,
+        heartbeat_interval: Option<Duration>,
+    ) -> anyhow::Result<Result<Self, Status>> {
         let (requests, request_stream) = mpsc::channel(QUEUE);
         let dataplane = typical::dataplane(number)?;
         let hello = Hello {
             dataplane: Some(convert::dataplane_to_proto(&dataplane)),
             agent_version: dataplane.agent_version.to_string(),
+            heartbeat_interval: heartbeat_interval.map(convert::duration),
             ..Hello::default()
         };
         requests.try_send(SessionRequest { message: Some(ToServer::Hello(hello)) })?;
@@ -76,6 +86,18 @@ impl Proxy {
             }
             Ok((first, _)) => bail!("no welcome: {first:?}"),
             Err(status) => Ok(Err(status)),
+        }
+    }
+
+    /// Sends heartbeats at this interval, and waits for the ack of each. Returns only with an error.
+    pub(crate) async fn send_heartbeats(mut self, interval: Duration) -> anyhow::Result<Infallible> {
+        loop {
+            sleep(interval).await;
+            self.requests.send(SessionRequest { message: Some(ToServer::Heartbeat(Heartbeat {})) }).await?;
+            match self.responses.message().await? {
+                Some(SessionResponse { message: Some(FromServer::HeartbeatAck(_)) }) => {}
+                other => bail!("no ack of a heartbeat: {other:?}"),
+            }
         }
     }
 
@@ -101,7 +123,7 @@ pub(crate) async fn connect_many(
         stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(CONCURRENT).try_collect().await?;
     let proxies = numbers.zip(channels.iter().cycle());
     stream::iter(proxies)
-        .map(|(number, channel)| Proxy::open(channel.clone(), number))
+        .map(|(number, channel)| Proxy::open(channel.clone(), number, None))
         .buffered(CONCURRENT)
         .try_collect()
         .await

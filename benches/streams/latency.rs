@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
-    idle,
+    idle::{self, Liveness},
     server::{SIDES, Server, Setup},
     support::{
         percentile::percentile,
@@ -45,7 +45,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("latency", scale.rounds, SIDES, |side| {
         let server = Server::start(Setup::new(side, Mode::Relay).without_limits())?;
-        let _idle = idle::connect(&server.uri(), scale.idle)?;
+        let _idle = idle::connect(&server.uri(), scale.idle, Liveness::Nothing)?;
         let (sent, received, bytes) =
             Runtime::new()?.block_on(run(&server.uri(), scale.warm_up + scale.reports))?;
         let mut latencies = latencies(&sent, &received)?.split_off(scale.warm_up);

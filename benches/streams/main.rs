@@ -10,6 +10,7 @@
 //! | `fanout` | the server's CPU time of a change that is sent to 100 watchers |
 //! | `storm` | until 10,000 proxies have reconnected after a restart, and peak memory |
 //! | `silence` | the server's CPU time while 10,000 connected proxies are idle |
+//! | `heartbeats` | the same with the heartbeats of agents, against PINGs; both headcount |
 //! | `scrape` | reading everything, and the ack latency meanwhile; headcount only |
 //! | `delivery` | from a report to its watchers, against the number of watchers, a chart |
 //! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
@@ -99,6 +100,9 @@ fn main() -> anyhow::Result<()> {
             report.add(["headcount", "bare tonic"], measure(args.quick)?);
             eprintln!("{name}: took {} s", start.elapsed().as_secs());
         }
+    }
+    if args.wants(silence::HEARTBEATS) {
+        report.add(silence::HEARTBEAT_SIDES, silence::measure_heartbeats(args.quick)?);
     }
     if args.wants(kubectl::ROW) {
         report.add(kubectl::SIDES, kubectl::measure(args.quick)?);
