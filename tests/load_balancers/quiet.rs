@@ -2,7 +2,7 @@
 
 use crate::{
     balancer::{Configuration, Kind},
-    fixture::{Fixture, WORKLOAD, with_each_balancer},
+    fixture::{Fixture, WORKLOAD, wait_for_printed, with_each_balancer},
     support::{Proxy, Signal, Watch, dataplane, hello, ready},
 };
 
@@ -24,11 +24,14 @@ fn with_short_timeouts(kind: Kind) -> Configuration {
 }
 
 #[tokio::test]
-async fn quiet_agents_outlive_the_timeouts_of_a_balancer() {
+async fn quiet_agents_and_watches_outlive_the_timeouts_of_a_balancer() {
     with_each_balancer(async |kind, program| {
         let fixture = Fixture::with_configuration(program, with_short_timeouts(kind), NO_PINGS).await;
         let agents = fixture.agents(2).await;
-        // Opened later, and without heartbeats: the balancer ends these.
+        let reader = fixture.client("get workloads -w -o json");
+        wait_for_printed(&reader, [2, 2, 2]).await;
+
+        // Opened later, without heartbeats and keep-alives: the balancer ends these.
         let silent_watch = Watch::open(fixture.connect().await, WORKLOAD).await;
         let messages = [hello(dataplane("default", "silent", "silent-1")), ready()];
         let mut silent = Proxy::open(fixture.connect().await, messages).await;
@@ -42,6 +45,10 @@ async fn quiet_agents_outlive_the_timeouts_of_a_balancer() {
             let ended = agent.end().await.expect_exit(0);
             assert!(!ended.err.contains("session lost"), "{kind:?}: {ended}");
         }
+        reader.wait_for_stdout("the end of the Workload", |out| out.contains("DELETED").then_some(())).await;
+        reader.signal(Signal::INT);
+        let ended = reader.end().await.expect_exit(130);
+        assert!(!ended.err.contains("interrupted"), "{kind:?}: {ended}");
     })
     .await;
 }
