@@ -99,14 +99,15 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Starts a program, and waits until it accepts connections.
+    /// Starts a program that listens on this address, and waits until it accepts connections.
     pub(crate) async fn start(
         program: &Path,
         configuration: Configuration,
+        address: SocketAddr,
         upstream: Upstream,
         site: &Site,
     ) -> Self {
-        let (kind, address) = (configuration.kind, site.free_port());
+        let kind = configuration.kind;
         let text = configuration.with_addresses(address, upstream).text;
         let mut command = Command::new(program);
         match kind {

@@ -52,7 +52,8 @@ impl Fixture {
         let (kind, server) = (configuration.kind(), Server::start(flags).await);
         let server_link = Relay::start(&server.site, server.grpc).await;
         let upstream = Upstream { grpc: server_link.address, http: server.http };
-        let balancer = Balancer::start(&program, configuration, upstream, &server.site).await;
+        let address = server.site.free_port();
+        let balancer = Balancer::start(&program, configuration, address, upstream, &server.site).await;
         let client_link = Relay::start(&server.site, balancer.address).await;
         Self { kind, client_link, server_link, server, balancer }
     }

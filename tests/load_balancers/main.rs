@@ -12,6 +12,9 @@
 //! that a test can cut without a FIN. A balancer that is missing (`scripts/peers.sh nginx haproxy envoy`) is
 //! skipped with `SKIPPED: `.
 
+#[path = "../faults/network_namespace.rs"]
+#[allow(dead_code, reason = "the tests of faults use all of it")]
+mod network_namespace;
 #[path = "../peers/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
 mod support;
