@@ -30,6 +30,33 @@ async fn the_welcome_has_the_session_id_and_the_workload() {
 }
 
 #[tokio::test]
+async fn a_welcome_warns_of_labels_that_are_nearly_those_of_kuma() {
+    let server = Server::start().await;
+    let mut misspelt = dataplane("a", "web");
+    misspelt.labels.insert("kuma.io/worklaod".into(), "api".into());
+    misspelt.inbounds[0].tags.insert("kuma.io/protocl".into(), "http".into());
+    let proxy = server.proxy(misspelt).await;
+    assert_eq!(
+        proxy.welcome.warnings,
+        [
+            r#"labels["kuma.io/worklaod"]: is not a label of Kuma: did you mean kuma.io/workload?"#,
+            r#"inbounds[0].tags["kuma.io/protocl"]: is not a label of Kuma: did you mean kuma.io/protocol?"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_and_a_zone_may_be_stated_by_labels() {
+    let server = Server::start().await;
+    let mut labelled = dataplane("a", "web");
+    labelled.labels.insert("k8s.kuma.io/namespace".into(), "shop".into());
+    labelled.labels.insert("kuma.io/zone".into(), "east".into());
+    let proxy = server.proxy(labelled).await;
+    assert_eq!(proxy.welcome.workload.as_ref().map(|workload| workload.namespace.as_str()), Some("shop"));
+    assert_eq!(server.list().await.workloads[0].labels["kuma.io/zone"], "east");
+}
+
+#[tokio::test]
 async fn a_dataplane_without_the_label_is_admitted_without_a_workload() {
     let server = Server::start().await;
     let mut unlabelled = dataplane("a", "web");

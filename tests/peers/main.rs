@@ -23,6 +23,7 @@ mod signals;
 mod stopped_server;
 mod support;
 
+mod agent_log;
 mod alerts;
 mod cli_help;
 mod cli_output;
