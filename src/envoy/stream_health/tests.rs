@@ -23,14 +23,19 @@ struct Stream {
 
 impl Stream {
     fn new(ports: &[u16], checks_readiness: bool) -> Self {
+        Self::with_stated(&ports.iter().map(|port| (*port, true)).collect::<Vec<_>>(), checks_readiness)
+    }
+
+    /// With inbounds of which some are stated to be not ready.
+    fn with_stated(inbounds: &[(u16, bool)], checks_readiness: bool) -> Self {
         let endpoint = EndpointAddress { address: [127, 0, 0, 1].into(), port: 9000.try_into().unwrap() };
-        let check = |port: &u16| Check {
+        let check = |(port, may_be_ready): &(u16, bool)| Check {
             target: Target::Inbound(*port),
             endpoint,
             checker: Checker::Http(HttpPath::default()),
-            may_be_ready: true,
+            may_be_ready: *may_be_ready,
         };
-        let checks = Checks::new(ports.iter().map(check), checks_readiness.then_some(endpoint));
+        let checks = Checks::new(inbounds.iter().map(check), checks_readiness.then_some(endpoint));
         let sent_at = Instant::now();
         Self { health: StreamHealth::new(&checks, &CheckSettings::default(), sent_at), sent_at }
     }
@@ -80,6 +85,13 @@ fn encoded(request_type: RequestType) -> Bytes {
 
 /// When all first checks have completed: the timeout of 1 s, and two report intervals.
 const FIRST_CHECKS_END: u64 = 1_500;
+
+#[test]
+fn an_inbound_that_is_stated_to_be_not_ready_is_not_ready_whatever_the_check_finds() {
+    let mut stream = Stream::with_stated(&[(8080, false), (8081, true)], false);
+    let up = report([(API, Healthy), (WEB, Healthy)]);
+    assert_eq!(stream.report(250, &up), Some((Ready, [NotReady, Ready])));
+}
 
 #[test]
 fn a_cluster_has_the_state_of_its_inbound() {
