@@ -12,7 +12,9 @@ use shuttle::thread;
 use tokio::time::Instant;
 
 use super::{
-    tests::{connect, connect_with, counts, dataplane, join, key, registry, report, settings},
+    tests::{
+        agent, connect, connect_with, counts, dataplane, join, join_as, key, registry, report, settings,
+    },
     *,
 };
 use crate::model::{Filter, HealthState};
@@ -208,6 +210,36 @@ fn the_end_of_an_idle_timeout_against_a_takeover_and_a_report() {
         drop(idle);
         assert_exact(&registry, "web", Some((1, 0, 1)));
         registry.shared.lose_idle(later);
+        assert_exact(&registry, "web", Some((1, 0, 1)));
+    });
+}
+
+#[test]
+fn two_takeovers_by_different_agents_at_once_admit_one() {
+    in_many_schedules(|| {
+        let registry = registry();
+        let _first = join_as(&registry, agent(1, 1)).unwrap();
+        let other = registry.clone();
+        let second = thread::spawn(move || join_as(&other, agent(2, 1)));
+        let third = join_as(&registry, agent(3, 1));
+        let second = second.join().unwrap();
+        let held_off = |result: &Result<_, _>| matches!(result, Err(ConnectError::HeldOff { .. }));
+        assert!(second.is_ok() && held_off(&third) || held_off(&second) && third.is_ok());
+        assert_exact(&registry, "web", Some((1, 0, 1)));
+    });
+}
+
+#[test]
+fn a_goodbye_against_a_stale_attempt_and_the_next_agent() {
+    in_many_schedules(|| {
+        let registry = registry();
+        let session = join_as(&registry, agent(1, 2)).unwrap();
+        let goodbye = thread::spawn(move || session.goodbye());
+        let other = registry.clone();
+        let next = thread::spawn(move || join_as(&other, agent(2, 1)));
+        assert_eq!(join_as(&registry, agent(1, 1)).unwrap_err(), ConnectError::Superseded);
+        goodbye.join().unwrap();
+        let _next = next.join().unwrap().expect("it connects, after the goodbye or by a takeover");
         assert_exact(&registry, "web", Some((1, 0, 1)));
     });
 }

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use futures_util::FutureExt as _;
 use headcount::{
     model::{
-        Counts, Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport, HealthState,
-        InboundSpec, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
+        Attempt, Counts, Dataplane, DataplaneLimits, DataplaneSpec, Environment, Health, HealthReport,
+        HealthState, InboundSpec, Namespace, WORKLOAD_LABEL, WorkloadKey, WorkloadName,
     },
-    registry::{ConnectError, ConnectOptions, Connected, Registry, RegistrySettings},
+    registry::{Client, ConnectError, ConnectOptions, Connected, Registry, RegistrySettings},
 };
 
 pub(crate) type Name = &'static str;
@@ -100,10 +100,20 @@ pub(crate) fn settings() -> RegistrySettings {
     }
 }
 
-/// Connects a dataplane, whose session may be idle forever.
+/// Connects a dataplane at once, whose session may be idle forever.
 pub(crate) fn connect(registry: &Registry, dataplane: Dataplane) -> Result<Connected, ConnectError> {
     let options = ConnectOptions::new(Duration::MAX);
     registry.connect(dataplane, options).now_or_never().expect("no throttle, no wait")
+}
+
+/// Connects a dataplane in this attempt of its agent.
+pub(crate) async fn connect_in_attempt(
+    registry: &Registry,
+    dataplane: Dataplane,
+    number: u32,
+) -> Result<Connected, ConnectError> {
+    let client = Client { attempt: Attempt { instance: 1, number }, peer: None };
+    registry.connect(dataplane, ConnectOptions { client, ..ConnectOptions::new(Duration::MAX) }).await
 }
 
 pub(crate) fn workload_key((namespace, name): Key) -> WorkloadKey {

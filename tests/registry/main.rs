@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Real are the registry and its sessions, watches and listings. There is no gRPC, time is tokio's
-//! paused clock, and the throttle, the session rate limit and the idle timeout are off. A test fails
+//! paused clock, and the session rate limit and the idle timeout are off; the sequential test has attempts
+//! and the throttle of one agent per dataplane. A test fails
 //! if any reader sees a value that the model does not have, a revision out of order, a part of a
 //! change, or counts that break `healthy <= connected <= total`.
 //!

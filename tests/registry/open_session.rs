@@ -20,10 +20,17 @@ impl OpenSession {
         Self(Some(session))
     }
 
+    /// The latest notice; none if there was none.
+    pub(crate) fn latest_notice(&self) -> Option<Notice> {
+        match pin!(self.notice()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(notice) => Some(notice),
+            Poll::Pending => None,
+        }
+    }
+
     /// Whether it was notified that a newer session has taken over.
     pub(crate) fn is_superseded(&self) -> bool {
-        let noticed = pin!(self.notice()).poll(&mut Context::from_waker(Waker::noop()));
-        noticed == Poll::Ready(Notice::Superseded)
+        self.latest_notice() == Some(Notice::Superseded)
     }
 
     /// Ends it without a goodbye.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use headcount::{model::WorkloadKey, registry::Registry};
+use headcount::{
+    model::WorkloadKey,
+    registry::{ConnectError, Registry, ReportOutcome},
+};
 use tokio::{
     runtime::Runtime,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
     ops::{Op, Pick, Setting},
 };
 use crate::{
-    domain::{Identity, ReportedHealth, Statement, connect},
+    domain::{Identity, ReportedHealth, Statement, connect_in_attempt},
     filter_case::FilterCase,
     open_session::OpenSession,
     reader::Reader,
@@ -63,11 +66,11 @@ impl<'a> Harness<'a> {
 
     pub(super) fn perform(&mut self, op: Op) {
         match op {
-            Op::Hello(identity, statement) => self.hello(identity, statement),
+            Op::Hello(identity, statement, late) => self.hello(identity, statement, late),
             Op::Report(pick, health) => self.report(pick, health),
             Op::Goodbye(pick) => {
                 if let Some(session) = take(&mut self.sessions, pick) {
-                    self.model.goodbye(session.id());
+                    self.model.goodbye(session.id(), Instant::now());
                     session.goodbye();
                 }
             }
@@ -75,6 +78,10 @@ impl<'a> Harness<'a> {
                 if let Some(session) = take(&mut self.sessions, pick) {
                     self.disconnect(session);
                 }
+            }
+            Op::Drain => {
+                self.registry.drain();
+                self.model.draining = true;
             }
             Op::Advance(seconds) => self.advance(Duration::from_secs(seconds.into())),
             Op::Watch(filter) => self.readers.push(Reader::new(&self.registry, filter)),
@@ -101,6 +108,9 @@ impl<'a> Harness<'a> {
         }
         self.comparison.assert_same(&self.registry, &self.model);
         assert_eq!(self.registry.watchers(), self.readers.len());
+        for session in &self.sessions {
+            assert_eq!(session.latest_notice(), self.model.notice(session.id()), "{session:?}");
+        }
     }
 
     /// Lets all readers catch up, ends all sessions, and checks that nothing remains after the
@@ -117,11 +127,19 @@ impl<'a> Harness<'a> {
         assert!(self.model.registered.is_empty() && self.model.now().1.is_empty());
     }
 
-    fn hello(&mut self, identity: Identity, statement: Statement) {
-        let connected = connect(&self.registry, statement.of(identity));
-        assert_eq!(connected.is_err(), self.model.exceeds_limit(identity), "{connected:?}");
+    /// A hello waits for the flap interval, unless it is stale.
+    fn hello(&mut self, identity: Identity, statement: Statement, late: u8) {
+        let (attempt, start) = (self.model.attempt(identity, late), Instant::now());
+        let stale = self.model.is_stale(identity, attempt, start);
+        let connect_at = if stale { start } else { self.model.connect_at(identity, start) };
+        let connected =
+            self.clock.block_on(connect_in_attempt(&self.registry, statement.of(identity), attempt));
+        assert_eq!(Instant::now(), connect_at, "{connected:?}");
+        assert_eq!(matches!(connected, Err(ConnectError::Superseded)), stale, "{connected:?}");
+        let exceeds = !stale && self.model.exceeds_limit(identity);
+        assert_eq!(matches!(connected, Err(ConnectError::Limit(_))), exceeds, "{connected:?}");
         if let Ok(connected) = connected {
-            let warned = self.model.hello(identity, statement, connected.session.id());
+            let warned = self.model.hello(identity, statement, attempt, connected.session.id());
             self.sessions.push(OpenSession::new(connected.session));
             let has = |text| connected.warnings.iter().any(|warning| warning.contains(text));
             assert_eq!(has("multiple meshes"), warned, "{:?}", connected.warnings);
@@ -134,7 +152,14 @@ impl<'a> Harness<'a> {
             let session = &mut self.sessions[at];
             self.sequence += 1;
             let inbounds = session.dataplane().inbounds.len();
-            session.report(health.report(self.sequence, inbounds));
+            let outcome = session.report(health.report(self.sequence, inbounds));
+            // A change that is deferred becomes visible before the next operation.
+            if outcome == ReportOutcome::Deferred {
+                let at = session.next_flush().expect("a deferred report");
+                assert!(at <= Instant::now() + self.model.setting.flap_interval);
+                self.clock.block_on(sleep_until(at));
+                assert_eq!(session.flush(), Some(self.sequence));
+            }
             self.model.report(session.id(), self.sequence, health);
         }
     }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use headcount::{model::Counts, registry::SessionId};
+use headcount::{
+    model::Counts,
+    registry::{Notice, SessionId},
+};
 use tokio::time::Instant;
 
 use super::ops::Setting;
@@ -14,6 +17,9 @@ use crate::{
     domain::{Identity, Key, Name, ReportedHealth, Statement},
     filter_case::Attributes,
 };
+
+/// How long a goodbye is remembered.
+const MEMORY: Duration = Duration::from_mins(1);
 
 /// All Workloads at one revision.
 pub(super) type Workloads = BTreeMap<Key, ModelWorkload>;
@@ -37,6 +43,9 @@ pub(super) struct ModelWorkload {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Registered {
     pub(super) statement: Statement,
+    /// The attempt of the latest session, and when it began.
+    attempt: u32,
+    opened: Instant,
     pub(super) presence: Presence,
 }
 
@@ -51,8 +60,13 @@ pub(super) type Group = (Name, Option<Name>, Name);
 
 #[derive(Debug)]
 pub(super) struct Model {
-    setting: Setting,
+    pub(super) setting: Setting,
     pub(super) registered: BTreeMap<Identity, Registered>,
+    /// The number of attempts of each dataplane's agent.
+    attempts: BTreeMap<Identity, u32>,
+    /// The last registration of each dataplane that ended, and when it is forgotten.
+    departed: BTreeMap<Identity, (Registered, Instant)>,
+    pub(super) draining: bool,
     /// The mesh that holds each name.
     holders: BTreeMap<Key, Name>,
     /// Number of lifetimes so far.
@@ -68,6 +82,9 @@ impl Model {
         Self {
             setting,
             registered: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            draining: false,
             holders: BTreeMap::new(),
             lifetimes: 0,
             past: BTreeMap::from([(0, Workloads::new())]),
@@ -89,6 +106,46 @@ impl Model {
     /// Whether the change log has all changes after a revision.
     pub(super) fn log_reaches(&self, revision: u64) -> bool {
         self.now().0 - revision <= self.setting.log_capacity as u64
+    }
+
+    /// The attempt of a hello that arrives after so many later ones.
+    pub(super) fn attempt(&mut self, identity: Identity, late: u8) -> u32 {
+        let attempts = self.attempts.entry(identity).or_insert(10);
+        *attempts += 1;
+        *attempts - u32::from(late)
+    }
+
+    /// The registration with which a hello is compared: the present one, or one that ended in the last
+    /// minute.
+    fn latest(&self, identity: Identity, now: Instant) -> Vec<Registered> {
+        let departed = self.departed.get(&identity).filter(|(_, until)| now < *until).map(|(last, _)| *last);
+        self.registered.get(&identity).copied().into_iter().chain(departed).collect()
+    }
+
+    /// Whether a later attempt has connected.
+    pub(super) fn is_stale(&self, identity: Identity, attempt: u32, now: Instant) -> bool {
+        self.latest(identity, now).iter().any(|latest| attempt < latest.attempt)
+    }
+
+    /// When a hello that arrives now connects. One that waits extends the memory of the last goodbye.
+    pub(super) fn connect_at(&mut self, identity: Identity, now: Instant) -> Instant {
+        let opened = self.latest(identity, now).iter().map(|latest| latest.opened).max();
+        let connect_at = opened.map_or(now, |opened| opened + self.setting.flap_interval).max(now);
+        if connect_at > now
+            && let Some((_, until)) = self.departed.get_mut(&identity)
+            && now < *until
+        {
+            *until = now + MEMORY;
+        }
+        connect_at
+    }
+
+    /// The latest notice of a session.
+    pub(super) fn notice(&self, id: SessionId) -> Option<Notice> {
+        let current = self.registered.values().any(
+            |registered| matches!(registered.presence, Presence::Connected { session, .. } if session == id),
+        );
+        if current { self.draining.then_some(Notice::Draining) } else { Some(Notice::Superseded) }
     }
 
     /// Whether a hello exceeds a limit.
@@ -124,7 +181,13 @@ impl Model {
     }
 
     /// Returns whether the hello gets a warning because another mesh holds or shares the name.
-    pub(super) fn hello(&mut self, identity: Identity, statement: Statement, session: SessionId) -> bool {
+    pub(super) fn hello(
+        &mut self,
+        identity: Identity,
+        statement: Statement,
+        attempt: u32,
+        session: SessionId,
+    ) -> bool {
         if !self.registered.contains_key(&identity)
             && self.is_full()
             && let Some(oldest) = self.oldest_lost()
@@ -133,7 +196,8 @@ impl Model {
             self.step();
         }
         let presence = Presence::Connected { session, last: None };
-        self.registered.insert(identity, Registered { statement, presence });
+        let opened = Instant::now();
+        self.registered.insert(identity, Registered { statement, attempt, opened, presence });
         self.step();
         let Some(key) = statement.key(identity) else {
             return false;
@@ -156,16 +220,18 @@ impl Model {
         self.step();
     }
 
-    pub(super) fn goodbye(&mut self, by: SessionId) {
-        self.registered.retain(
-            |_, registered| !matches!(registered.presence, Presence::Connected { session, .. } if session == by),
-        );
+    pub(super) fn goodbye(&mut self, by: SessionId, now: Instant) {
+        let departs = |registered: &Registered| matches!(registered.presence, Presence::Connected { session, .. } if session == by);
+        let departed = self.registered.iter().filter(|(_, registered)| departs(registered));
+        let departed = departed.map(|(identity, registered)| (*identity, (*registered, now + MEMORY)));
+        self.departed.extend(departed);
+        self.registered.retain(|_, registered| !departs(registered));
         self.step();
     }
 
     pub(super) fn disconnect(&mut self, by: SessionId, now: Instant) {
         if self.setting.retention == Duration::ZERO {
-            return self.goodbye(by);
+            return self.goodbye(by, now);
         }
         let deadline = now + self.setting.retention;
         for registered in self.registered.values_mut() {

@@ -34,6 +34,7 @@ pub(super) struct Case {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting {
     pub(super) retention: Duration,
+    pub(super) flap_interval: Duration,
     pub(super) log_capacity: usize,
     pub(super) max_dataplanes: usize,
     pub(super) max_sessions: usize,
@@ -45,12 +46,15 @@ pub(super) type Pick = u8;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Op {
-    /// Registers a dataplane, reconnects it, takes over its session, or moves it.
-    Hello(Identity, Statement),
+    /// Registers a dataplane, reconnects it, takes over its session, or moves it. The number is that of
+    /// later attempts whose hellos have arrived before.
+    Hello(Identity, Statement, u8),
     /// A session reports. Like the next two, it may be a superseded one.
     Report(Pick, ReportedHealth),
     Goodbye(Pick),
     Disconnect(Pick),
+    /// The server drains.
+    Drain,
     /// The clock advances by seconds, over the retention of some lost dataplanes.
     Advance(u8),
     /// A watch is opened.
@@ -76,6 +80,7 @@ impl Setting {
     pub(super) fn settings(self) -> RegistrySettings {
         RegistrySettings {
             retention: self.retention,
+            flap_interval: self.flap_interval,
             log_capacity: self.log_capacity,
             max_dataplanes: self.max_dataplanes,
             max_sessions: self.max_sessions,
@@ -87,22 +92,34 @@ impl Setting {
 
 fn setting() -> impl Strategy<Value = Setting> {
     let retention = prop_oneof![4 => Just(60), 1 => Just(0)].prop_map(Duration::from_secs);
+    let flap_interval = prop_oneof![2 => Just(0), 1 => Just(100)].prop_map(Duration::from_millis);
     let log_capacity = select(&[1_000, 12, 3, 2, 1][..]);
     let limits = prop_oneof![4 => Just((100, 100, 100)), 1 => Just((6, 4, 2))];
-    (retention, log_capacity, limits).prop_map(|(retention, log_capacity, limits)| {
-        let (max_dataplanes, max_sessions, max_sessions_per_mesh) = limits;
-        Setting { retention, log_capacity, max_dataplanes, max_sessions, max_sessions_per_mesh }
-    })
+    (retention, flap_interval, log_capacity, limits).prop_map(
+        |(retention, flap_interval, log_capacity, limits)| {
+            let (max_dataplanes, max_sessions, max_sessions_per_mesh) = limits;
+            Setting {
+                retention,
+                flap_interval,
+                log_capacity,
+                max_dataplanes,
+                max_sessions,
+                max_sessions_per_mesh,
+            }
+        },
+    )
 }
 
 fn op() -> BoxedStrategy<Op> {
     let pick = any::<Pick>;
     prop_oneof![
-        10 => (identity(), statement()).prop_map(|(identity, statement)| Op::Hello(identity, statement)),
+        10 => (identity(), statement(), prop_oneof![8 => Just(0), 2 => 1..4_u8])
+            .prop_map(|(identity, statement, late)| Op::Hello(identity, statement, late)),
         8 => (pick(), health()).prop_map(|(session, health)| Op::Report(session, health)),
         2 => pick().prop_map(Op::Goodbye),
         4 => pick().prop_map(Op::Disconnect),
         2 => (1..90_u8).prop_map(Op::Advance),
+        1 => Just(Op::Drain),
         1 => filter().prop_map(Op::Watch),
         5 => pick().prop_map(Op::Poll),
         2 => pick().prop_map(Op::Resume),
