@@ -210,7 +210,7 @@ async fn an_envoy_that_sends_no_reports_is_lost() {
     let (mut envoy, _) = Envoy::connect(&server, node("a", "web")).await;
     envoy.report(HealthStatus::Healthy);
     server.wait_for_counts("web", (1, 1, 1)).await;
-    assert_status(&envoy.end().await, Code::DeadlineExceeded, &["no health report within 2s"]);
+    assert_status(&envoy.end().await, Code::DeadlineExceeded, &["within 2s"]);
     assert_eq!(server.counts("web").await, (0, 0, 1));
     server.wait_for_metric(r#"headcount_sessions_ended_total{reason="idle"}"#, 1).await;
     still_serves(&server).await;
@@ -223,7 +223,7 @@ async fn the_idle_timeout_of_an_envoy_follows_its_report_interval() {
     let (mut envoy, specifier) = Envoy::connect(&server, node("a", "web")).await;
     assert_eq!(specifier.interval, Some(prost_types::Duration { seconds: 1, nanos: 0 }));
     envoy.report(HealthStatus::Healthy);
-    assert_status(&envoy.end().await, Code::DeadlineExceeded, &["no health report within 3s"]);
+    assert_status(&envoy.end().await, Code::DeadlineExceeded, &["within 3s"]);
 }
 
 #[tokio::test]
