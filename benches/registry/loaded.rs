@@ -159,6 +159,8 @@ pub(crate) fn fill(
     let dataplanes = numbers.len();
     let registry = Registry::new(RegistrySettings {
         max_dataplanes: dataplanes,
+        max_registered_bytes: usize::MAX,
+        max_registered_bytes_per_mesh: usize::MAX,
         max_sessions: dataplanes,
         max_sessions_per_mesh: dataplanes,
         max_session_rate: usize::MAX,

@@ -74,11 +74,7 @@ impl Grpc {
         let limits = Arc::new(limits);
         let max_bytes = limits.max_message_bytes;
         let admission = SessionAdmission::new(registry.clone(), metrics, shutdown.clone());
-        let dataplanes = Dataplanes {
-            registry: registry.clone(),
-            admission: admission.clone(),
-            limits: Arc::clone(&limits),
-        };
+        let dataplanes = Dataplanes::new(registry.clone(), admission.clone(), Arc::clone(&limits));
         let envoys = Envoys { admission, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());

@@ -2,10 +2,12 @@
 
 mod owned;
 mod parse;
+mod size;
 mod spec;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub(crate) use self::size::shared_allocation;
 pub use self::{
     parse::MAX_AGENT_VERSION,
     spec::{DataplaneLimits, DataplaneSpec, InboundSpec},

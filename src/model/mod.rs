@@ -16,6 +16,7 @@ mod workload;
 
 pub(crate) use address::check_address;
 pub use attempt::Attempt;
+pub(crate) use dataplane::shared_allocation;
 pub use dataplane::{
     Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Environment, Inbound, InboundSpec,
     MAX_AGENT_VERSION,

@@ -11,7 +11,10 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::client::{Client, PeerAddress};
+use super::{
+    admission::MemoryPermit,
+    client::{Client, PeerAddress},
+};
 use crate::{
     model::{Attempt, Dataplane, Health, HealthReport, HealthState},
     runtime::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -71,6 +74,7 @@ pub(crate) struct SessionCell {
     next_change: AtomicU64,
     attempt: Attempt,
     peer: PeerAddress,
+    pub(crate) memory: Arc<MemoryPermit>,
 }
 
 /// The idle state of one session, for the [`IdleTracker`](super::deadlines::IdleTracker).
@@ -87,7 +91,13 @@ pub(crate) struct IdleState {
 }
 
 impl SessionCell {
-    pub(crate) fn new(id: SessionId, client: Client, since: SystemTime, dataplane: Arc<Dataplane>) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        client: Client,
+        since: SystemTime,
+        dataplane: Arc<Dataplane>,
+        memory: Arc<MemoryPermit>,
+    ) -> Self {
         Self {
             last_report: LastReport::default(),
             live: AtomicBool::new(true),
@@ -103,6 +113,7 @@ impl SessionCell {
             next_change: AtomicU64::new(0),
             attempt: client.attempt,
             peer: client.peer.into(),
+            memory,
         }
     }
 

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{
     Client, IdlePolicy, LimitReached, Registry, RetryBehavior, Session,
-    admission::{ClientClass, Hello, HoldOff, NotAdmitted, Stage},
+    admission::{ClientClass, Hello, HoldOff, NotAdmitted, Stage, footprint},
     counts::Conflict,
     events::{Reason, Regarding, UnknownProxy},
     shared::Shared,
@@ -138,12 +138,13 @@ impl Registry {
         ConnectOptions { client, retry, .. }: ConnectOptions,
     ) -> Result<Session, ConnectError> {
         self.shared.deduplicate(&mut dataplane);
+        let bytes = footprint(&dataplane);
         let dataplane = Arc::new(dataplane);
         let id = self.shared.hellos.fetch_add(1, Relaxed) + 1;
         let mut hello = Hello { id, client, stage: Stage::New };
         let (mut rejected_at, mut _waiting) = (None, None);
         loop {
-            match self.register(&dataplane, &hello) {
+            match self.register(&dataplane, bytes, &hello) {
                 Ok(session) => return Ok(session),
                 Err(NotAdmitted::Limit(limit)) => return Err(limit.into()),
                 Err(NotAdmitted::Superseded) => return Err(ConnectError::Superseded),
@@ -168,19 +169,37 @@ impl Registry {
         }
     }
 
-    /// Registers a dataplane. At the limit of dataplanes, it replaces the one that has
-    /// been lost for longest.
-    fn register(&self, dataplane: &Arc<Dataplane>, hello: &Hello) -> Result<Session, NotAdmitted> {
+    /// Registers a dataplane. At the limit of dataplanes or of their memory, it replaces
+    /// those that have been lost for longest.
+    fn register(
+        &self,
+        dataplane: &Arc<Dataplane>,
+        bytes: usize,
+        hello: &Hello,
+    ) -> Result<Session, NotAdmitted> {
         let now = self.shared.wall_clock();
-        let register = || self.shared.register(dataplane, hello, now);
+        let register = || self.shared.register(dataplane, bytes, hello, now);
         let mut registered = register();
         // In a loop, because another new dataplane may register first.
-        while let Err(NotAdmitted::Limit(LimitReached::Dataplanes { .. })) = &registered
-            && self.shared.expire_oldest()
+        while let Err(NotAdmitted::Limit(limit)) = &registered
+            && self.make_room(limit, bytes)
         {
             registered = register();
         }
         registered
+    }
+
+    /// Unregisters a lost dataplane if that can make room for one of this size. Returns
+    /// whether it has.
+    fn make_room(&self, rejected: &LimitReached, bytes: usize) -> bool {
+        match rejected {
+            LimitReached::Dataplanes { .. } => self.shared.expire_oldest(None),
+            LimitReached::RegisteredBytes { limit } => bytes <= *limit && self.shared.expire_oldest(None),
+            LimitReached::MeshRegisteredBytes { mesh, limit } => {
+                bytes <= *limit && self.shared.expire_oldest(Some(mesh))
+            }
+            _ => false,
+        }
     }
 
     /// Counts a hello that is held off, and records an event if both clients live.

@@ -21,6 +21,8 @@ const CAPACITY: usize = 1_000;
 /// The share of events about proxies. Their names are not verified, so they may not push out
 /// events about known workloads.
 const MAX_ABOUT_PROXIES: usize = 200;
+/// Bytes of a message. All events fit into one gRPC message of less than 4 MiB.
+const MAX_MESSAGE: usize = 2_048;
 /// The longest name that a dataplane can have, in characters.
 const MAX_NAME: usize = 253;
 
@@ -205,7 +207,7 @@ impl EventLog {
             first_number,
             uid,
             reason,
-            message,
+            message: truncated(message),
             regarding,
             mesh,
             count,
@@ -234,6 +236,12 @@ impl EventLog {
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.announced.subscribe()
     }
+}
+
+/// Truncates a message to at most [`MAX_MESSAGE`] bytes.
+fn truncated(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    message
 }
 
 #[cfg(test)]
@@ -285,6 +293,15 @@ mod tests {
         );
         assert!(proxy.name().starts_with("?[31m?xxx"), "{}", proxy.name());
         assert_eq!(proxy.name().len(), MAX_NAME);
+    }
+
+    #[test]
+    fn a_long_message_is_truncated() {
+        let log = EventLog::default();
+        let regarding = Regarding::Workload(key("a"));
+        let message = format!("a{}", "é".repeat(10_000));
+        log.record(Reason::MultipleMeshesDetected, regarding, None, message, SystemTime::UNIX_EPOCH);
+        assert_eq!(log.after(0).0[0].message.len(), MAX_MESSAGE - 1);
     }
 
     #[test]

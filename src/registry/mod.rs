@@ -22,6 +22,7 @@ mod cell;
 mod client;
 mod connect;
 mod counts;
+mod dataplanes;
 mod deadlines;
 pub mod events;
 mod log;
@@ -32,6 +33,7 @@ mod session;
 mod settings;
 mod shards;
 mod shared;
+mod smallest;
 mod snapshot;
 pub mod token;
 mod transitions;
@@ -50,8 +52,9 @@ pub use self::{
     cell::{Notice, SessionId},
     client::Client,
     connect::{ConnectError, ConnectOptions, Connected},
+    dataplanes::DataplaneView,
     deadlines::IdlePolicy,
-    queries::{DataplaneView, GroupView, Page, PageError},
+    queries::{GroupView, Page, PageError},
     session::{ReportOutcome, Session},
     settings::RegistrySettings,
     snapshot::Snapshot,
@@ -95,6 +98,12 @@ impl Registry {
     pub fn record_rejection(&self, proxy: UnknownProxy, message: String) {
         let now = self.shared.wall_clock();
         self.shared.events.record(Reason::DataplaneRefused, Regarding::Proxy(proxy), None, message, now);
+    }
+
+    /// The memory that registered dataplanes take, in bytes; what they share with each
+    /// other counts for each of them.
+    pub fn registered_bytes(&self) -> usize {
+        self.shared.capacity.bytes()
     }
 
     /// The recorded events.

@@ -1,16 +1,13 @@
-//! Reads: single Workloads, listings, groups and single dataplanes.
+//! Reads of Workloads and groups.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use super::{
-    Registry, SessionId, Snapshot,
+    Registry, Snapshot,
     counts::{Entry, EntryKey, Members},
     log::ReadView,
-    registration::{ByKey, Presence, Registration},
 };
-use crate::model::{
-    Counts, Dataplane, DataplaneKey, Filter, HealthReport, MeshName, Namespace, Workload, WorkloadKey,
-};
+use crate::model::{Counts, Filter, MeshName, Namespace, Workload, WorkloadKey};
 
 /// A page of a listing of Workloads.
 #[derive(Debug)]
@@ -44,19 +41,6 @@ pub struct GroupView {
     pub holds: bool,
     /// Whether dataplanes of other meshes use the name as well.
     pub contested: bool,
-}
-
-/// A registered dataplane and its state.
-#[derive(Debug, Clone)]
-pub struct DataplaneView {
-    /// As its latest hello declared it.
-    pub dataplane: Arc<Dataplane>,
-    /// The open session and its latest report; none if the dataplane is lost.
-    pub session: Option<(SessionId, HealthReport)>,
-    /// Whether it counts as healthy.
-    pub healthy: bool,
-    /// When the open session began, or the last one ended.
-    pub since: SystemTime,
 }
 
 impl Registry {
@@ -141,28 +125,6 @@ impl Registry {
         });
         others.min()
     }
-
-    /// A page of the registered dataplanes that match, after a key and in the order of
-    /// their keys, and the key after which the next page begins. A dataplane that is
-    /// unregistered meanwhile is left out, so a page may be short.
-    pub fn dataplanes(
-        &self,
-        matches: impl Fn(&Dataplane) -> bool,
-        size: usize,
-        after: Option<&DataplaneKey>,
-    ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
-        let later = |key: &DataplaneKey| after.is_none_or(|after| key > after);
-        let found = self.shared.dataplanes.iter();
-        let found = found.filter(|slot| later(&slot.key().0.key) && matches(&slot.key().0));
-        let mut keys: Vec<_> = found.map(|slot| slot.key().clone()).collect();
-        keys.sort_unstable();
-        let more = keys.len() > size;
-        keys.truncate(size);
-        let next_after = keys.last().filter(|_| more).map(|ByKey(last)| last.key.clone());
-        let dataplanes = &self.shared.dataplanes;
-        let view = |key: &ByKey| dataplanes.get(key).map(|slot| dataplane_view(&slot.key().0, slot.value()));
-        (keys.iter().filter_map(view).collect(), next_after)
-    }
 }
 
 fn group_views(workload: Option<&WorkloadKey>, members: &Members) -> impl Iterator<Item = GroupView> {
@@ -174,17 +136,4 @@ fn group_views(workload: Option<&WorkloadKey>, members: &Members) -> impl Iterat
         holds: current.is_some_and(|workload| workload.identity.mesh == group.mesh),
         contested: workload.is_some() && groups.len() > 1,
     })
-}
-
-fn dataplane_view(dataplane: &Arc<Dataplane>, registration: &Registration) -> DataplaneView {
-    let dataplane = Arc::clone(dataplane);
-    match &registration.presence {
-        Presence::Connected(cell) => DataplaneView {
-            dataplane,
-            session: Some((cell.id, cell.last_report())),
-            healthy: cell.is_healthy(),
-            since: cell.since,
-        },
-        Presence::Lost(loss) => DataplaneView { dataplane, session: None, healthy: false, since: loss.since },
-    }
 }

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    admission::{Known, Present},
+    admission::{Known, MemoryPermit, Present},
     cell::SessionCell,
     counts::Entry,
 };
@@ -85,6 +85,7 @@ pub(crate) struct Loss {
     pub(crate) attempt: Attempt,
     /// When the registration ends.
     pub(crate) deadline: Instant,
+    pub(crate) memory: Arc<MemoryPermit>,
 }
 
 impl Registration {
@@ -125,6 +126,14 @@ impl Presence {
         match self {
             Self::Connected(cell) => cell.next_change_at(),
             Self::Lost(loss) => loss.next_change_at,
+        }
+    }
+
+    /// The memory of the dataplane.
+    pub(crate) fn memory(&self) -> &Arc<MemoryPermit> {
+        match self {
+            Self::Connected(cell) => &cell.memory,
+            Self::Lost(loss) => &loss.memory,
         }
     }
 

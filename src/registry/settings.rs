@@ -15,6 +15,12 @@ pub struct RegistrySettings {
     /// Registered dataplanes, connected or not. Twice the sessions, because each may
     /// leave one lost registration behind.
     pub max_dataplanes: usize,
+    /// Memory of all registrations in bytes, as `footprint` computes it. 512 MiB are about
+    /// 170,000 usual dataplanes, or 5,000 of the largest size.
+    pub max_registered_bytes: usize,
+    /// Memory of the registrations of one mesh: half of all, so that a mesh out of control
+    /// leaves room for the others.
+    pub max_registered_bytes_per_mesh: usize,
     /// Connected dataplanes: ten times the 10,000 of a large mesh, in about 3 GB of
     /// connections.
     pub max_sessions: usize,
@@ -48,6 +54,8 @@ impl Default for RegistrySettings {
             retention: Duration::from_mins(15),
             log_capacity: 65_536,
             max_dataplanes: 200_000,
+            max_registered_bytes: 512 * 1024 * 1024,
+            max_registered_bytes_per_mesh: 256 * 1024 * 1024,
             max_sessions: 100_000,
             max_sessions_per_mesh: 50_000,
             max_watchers: 10_000,

@@ -10,40 +10,49 @@ use tracing::info;
 
 use super::{
     Client, Notice, Session, SessionId,
-    admission::{Hello, NotAdmitted, Throttle},
+    admission::{Hello, MemoryPermit, NotAdmitted, Reservation, Throttle},
     cell::SessionCell,
-    counts::{CountChange, Entry, EntryKey, LockedEntry},
+    counts::{CountChange, Entry, EntryKey, LockedEntry, Members},
     registration::{ByKey, Loss, Presence, Registration},
     shared::{Departure, Shared},
 };
-use crate::{model::Dataplane, runtime::sync::atomic::Ordering::Relaxed};
+use crate::{
+    model::{Dataplane, MeshName},
+    runtime::sync::atomic::Ordering::Relaxed,
+};
 
 impl Shared {
-    /// Registers a dataplane and opens its session, which takes over from an open one.
+    /// Registers a dataplane that takes so many bytes and opens its session, which takes
+    /// over from an open one.
     pub(crate) fn register(
         self: &Arc<Self>,
         dataplane: &Arc<Dataplane>,
+        bytes: usize,
         hello: &Hello,
         now: SystemTime,
     ) -> Result<Session, NotAdmitted> {
-        let (interval, client) = (self.settings.flap_interval, hello.client);
+        let (interval, client, mesh) = (self.settings.flap_interval, hello.client, &dataplane.key.mesh);
         let session = match self.dataplanes.entry(ByKey(Arc::clone(dataplane))) {
             Slot::Vacant(slot) => {
-                self.histories.admit(slot.key(), hello, None, interval)?;
-                self.capacity.reserve(&dataplane.key.mesh, true)?;
+                self.histories.admit(&dataplane.key, hello, None, interval)?;
+                let needed = Reservation { mesh, registration: true, session: true, bytes, replaces: 0 };
+                let memory = self.capacity.reserve(needed)?;
                 let entry = self.join(dataplane, now);
-                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), client, now);
+                let session =
+                    self.open_session(Arc::clone(dataplane), Arc::clone(&entry), memory, client, now);
                 slot.insert(Registration { entry, presence: Presence::Connected(Arc::clone(&session.cell)) });
                 session
             }
             Slot::Occupied(slot) => {
                 let known = slot.get();
-                self.histories.admit(slot.key(), hello, Some(&known.known()), interval)?;
-                if let Presence::Lost(_) = known.presence {
-                    self.capacity.reserve(&dataplane.key.mesh, false)?;
-                }
+                self.histories.admit(&dataplane.key, hello, Some(&known.known()), interval)?;
+                let session = matches!(known.presence, Presence::Lost(_));
+                let replaces = known.presence.memory().bytes();
+                let needed = Reservation { mesh, registration: false, session, bytes, replaces };
+                let memory = self.capacity.reserve(needed)?;
                 let (entry, was_healthy) = self.rejoin(slot.key(), known, dataplane, now);
-                let session = self.open_session(Arc::clone(dataplane), Arc::clone(&entry), client, now);
+                let session =
+                    self.open_session(Arc::clone(dataplane), Arc::clone(&entry), memory, client, now);
                 // A takeover from a healthy session is a visible change itself.
                 let next_change_at = if was_healthy {
                     session.cell.opened + interval
@@ -72,7 +81,7 @@ impl Shared {
     /// its entry.
     pub(crate) fn deduplicate(&self, dataplane: &mut Dataplane) {
         let entry = self.entries.get(&EntryKey::of(dataplane));
-        if let Some(newest) = entry.and_then(|entry| entry.read(|members| members.newest().cloned())) {
+        if let Some(newest) = entry.and_then(|entry| entry.read(Members::newest)) {
             dataplane.share(&newest);
         }
     }
@@ -81,6 +90,7 @@ impl Shared {
         self: &Arc<Self>,
         dataplane: Arc<Dataplane>,
         entry: Arc<Entry>,
+        memory: Arc<MemoryPermit>,
         client: Client,
         now: SystemTime,
     ) -> Session {
@@ -88,7 +98,7 @@ impl Shared {
         Session {
             shared: Arc::clone(self),
             entry,
-            cell: Arc::new(SessionCell::new(id, client, now, dataplane)),
+            cell: Arc::new(SessionCell::new(id, client, now, dataplane, memory)),
             throttle: Throttle::default(),
         }
     }
@@ -122,6 +132,7 @@ impl Shared {
             let mut locked = self.lock_own(&before.entry);
             let (connected, healthy) = before.presence.end();
             let change = CountChange { connected: 1 - connected, healthy: -healthy, total: 0 };
+            locked.members().set_newest(dataplane);
             let draft = locked.members().rejoin(older, dataplane, change, now);
             self.commit([&mut locked], [draft]);
             return (Arc::clone(&before.entry), healthy > 0);
@@ -172,7 +183,7 @@ impl Shared {
         self.capacity.release_session(&cell.dataplane.key.mesh);
         let now = self.wall_clock();
         if departure == Departure::Goodbye || self.settings.retention.is_zero() {
-            self.histories.depart(&key, cell.client().attempt, cell.opened);
+            self.histories.depart(&cell.dataplane.key, cell.client().attempt, cell.opened);
             self.unregister(slot, now);
             return true;
         }
@@ -188,6 +199,7 @@ impl Shared {
             next_change_at: cell.next_change_at(),
             attempt: cell.client().attempt,
             deadline,
+            memory: Arc::clone(&cell.memory),
         };
         registration.presence = Presence::Lost(Box::new(loss));
         self.retention.add(deadline, key);
@@ -203,8 +215,8 @@ impl Shared {
         let draft = locked.members().leave(&slot.key().0, change, now);
         self.commit([&mut locked], [draft]);
         drop(locked);
-        slot.remove();
-        self.capacity.release_registration();
+        let (ByKey(dataplane), _) = slot.remove_entry();
+        self.capacity.release_registration(&dataplane.key.mesh);
     }
 
     /// Ends the sessions that have been idle for longer than their timeout, as lost.
@@ -226,11 +238,11 @@ impl Shared {
         }
     }
 
-    /// Unregisters the dataplane that has been lost for longest, to make room. Returns
-    /// false if none is lost.
-    pub(crate) fn expire_oldest(&self) -> bool {
+    /// Unregisters the dataplane that has been lost for longest, of one mesh or of all, to
+    /// make room. Returns false if none is lost.
+    pub(crate) fn expire_oldest(&self, mesh: Option<&MeshName>) -> bool {
         // Nothing is unregistered if the dataplane has just reconnected: try the next one.
-        while let Some((deadline, key)) = self.retention.pop_first() {
+        while let Some((deadline, key)) = self.retention.pop_first(mesh) {
             if self.expire_one(deadline, key) {
                 return true;
             }

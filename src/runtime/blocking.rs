@@ -7,14 +7,11 @@ use tokio::{
 
 /// Runs work that takes milliseconds, such as a snapshot of 10,000 Workloads, without
 /// delaying the other tasks of this worker: another thread takes them over meanwhile.
-/// On a current-thread runtime, as in the simulation, the work runs in place.
-///
-/// # Panics
-///
-/// If called outside a tokio runtime.
+/// On a current-thread runtime, as in the simulation, and outside a runtime the work runs
+/// in place.
 pub(crate) fn run_blocking<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => block_in_place(work),
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
         _ => work(),
     }
 }

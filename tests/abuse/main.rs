@@ -27,6 +27,7 @@ mod control;
 mod headers;
 mod log;
 mod preface;
+mod registrations;
 mod streams;
 mod watchers;
 mod windows;

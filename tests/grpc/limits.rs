@@ -85,6 +85,39 @@ async fn dataplanes_beyond_max_dataplanes_are_rejected() {
 }
 
 #[tokio::test]
+async fn dataplanes_beyond_max_registered_bytes_are_rejected() {
+    let server = Server::with(|config| {
+        config.registry.max_registered_bytes = 5_000;
+        config.registry.max_registered_bytes_per_mesh = 3_000;
+    })
+    .await;
+    let mut a = server.proxy(dataplane("a", "web")).await;
+    let bytes = server.scrape().await.value("headcount_registered_bytes").expect("a gauge");
+    assert!((1_500..2_500).contains(&bytes), "{bytes}");
+    let full = rejected(&server, "default", "b").await;
+    assert_limit_reached(&full, "dataplanes of mesh default take 3000 bytes");
+    assert_limit_reached(&full, "(max-registered-bytes-per-mesh)");
+    let mut other = dataplane("a", "api");
+    other.mesh = "other".into();
+    let _other = server.proxy(other).await;
+    let full = rejected(&server, "third", "a").await;
+    assert_limit_reached(&full, "the registered dataplanes take 5000 bytes");
+    assert_limit_reached(&full, "(max-registered-bytes)");
+    for limit in ["max-registered-bytes", "max-registered-bytes-per-mesh"] {
+        server.wait_for_metric(&format!("headcount_shed_total{{limit=\"{limit}\"}}"), 1).await;
+    }
+    // A takeover needs no more memory, and a lost dataplane makes room.
+    let newer = server.proxy(dataplane("a", "web")).await;
+    assert_eq!(a.stream.end().await.code(), Code::Aborted);
+    drop(newer);
+    server.wait_for_counts("web", (0, 0, 1)).await;
+    let b = server.proxy(dataplane("b", "web")).await;
+    assert_eq!(server.counts("web").await, (1, 0, 1));
+    b.goodbye().await;
+    server.wait_for_metric("headcount_registered_bytes", bytes).await;
+}
+
+#[tokio::test]
 async fn watches_and_waits_beyond_max_watchers_are_rejected() {
     let server = Server::with(|config| config.registry.max_watchers = 2).await;
     let watch = server.watch().await;

@@ -1,9 +1,19 @@
 //! `GetWorkload`, `ListWorkloads` and `ListDataplanes`.
 
-use headcount::proto::{GetWorkloadRequest, ListDataplanesRequest, ListWorkloadsRequest, WorkloadFilter};
+use std::collections::BTreeMap;
+
+use headcount::{
+    model::WORKLOAD_LABEL,
+    proto::{
+        Dataplane, Environment, GetWorkloadRequest, Inbound, ListDataplanesRequest, ListWorkloadsRequest,
+        WorkloadFilter,
+    },
+};
+use prost::Message as _;
 use tonic::Code;
 
 use crate::{
+    proxy::Proxy,
     support::{Server, assert_status, counts_of, dataplane, in_time},
     watcher::Watcher,
 };
@@ -141,17 +151,120 @@ async fn list_dataplanes_returns_pages_in_order() {
     for name in ["c", "a", "b"] {
         proxies.push(server.proxy(dataplane(name, "web")).await);
     }
-    let mut request =
+    let request =
         ListDataplanesRequest { page_size: 2, workload: "web".into(), ..ListDataplanesRequest::default() };
-    let mut names = Vec::new();
+    let (dataplanes, pages) = list_dataplanes(&server, request).await;
+    assert_eq!(dataplanes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(pages, 2);
+}
+
+/// Reads all pages; returns the dataplanes and the number of pages.
+async fn list_dataplanes(server: &Server, mut request: ListDataplanesRequest) -> (Vec<Dataplane>, usize) {
+    let (mut dataplanes, mut pages) = (Vec::new(), 0);
     loop {
-        let page = server.dataplanes().list_dataplanes(request.clone()).await;
-        let page = page.unwrap().into_inner();
-        names.extend(page.dataplanes.into_iter().map(|d| d.dataplane.unwrap().name));
+        let page = in_time("a page", server.dataplanes().list_dataplanes(request.clone())).await;
+        let page = page.expect("a page that the client accepts").into_inner();
+        dataplanes.extend(page.dataplanes.into_iter().map(|overview| overview.dataplane.unwrap()));
+        pages += 1;
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
-            break;
+            return (dataplanes, pages);
         }
     }
-    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn list_dataplanes_finds_the_dataplanes_of_one_name() {
+    let server = Server::start().await;
+    let mut proxies = Vec::new();
+    for (mesh, namespace, name) in
+        [("b", "x", "web-1"), ("a", "x", "web-1"), ("a", "y", "web-1"), ("a", "x", "web-2")]
+    {
+        let mut dataplane = dataplane(name, "web");
+        (dataplane.mesh, dataplane.namespace) = (mesh.into(), namespace.into());
+        proxies.push(server.proxy(dataplane).await);
+    }
+    let cases: [(&str, &str, &str, &[&str]); 6] = [
+        ("", "x", "web-1", &["a/x", "b/x"]),
+        ("b", "x", "web-1", &["b/x"]),
+        ("", "", "web-1", &["a/x", "a/y", "b/x"]),
+        ("a", "", "web-1", &["a/x", "a/y"]),
+        ("c", "x", "web-1", &[]),
+        ("", "x", "web-3", &[]),
+    ];
+    for (mesh, namespace, name, expected) in cases {
+        for page_size in [0, 1] {
+            let (mesh, namespace, name) = (mesh.into(), namespace.into(), name.into());
+            let request = ListDataplanesRequest {
+                mesh,
+                namespace,
+                name,
+                page_size,
+                ..ListDataplanesRequest::default()
+            };
+            let (found, pages) = list_dataplanes(&server, request).await;
+            let places: Vec<_> = found.iter().map(|it| format!("{}/{}", it.mesh, it.namespace)).collect();
+            assert_eq!(places, expected);
+            assert_eq!(pages, if page_size == 1 { expected.len().max(1) } else { 1 });
+        }
+    }
+    let request = ListDataplanesRequest {
+        namespace: "x".into(),
+        name: "web-1".into(),
+        workload: "api".into(),
+        ..ListDataplanesRequest::default()
+    };
+    assert_eq!(list_dataplanes(&server, request).await.0, [], "the other filters apply too");
+    let invalid = ListDataplanesRequest { name: "No".into(), ..ListDataplanesRequest::default() };
+    let status = server.dataplanes().list_dataplanes(invalid).await.unwrap_err();
+    assert_status(&status, Code::InvalidArgument, &["name: \"No\""]);
+}
+
+/// A dataplane with nearly the largest hello that is accepted, 64 KiB.
+fn largest(name: &str) -> Dataplane {
+    let text = |n: usize| format!("{n:063}");
+    let tag = |n: usize| (format!("{n:0120}"), "x".repeat(120));
+    let labels = (0..63).map(|n| (format!("{}.example/{}", text(n), text(n)), "x".repeat(63)));
+    let inbound = |port: u32| Inbound { port, name: text(1), tags: (0..3).map(tag).collect() };
+    Dataplane {
+        labels: labels.collect(),
+        inbounds: (1..=58).map(inbound).collect(),
+        ..dataplane(name, "web")
+    }
+}
+
+/// tonic's clients, like others, accept messages of at most 4 MiB.
+#[tokio::test]
+async fn pages_of_the_largest_dataplanes_fit_into_the_messages_that_clients_accept() {
+    let server = Server::start().await;
+    let size = largest("p").encoded_len();
+    assert!((60_000..65_000).contains(&size), "{size}");
+    let mut proxies = Vec::new();
+    for n in 0..150 {
+        proxies.push(Proxy::connect(server.channel(), largest(&format!("p{n:03}"))).await);
+    }
+    let request = ListDataplanesRequest { page_size: 1_000, ..ListDataplanesRequest::default() };
+    let (dataplanes, pages) = list_dataplanes(&server, request).await;
+    assert_eq!(pages, 3, "of 3 MiB each");
+    let expected: Vec<_> = (0..150).map(|n| format!("p{n:03}")).collect();
+    assert_eq!(dataplanes.iter().map(|it| it.name.clone()).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_page_of_the_largest_workloads_fits_as_well() {
+    let server = Server::start().await;
+    let name = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
+    let largest = Dataplane {
+        mesh: "m".repeat(63),
+        namespace: "n".repeat(63),
+        zone: "z".repeat(63),
+        environment: Environment::Kubernetes.into(),
+        labels: BTreeMap::from([(WORKLOAD_LABEL.to_owned(), name)]),
+        ..dataplane("p", "web")
+    };
+    let _proxy = server.proxy(largest).await;
+    let listed = server.list().await;
+    assert_eq!(listed.workloads.len(), 1);
+    let page = 1_000 * listed.encoded_len();
+    assert!(page < 3 * 1024 * 1024, "{page}");
 }

@@ -65,6 +65,7 @@ impl DataplanesArgs {
             print_list(&dataplanes, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
         }
+        // An older server ignores the name.
         dataplanes.retain(|overview| overview.dataplane.as_ref().is_some_and(|it| it.name == name));
         match dataplanes.as_slice() {
             [] => {
@@ -79,7 +80,8 @@ impl DataplanesArgs {
     }
 
     fn check(self, mut problems: Problems) -> Result<Query, Failure> {
-        let scope = self.namespace.check(&self.name.unwrap_or_default(), &mut problems);
+        let name = self.name.unwrap_or_default();
+        let scope = self.namespace.check(&name, &mut problems);
         let selection = self.selection.check(&mut problems);
         let format = self.output.check(&mut problems);
         let target = self.server.check(&mut problems);
@@ -92,6 +94,7 @@ impl DataplanesArgs {
             namespace: scope.namespace(),
             workload: self.workload.unwrap_or_default(),
             label_selector: selection.selector,
+            name,
             ..ListDataplanesRequest::default()
         };
         Ok(Query { target, request, scope, format })

@@ -17,6 +17,9 @@ use crate::{
 pub(super) const MAX_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 /// The largest flow-control window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// The memory of several dataplanes of the largest size. With a lower limit a valid dataplane
+/// might never fit.
+const MIN_REGISTERED_BYTES: usize = 1024 * 1024;
 /// With a lower limit, normal clients would be rejected.
 const MIN_HEADER_BYTES: u32 = 1_024;
 
@@ -29,6 +32,19 @@ pub(super) struct LimitArgs {
     /// the new one is rejected with `RESOURCE_EXHAUSTED` and a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "200000")]
     max_dataplanes: Parsed<NonZeroUsize>,
+    /// Memory of all registered dataplanes, at least 1048576 bytes
+    ///
+    /// The server computes the size of each from its hello: about 3 KiB for a dataplane with
+    /// ten labels and an inbound. At the limit a new dataplane replaces those that were lost
+    /// first. If it still does not fit, it is rejected with `RESOURCE_EXHAUSTED` and a retry
+    /// delay.
+    #[arg(long, value_name = "BYTES", default_value = "536870912")]
+    max_registered_bytes: Parsed<NonZeroUsize>,
+    /// Memory of the registered dataplanes of one mesh, at least 1048576 bytes
+    ///
+    /// At the limit a new dataplane replaces those of its mesh that were lost first.
+    #[arg(long, value_name = "BYTES", default_value = "268435456")]
+    max_registered_bytes_per_mesh: Parsed<NonZeroUsize>,
     /// Connected dataplanes; further ones are rejected
     ///
     /// A rejected dataplane gets `RESOURCE_EXHAUSTED` with a retry delay.
@@ -122,6 +138,16 @@ impl LimitArgs {
     pub(super) fn check(self, problems: &mut Problems) -> (Limits, RegistrySettings) {
         let registry = RegistrySettings {
             max_dataplanes: count(problems, "max-dataplanes", self.max_dataplanes),
+            max_registered_bytes: registered_bytes(
+                problems,
+                "max-registered-bytes",
+                self.max_registered_bytes,
+            ),
+            max_registered_bytes_per_mesh: registered_bytes(
+                problems,
+                "max-registered-bytes-per-mesh",
+                self.max_registered_bytes_per_mesh,
+            ),
             max_sessions: count(problems, "max-sessions", self.max_sessions),
             max_sessions_per_mesh: count(problems, "max-sessions-per-mesh", self.max_sessions_per_mesh),
             max_watchers: count(problems, "max-watchers", self.max_watchers),
@@ -190,6 +216,16 @@ fn send_buffer(problems: &mut Problems, value: Parsed<NonZeroUsize>) -> usize {
     let bytes = count(problems, "send-buffer-bytes", value);
     if u32::try_from(bytes).is_err() {
         problems.note("send-buffer-bytes", &format!("\"{bytes}\": must be {} or less", u32::MAX));
+    }
+    bytes
+}
+
+fn registered_bytes(problems: &mut Problems, name: &str, value: Parsed<NonZeroUsize>) -> usize {
+    let Some(bytes) = problems.take(name, value).map(NonZeroUsize::get) else {
+        return MIN_REGISTERED_BYTES;
+    };
+    if bytes < MIN_REGISTERED_BYTES {
+        problems.note(name, &format!("\"{bytes}\": must be {MIN_REGISTERED_BYTES} or more"));
     }
     bytes
 }

@@ -3,9 +3,10 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::page_size;
+use super::page::{page_size, within_page};
 use crate::{
     config::Limits,
     convert,
@@ -18,14 +19,27 @@ use crate::{
         server::dataplane_service_server::DataplaneService,
     },
     registry::{DataplaneView, Registry, RetryBehavior},
+    runtime::blocking::run_blocking,
 };
 
 /// The service.
 #[derive(Debug, Clone)]
 pub(in crate::grpc) struct Dataplanes {
-    pub(in crate::grpc) registry: Registry,
-    pub(in crate::grpc) admission: SessionAdmission,
-    pub(in crate::grpc) limits: Arc<Limits>,
+    registry: Registry,
+    admission: SessionAdmission,
+    limits: Arc<Limits>,
+    /// Pages that are made at a time, so that sessions always have a processor.
+    scans: Arc<Semaphore>,
+}
+
+impl Dataplanes {
+    /// The most pages of `ListDataplanes` that are made at a time. Each uses a processor for
+    /// tens of milliseconds if 200,000 dataplanes are registered.
+    const MAX_SCANS: usize = 1;
+
+    pub(in crate::grpc) fn new(registry: Registry, admission: SessionAdmission, limits: Arc<Limits>) -> Self {
+        Self { registry, admission, limits, scans: Arc::new(Semaphore::new(Self::MAX_SCANS)) }
+    }
 }
 
 #[tonic::async_trait]
@@ -50,20 +64,55 @@ impl DataplaneService for Dataplanes {
         let request = request.into_inner();
         let filter = DataplaneFilter::parse(&request)?;
         let after = convert::optional(&request.page_token, dataplane_key)?;
-        let matches = |dataplane: &Dataplane| filter.matches(dataplane);
-        let (views, next_after) =
-            self.registry.dataplanes(matches, page_size(request.page_size), after.as_ref());
-        Ok(Response::new(ListDataplanesResponse {
-            dataplanes: views.iter().map(overview).collect(),
-            next_page_token: next_after.map(|after| after.to_string()).unwrap_or_default(),
-        }))
+        let size = page_size(request.page_size);
+        let (views, next_after) = if let Some(keys) = filter.keys(&self.registry) {
+            self.look_up(keys, &filter, size, after.as_ref())
+        } else {
+            // The semaphore is never closed.
+            let _permit = self.scans.acquire().await;
+            let matches = |dataplane: &Dataplane| filter.matches(dataplane);
+            run_blocking(|| self.registry.dataplanes(matches, size, after.as_ref()))
+        };
+        Ok(Response::new(run_blocking(|| page(&views, next_after))))
     }
+}
+
+impl Dataplanes {
+    /// The page of those of these dataplanes that are registered and match.
+    fn look_up(
+        &self,
+        keys: Vec<DataplaneKey>,
+        filter: &DataplaneFilter,
+        size: usize,
+        after: Option<&DataplaneKey>,
+    ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
+        let later = keys.into_iter().filter(|key| after.is_none_or(|after| key > after));
+        let found = later.filter_map(|key| self.registry.dataplane(&key));
+        let mut matching = found.filter(|view| filter.matches(&view.dataplane));
+        let views: Vec<_> = matching.by_ref().take(size).collect();
+        let next_after = matching.next().and_then(|_| Some(views.last()?.dataplane.key.clone()));
+        (views, next_after)
+    }
+}
+
+/// As many of the dataplanes as fit into one message. The next page begins after the last one,
+/// or at `next_after` if all fit.
+fn page(views: &[DataplaneView], next_after: Option<DataplaneKey>) -> ListDataplanesResponse {
+    let dataplanes = within_page(views.iter().map(overview));
+    let next_after = if dataplanes.len() < views.len() {
+        views[..dataplanes.len()].last().map(|last| last.dataplane.key.clone())
+    } else {
+        next_after
+    };
+    let next_page_token = next_after.map(|after| after.to_string()).unwrap_or_default();
+    ListDataplanesResponse { dataplanes, next_page_token }
 }
 
 /// The filter of a listing.
 struct DataplaneFilter {
     mesh: Option<MeshName>,
     namespace: Option<Namespace>,
+    name: Option<DataplaneName>,
     workload: Option<WorkloadName>,
     selector: LabelSelector,
 }
@@ -73,6 +122,7 @@ impl DataplaneFilter {
         Ok(Self {
             mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
             namespace: convert::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
+            name: convert::optional(&request.name, |text| DataplaneName::parse("name", text))?,
             workload: convert::optional(&request.workload, |text| {
                 WorkloadName::parse_kubernetes("workload", text)
             })?,
@@ -80,9 +130,19 @@ impl DataplaneFilter {
         })
     }
 
+    /// All keys that can match, in their order, if namespace and name are given: one for
+    /// each mesh. They are looked up directly.
+    fn keys(&self, registry: &Registry) -> Option<Vec<DataplaneKey>> {
+        let (namespace, name) = (self.namespace.as_ref()?, self.name.as_ref()?);
+        let meshes = self.mesh.clone().map_or_else(|| registry.meshes(), |mesh| vec![mesh]);
+        let key = |mesh| DataplaneKey { mesh, namespace: namespace.clone(), name: name.clone() };
+        Some(meshes.into_iter().map(key).collect())
+    }
+
     fn matches(&self, dataplane: &Dataplane) -> bool {
         self.mesh.as_ref().is_none_or(|mesh| *mesh == dataplane.key.mesh)
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == dataplane.key.namespace)
+            && self.name.as_ref().is_none_or(|name| *name == dataplane.key.name)
             && self.workload.as_ref().is_none_or(|workload| dataplane.workload.as_ref() == Some(workload))
             && self.selector.matches(|key| dataplane.labels.get(key))
     }

@@ -17,7 +17,7 @@ use crate::{
     },
     registry::events::{Event, Regarding},
     registry::{Registry, WatchPermit},
-    runtime::resettable_timer::ResettableTimer,
+    runtime::{blocking::run_blocking, resettable_timer::ResettableTimer},
     telemetry::metrics::{Metrics, ShedMetrics},
 };
 
@@ -44,8 +44,8 @@ impl EventService for Events {
     ) -> Result<Response<ListEventsResponse>, Status> {
         let request = request.into_inner();
         let filter = EventFilter::parse(&request.namespace, &request.workload)?;
-        let (events, _) = self.registry.events().after(0);
-        Ok(Response::new(ListEventsResponse { events: filter.select(&events) }))
+        let events = run_blocking(|| filter.select(&self.registry.events().after(0).0));
+        Ok(Response::new(ListEventsResponse { events }))
     }
 
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
@@ -153,5 +153,40 @@ fn to_proto(event: &Event) -> proto::Event {
         first_time: Some(convert::timestamp(event.first_time)),
         last_time: Some(convert::timestamp(event.last_time)),
         dataplane,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        model::{MeshName, WorkloadKey},
+        registry::{RegistrySettings, events::Reason},
+    };
+
+    #[test]
+    fn all_events_fit_into_the_largest_message_that_clients_accept() {
+        let registry = Registry::new(RegistrySettings::default());
+        let mesh = MeshName::parse("", &"m".repeat(63)).unwrap();
+        for n in 0..1_000 {
+            let name = format!("{n:063}.{}.{}.{}", "x".repeat(63), "x".repeat(63), "x".repeat(61));
+            let key = WorkloadKey::parse(&"n".repeat(63), &name).unwrap();
+            registry.events().record(
+                Reason::MultipleMeshesDetected,
+                Regarding::Workload(key),
+                Some(mesh.clone()),
+                "x".repeat(10_000),
+                SystemTime::now(),
+            );
+        }
+        let (events, _) = registry.events().after(0);
+        assert_eq!(events.len(), 1_000);
+        let filter = EventFilter { namespace: None, workload: None };
+        let bytes = ListEventsResponse { events: filter.select(&events) }.encoded_len();
+        assert!(bytes < 4 * 1024 * 1024, "{bytes}");
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::page_size;
+use super::page::page_size;
 use crate::{
     convert,
     grpc::{

@@ -25,6 +25,7 @@ use crate::{
         status::Status,
     },
     registry::events::Event,
+    runtime::blocking::run_blocking,
 };
 
 /// The supported field selectors. kubectl selects by `involvedObject`.
@@ -91,8 +92,9 @@ pub(crate) async fn list_or_watch(
             let (events, latest) = state.registry.events().after(0);
             check_page(&state, &options.page, latest)?;
             let objects = events.into_iter().map(|event| EventObject::new(&state, event));
-            let matching =
-                objects.filter(|event| event.matches(&options.selection, namespace.as_deref())).collect();
+            let matching = |event: &EventObject| event.matches(&options.selection, namespace.as_deref());
+            // Up to 1,000 events, each with a lookup of its Workload.
+            let matching = run_blocking(|| objects.filter(matching).collect());
             let renderer = renderer(options.selection.include);
             Ok(list_response(renderer, latest, "", matching, Renderer::list_item))
         }

@@ -1,25 +1,56 @@
-//! How many dataplanes may be registered and connected.
+//! How many dataplanes may be registered and connected, and how much memory they may take.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::LimitReached;
 use crate::{model::MeshName, registry::RegistrySettings, runtime::sync::Mutex};
 
-/// Reservations of sessions and registrations. They serve the limits only; what
-/// readers see is counted in the entries.
+/// Reservations of sessions, registrations and their memory. They serve the limits only;
+/// what readers see is counted in the entries.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     max_dataplanes: usize,
     max_sessions: usize,
     max_sessions_per_mesh: usize,
+    max_bytes: usize,
+    max_bytes_per_mesh: usize,
     used: Mutex<Used>,
 }
 
 #[derive(Debug, Default)]
 struct Used {
+    all: Amounts,
+    by_mesh: HashMap<MeshName, Amounts>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amounts {
     dataplanes: usize,
     sessions: usize,
-    sessions_by_mesh: HashMap<MeshName, usize>,
+    bytes: usize,
+}
+
+/// What a dataplane needs to connect.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reservation<'a> {
+    pub(crate) mesh: &'a MeshName,
+    /// It is not registered yet.
+    pub(crate) registration: bool,
+    /// It has no session that this one replaces.
+    pub(crate) session: bool,
+    /// The memory that it takes.
+    pub(crate) bytes: usize,
+    /// The memory of the registration that it replaces.
+    pub(crate) replaces: usize,
+}
+
+/// Memory that a dataplane takes. Its registration and all its sessions hold it, because
+/// each of them holds the dataplane; the last one to end gives the memory back.
+#[derive(Debug)]
+pub(crate) struct MemoryPermit {
+    capacity: Arc<Capacity>,
+    mesh: MeshName,
+    bytes: usize,
 }
 
 impl Capacity {
@@ -28,54 +59,107 @@ impl Capacity {
             max_dataplanes: settings.max_dataplanes,
             max_sessions: settings.max_sessions,
             max_sessions_per_mesh: settings.max_sessions_per_mesh,
+            max_bytes: settings.max_registered_bytes,
+            max_bytes_per_mesh: settings.max_registered_bytes_per_mesh,
             used: Mutex::default(),
         }
     }
 
-    /// Reserves a session, and a registration as well if the dataplane is `new`.
+    /// Reserves what a dataplane needs to connect.
     ///
     /// # Errors
     ///
     /// The first limit that is reached; nothing is reserved then.
-    pub(crate) fn reserve(&self, mesh: &MeshName, new: bool) -> Result<(), LimitReached> {
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        needed: Reservation<'_>,
+    ) -> Result<Arc<MemoryPermit>, LimitReached> {
         let mut used = self.used.lock();
-        if used.sessions >= self.max_sessions {
+        self.check(&used, needed)?;
+        let Reservation { mesh, registration, session, bytes, .. } = needed;
+        used.change(mesh, |amounts| {
+            amounts.dataplanes += usize::from(registration);
+            amounts.sessions += usize::from(session);
+            amounts.bytes += bytes;
+        });
+        Ok(Arc::new(MemoryPermit { capacity: Arc::clone(self), mesh: mesh.clone(), bytes }))
+    }
+
+    fn check(&self, used: &Used, needed: Reservation<'_>) -> Result<(), LimitReached> {
+        let Reservation { mesh, registration, session, bytes, replaces } = needed;
+        let in_mesh = used.by_mesh.get(mesh).copied().unwrap_or_default();
+        if session && used.all.sessions >= self.max_sessions {
             return Err(LimitReached::Sessions { limit: self.max_sessions });
         }
-        let in_mesh = used.sessions_by_mesh.get(mesh).copied().unwrap_or_default();
-        if in_mesh >= self.max_sessions_per_mesh {
+        if session && in_mesh.sessions >= self.max_sessions_per_mesh {
             return Err(LimitReached::MeshSessions { mesh: mesh.clone(), limit: self.max_sessions_per_mesh });
         }
-        // Checked last, because the oldest lost dataplane can make room for this one.
-        if new && used.dataplanes >= self.max_dataplanes {
+        // Checked last, because lost dataplanes can make room for this one.
+        if registration && used.all.dataplanes >= self.max_dataplanes {
             return Err(LimitReached::Dataplanes { limit: self.max_dataplanes });
         }
-        used.dataplanes += usize::from(new);
-        used.sessions += 1;
-        used.sessions_by_mesh.insert(mesh.clone(), in_mesh + 1);
+        // The replaced registration is part of the sum until its session has ended.
+        let exceeds = |sum: usize, limit| (sum - replaces).saturating_add(bytes) > limit;
+        if exceeds(in_mesh.bytes, self.max_bytes_per_mesh) {
+            let limit = self.max_bytes_per_mesh;
+            return Err(LimitReached::MeshRegisteredBytes { mesh: mesh.clone(), limit });
+        }
+        if exceeds(used.all.bytes, self.max_bytes) {
+            return Err(LimitReached::RegisteredBytes { limit: self.max_bytes });
+        }
         Ok(())
     }
 
     /// The number of sessions.
     pub(crate) fn sessions(&self) -> usize {
-        self.used.lock().sessions
+        self.used.lock().all.sessions
+    }
+
+    /// The memory that is reserved, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.used.lock().all.bytes
+    }
+
+    /// The meshes that have registered dataplanes, in any order.
+    pub(crate) fn meshes(&self) -> Vec<MeshName> {
+        let used = self.used.lock();
+        let registered = used.by_mesh.iter().filter(|(_, amounts)| amounts.dataplanes > 0);
+        registered.map(|(mesh, _)| mesh.clone()).collect()
     }
 
     /// Gives the place of a session back.
     pub(crate) fn release_session(&self, mesh: &MeshName) {
-        let mut used = self.used.lock();
-        used.sessions -= 1;
-        if let Some(count) = used.sessions_by_mesh.get_mut(mesh) {
-            *count -= 1;
-            if *count == 0 {
-                used.sessions_by_mesh.remove(mesh);
-            }
-        }
+        self.used.lock().change(mesh, |amounts| amounts.sessions -= 1);
     }
 
     /// Gives the place of a registration back.
-    pub(crate) fn release_registration(&self) {
-        self.used.lock().dataplanes -= 1;
+    pub(crate) fn release_registration(&self, mesh: &MeshName) {
+        self.used.lock().change(mesh, |amounts| amounts.dataplanes -= 1);
+    }
+}
+
+impl Used {
+    /// Changes the amounts of a mesh and the sums. A mesh without any takes no memory.
+    fn change(&mut self, mesh: &MeshName, change: impl Fn(&mut Amounts)) {
+        change(&mut self.all);
+        let in_mesh = self.by_mesh.entry(mesh.clone()).or_default();
+        change(in_mesh);
+        if *in_mesh == Amounts::default() {
+            self.by_mesh.remove(mesh);
+        }
+    }
+}
+
+impl MemoryPermit {
+    /// The memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.capacity.used.lock().change(&self.mesh, |amounts| amounts.bytes -= self.bytes);
     }
 }
 
@@ -83,44 +167,93 @@ impl Capacity {
 mod tests {
     use super::*;
 
-    fn capacity() -> Capacity {
+    fn capacity() -> Arc<Capacity> {
         let settings = RegistrySettings {
             max_dataplanes: 4,
             max_sessions: 3,
             max_sessions_per_mesh: 2,
+            max_registered_bytes: 100,
+            max_registered_bytes_per_mesh: 60,
             ..RegistrySettings::default()
         };
-        Capacity::new(&settings)
+        Arc::new(Capacity::new(&settings))
     }
 
     fn mesh(name: &str) -> MeshName {
         MeshName::parse("", name).unwrap()
     }
 
+    fn new(mesh: &MeshName, bytes: usize) -> Reservation<'_> {
+        Reservation { mesh, registration: true, session: true, bytes, replaces: 0 }
+    }
+
+    fn takeover(mesh: &MeshName, replaces: usize, bytes: usize) -> Reservation<'_> {
+        Reservation { mesh, registration: false, session: false, bytes, replaces }
+    }
+
     #[test]
     fn each_limit_rejects_and_an_end_makes_room() {
         let capacity = capacity();
         let (a, b) = (mesh("a"), mesh("b"));
-        capacity.reserve(&a, true).unwrap();
-        capacity.reserve(&a, true).unwrap();
-        assert_eq!(capacity.reserve(&a, true), Err(LimitReached::MeshSessions { mesh: a.clone(), limit: 2 }));
-        capacity.reserve(&b, true).unwrap();
-        assert_eq!(capacity.reserve(&b, true), Err(LimitReached::Sessions { limit: 3 }));
+        let mut permits = vec![capacity.reserve(new(&a, 1)).unwrap(), capacity.reserve(new(&a, 1)).unwrap()];
+        let rejected = |needed| capacity.reserve(needed).unwrap_err();
+        assert_eq!(rejected(new(&a, 1)), LimitReached::MeshSessions { mesh: a.clone(), limit: 2 });
+        permits.push(capacity.reserve(new(&b, 1)).unwrap());
+        assert_eq!(rejected(new(&b, 1)), LimitReached::Sessions { limit: 3 });
         capacity.release_session(&a);
-        capacity.reserve(&b, true).unwrap();
+        permits.push(capacity.reserve(new(&b, 1)).unwrap());
         capacity.release_session(&a);
-        assert_eq!(capacity.reserve(&a, true), Err(LimitReached::Dataplanes { limit: 4 }));
-        capacity.reserve(&a, false).unwrap();
+        assert_eq!(rejected(new(&a, 1)), LimitReached::Dataplanes { limit: 4 });
+        let known = Reservation { registration: false, ..new(&a, 1) };
+        permits.push(capacity.reserve(known).unwrap());
         capacity.release_session(&a);
-        capacity.release_registration();
-        capacity.reserve(&a, true).unwrap();
+        capacity.release_registration(&a);
+        permits.push(capacity.reserve(new(&a, 1)).unwrap());
+        assert_eq!(capacity.bytes(), permits.len());
     }
 
     #[test]
-    fn a_mesh_without_sessions_takes_no_memory() {
+    fn memory_is_limited_per_mesh_and_in_all() {
         let capacity = capacity();
-        capacity.reserve(&mesh("a"), true).unwrap();
-        capacity.release_session(&mesh("a"));
-        assert!(capacity.used.lock().sessions_by_mesh.is_empty());
+        let (a, b) = (mesh("a"), mesh("b"));
+        let rejected = |needed| capacity.reserve(needed).unwrap_err();
+        let in_a = capacity.reserve(new(&a, 60)).unwrap();
+        let full = LimitReached::MeshRegisteredBytes { mesh: a.clone(), limit: 60 };
+        assert_eq!(rejected(new(&a, 1)), full);
+        let in_b = capacity.reserve(new(&b, 40)).unwrap();
+        assert_eq!(rejected(new(&b, 1)), LimitReached::RegisteredBytes { limit: 100 });
+        assert_eq!(
+            rejected(new(&mesh("c"), usize::MAX)),
+            LimitReached::MeshRegisteredBytes { mesh: mesh("c"), limit: 60 }
+        );
+        drop(in_a);
+        assert_eq!(capacity.bytes(), 40);
+        drop(capacity.reserve(new(&a, 60)).unwrap());
+        drop(in_b);
+        assert_eq!(capacity.bytes(), 0);
+    }
+
+    #[test]
+    fn a_takeover_of_the_same_size_is_admitted_once_until_the_older_session_has_ended() {
+        let (capacity, a) = (capacity(), mesh("a"));
+        let older = capacity.reserve(new(&a, 60)).unwrap();
+        assert!(capacity.reserve(takeover(&a, 60, 61)).is_err());
+        let newer = capacity.reserve(takeover(&a, 60, 60)).unwrap();
+        assert_eq!(capacity.bytes(), 120, "both are in memory");
+        assert!(capacity.reserve(takeover(&a, 60, 60)).is_err(), "a session that does not end is counted");
+        drop(older);
+        assert!(capacity.reserve(takeover(&a, newer.bytes(), 60)).is_ok());
+    }
+
+    #[test]
+    fn a_mesh_without_dataplanes_takes_no_memory() {
+        let (capacity, a) = (capacity(), mesh("a"));
+        let permit = capacity.reserve(new(&a, 1)).unwrap();
+        assert_eq!(capacity.meshes(), std::slice::from_ref(&a));
+        capacity.release_session(&a);
+        capacity.release_registration(&a);
+        assert!(capacity.meshes().is_empty());
+        drop(permit);
+        assert!(capacity.used.lock().by_mesh.is_empty());
     }
 }

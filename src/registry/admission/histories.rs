@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::history::{Hello, History, Known, NotAdmitted};
 use crate::{
     model::{Attempt, DataplaneKey},
-    registry::registration::ByKey,
     runtime::sync::Mutex,
 };
 
@@ -24,8 +23,9 @@ pub(crate) struct Histories(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    by_key: HashMap<ByKey, History>,
-    expirations: BTreeSet<(Instant, ByKey)>,
+    // By the key alone: a dataplane that has left must not stay in memory.
+    by_key: HashMap<DataplaneKey, History>,
+    expirations: BTreeSet<(Instant, DataplaneKey)>,
 }
 
 impl Histories {
@@ -36,7 +36,7 @@ impl Histories {
     /// As [`History::admit`].
     pub(crate) fn admit(
         &self,
-        key: &ByKey,
+        key: &DataplaneKey,
         hello: &Hello,
         known: Option<&Known>,
         interval: Duration,
@@ -47,7 +47,7 @@ impl Histories {
     }
 
     /// Records that the registration of a locked dataplane has ended.
-    pub(crate) fn depart(&self, key: &ByKey, attempt: Attempt, opened: Instant) {
+    pub(crate) fn depart(&self, key: &DataplaneKey, attempt: Attempt, opened: Instant) {
         let now = Instant::now();
         self.0.lock().change(key, now, |history| history.depart(attempt, opened, now));
     }
@@ -76,7 +76,7 @@ impl Histories {
 
 impl State {
     /// Changes the history of a dataplane, and stores it if it counts.
-    fn change<T>(&mut self, key: &ByKey, now: Instant, change: impl FnOnce(&mut History) -> T) -> T {
+    fn change<T>(&mut self, key: &DataplaneKey, now: Instant, change: impl FnOnce(&mut History) -> T) -> T {
         self.expire(now);
         let Some(history) = self.by_key.get_mut(key) else {
             let mut history = History::default();
@@ -119,13 +119,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::registry::tests::dataplane;
 
-    fn key(name: &str) -> ByKey {
-        ByKey(Arc::new(dataplane(name, "web")))
+    fn key(name: &str) -> DataplaneKey {
+        dataplane(name, "web").key
     }
 
     #[tokio::test(start_paused = true)]

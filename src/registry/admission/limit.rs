@@ -29,6 +29,24 @@ pub enum LimitReached {
         /// The setting.
         limit: usize,
     },
+    /// Memory of registrations.
+    #[error(
+        "the registered dataplanes take {limit} bytes, the most this server allows (max-registered-bytes)"
+    )]
+    RegisteredBytes {
+        /// The setting.
+        limit: usize,
+    },
+    /// Memory of the registrations of one mesh.
+    #[error(
+        "the registered dataplanes of mesh {mesh} take {limit} bytes, the most this server allows one mesh (max-registered-bytes-per-mesh)"
+    )]
+    MeshRegisteredBytes {
+        /// The mesh.
+        mesh: MeshName,
+        /// The setting.
+        limit: usize,
+    },
     /// New sessions per second.
     #[error("more than {limit} dataplanes a second want to connect (max-session-rate)")]
     SessionRate {
@@ -47,8 +65,15 @@ pub enum LimitReached {
 
 impl LimitReached {
     /// Every setting that [`LimitReached::setting`] may return.
-    pub const SETTINGS: [&str; 5] =
-        ["max-sessions", "max-sessions-per-mesh", "max-dataplanes", "max-session-rate", "max-watchers"];
+    pub const SETTINGS: [&str; 7] = [
+        "max-sessions",
+        "max-sessions-per-mesh",
+        "max-dataplanes",
+        "max-registered-bytes",
+        "max-registered-bytes-per-mesh",
+        "max-session-rate",
+        "max-watchers",
+    ];
 
     /// The name of the setting that holds the limit.
     pub fn setting(&self) -> &'static str {
@@ -56,6 +81,8 @@ impl LimitReached {
             Self::Sessions { .. } => "max-sessions",
             Self::MeshSessions { .. } => "max-sessions-per-mesh",
             Self::Dataplanes { .. } => "max-dataplanes",
+            Self::RegisteredBytes { .. } => "max-registered-bytes",
+            Self::MeshRegisteredBytes { .. } => "max-registered-bytes-per-mesh",
             Self::SessionRate { .. } => "max-session-rate",
             Self::Watchers { .. } => "max-watchers",
         }

@@ -2,6 +2,7 @@
 //! dataplane, and how often the health of one may change visibly.
 
 mod capacity;
+mod footprint;
 mod histories;
 mod history;
 mod limit;
@@ -9,7 +10,8 @@ mod rate_limiter;
 mod throttle;
 
 pub(crate) use self::{
-    capacity::Capacity,
+    capacity::{Capacity, MemoryPermit, Reservation},
+    footprint::footprint,
     histories::Histories,
     history::{Hello, HoldOff, Known, NotAdmitted, Present, Stage},
     rate_limiter::{ClientClass, RateLimiter},

@@ -1,7 +1,10 @@
 //! The dataplanes of one workload name as plain data: the rules of counting and of the
 //! single mesh. No lock, no clock and no log here.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
 
 use smallvec::SmallVec;
 
@@ -61,8 +64,9 @@ pub(crate) struct Members {
     current: Published,
     /// The Workload's key; none for dataplanes without the label, which never have one.
     key: Option<WorkloadKey>,
-    /// The dataplane that joined last.
-    newest: Option<Arc<Dataplane>>,
+    /// The dataplane that joined last. Weak, because its memory is no longer accounted for
+    /// when it has left.
+    newest: Weak<Dataplane>,
 }
 
 /// The dataplanes of one mesh; never empty.
@@ -75,7 +79,13 @@ pub(crate) struct Group {
 
 impl Members {
     pub(crate) fn new(key: &EntryKey) -> Self {
-        Self { key: key.workload_key(), groups: SmallVec::new(), holder: None, current: None, newest: None }
+        Self {
+            key: key.workload_key(),
+            groups: SmallVec::new(),
+            holder: None,
+            current: None,
+            newest: Weak::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -100,14 +110,19 @@ impl Members {
     }
 
     /// The latest member, whose strings the next one probably shares.
-    pub(crate) fn newest(&self) -> Option<&Arc<Dataplane>> {
-        self.newest.as_ref()
+    pub(crate) fn newest(&self) -> Option<Arc<Dataplane>> {
+        self.newest.upgrade()
+    }
+
+    /// Records that a member has connected again, as this dataplane.
+    pub(crate) fn set_newest(&mut self, dataplane: &Arc<Dataplane>) {
+        self.newest = Arc::downgrade(dataplane);
     }
 
     /// Counts a new member with its session. Returns the change that readers see, if
     /// any.
     pub(crate) fn join(&mut self, dataplane: &Arc<Dataplane>, now: SystemTime) -> Option<Draft> {
-        self.newest = Some(Arc::clone(dataplane));
+        self.set_newest(dataplane);
         let mesh = &dataplane.key.mesh;
         let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
             let traits = SharedTraits::new(dataplane);

@@ -3,6 +3,7 @@
 mod duplicates;
 mod idle;
 mod limits;
+mod memory;
 mod pacing;
 mod queries;
 mod sessions;

@@ -214,3 +214,21 @@ fn readers_that_have_fallen_behind_share_a_snapshot_while_the_log_reaches_it() {
     sessions.extend((8..13).map(|n| join(&registry, &format!("{n}"), "web")));
     assert_eq!(reset(third), Some(12), "the log reaches back to 8 only");
 }
+
+/// One worker serves both tasks. The first waits for the lock of an entry while it makes a
+/// snapshot; the second can only run if another thread takes over the worker meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_watcher_that_starts_over_does_not_block_its_worker() {
+    let registry = Registry::new(RegistrySettings { log_capacity: 1, ..settings() });
+    let _sessions = ["a", "b", "c"].map(|name| join(&registry, name, name));
+    let mut behind = registry.watch(Filter::default(), Some(Position(0))).unwrap();
+    let entry = registry.shared.entries.all().pop().unwrap();
+    let (ran, has_run) = std::sync::mpsc::channel();
+    let reset = entry.read(|_| {
+        let reset = tokio::spawn(async move { behind.next().await.reset });
+        tokio::spawn(async move { ran.send(()).unwrap() });
+        has_run.recv_timeout(Duration::from_secs(30)).expect("the worker is not blocked");
+        reset
+    });
+    assert!(reset.await.unwrap());
+}

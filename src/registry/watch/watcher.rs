@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::Filter,
     registry::{LimitReached, Registry, Snapshot, shared::Shared},
-    runtime::{resettable_timer::ResettableTimer, sync::atomic::Ordering::Relaxed},
+    runtime::{blocking::run_blocking, resettable_timer::ResettableTimer, sync::atomic::Ordering::Relaxed},
 };
 
 /// The revision up to which a reader has received all changes.
@@ -222,7 +222,9 @@ impl Watcher {
         let shared = &self.registry.shared;
         let usable = |revision| revision > after && shared.log.reaches(revision);
         let cached = shared.snapshots.find(|snapshot| usable(snapshot.revision));
-        self.state = State::snapshot(&cached.unwrap_or_else(|| self.registry.snapshot()), &self.filter);
+        self.state = run_blocking(|| {
+            State::snapshot(&cached.unwrap_or_else(|| self.registry.snapshot()), &self.filter)
+        });
     }
 
     /// A batch without deltas that states the reader's position.

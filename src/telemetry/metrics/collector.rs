@@ -71,6 +71,8 @@ pub(super) fn write(text: &mut String, registry: &Registry) {
     contested.dedup();
     let help = "Workload names that dataplanes of more than one mesh use in one namespace.";
     write_gauge(text, "headcount_workload_mesh_conflicts", help, contested.len());
+    let help = "Memory of the registered dataplanes in bytes, as max-registered-bytes limits it.";
+    write_gauge(text, "headcount_registered_bytes", help, registry.registered_bytes());
     let help = "Open watches of Workloads and events, and pending waits.";
     write_gauge(text, "headcount_watchers", help, registry.watchers());
     let name = "headcount_sessions_held_off_total";

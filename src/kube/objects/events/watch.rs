@@ -21,6 +21,7 @@ use crate::{
         },
     },
     registry::WatchPermit,
+    runtime::blocking::run_blocking,
 };
 
 /// No event has this revision.
@@ -87,7 +88,11 @@ impl WatchSource for EventWatch {
         }
         loop {
             self.latest.borrow_and_update();
-            self.encode_new();
+            if self.sent == BEFORE_ALL {
+                run_blocking(|| self.encode_new());
+            } else {
+                self.encode_new();
+            }
             if !self.encoder.is_empty() {
                 return Some(self.encoder.take());
             }
