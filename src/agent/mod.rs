@@ -36,7 +36,7 @@ pub use endpoint::endpoint;
 pub use monitor::{InboundProbe, Monitor, Probes};
 pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
 pub use probe::{ProbeHandler, ProbeSpec};
-pub use run::{AgentConfig, AgentError, keep_session, run};
+pub use run::{AgentConfig, AgentError, AgentEvent, keep_session, observe_session, run};
 pub use session::{REPORT_INTERVAL, Session, SessionEvent};
 pub use threshold::Thresholds;
 

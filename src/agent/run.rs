@@ -96,7 +96,40 @@ where
     C: Fn() -> F,
     F: Future<Output = Result<Channel, transport::Error>>,
 {
-    let dataplane = Arc::new(dataplane);
+    let ended = observe_session(connect, Arc::new(dataplane), health, shutdown, log_event).await;
+    ended.inspect(log_shutdown)
+}
+
+/// An event of an agent, for logs and measurements.
+#[derive(Debug, Clone, Copy)]
+pub enum AgentEvent<'a> {
+    /// An event within a session.
+    Session(SessionEvent<'a>),
+    /// An attempt or a session ended, and another attempt follows.
+    Retry {
+        /// How it ended.
+        end: &'a SessionEnd,
+        /// When the next attempt starts.
+        next_attempt_in: Duration,
+    },
+}
+
+/// Like [`keep_session`], but calls `observe` instead of writing a log. `observe` must not block.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn observe_session<C, F>(
+    connect: C,
+    dataplane: Arc<Dataplane>,
+    health: watch::Receiver<Health>,
+    shutdown: CancellationToken,
+    mut observe: impl FnMut(AgentEvent<'_>),
+) -> Result<SessionEnd, AgentError>
+where
+    C: Fn() -> F,
+    F: Future<Output = Result<Channel, transport::Error>>,
+{
     let mut backoff = Backoff::new(Policy::Dataplane);
     // A UUID instead of a number from `fastrand`: agents of a simulation that share a seed need different
     // instances.
@@ -104,9 +137,10 @@ where
     loop {
         let began = Instant::now();
         attempt = attempt.next();
-        let end = try_once(connect(), dataplane.clone(), attempt, health.clone(), shutdown.clone()).await;
+        let session_observer = |event: SessionEvent<'_>| observe(AgentEvent::Session(event));
+        let (health, leave) = (health.clone(), shutdown.clone());
+        let end = try_once(connect(), dataplane.clone(), attempt, health, leave, session_observer).await;
         if shutdown.is_cancelled() {
-            log_shutdown(&end);
             return Ok(end);
         }
         check_retryable(&end, &dataplane.key)?;
@@ -114,13 +148,10 @@ where
             backoff.reset();
         }
         let next_attempt_in = backoff.next(end.retry_after());
-        log_end(&end, next_attempt_in);
+        observe(AgentEvent::Retry { end: &end, next_attempt_in });
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => {
-                log_shutdown(&end);
-                return Ok(end);
-            }
+            () = shutdown.cancelled() => return Ok(end),
             () = time::sleep(next_attempt_in) => {}
         }
     }
@@ -133,6 +164,7 @@ async fn try_once(
     attempt: Attempt,
     health: watch::Receiver<Health>,
     leave: CancellationToken,
+    observe: impl FnMut(SessionEvent<'_>),
 ) -> SessionEnd {
     let channel = tokio::select! {
         biased;
@@ -145,7 +177,7 @@ async fn try_once(
             }
         },
     };
-    Session { channel, dataplane, attempt, health, leave }.run(log_event).await
+    Session { channel, dataplane, attempt, health, leave }.run(observe).await
 }
 
 /// Returns an error if another attempt would fail in the same way.
@@ -162,11 +194,17 @@ fn check_retryable(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), Age
     }
 }
 
-/// Logs the start of a session. Acks are not logged.
-fn log_event(event: SessionEvent<'_>) {
-    let SessionEvent::Welcomed(Welcome { session_id, workload, warnings, .. }) = event else {
-        return;
-    };
+/// Logs the start and the end of a session. Acks are not logged.
+fn log_event(event: AgentEvent<'_>) {
+    match event {
+        AgentEvent::Session(SessionEvent::Welcomed(welcome)) => log_welcome(welcome),
+        AgentEvent::Session(SessionEvent::Acked { .. }) => {}
+        AgentEvent::Retry { end, next_attempt_in } => log_end(end, next_attempt_in),
+    }
+}
+
+fn log_welcome(welcome: &Welcome) {
+    let Welcome { session_id, workload, warnings, .. } = welcome;
     let workload = workload.as_ref().map(|workload| workload.name.as_str());
     info!(session_id, workload, "connected");
     for warning in warnings {

@@ -1,15 +1,17 @@
 //! `headcount simulate`: the load test.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     io::{ErrorKind, IsTerminal as _},
     num::NonZeroU32,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
@@ -24,6 +26,7 @@ use super::{
 use crate::{
     agent::endpoint,
     model::{MeshName, Namespace},
+    net::file_descriptors::connection_capacity,
     runtime::signals::ShutdownSignals,
     simulate::load::{self, LoadConfig, LoadReport, Progress},
 };
@@ -38,7 +41,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   headcount simulate --proxies 1000 --workloads 20
-  headcount simulate --proxies 10000 --workloads 100 --connections 10000 --flaps 1000 --duration 60s
+  headcount simulate --proxies 10000 --workloads 100 --flaps 1000 --duration 30s
   headcount simulate -o json | jq .ackP99Micros")]
 pub(super) struct SimulateArgs {
     /// Number of proxies
@@ -50,13 +53,19 @@ pub(super) struct SimulateArgs {
     /// Number of connections [default: one per 100 proxies]
     #[arg(long, value_name = "COUNT")]
     connections: Option<Parsed<NonZeroU32>>,
+    /// Proxies that connect per second, and that disconnect per second at the end
+    ///
+    /// By default less than the server admits (its --max-session-rate). Proxies that it
+    /// rejects nevertheless return after the delay that it requests, as agents do.
+    #[arg(long, value_name = "COUNT", default_value = "2000")]
+    connect_rate: Parsed<NonZeroU32>,
     /// Health changes per second, of all proxies together; 0 for none
     #[arg(long, value_name = "COUNT", default_value = "100")]
     flaps: Parsed<u32>,
     /// Duration of the phase with health changes
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     duration: Parsed<NonZeroPeriod>,
-    /// Longest time until the counts are right after each phase
+    /// Longest time in which the counts come no closer to the right ones, after each phase
     #[arg(long, value_name = "DURATION", default_value = "60s", alias = "patience")]
     settle_timeout: Parsed<NonZeroPeriod>,
     /// Mesh of the proxies
@@ -95,8 +104,8 @@ impl SimulateArgs {
         let _logs = log.start();
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
         let stop = CancellationToken::new();
-        let bar = Bar::new();
-        let mut running = std::pin::pin!(load::run(config, stop.clone(), |progress| bar.update(progress)));
+        let view = ProgressView::new();
+        let mut running = std::pin::pin!(load::run(config, stop.clone(), |progress| view.update(progress)));
         let (report, interrupted) = tokio::select! {
             report = &mut running => (report, false),
             () = signals.recv() => {
@@ -107,7 +116,7 @@ impl SimulateArgs {
                 }
             }
         };
-        bar.0.finish_and_clear();
+        view.clear();
         let report = report.map_err(anyhow::Error::from)?;
         let printed = terminal.print(&match format {
             ReportFormat::Text => text(&report),
@@ -131,11 +140,20 @@ impl SimulateArgs {
         let proxies = problems.take("proxies", self.proxies).map_or(1, NonZeroU32::get);
         let workloads = problems.take("workloads", self.workloads).map_or(1, NonZeroU32::get);
         let connections = problems.take_optional("connections", self.connections).map(NonZeroU32::get);
+        let connect_rate = problems.take("connect-rate", self.connect_rate).map_or(1, NonZeroU32::get);
         let flaps_per_second = problems.take("flaps", self.flaps).unwrap_or_default();
         let duration = problems.take("duration", self.duration).map_or(Duration::ZERO, Into::into);
         let settle_timeout =
             problems.take("settle-timeout", self.settle_timeout).map_or(Duration::ZERO, Into::into);
         let format = problems.take("output", self.output);
+        let connections = connections.unwrap_or(proxies.div_ceil(100)).min(proxies);
+        let capacity = connection_capacity(0);
+        if usize::try_from(connections).is_ok_and(|connections| connections > capacity) {
+            let problem = format!(
+                "{connections}: must be {capacity} or less, because of the limit of open files (ulimit -n)"
+            );
+            problems.note("connections", &problem);
+        }
         let (Some(mesh), Some(namespace), Some(server), Some(format), Some(log)) =
             (mesh, namespace, server, format, log)
         else {
@@ -146,7 +164,8 @@ impl SimulateArgs {
             server,
             proxies,
             workloads: workloads.min(proxies),
-            connections: connections.unwrap_or(proxies.div_ceil(100)).min(proxies),
+            connections,
+            connect_rate,
             flaps_per_second,
             duration,
             settle_timeout,
@@ -157,22 +176,44 @@ impl SimulateArgs {
     }
 }
 
-/// A progress bar if stderr is a terminal.
-struct Bar(ProgressBar);
+/// Shows progress: as a bar if standard error is a terminal, and otherwise as lines of the log, one for
+/// each phase and then one every 5 s.
+struct ProgressView {
+    bar: Option<ProgressBar>,
+    last_line: Cell<Option<(&'static str, Instant)>>,
+}
 
-impl Bar {
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+impl ProgressView {
     fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{msg:>10} [{wide_bar}] {pos}/{len}") {
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0));
+        if let Some(bar) = &bar
+            && let Ok(style) = ProgressStyle::with_template("{msg:>10} [{wide_bar}] {pos}/{len}")
+        {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self(bar)
+        Self { bar, last_line: Cell::new(None) }
     }
 
-    fn update(&self, progress: Progress) {
-        self.0.set_message(progress.phase);
-        self.0.set_length(progress.total);
-        self.0.set_position(progress.done);
+    fn update(&self, Progress { phase, done, total }: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(phase);
+            bar.set_length(total);
+            bar.set_position(done);
+            return;
+        }
+        let is_due = |(last, at): (&str, Instant)| last != phase || at.elapsed() >= LINE_INTERVAL;
+        if self.last_line.get().is_none_or(is_due) {
+            self.last_line.set(Some((phase, Instant::now())));
+            info!(done, total, "{phase}");
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 
@@ -191,6 +232,13 @@ fn text(report: &LoadReport) -> String {
     line("report to ack", format!("p50 {p50} us, p99 {p99} us, max {max} us"));
     line("counts right", seconds(report.settle_seconds));
     line("all unregistered", seconds(report.leave_seconds));
+    line("repeated attempts", report.retries.to_string());
+    if let Some(reason) = &report.first_retry {
+        line("first repeated because", visible(reason).into_owned());
+    }
+    if report.drained > 0 {
+        line("drained sessions", report.drained.to_string());
+    }
     line("lost sessions", report.lost.to_string());
     if let Some(loss) = &report.first_loss {
         line("first lost because", visible(loss).into_owned());

@@ -1,10 +1,20 @@
 //! Simulated proxies: real sessions over real connections, without an application behind them.
 //!
 //! [`demo`] runs a few for `headcount serve --demo`. [`load`] runs many for `headcount simulate`
-//! and checks the server's counts.
+//! and checks the server's counts:
+//!
+//! ```text
+//!  load: phases, result ──► fleet: proxies, pace ──► agent::observe_session ══► server
+//!    ▲                        │ ended sessions, acks                               │
+//!    │                        ▼                                                    │
+//!    ├───────────────── measurements                                               │
+//!    └───────────────── totals ◄──────────── a watch of the counts ────────────────┘
+//! ```
 
 pub mod demo;
+mod fleet;
 pub mod load;
+mod measurements;
 mod totals;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -26,8 +26,17 @@ pub(super) struct Totals {
     pub(super) total: u64,
 }
 
+impl Totals {
+    /// How far the counts are from others; 0 if they are the same.
+    pub(super) fn distance(self, other: Self) -> u64 {
+        self.connected.abs_diff(other.connected)
+            + self.healthy.abs_diff(other.healthy)
+            + self.total.abs_diff(other.total)
+    }
+}
+
 /// Watches Workloads until dropped, and publishes the totals after each message.
-pub(super) async fn follow(channel: Channel, filter: WorkloadFilter, totals: watch::Sender<Totals>) {
+pub(super) async fn follow(channel: Channel, filter: WorkloadFilter, totals: watch::Sender<Option<Totals>>) {
     let mut replica = Replica::default();
     loop {
         let ended = replica.watch(&channel, &filter, &totals).await;
@@ -48,7 +57,7 @@ impl Replica {
         &mut self,
         channel: &Channel,
         filter: &WorkloadFilter,
-        totals: &watch::Sender<Totals>,
+        totals: &watch::Sender<Option<Totals>>,
     ) -> Result<(), Status> {
         let mut client = WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         let request = WatchWorkloadsRequest {
@@ -59,7 +68,7 @@ impl Replica {
         let mut messages = WatchStream::new(client.watch_workloads(request).await?.into_inner());
         while let Some(message) = messages.message().await? {
             self.apply(message);
-            totals.send_replace(self.totals());
+            totals.send_replace(Some(self.totals()));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Proxy, Server, dataplane, hello, ready};
+use crate::support::{Proxy, Server, Signal, dataplane, hello, ready};
 
 #[tokio::test]
 async fn simulate_converges_and_prints_a_json_report() {
@@ -22,7 +22,11 @@ async fn simulate_converges_and_prints_a_json_report() {
     // One ack for the first report of each session, and one for at least one flap.
     assert!(report["acks"].as_u64().unwrap() > 200, "{report}");
     assert!(report["flaps"].as_u64().unwrap() > 0, "{report}");
-    assert_eq!(load.err, "", "no progress bar without a terminal");
+    is("retries", 0.into());
+    // Without a terminal there is no bar, but lines of the log.
+    for phase in ["connecting", "leaving"] {
+        assert!(load.err.contains(&format!("INFO {phase} done=")), "{phase}: {load}");
+    }
     let left = server.run("get dataplanes -A").await.expect_exit(0);
     assert_eq!(left.out, "", "all sessions ended with a goodbye: {left}");
 }
@@ -34,6 +38,31 @@ async fn simulate_prints_a_summary_and_its_verdict() {
         server.run("simulate --proxies 5 --workloads 2 --flaps 0 --duration 10ms").await.expect_exit(0);
     assert!(load.out.starts_with("5 proxies of 2 workloads over 1 connections\n"), "{load}");
     assert!(load.out.lines().last().unwrap().ends_with(" right"), "{load}");
+}
+
+/// Proxies that the server rejects return after the delay that it requests, and are not lost.
+#[tokio::test]
+async fn simulate_obeys_the_server_s_session_rate() {
+    let server = Server::start("--max-session-rate 100").await;
+    let flags = "--proxies 300 --workloads 3 --connect-rate 100000 --flaps 50 --duration 100ms -o json";
+    let load = server.run(&format!("simulate {flags}")).await.expect_exit(0);
+    let report: Value = serde_json::from_str(&load.out).unwrap();
+    assert_eq!((&report["right"], &report["lost"]), (&true.into(), &0.into()), "{report}");
+    assert!(report["retries"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["firstRetry"].as_str().unwrap().starts_with("ResourceExhausted: "), "{report}");
+}
+
+/// Sessions that a restarted server has drained are opened again, and are not lost.
+#[tokio::test]
+async fn simulate_reconnects_to_a_restarted_server() {
+    let mut server = Server::start("").await;
+    let load = server.client("simulate --proxies 20 --workloads 1 --duration 1s -o json");
+    server.wait_for_counts("sim-0", [20, 20, 20]).await;
+    server.restart(Signal::TERM).await.expect_exit(0);
+    let load = load.end().await.expect_exit(0);
+    let report: Value = serde_json::from_str(&load.out).unwrap();
+    assert_eq!((&report["right"], &report["lost"]), (&true.into(), &0.into()), "{report}");
+    assert_eq!(report["drained"], 20, "{report}");
 }
 
 /// The exit code is 1, as documented: the counts never converged.

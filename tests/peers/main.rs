@@ -30,6 +30,7 @@ mod cli_output;
 mod configuration;
 mod demo;
 mod disconnect;
+mod documents;
 mod drain;
 mod duplicates;
 mod exit_codes;
