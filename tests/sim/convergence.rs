@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Time from a heal to agreement: 3 s for TCP to retransmit stalled bytes, 9 s for heartbeats to
-/// detect a dead connection, 30 s for the longest backoff of an agent, 1 s for handshakes.
-pub const CONVERGE_WITHIN: Duration = Duration::from_secs(43);
+/// detect a dead connection, 5 s for the longest backoff of an agent, 1 s for handshakes.
+pub const CONVERGE_WITHIN: Duration = Duration::from_secs(18);
 /// Added when the server limits the session rate: its `RetryInfo`, and the agent's backoff once more.
 pub const RATE_LIMITED_EXTRA: Duration = Duration::from_secs(34);
 /// How long the agreement must last: longer than a dead connection may stay undetected.
