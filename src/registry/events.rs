@@ -1,6 +1,5 @@
 //! Events: what an operator should know. Repetitions are counted in one event with the
-//! first and the last time. The latest 1,000 events are kept, and at most 200 about
-//! proxies.
+//! first and the last time. At most 1,000 events are kept, and at most 200 about proxies.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,7 +26,7 @@ const MAX_MESSAGE: usize = 2_048;
 const MAX_NAME: usize = 253;
 
 /// Why an event was recorded. All events are warnings so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// Dataplanes of several meshes name one workload in one namespace.
     MultipleMeshesDetected,
@@ -137,7 +136,15 @@ struct State {
     /// The numbers of the events about proxies, the oldest first.
     about_proxies: BTreeSet<u64>,
     numbers: HashMap<(Reason, Regarding), u64>,
+    /// The numbers of the events of each share, the oldest first.
+    shares: HashMap<Share, BTreeSet<u64>>,
+    /// The shares by size.
+    by_size: BTreeSet<(usize, Share)>,
 }
+
+/// Events of one reason in one mesh. When the log is full, the largest share loses its oldest
+/// event, so that no mesh can push out the events of the others.
+type Share = (Reason, Option<MeshName>);
 
 impl State {
     fn insert(&mut self, event: Event) {
@@ -146,22 +153,39 @@ impl State {
             self.about_proxies.insert(number);
         }
         self.numbers.insert((event.reason, event.regarding.clone()), number);
+        self.change_share((event.reason, event.mesh.clone()), |numbers| numbers.insert(number));
         self.by_number.insert(number, Arc::new(event));
+    }
+
+    /// Changes the numbers of a share, and keeps its place among the sizes.
+    fn change_share(&mut self, share: Share, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+        let numbers = self.shares.entry(share.clone()).or_default();
+        let before = numbers.len();
+        change(numbers);
+        let after = numbers.len();
+        if after == 0 {
+            self.shares.remove(&share);
+        } else {
+            self.by_size.insert((after, share.clone()));
+        }
+        self.by_size.remove(&(before, share));
     }
 
     fn remove(&mut self, number: u64) -> Option<Arc<Event>> {
         let event = self.by_number.remove(&number)?;
         self.about_proxies.remove(&number);
         self.numbers.remove(&(event.reason, event.regarding.clone()));
+        self.change_share((event.reason, event.mesh.clone()), |numbers| numbers.remove(&number));
         Some(event)
     }
 
-    /// Removes the oldest event if there is one too many.
+    /// Removes an event if there is one too many.
     fn trim(&mut self) {
         let oldest = if self.about_proxies.len() > MAX_ABOUT_PROXIES {
             self.about_proxies.first()
         } else if self.by_number.len() > CAPACITY {
-            self.by_number.keys().next()
+            let largest = self.by_size.last().and_then(|(_, share)| self.shares.get(share));
+            largest.and_then(BTreeSet::first)
         } else {
             None
         };
@@ -245,103 +269,4 @@ fn truncated(mut message: String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::model::{Namespace, WorkloadName};
-
-    fn key(name: &str) -> WorkloadKey {
-        WorkloadKey {
-            namespace: Namespace::parse("", "").unwrap(),
-            name: WorkloadName::parse_universal("", name).unwrap(),
-        }
-    }
-
-    fn record(log: &EventLog, name: &str, second: u64) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        let regarding = Regarding::Workload(key(name));
-        log.record(Reason::MultipleMeshesDetected, regarding, None, format!("at {second}"), now);
-    }
-
-    fn name(event: &Event) -> &str {
-        match &event.regarding {
-            Regarding::Workload(key) => key.name.as_str(),
-            Regarding::Proxy(proxy) => proxy.name(),
-        }
-    }
-
-    #[test]
-    fn rejections_push_out_rejections_only() {
-        let log = EventLog::default();
-        record(&log, "a", 1);
-        for n in 0..2 * CAPACITY {
-            let namespace = Namespace::parse("", "").unwrap();
-            let regarding = Regarding::Proxy(UnknownProxy::new(namespace, &format!("p{n}")));
-            log.record(Reason::DataplaneRefused, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
-        }
-        let (events, _) = log.after(0);
-        assert_eq!(events.len(), 1 + MAX_ABOUT_PROXIES);
-        assert_eq!((name(&events[0]), name(&events[1])), ("a", "p1800"));
-    }
-
-    #[test]
-    fn the_name_of_an_unknown_proxy_is_truncated_and_printable() {
-        let proxy = UnknownProxy::new(
-            Namespace::parse("", "").unwrap(),
-            &format!("\u{1b}[31mé{}", "x".repeat(1_000)),
-        );
-        assert!(proxy.name().starts_with("?[31m?xxx"), "{}", proxy.name());
-        assert_eq!(proxy.name().len(), MAX_NAME);
-    }
-
-    #[test]
-    fn a_long_message_is_truncated() {
-        let log = EventLog::default();
-        let regarding = Regarding::Workload(key("a"));
-        let message = format!("a{}", "é".repeat(10_000));
-        log.record(Reason::MultipleMeshesDetected, regarding, None, message, SystemTime::UNIX_EPOCH);
-        assert_eq!(log.after(0).0[0].message.len(), MAX_MESSAGE - 1);
-    }
-
-    #[test]
-    fn a_repetition_is_counted_and_moves_to_the_end() {
-        let log = EventLog::default();
-        record(&log, "a", 1);
-        record(&log, "b", 2);
-        let (_, seen) = log.after(0);
-        record(&log, "a", 3);
-        let (events, head) = log.after(0);
-        let summary: Vec<_> = events.iter().map(|e| (name(e), e.count, e.message.as_str())).collect();
-        assert_eq!(summary, [("b", 1, "at 2"), ("a", 2, "at 3")]);
-        assert_eq!(events[1].first_time, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
-        assert_eq!((events[1].first_number, events[1].number, head), (1, 3, 3));
-        let (later, same_head) = log.after(seen);
-        assert_eq!((later.len(), same_head), (1, head));
-        assert_eq!(later[0].uid, events[1].uid);
-    }
-
-    #[test]
-    fn numbers_of_another_run_are_not_reached() {
-        let log = EventLog::default();
-        log.begin_after(1_000);
-        record(&log, "a", 1);
-        assert_eq!(log.after(1_000).0[0].number, 1_001);
-        for (number, reached) in [(999, false), (1_000, true), (1_001, true), (1_002, false)] {
-            assert_eq!(log.reaches(number), reached, "{number}");
-        }
-    }
-
-    #[test]
-    fn a_new_event_replaces_the_oldest() {
-        let log = EventLog::default();
-        for n in 0..CAPACITY + 5 {
-            record(&log, &format!("w{n}"), 0);
-        }
-        let (events, _) = log.after(0);
-        assert_eq!(events.len(), CAPACITY);
-        assert_eq!(name(&events[0]), "w5");
-        record(&log, "w0", 0);
-        assert_eq!(log.after(0).0.last().unwrap().count, 1, "a removed event starts again");
-    }
-}
+mod tests;
