@@ -16,8 +16,8 @@ pub struct Limits {
     pub max_envoy_message_bytes: usize,
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,
-    /// Longest time from opening a stream to its hello, and from accepting a connection to its
-    /// HTTP/2 preface. The default of 5 s is many round trips on any network.
+    /// Longest time from opening a stream to its hello, from accepting a connection to its HTTP/2
+    /// preface, and for the request of any other call to arrive. The default of 5 s is many round trips on any network.
     pub hello_timeout: Duration,
     /// Longest time that a session without heartbeats may send nothing; above the 30 s between
     /// agents' full reports. The default is ten times that interval: the health of a dataplane
@@ -36,6 +36,20 @@ pub struct Limits {
     /// Open connections, at most [`tokio::sync::Semaphore::MAX_PERMITS`]. The default of 100,000
     /// is one for each session that the registry admits.
     pub max_connections: usize,
+    /// Open connections from one address, at least 1; an IPv6 address counts as its /64 network. By
+    /// default half of `max_connections`, so that one address can't take all places, and no limit
+    /// for loopback, where all clients have the same address.
+    pub max_connections_per_address: Option<usize>,
+    /// Longest time that a connection may be without a call. The default is 5 min; clients
+    /// reconnect with their next call. grpc-go's `MaxConnectionIdle`.
+    pub max_connection_idle: Duration,
+    /// Longest age of a connection, varied by 10 %. By default there is none: connections of
+    /// sessions are long-lived, and each reconnect shows for a moment as a disconnected dataplane. Behind a
+    /// load balancer of connections, it spreads clients over new servers. grpc-go's `MaxConnectionAge`.
+    pub max_connection_age: Option<Duration>,
+    /// Longest time for the streams of a connection to end after it has reached its maximum age. The default of
+    /// 30 s is far above the time of a call. grpc-go's `MaxConnectionAgeGrace`.
+    pub max_connection_age_grace: Duration,
     /// Limits of one HTTP/2 connection.
     pub http2: Http2Limits,
 }
@@ -52,6 +66,10 @@ impl Default for Limits {
             keepalive_timeout: Duration::from_secs(2),
             max_streams_per_connection: 1_024,
             max_connections: 100_000,
+            max_connections_per_address: None,
+            max_connection_idle: Duration::from_mins(5),
+            max_connection_age: None,
+            max_connection_age_grace: Duration::from_secs(30),
             http2: Http2Limits::default(),
         }
     }

@@ -12,7 +12,10 @@ mod status;
 
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
 
-use axum::{Router, middleware::map_response};
+use axum::{
+    Router,
+    middleware::{from_fn_with_state, map_response},
+};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -21,13 +24,14 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Layer as _;
 
 use self::{
-    connection::{CallObserver, Observed, UntilShutdown},
+    connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request},
     service::{Dataplanes, Events, Workloads},
     session::{Envoys, SessionAdmission},
 };
 use crate::{
     config::Limits,
     envoy::checks::CheckSettings,
+    net::places::{PlaceLimits, Places},
     proto::{
         DESCRIPTORS,
         envoy::service::health::v3::server::health_discovery_service_server::{
@@ -96,12 +100,12 @@ impl Grpc {
                     HealthDiscoveryServiceServer::new(envoys)
                         .max_decoding_message_size(limits.max_envoy_message_bytes),
                 )
-                .add_service(UntilShutdown::new(health_service, shutdown.clone()))
-                .add_service(UntilShutdown::new(
+                .add_service(UntilEnd::new(health_service, shutdown.clone()))
+                .add_service(UntilEnd::new(
                     reflection().build_v1()?.max_decoding_message_size(max_bytes),
                     shutdown.clone(),
                 ))
-                .add_service(UntilShutdown::new(
+                .add_service(UntilEnd::new(
                     reflection().build_v1alpha()?.max_decoding_message_size(max_bytes),
                     shutdown.clone(),
                 ));
@@ -113,7 +117,11 @@ impl Grpc {
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let routes = CallObserver::new(&descriptors, metrics.calls.clone())?.layer(routes);
+        let observer = CallObserver::new(&descriptors, metrics.calls.clone())?;
+        let rules =
+            RequestRules { one_message: observer.one_message_methods(), timeout: limits.hello_timeout };
+        let routes = routes.layer(from_fn_with_state(Arc::new(rules), check_request));
+        let routes = observer.layer(routes);
         Ok(Self { registry: registry.clone(), routes, shed: metrics.shed.clone(), health, limits, shutdown })
     }
 
@@ -129,8 +137,13 @@ impl Grpc {
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connections = connection::with_preface(accepted, &self.limits, self.shed);
-        let serving = connection::serve(connections, self.routes, self.limits, self.shutdown.clone());
+        let places = Places::new(PlaceLimits {
+            total: self.limits.max_connections,
+            per_address: self.limits.max_connections_per_address,
+        });
+        let connections =
+            connection::with_preface(accepted, places.clone(), self.limits.hello_timeout, self.shed);
+        let serving = connection::serve(connections, places, self.routes, self.limits, self.shutdown.clone());
         async move {
             let mut serving = pin!(serving);
             tokio::select! {

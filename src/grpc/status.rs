@@ -71,6 +71,11 @@ pub(super) fn draining() -> Status {
     Status::unavailable("the server is draining: reconnect")
 }
 
+/// `UNAVAILABLE`: the connection is too old.
+pub(super) fn aged_connection() -> Status {
+    Status::unavailable("the connection has reached its maximum age (max-connection-age): reconnect")
+}
+
 /// The status for a malformed inbound message; none if the error is the end of the stream,
 /// such as a reset by the client, which has HTTP/2's error as its source. tonic reports a
 /// message that is too long as `OUT_OF_RANGE` and one that is not protobuf as `INTERNAL`,
@@ -85,12 +90,11 @@ pub(super) fn malformed(status: &Status) -> Option<Status> {
 }
 
 /// How the messages begin by which tonic and prost reject a message before a service sees it.
-const DECODE_ERRORS: [&str; 5] = [
+const DECODE_ERRORS: [&str; 4] = [
     "failed to decode Protobuf message",
     "Error, decoded message length too large",
     "protocol error: received",
     "Unexpected EOF decoding stream",
-    "Missing request message",
 ];
 
 /// Applies [`malformed`] to a response by which tonic itself rejected a message. An internal
@@ -127,7 +131,6 @@ mod tests {
         for (message, code) in [
             ("a bug", Code::Internal),
             ("failed to decode Protobuf message: invalid wire type", Code::InvalidArgument),
-            ("Missing request message.", Code::InvalidArgument),
         ] {
             let response = correct_malformed(Status::internal(message).into_http()).await;
             let status = Status::from_header_map(response.headers()).unwrap();

@@ -20,6 +20,7 @@ use crate::{
         accept::incoming_with_keepalive,
         host::check_loopback_host,
         http1::{self, ConnectionLimits, no_handshake},
+        places::PlaceLimits,
     },
     runtime::readiness::Readiness,
     telemetry::metrics::Metrics,
@@ -30,13 +31,12 @@ use crate::{
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
-    // Scrapers and probes need a handful; the rest is room for clients that only hold
-    // connections open.
-    max_connections: 256,
-    handshake_timeout: Duration::ZERO,
+    // Scrapers and probes need a handful.
+    places: PlaceLimits { total: 256, per_address: None },
+    header_timeout: Duration::from_secs(10),
     // Above the 5 s between the scrapes of a fast scraper, so that it can reuse its
     // connection.
-    header_read_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(10),
     max_age: Duration::from_mins(5),
     // A scrape takes a few seconds at most.
     grace: Duration::from_secs(30),
@@ -93,6 +93,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     let loopback = listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback());
     let router = if loopback { router.layer(from_fn(loopback_host)) } else { router };
     let incoming = incoming_with_keepalive(listener, PEER_TIMEOUT);
-    let on_refused = |peer| warn!(%peer, "refused an HTTP connection: {} are open", LIMITS.max_connections);
-    http1::serve(incoming, no_handshake, router, LIMITS, on_refused, shutdown).await;
+    let on_shed = |peer, shed| {
+        let most = LIMITS.places.total;
+        warn!(%peer, ?shed, "too many HTTP connections: at most {most}, and half of them from one address");
+    };
+    http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await;
 }

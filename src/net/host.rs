@@ -2,7 +2,26 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Uri, header::HOST, uri::Authority};
+use http::{HeaderMap, Uri, Version, header::HOST, uri::Authority};
+
+/// Checks that a request over HTTP/1.1 has exactly one `Host`, of characters that a host may have
+/// (RFC 9112, section 3.2). A proxy in front of the server may have chosen another of several.
+///
+/// # Errors
+///
+/// What is wrong.
+pub(crate) fn check_one_host(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version < Version::HTTP_11 => Ok(()),
+        (None, _) => Err("missing required Host header"),
+        (Some(_), Some(_)) => Err("more than one Host header"),
+        (Some(host), None) => {
+            let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&()*+,-.:;=\'[]_~".contains(byte);
+            if host.as_bytes().iter().all(allowed) { Ok(()) } else { Err("malformed Host header") }
+        }
+    }
+}
 
 /// Checks that a request to a listener on loopback is for this machine by its own name:
 /// `localhost` or a loopback address.
@@ -29,6 +48,21 @@ pub(crate) fn check_loopback_host(uri: &Uri, headers: &HeaderMap) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exactly_one_valid_host_is_accepted() {
+        let check = |version, hosts: &[&str]| {
+            let headers = hosts.iter().map(|host| (HOST, host.parse().unwrap())).collect();
+            check_one_host(version, &headers)
+        };
+        assert_eq!(check(Version::HTTP_11, &["[::1]:80"]), Ok(()));
+        assert_eq!(check(Version::HTTP_11, &[""]), Ok(()));
+        assert_eq!(check(Version::HTTP_10, &[]), Ok(()));
+        for hosts in [&[][..], &["a", "a"], &["a b"], &["a/b"], &["a@b"], &["a#"]] {
+            assert!(check(Version::HTTP_11, hosts).is_err(), "{hosts:?}");
+        }
+        assert!(check(Version::HTTP_10, &["a", "b"]).is_err());
+    }
 
     fn check(host: &str) -> Result<(), String> {
         let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);

@@ -1,4 +1,4 @@
-//! Clients that send their first bytes very slowly.
+//! Clients that send their first bytes very slowly, or nothing after them.
 
 use std::time::Duration;
 
@@ -43,6 +43,27 @@ async fn clients_that_send_a_byte_at_a_time_are_disconnected() {
             clients.spawn(send_slowly(io, at_once, bytes));
         }
         in_time(clients.join_all()).await;
+    })
+    .await;
+}
+
+/// Three times as many connections as the server has places. The background client keeps its
+/// connections, and new clients are served at once although no timeout ends the silent ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_clients_keep_nobody_out() {
+    let flags = "--max-connections 400 --hello-timeout 10m --keepalive-interval 10m";
+    survives(flags, GROWTH_PER_CLIENT * 400, async |server| {
+        let mut silent = Vec::new();
+        for round in 1..=3 {
+            while silent.len() < 400 * round {
+                let mut io = TcpStream::connect(server.grpc).await.expect("the server listens");
+                if silent.len() % 2 == 0 {
+                    io.write_all(&[PREFACE, &settings(&[])].concat()).await.expect("an open connection");
+                }
+                silent.push(io);
+            }
+            in_time(server.wait_for_counts("background", [1, 1, 1])).await;
+        }
     })
     .await;
 }

@@ -22,11 +22,11 @@ fn review(operation: &str, old: &Value, new: &Value) -> Value {
     }})
 }
 
-fn create(pod: &Value) -> Value {
+pub(crate) fn create(pod: &Value) -> Value {
     review("CREATE", &Value::Null, pod)
 }
 
-fn pod(metadata: &Value) -> Value {
+pub(crate) fn pod(metadata: &Value) -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1", "metadata": metadata,
         "spec": {

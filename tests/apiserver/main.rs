@@ -9,5 +9,6 @@ mod http_response;
 mod invalid_reviews;
 #[path = "../pki/mod.rs"]
 mod pki;
+mod silent_connections;
 mod support;
 mod tls;

@@ -13,6 +13,7 @@ mod raw;
 mod support;
 mod watcher;
 
+mod connection_limits;
 mod drain;
 mod envoy;
 mod events;
@@ -33,6 +34,7 @@ mod read_only;
 mod resume;
 mod session;
 mod slow_watcher;
+mod strictness;
 mod takeover;
 mod throttling;
 mod wait;

@@ -16,6 +16,7 @@ mod options;
 mod random_requests;
 mod resume;
 mod selectors;
+mod strictness;
 mod support;
 mod tables;
 mod watch;

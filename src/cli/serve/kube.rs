@@ -65,7 +65,10 @@ pub(super) struct KubeArgs {
     /// runtime.kubernetes.disallowMultipleMeshesPerNamespace, as in Kuma.
     #[arg(long, action = clap::ArgAction::SetTrue)]
     disallow_multiple_meshes_per_namespace: Parsed<Switch>,
-    /// Open connections to the Kubernetes API; further ones are closed at once
+    /// Open connections to the Kubernetes API
+    ///
+    /// At the limit, a new connection replaces the one that has been without a request for the
+    /// longest time; if there is none, the new one is closed at once.
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_kube_connections: Parsed<NonZeroUsize>,
 }

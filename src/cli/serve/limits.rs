@@ -7,13 +7,16 @@ use clap::Args;
 use super::{count, period};
 use crate::{
     agent::REPORT_INTERVAL,
-    cli::{Parsed, Problems, args::period::NonZeroPeriod},
+    cli::{
+        Parsed, Problems,
+        args::period::{NonZeroPeriod, Period},
+    },
     config::{Http2Limits, Limits},
     model::{DataplaneLimits, Health},
     registry::RegistrySettings,
 };
 
-/// The largest number of permits of a semaphore, of which each connection takes one.
+/// The largest number of permits of a semaphore, of which each watch of the Kubernetes API takes one.
 pub(super) const MAX_CONNECTIONS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 /// The largest flow-control window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -67,11 +70,31 @@ pub(super) struct LimitArgs {
     /// gRPC answers `RESOURCE_EXHAUSTED`, the Kubernetes API 429, both with a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_watchers: Parsed<NonZeroUsize>,
-    /// Open gRPC connections; further ones are closed at once
+    /// Open gRPC connections
     ///
-    /// Lowered at start if the process may not open as many files (ulimit -n).
+    /// At the limit, a new connection replaces the one that has been without a call for the longest
+    /// time; if there is none, the new one is closed at once. Lowered at start if the process may not open as many files (ulimit -n).
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_connections: Parsed<NonZeroUsize>,
+    /// Open gRPC connections from one address [default: half of --max-connections]
+    ///
+    /// At the limit, a new connection replaces one of the address that is without a call; if there
+    /// is none, the new one is closed at once. An IPv6 address counts as its /64 network. Without
+    /// the flag, connections from loopback are not limited, because they all have one address.
+    #[arg(long, value_name = "COUNT")]
+    max_connections_per_address: Option<Parsed<NonZeroUsize>>,
+    /// Longest time that a gRPC connection may be without a call before it is closed
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    max_connection_idle: Parsed<NonZeroPeriod>,
+    /// Longest age of a gRPC connection, varied by 10%; 0s means no limit
+    ///
+    /// Its clients are asked to reconnect. Behind a load balancer that distributes connections,
+    /// this moves clients to new servers.
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    max_connection_age: Parsed<Period>,
+    /// Longest time for the calls of a gRPC connection to end once it has reached its maximum age
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    max_connection_age_grace: Parsed<NonZeroPeriod>,
     /// Open HTTP/2 streams of one gRPC connection; further ones are refused
     #[arg(long, value_name = "COUNT", default_value = "1024")]
     max_streams_per_connection: Parsed<NonZeroU32>,
@@ -92,6 +115,8 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "COUNT", default_value = "64")]
     max_inbounds: Parsed<NonZeroUsize>,
     /// Longest time from a connection to its HTTP/2 preface, and from a session to its hello
+    ///
+    /// Also for the request of any other call to arrive.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     hello_timeout: Parsed<NonZeroPeriod>,
     /// Longest time without a report before a session without heartbeats is lost; more than 30s
@@ -177,6 +202,17 @@ impl LimitArgs {
             keepalive_timeout: period(problems, "keepalive-timeout", self.keepalive_timeout),
             max_streams_per_connection: streams,
             max_connections: count(problems, "max-connections", self.max_connections),
+            max_connections_per_address: problems
+                .take_optional("max-connections-per-address", self.max_connections_per_address)
+                .map(NonZeroUsize::get),
+            max_connection_idle: period(problems, "max-connection-idle", self.max_connection_idle),
+            max_connection_age: Some(period(problems, "max-connection-age", self.max_connection_age))
+                .filter(|age| !age.is_zero()),
+            max_connection_age_grace: period(
+                problems,
+                "max-connection-age-grace",
+                self.max_connection_age_grace,
+            ),
             http2,
         };
         check_ranges(&limits, problems);

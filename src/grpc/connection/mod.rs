@@ -1,14 +1,16 @@
 //! Connections: from an accepted socket to HTTP/2 requests, and what surrounds every
 //! call.
 
+mod lifetime;
 mod observe;
 mod preface;
 mod serve;
-mod shutdown;
+mod strict;
 
 pub(super) use self::{
+    lifetime::{ConnectionAge, Lifetime, UntilEnd, until_end},
     observe::{CallObserver, Observed},
     preface::with_preface,
     serve::serve,
-    shutdown::{UntilShutdown, until_shutdown},
+    strict::{RequestRules, check_request},
 };

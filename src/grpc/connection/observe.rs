@@ -2,7 +2,7 @@
 //! client vanished is counted as `Canceled`, not as `OK`.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -70,6 +70,13 @@ impl CallObserver {
             }
         }
         Ok(Self { methods: Arc::new(methods), unknown: Arc::new(Method::unknown()), metrics })
+    }
+
+    /// Returns the paths of the methods whose request is one message.
+    pub(in crate::grpc) fn one_message_methods(&self) -> HashSet<String> {
+        let takes_one = |method: &Method| ["unary", "server_stream"].contains(&method.kind);
+        let methods = self.methods.iter().filter(|(_, method)| takes_one(method));
+        methods.map(|(path, _)| path.clone()).collect()
     }
 }
 

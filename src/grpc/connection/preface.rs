@@ -1,11 +1,10 @@
-//! New connections: a bound on their number, and a deadline for the HTTP/2 preface, so
-//! that connections without a request cost little and not for long.
+//! New connections: their places, and a deadline for the HTTP/2 preface, so that connections
+//! without a request cost little and not for long.
 
 use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,22 +12,34 @@ use std::{
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     time::timeout,
 };
 use tracing::{debug, warn};
 
-use crate::{config::Limits, telemetry::metrics::ShedMetrics};
+use crate::{
+    net::places::{Full, Place, Places, Taken},
+    telemetry::metrics::ShedMetrics,
+};
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Connections with a preface that wait for the server, which takes them at once.
 const QUEUE: usize = 64;
 
+/// An accepted connection that has a place and has sent its preface.
+#[derive(Debug)]
+pub(in crate::grpc) struct Connection<Io> {
+    pub(super) io: WithPreface<Io>,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
 /// The accepted connections that have sent the HTTP/2 preface in time.
 pub(in crate::grpc) fn with_preface<S, Io>(
     accepted: S,
-    limits: &Limits,
+    places: Places,
+    deadline: Duration,
     shed: ShedMetrics,
 ) -> impl Stream<Item = Connection<Io>> + use<S, Io>
 where
@@ -36,14 +47,13 @@ where
     Io: AsyncRead + Send + Unpin + 'static,
 {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let places = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::spawn(read_prefaces(accepted, places, limits.hello_timeout, sender, shed));
+    tokio::spawn(read_prefaces(accepted, places, deadline, sender, shed));
     stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
 }
 
 async fn read_prefaces<S, Io>(
     accepted: S,
-    places: Arc<Semaphore>,
+    places: Places,
     deadline: Duration,
     sender: mpsc::Sender<Connection<Io>>,
     shed: ShedMetrics,
@@ -61,16 +71,18 @@ async fn read_prefaces<S, Io>(
         let Some((io, peer)) = next else {
             return;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            shed.shed(ShedMetrics::CONNECTIONS);
-            warn!(%peer, "refused a connection: max-connections is reached");
+        let Some(mut place) = take_place(&places, peer, &shed) else {
             continue;
         };
         let sender = sender.clone();
         tokio::spawn(async move {
-            match timeout(deadline, Connection::open(io, peer, place)).await {
-                Ok(Ok(connection)) => {
-                    let _closed = sender.send(connection).await;
+            let opened = tokio::select! {
+                opened = timeout(deadline, WithPreface::read(io)) => opened,
+                why = place.closed() => return debug!(%peer, ?why, "closed a connection without a preface"),
+            };
+            match opened {
+                Ok(Ok(io)) => {
+                    let _closed = sender.send(Connection { io, peer, place }).await;
                 }
                 Ok(Err(error)) => debug!(%peer, %error, "refused a connection"),
                 Err(_) => debug!(%peer, "refused a connection: no HTTP/2 preface in time"),
@@ -79,17 +91,36 @@ async fn read_prefaces<S, Io>(
     }
 }
 
-/// A connection whose preface has been read and is replayed to the server.
-#[derive(Debug)]
-pub(in crate::grpc) struct Connection<Io> {
-    io: Io,
-    peer: SocketAddr,
-    replayed: usize,
-    _place: OwnedSemaphorePermit,
+/// Takes a place for a new connection, if there is one.
+fn take_place(places: &Places, peer: SocketAddr, shed: &ShedMetrics) -> Option<Place> {
+    let setting = |full| match full {
+        Full::Total => ShedMetrics::CONNECTIONS,
+        Full::Address => ShedMetrics::CONNECTIONS_PER_ADDRESS,
+    };
+    match places.take(peer.ip()) {
+        Taken::Free(place) => Some(place),
+        Taken::Instead(place, full) => {
+            shed.shed(setting(full));
+            warn!(%peer, "closed the connection that was inactive for longest, for a new one: {} is reached", setting(full));
+            Some(place)
+        }
+        Taken::Refused(full) => {
+            shed.shed(setting(full));
+            warn!(%peer, "refused a connection: {} is reached", setting(full));
+            None
+        }
+    }
 }
 
-impl<Io: AsyncRead + Unpin> Connection<Io> {
-    async fn open(mut io: Io, peer: SocketAddr, place: OwnedSemaphorePermit) -> io::Result<Self> {
+/// A connection whose preface has been read and is replayed to the server.
+#[derive(Debug)]
+pub(super) struct WithPreface<Io> {
+    io: Io,
+    replayed: usize,
+}
+
+impl<Io: AsyncRead + Unpin> WithPreface<Io> {
+    async fn read(mut io: Io) -> io::Result<Self> {
         let mut read = 0;
         let mut start = [0; PREFACE.len()];
         while read < start.len() {
@@ -101,15 +132,11 @@ impl<Io: AsyncRead + Unpin> Connection<Io> {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
             }
         }
-        Ok(Self { io, peer, replayed: 0, _place: place })
-    }
-
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+        Ok(Self { io, replayed: 0 })
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for WithPreface<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,7 +153,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for WithPreface<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }

@@ -51,9 +51,8 @@ impl DataplaneService for Dataplanes {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (admission, limits) = (self.admission.clone(), Arc::clone(&self.limits));
-        let peer = request.remote_addr();
-        self.admission.check_rate(peer, RetryBehavior::HonorsRetryAfter)?;
-        let stream = AgentStream::new(admission, limits, peer, request.into_inner());
+        self.admission.check_rate(request.remote_addr(), RetryBehavior::HonorsRetryAfter)?;
+        let stream = AgentStream::new(admission, limits, request);
         Ok(Response::new(Box::pin(stream.responses())))
     }
 

@@ -9,7 +9,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     convert,
-    grpc::{connection::until_shutdown, status::limit_reached},
+    grpc::{
+        connection::{ConnectionAge, Lifetime, until_end},
+        status::limit_reached,
+    },
     model::{Invalid, Namespace, WorkloadName},
     proto::{
         self, EventType, ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
@@ -54,6 +57,7 @@ impl EventService for Events {
         &self,
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
         let request = request.into_inner();
         let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
         let watch = Watch {
@@ -71,7 +75,7 @@ impl EventService for Events {
         });
         let events = stream::unfold(watch, |mut watch| async { Some((watch.next().await?, watch)) });
         let responses = stream::iter(confirmation).chain(events);
-        Ok(Response::new(Box::pin(until_shutdown(responses, &self.shutdown))))
+        Ok(Response::new(Box::pin(until_end(responses, lifetime))))
     }
 }
 

@@ -12,8 +12,8 @@ use super::page::page_size;
 use crate::{
     convert,
     grpc::{
-        connection::until_shutdown,
-        status::{draining, limit_reached},
+        connection::{ConnectionAge, Lifetime, until_end},
+        status::limit_reached,
     },
     model::{Counts, Filter, Invalid, MeshName, Workload, WorkloadKey},
     proto::{
@@ -107,6 +107,7 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
+        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
         let request = request.into_inner();
         let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
         let fingerprint = filter.fingerprint();
@@ -120,17 +121,18 @@ impl WorkloadService for Workloads {
         let watch = Watch { service: self.clone(), watcher, fingerprint };
         let batches = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         let responses = stream::iter(keepalive.map(confirmation)).chain(batches);
-        Ok(Response::new(Box::pin(until_shutdown(responses, &self.shutdown))))
+        Ok(Response::new(Box::pin(until_end(responses, lifetime))))
     }
 
     async fn wait_for_workload(
         &self,
         request: Request<WaitForWorkloadRequest>,
     ) -> Result<Response<WaitForWorkloadResponse>, Status> {
+        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
         let wait = Wait::parse(&request.into_inner())?;
         tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => Err(draining()),
+            end = lifetime.end() => Err(end),
             found = self.wait(&wait) => found.map(Response::new),
         }
     }

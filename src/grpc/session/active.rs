@@ -1,12 +1,21 @@
 //! One open session, for the streams of both protocols.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
 use crate::{
-    grpc::status::{draining, superseded},
+    grpc::{
+        connection::ConnectionAge,
+        status::{aged_connection, draining, superseded},
+    },
     model::{Dataplane, HealthReport},
     registry::{Notice, ReportOutcome, Session, SessionId},
     runtime::resettable_timer::ResettableTimer,
@@ -19,6 +28,8 @@ pub(super) struct ActiveSession {
     session: Session,
     idle_timeout: Duration,
     flush_timer: ResettableTimer,
+    /// Boxed, because most servers have no maximum age.
+    aged: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     end: EndRecord,
 }
 
@@ -30,14 +41,21 @@ pub(super) enum SessionEvent<T> {
     Flushed(u64),
     /// The registry requires the session to end.
     Notice(Notice),
+    /// The connection has reached its maximum age.
+    Aged,
 }
 
 impl ActiveSession {
-    pub(super) fn new(session: Session, idle_timeout: Duration, metrics: SessionMetrics) -> Self {
+    pub(super) fn new(
+        session: Session,
+        idle_timeout: Duration,
+        age: &ConnectionAge,
+        metrics: SessionMetrics,
+    ) -> Self {
         metrics.opened();
         let dataplane = Arc::clone(session.dataplane());
         let end = EndRecord { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { session, idle_timeout, flush_timer: ResettableTimer::default(), end }
+        Self { session, idle_timeout, flush_timer: ResettableTimer::default(), aged: age.reached(), end }
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -52,13 +70,15 @@ impl ActiveSession {
     /// message.
     pub(super) async fn next<T>(&mut self, message: impl Future<Output = T>) -> SessionEvent<T> {
         let mut message = pin!(message);
+        let Self { session, flush_timer, aged, .. } = self;
         loop {
             tokio::select! {
                 biased;
-                notice = self.session.notice() => return SessionEvent::Notice(notice),
+                notice = session.notice() => return SessionEvent::Notice(notice),
                 message = &mut message => return SessionEvent::Message(message),
-                () = self.flush_timer.sleep_until(self.session.next_flush()) => {
-                    if let Some(sequence) = self.session.flush() {
+                () = wait(aged) => return SessionEvent::Aged,
+                () = flush_timer.sleep_until(session.next_flush()) => {
+                    if let Some(sequence) = session.flush() {
                         return SessionEvent::Flushed(sequence);
                     }
                 }
@@ -94,6 +114,12 @@ impl ActiveSession {
         status
     }
 
+    /// Ends the session because its connection is too old, and returns the status for its stream.
+    pub(super) fn on_aged(mut self) -> Status {
+        self.end.reason = EndReason::Aged;
+        aged_connection()
+    }
+
     /// Ends the session because its client violated the protocol.
     pub(super) fn reject(mut self, rejected: &Status) {
         self.end.reason = EndReason::Refused;
@@ -105,6 +131,13 @@ impl ActiveSession {
     pub(super) fn goodbye(mut self) {
         self.end.reason = EndReason::Goodbye;
         self.session.goodbye();
+    }
+}
+
+async fn wait(aged: &mut Option<Pin<Box<WaitForCancellationFutureOwned>>>) {
+    match aged {
+        Some(aged) => aged.await,
+        None => pending().await,
     }
 }
 
@@ -121,7 +154,9 @@ impl Drop for EndRecord {
         self.metrics.ended(self.reason);
         let (session, dataplane, reason) = (self.id, &self.dataplane.key, self.reason.as_str());
         match self.reason {
-            EndReason::Goodbye | EndReason::Drained => debug!(%session, %dataplane, reason, "disconnected"),
+            EndReason::Goodbye | EndReason::Drained | EndReason::Aged => {
+                debug!(%session, %dataplane, reason, "disconnected");
+            }
             _ => info!(%session, %dataplane, reason, "disconnected"),
         }
     }

@@ -9,7 +9,10 @@ use tracing::{debug, warn};
 
 use super::{active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
-    grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
+    grpc::{
+        connection::ConnectionAge,
+        status::{draining, held_off, limit_reached, superseded, too_many_rejections},
+    },
     model::Dataplane,
     net::rejection::is_rejection,
     registry::{
@@ -73,6 +76,7 @@ impl SessionAdmission {
         &self,
         dataplane: Dataplane,
         options: ConnectOptions,
+        age: &ConnectionAge,
     ) -> Result<(ActiveSession, Vec<String>), Status> {
         let connected = tokio::select! {
             biased;
@@ -87,7 +91,7 @@ impl SessionAdmission {
         let Client { peer, .. } = options.client;
         warnings.extend(session.dataplane().warnings());
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
-        Ok((ActiveSession::new(session, options.idle.timeout, self.metrics.clone()), warnings))
+        Ok((ActiveSession::new(session, options.idle.timeout, age, self.metrics.clone()), warnings))
     }
 
     /// Records an event about a proxy that shows its user no error.

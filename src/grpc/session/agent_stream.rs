@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Limits,
     convert,
-    grpc::status::{draining, malformed},
+    grpc::{connection::ConnectionAge, status::malformed},
     net::rejection::rejection,
     proto::{
         self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse,
@@ -41,6 +41,7 @@ pub(in crate::grpc) struct AgentStream {
     admission: SessionAdmission,
     limits: Arc<Limits>,
     peer: Option<SocketAddr>,
+    age: ConnectionAge,
     inbound: Streaming<SessionRequest>,
     phase: Phase,
 }
@@ -55,7 +56,7 @@ enum Phase {
         sequence: u64,
     },
     /// A `Drain` was sent; the status that ends the stream follows.
-    Drained,
+    Drained(Status),
     /// The stream has ended.
     Ended,
 }
@@ -64,10 +65,10 @@ impl AgentStream {
     pub(in crate::grpc) fn new(
         admission: SessionAdmission,
         limits: Arc<Limits>,
-        peer: Option<SocketAddr>,
-        inbound: Streaming<SessionRequest>,
+        request: tonic::Request<Streaming<SessionRequest>>,
     ) -> Self {
-        Self { admission, limits, peer, inbound, phase: Phase::Opening }
+        let (peer, age) = (request.remote_addr(), ConnectionAge::of(&request));
+        Self { admission, limits, peer, age, inbound: request.into_inner(), phase: Phase::Opening }
     }
 
     /// The responses to the client.
@@ -85,7 +86,7 @@ impl AgentStream {
             // stay in the memory of ten thousand quiet sessions.
             Phase::Opening => Box::pin(self.open()).await,
             Phase::Open { .. } => self.run().await,
-            Phase::Drained => Err(draining().into()),
+            Phase::Drained(status) => Err(status.clone().into()),
             Phase::Ended => Err(End::WithoutStatus),
         };
         match response {
@@ -131,7 +132,7 @@ impl AgentStream {
             ..ConnectOptions::new(heartbeat_timeout.unwrap_or(idle_timeout))
         };
         let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;
-        let (session, warnings) = self.admission.admit(dataplane, options).await?;
+        let (session, warnings) = self.admission.admit(dataplane, options, &self.age).await?;
         let dataplane = session.dataplane();
         let welcome = proto::Welcome {
             session_id: session.id().to_string(),
@@ -152,6 +153,7 @@ impl AgentStream {
                 SessionEvent::Message(message) => message,
                 SessionEvent::Flushed(sequence) => return Ok(ack(sequence)),
                 SessionEvent::Notice(notice) => return self.on_notice(notice),
+                SessionEvent::Aged => return self.on_aged(),
             };
             let rejected = match message {
                 Ok(Some(SessionRequest { message: Some(Request::Health(report)) })) => {
@@ -193,10 +195,19 @@ impl AgentStream {
     fn on_notice(&mut self, notice: Notice) -> Result<Response, End> {
         let status = self.end(|session| session.on_notice(notice)).ok_or(End::WithoutStatus)?;
         if notice == Notice::Draining {
-            self.phase = Phase::Drained;
+            self.phase = Phase::Drained(status);
             return Ok(Response::Drain(self.drain()));
         }
         Err(status.into())
+    }
+
+    /// Asks the client to reconnect at once. Ages differ, so clients that connected together do not
+    /// reconnect together.
+    fn on_aged(&mut self) -> Result<Response, End> {
+        let status = self.end(ActiveSession::on_aged).ok_or(End::WithoutStatus)?;
+        let reason = status.message().to_owned();
+        self.phase = Phase::Drained(status);
+        Ok(Response::Drain(Drain { retry_after: Some(convert::duration(Duration::ZERO)), reason }))
     }
 
     /// Passes the open session to `end`, which consumes it; none if no session is open.

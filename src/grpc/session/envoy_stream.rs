@@ -23,7 +23,7 @@ use crate::{
         node::{self, Proxy},
         stream_health::{BadReport, StreamHealth},
     },
-    grpc::status::malformed,
+    grpc::{connection::ConnectionAge, status::malformed},
     model::{Attempt, HealthReport, Namespace},
     proto::envoy::{
         config::core::v3::Node,
@@ -55,9 +55,9 @@ impl HealthDiscoveryService for Envoys {
         &self,
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::StreamHealthCheckStream>, Status> {
-        let (service, peer) = (self.clone(), request.remote_addr());
+        let (service, peer, age) = (self.clone(), request.remote_addr(), ConnectionAge::of(&request));
         self.admission.check_rate(peer, RetryBehavior::IgnoresRetryAfter)?;
-        let stream = EnvoyStream { service, peer, inbound: request.into_inner(), phase: Phase::Opening };
+        let stream = EnvoyStream { service, peer, age, inbound: request.into_inner(), phase: Phase::Opening };
         let responses = stream::unfold(stream, |mut stream| async {
             let response = stream.next().await?;
             Some((response, stream))
@@ -70,6 +70,7 @@ impl HealthDiscoveryService for Envoys {
 struct EnvoyStream {
     service: Envoys,
     peer: Option<SocketAddr>,
+    age: ConnectionAge,
     inbound: Streaming<Bytes>,
     phase: Phase,
 }
@@ -156,7 +157,7 @@ impl EnvoyStream {
             // An Envoy that has just started is busy with more than its reports.
             idle: IdlePolicy { timeout, startup_grace: limits.hello_timeout },
         };
-        let (session, warnings) = admission.admit(dataplane, options).await?;
+        let (session, warnings) = admission.admit(dataplane, options, &self.age).await?;
         for warning in warnings {
             // Logged here, because an Envoy shows its user nothing.
             warn!(session = %session.id(), dataplane = %session.dataplane().key, "{warning}");
@@ -175,6 +176,7 @@ impl EnvoyStream {
                 SessionEvent::Message(message) => message,
                 SessionEvent::Flushed(_) => continue,
                 SessionEvent::Notice(notice) => return session.on_notice(notice).into(),
+                SessionEvent::Aged => return session.on_aged().into(),
             };
             let rejected = match message {
                 Ok(Some(report)) => match health.report(report, Instant::now()) {

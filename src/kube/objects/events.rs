@@ -19,7 +19,7 @@ use crate::{
     kube::protocol::{
         negotiation::Representation,
         options::{CollectionOptions, ListRevision, Page},
-        path::PathParams,
+        path::{PathParams, check_name},
         query::{Query, check_reached},
         response::{JSON, response},
         status::Status,
@@ -57,6 +57,7 @@ pub(crate) async fn get_one(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
+    check_name(&name)?;
     let (kind, query) = (&state.events, Query::new(query.as_deref()));
     let (representation, include) = (Representation::negotiate(&headers)?, query.include_object()?);
     let renderer = Renderer { kind: Arc::clone(kind), representation, include };

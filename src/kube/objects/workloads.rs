@@ -18,7 +18,7 @@ use crate::{
     kube::protocol::{
         negotiation::Representation,
         options::{CollectionOptions, ListOptions, ListRevision, Page, Selection},
-        path::PathParams,
+        path::{PathParams, check_name},
         query::{Query, check_reached},
         response::{JSON, response},
         status::Status,
@@ -43,6 +43,7 @@ pub(crate) async fn get_one(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
+    check_name(&name)?;
     let (kind, query) = (&state.workloads, Query::new(query.as_deref()));
     let (representation, include) = (Representation::negotiate(&headers)?, query.include_object()?);
     let renderer = Renderer { kind: Arc::clone(kind), representation, include };

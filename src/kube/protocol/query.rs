@@ -40,16 +40,16 @@ impl Query {
         Some(!(value.eq_ignore_ascii_case("false") || value == "0"))
     }
 
-    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
-        let parse = |value: &str| {
-            value.parse().map_err(|_| {
-                Status::bad_request(format!(
-                    "{name}: {:.64}: must be a whole number, 0 or more",
-                    format!("{value:?}")
-                ))
-            })
-        };
-        self.get(name).map(parse).transpose()
+    /// Parses `resourceVersion`, if it is present and not empty.
+    fn resource_version(&self) -> Result<Option<u64>, Status> {
+        let parse = |value| parse("resourceVersion", value, "a whole number, 0 or more");
+        self.get("resourceVersion").map(parse).transpose()
+    }
+
+    /// Parses a number, if present. As in Kubernetes, an empty value is an error, and a negative one is not.
+    fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        let parse = |(_, value): &(String, String)| parse(name, value, "a whole number");
+        self.0.iter().find(|(known, _)| known == name).map(parse).transpose()
     }
 
     /// Parses `includeObject`.
@@ -73,7 +73,7 @@ impl Query {
     ///
     /// 400 if the value is not a number.
     pub(crate) fn not_older_than(&self) -> Result<u64, Status> {
-        Ok(self.number("resourceVersion")?.unwrap_or_default())
+        Ok(self.resource_version()?.unwrap_or_default())
     }
 
     /// Parses the options of a list or a watch; `fields` are the supported field selectors.
@@ -100,8 +100,8 @@ impl Query {
     }
 
     fn page(&self) -> Result<Page, Status> {
-        let limit = self.number("limit")?.filter(|limit| *limit > 0);
-        let version = self.number("resourceVersion")?;
+        let limit = self.number("limit")?.filter(|limit| *limit > 0).and_then(|limit| limit.try_into().ok());
+        let version = self.resource_version()?;
         let r#match = self.get("resourceVersionMatch");
         if let Some(token) = self.get("continue") {
             if r#match.is_some() {
@@ -133,7 +133,7 @@ impl Query {
     }
 
     fn watch_start(&self) -> Result<WatchStart, Status> {
-        let version = self.number("resourceVersion")?.unwrap_or_default();
+        let version = self.resource_version()?.unwrap_or_default();
         match (self.flag("sendInitialEvents"), self.get("resourceVersionMatch")) {
             (None, None) if version == 0 => {
                 Ok(WatchStart::InitialEvents { not_older_than: 0, mark_end: false })
@@ -154,8 +154,11 @@ impl Query {
     }
 
     fn timeout(&self) -> Result<Duration, Status> {
-        match self.number("timeoutSeconds")?.filter(|seconds| *seconds > 0) {
-            Some(seconds) => Ok(Duration::from_secs(seconds).min(MAX_WATCH_TIMEOUT)),
+        match self.number("timeoutSeconds")?.filter(|seconds| *seconds != 0) {
+            // A negative timeout has passed already.
+            Some(seconds) => {
+                Ok(Duration::from_secs(seconds.try_into().unwrap_or_default()).min(MAX_WATCH_TIMEOUT))
+            }
             None => Ok(DEFAULT_WATCH_TIMEOUT.mul_f64(1.0 + fastrand::f64())),
         }
     }
@@ -167,6 +170,12 @@ fn match_forbidden(when: &str) -> Status {
 
 fn match_unknown() -> Status {
     Status::invalid("resourceVersionMatch", "must be \"Exact\" or \"NotOlderThan\"")
+}
+
+fn parse<T: FromStr>(name: &str, value: &str, expected: &str) -> Result<T, Status> {
+    value
+        .parse()
+        .map_err(|_| Status::bad_request(format!("{name}: {:.64}: must be {expected}", format!("{value:?}"))))
 }
 
 /// 400, with a message of bounded length: selectors may be long.
@@ -223,7 +232,7 @@ mod tests {
         fn accepted_options_have_the_properties_that_handlers_rely_on(query in queries()) {
             match Query::new(Some(&query)).options(&["metadata.name"]) {
                 Ok(CollectionOptions::Watch(watch)) => {
-                    assert!(watch.timeout > Duration::ZERO && watch.timeout <= 2 * DEFAULT_WATCH_TIMEOUT.max(MAX_WATCH_TIMEOUT));
+                    assert!(watch.timeout <= 2 * DEFAULT_WATCH_TIMEOUT.max(MAX_WATCH_TIMEOUT));
                     assert_ne!(watch.start, WatchStart::After(0), "0 means any revision");
                 }
                 Ok(CollectionOptions::List(list)) => match list.page {

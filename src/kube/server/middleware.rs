@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{ConnectInfo, Request, State},
-    http::Uri,
+    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -13,7 +14,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::access::AccessPolicy;
-use crate::{kube::admission, model::Quoted};
+use crate::{
+    kube::{admission, protocol::path::canonical},
+    model::Quoted,
+    net::{guarded_body::GuardedBody, places::PlaceHandle},
+};
 
 /// Paths that need no client certificate behind a front proxy: health checks, and webhooks,
 /// which kube-apiserver calls without one.
@@ -23,31 +28,33 @@ const PUBLIC_PATHS: [&str; 5] = ["/livez", "/readyz", "/healthz", admission::VAL
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Removes a trailing slash from the path, and rejects requests that the access policy does
-/// not allow.
+/// Decodes the path, and rejects requests that the access policy does not allow. The connection of
+/// an allowed request keeps its place until the response has been sent.
 pub(super) async fn check_access(
     State(policy): State<Arc<AccessPolicy>>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut head, body) = request.into_parts();
-    if let Some(uri) = without_trailing_slash(&head.uri) {
-        head.uri = uri;
+    let Some(uri) = canonical(&head.uri) else {
+        return (StatusCode::BAD_REQUEST, "400 Bad Request: malformed path\n").into_response();
+    };
+    head.uri = uri;
+    if matches!(*policy, AccessPolicy::FrontProxy(_)) && PUBLIC_PATHS.contains(&head.uri.path()) {
+        return next.run(Request::from_parts(head, body)).await;
     }
-    let public = matches!(*policy, AccessPolicy::FrontProxy(_)) && PUBLIC_PATHS.contains(&head.uri.path());
-    if !public && let Err(rejection) = policy.check(&head) {
+    if let Err(rejection) = policy.check(&head) {
         let peer: Option<&ConnectInfo<SocketAddr>> = head.extensions.get();
         let peer = peer.map(|ConnectInfo(peer)| tracing::field::display(peer));
         warn!(peer, path = %Quoted(head.uri.path()), "refused: {}", rejection.message());
         return rejection.into_response();
     }
-    next.run(Request::from_parts(head, body)).await
-}
-
-fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
-    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{path}{query}").parse().ok()
+    let in_use = head.extensions.get().map(|place: &PlaceHandle| {
+        place.known();
+        place.begin_use()
+    });
+    let response = next.run(Request::from_parts(head, body)).await;
+    response.map(|body| Body::new(GuardedBody::new(body, in_use)))
 }
 
 /// Reads and discards the body before the request is handled: a client may not read the
@@ -66,23 +73,5 @@ pub(super) async fn discard_body(request: Request, next: Next) -> Response {
     };
     let _in_time = timeout(BODY_TIMEOUT, read_all).await;
     drop(body);
-    next.run(Request::from_parts(head, axum::body::Body::empty())).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_trailing_slash_is_removed() {
-        for (from, to) in
-            [("/apis/", Some("/apis")), ("/apis/?a=b/", Some("/apis?a=b/")), ("/", None), ("/apis", None)]
-        {
-            assert_eq!(
-                without_trailing_slash(&from.parse().unwrap()).map(|uri| uri.to_string()).as_deref(),
-                to,
-                "{from}"
-            );
-        }
-    }
+    next.run(Request::from_parts(head, Body::empty())).await
 }

@@ -25,17 +25,18 @@ use super::objects::{events, state::ApiState, workloads};
 use crate::{
     config::{KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
+    net::places::PlaceLimits,
     net::tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
     registry::Registry,
     runtime::readiness::Readiness,
     telemetry::metrics::{Metrics, ShedMetrics},
 };
 
-/// Several round trips on any network.
-const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Many round trips on any network, for a TLS handshake and the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than the 90 s for which Go's clients keep an idle connection, so that the server
 /// does not close it just when a client reuses it.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_mins(2);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 /// The headers of kubectl's requests have a few hundred bytes.
 const MAX_BUFFER: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
@@ -114,9 +115,9 @@ impl Kube {
             AccessPolicy::FrontProxy(_) => (MAX_BUFFER_BEHIND_PROXY, MAX_HEADERS_BEHIND_PROXY),
         };
         let limits = ConnectionLimits {
-            max_connections: settings.max_connections,
-            handshake_timeout: TLS_HANDSHAKE_TIMEOUT,
-            header_read_timeout: HEADER_READ_TIMEOUT,
+            places: PlaceLimits { total: settings.max_connections, per_address: None },
+            header_timeout: HEADER_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
             max_age: MAX_CONNECTION_AGE,
             grace: MAX_CONNECTION_AGE,
             max_buffer,
@@ -141,12 +142,12 @@ impl Kube {
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Self { router, limits, tls, shed, shutdown } = self;
-        let on_refused = |peer| {
+        let on_shed = |peer, what| {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
-            warn!(%peer, "refused a connection to the Kubernetes API: max-kube-connections is reached");
+            warn!(%peer, shed = ?what, "too many connections to the Kubernetes API (max-kube-connections)");
         };
         let Some(TlsFiles { tls, certificate, client_authority, reload_interval }) = tls else {
-            return http1::serve(incoming, no_handshake, router, limits, on_refused, shutdown).await;
+            return http1::serve(incoming, no_handshake, router, limits, on_shed, shutdown).await;
         };
         let mut reloading = JoinSet::new();
         reloading.spawn(certificate.run(reload_interval));
@@ -158,7 +159,7 @@ impl Kube {
             async move { tls.accept(io).await }
         };
         tokio::select! {
-            () = http1::serve(incoming, handshake, router, limits, on_refused, shutdown) => {}
+            () = http1::serve(incoming, handshake, router, limits, on_shed, shutdown) => {}
             // Without it the certificate would expire unnoticed. The end of the server is a failure of the app.
             _ended = reloading.join_next() => error!("the task that reloads the TLS files ended unexpectedly"),
         }

@@ -13,6 +13,8 @@ pub enum EndReason {
     Superseded,
     /// The server drained.
     Drained,
+    /// Its connection reached the maximum age.
+    Aged,
     /// The proxy sent nothing for longer than the idle timeout.
     Idle,
     /// The proxy violated the protocol.
@@ -20,8 +22,8 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 6] =
-        [Self::Goodbye, Self::Lost, Self::Superseded, Self::Drained, Self::Idle, Self::Refused];
+    const ALL: [Self; 7] =
+        [Self::Goodbye, Self::Lost, Self::Superseded, Self::Drained, Self::Aged, Self::Idle, Self::Refused];
 
     /// Returns the value of the metric's `reason` label.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl EndReason {
             Self::Lost => "lost",
             Self::Superseded => "superseded",
             Self::Drained => "drained",
+            Self::Aged => "aged",
             Self::Idle => "idle",
             Self::Refused => "refused",
         }

@@ -4,7 +4,8 @@ use prometheus::{IntCounterVec, Opts, core::Collector};
 
 use crate::registry::LimitReached;
 
-/// Counts connections, sessions and watches that are refused because a limit is reached.
+/// Counts connections, sessions and watches that are refused, and connections that are closed to make
+/// room for others, because a limit is reached.
 #[derive(Debug, Clone)]
 pub struct ShedMetrics {
     by_limit: IntCounterVec,
@@ -15,16 +16,19 @@ impl ShedMetrics {
     pub const SESSION_RATE: &str = "max-session-rate";
     /// The setting that limits gRPC connections.
     pub const CONNECTIONS: &str = "max-connections";
+    /// The setting that limits gRPC connections from one address.
+    pub const CONNECTIONS_PER_ADDRESS: &str = "max-connections-per-address";
     /// The setting that limits connections to the Kubernetes API.
     pub const KUBE_CONNECTIONS: &str = "max-kube-connections";
 
     pub(super) fn new() -> prometheus::Result<Self> {
         let by_limit = Opts::new(
             "headcount_shed_total",
-            "Connections, sessions and watches that were refused because a limit was reached, by the limit's setting.",
+            "Connections, sessions and watches that were refused or closed because a limit was reached, by its setting.",
         );
         let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
-        for limit in LimitReached::SETTINGS.into_iter().chain([Self::CONNECTIONS, Self::KUBE_CONNECTIONS]) {
+        let connections = [Self::CONNECTIONS, Self::CONNECTIONS_PER_ADDRESS, Self::KUBE_CONNECTIONS];
+        for limit in LimitReached::SETTINGS.into_iter().chain(connections) {
             by_limit.with_label_values(&[limit]);
         }
         Ok(Self { by_limit })
