@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::{
     harness::in_time,
     http2::{Connection, SESSION, flag, frame, framed, header_block, kind},
-    support::{Server, Signal, dataplane, get, hello, retry},
+    support::{Proxy, Server, Signal, dataplane, get, hello, retry},
 };
 use headcount::proto::SessionRequest;
 
@@ -26,7 +26,10 @@ async fn is_summarized(server: Server, about: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_connections_are_summarized() {
     let server = Server::start("--max-connections 2").await;
-    let _two = (Connection::connect(server.grpc, &[]).await, Connection::connect(server.grpc, &[]).await);
+    // Connections with a session keep their places.
+    let session =
+        async |name| Proxy::open(server.connect().await, [hello(dataplane("default", "web", name))]).await;
+    let _two = (session("a").await, session("b").await);
     for _ in 0..3_000 {
         TcpStream::connect(server.grpc).await.expect("the server listens");
     }

@@ -73,7 +73,7 @@ mod tests {
         assert!(grown(|spec| spec.mesh = "x".repeat(63), 48));
         assert!(grown(|spec| spec.namespace = "x".repeat(63), 48));
         assert!(grown(|spec| spec.zone = "x".repeat(63), 63));
-        assert!(grown(|spec| spec.address = "x".repeat(250), 200));
+        assert!(grown(|spec| spec.address = ["x"; 100].join("."), 150));
         assert!(grown(|spec| spec.agent_version = "x".repeat(64), 48));
         assert!(memory(|spec| spec.labels = map("key", &"x".repeat(63))) >= least + 3 + 63 + 64);
         let named = memory(|spec| spec.inbounds = inbound(BTreeMap::new()));
