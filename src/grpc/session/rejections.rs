@@ -5,15 +5,12 @@
 //! event. An address whose clients are rejected too often is therefore shed before its
 //! next hello is read.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::net::client_address::client_address;
 
 /// The size of an address's bucket: rejections at once after a quiet period.
 const BURST: Duration = Duration::from_secs(1);
@@ -47,7 +44,7 @@ impl RejectionLimiter {
 
     /// Checks whether a hello from this address may be read.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), TooManyRejections> {
-        let Some(full_at) = self.full_at.lock().get(&network(address)).copied() else { return Ok(()) };
+        let Some(full_at) = self.full_at.lock().get(&client_address(address)).copied() else { return Ok(()) };
         let taken = full_at.saturating_duration_since(Instant::now());
         let retry_after = (taken + self.interval()).saturating_sub(BURST);
         if retry_after.is_zero() {
@@ -58,7 +55,7 @@ impl RejectionLimiter {
 
     /// Takes a token for a hello from this address that was rejected.
     pub(super) fn record(&self, address: IpAddr) {
-        let (address, now) = (network(address), Instant::now());
+        let (address, now) = (client_address(address), Instant::now());
         let mut full_at = self.full_at.lock();
         if full_at.len() >= MAX_ADDRESSES && !full_at.contains_key(&address) {
             full_at.retain(|_, full_at| *full_at > now);
@@ -74,15 +71,6 @@ impl RejectionLimiter {
     /// The time that one token takes to refill.
     fn interval(&self) -> Duration {
         BURST / u32::try_from(self.rate).unwrap_or(u32::MAX)
-    }
-}
-
-/// The address itself, or the /64 network of an IPv6 address, in which a host can choose
-/// any address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

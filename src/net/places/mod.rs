@@ -7,11 +7,7 @@
 
 mod table;
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -20,6 +16,7 @@ use tokio::{
 };
 
 use self::table::{Id, Table};
+use super::client_address::client_address;
 
 /// How many connections a server has places for.
 #[derive(Debug, Clone, Copy)]
@@ -33,10 +30,10 @@ pub(crate) struct PlaceLimits {
 }
 
 impl PlaceLimits {
-    fn of_address(&self, address: Address) -> usize {
+    fn of_address(&self, address: IpAddr) -> usize {
         match self.per_address {
             Some(limit) => limit,
-            None if address.0.is_loopback() => usize::MAX,
+            None if address.is_loopback() => usize::MAX,
             None => (self.total / 2).max(1),
         }
     }
@@ -69,22 +66,6 @@ pub(crate) enum Closing {
     Idle,
 }
 
-/// The address by which connections are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Address(IpAddr);
-
-impl From<IpAddr> for Address {
-    fn from(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V6(ip) if !ip.is_loopback() => {
-                let [a, b, c, d, ..] = ip.segments();
-                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
-            }
-            ip => Self(ip),
-        }
-    }
-}
-
 /// The places of one server. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Places(Arc<Mutex<Table>>);
@@ -97,7 +78,7 @@ impl Places {
     /// Takes a place for a new connection from `ip`.
     pub(crate) fn take(&self, ip: IpAddr) -> Taken {
         let (closing, closed) = oneshot::channel();
-        match self.0.lock().take(ip.into(), closing, Instant::now()) {
+        match self.0.lock().take(client_address(ip), closing, Instant::now()) {
             Ok((id, replaced)) => {
                 let handle = PlaceHandle { places: self.clone(), id };
                 let place = Place { handle, closed };

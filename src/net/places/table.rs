@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    net::IpAddr,
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Address, Closing, Full, PlaceLimits};
+use super::{Closing, Full, PlaceLimits};
 
 /// Identifies a connection.
 pub(super) type Id = u64;
@@ -22,7 +23,7 @@ pub(super) struct Table {
     last_id: Id,
     connections: HashMap<Id, Connection>,
     /// Connections of clients that are not known, by address.
-    addresses: HashMap<Address, OfAddress>,
+    addresses: HashMap<IpAddr, OfAddress>,
     /// Closable connections: of unknown clients, and of known ones.
     unknown: Closable,
     known: Closable,
@@ -30,7 +31,7 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Connection {
-    address: Address,
+    address: IpAddr,
     closing: oneshot::Sender<Closing>,
     known: bool,
     uses: usize,
@@ -63,7 +64,7 @@ impl Table {
     /// replace the connections of others.
     pub(super) fn take(
         &mut self,
-        address: Address,
+        address: IpAddr,
         closing: oneshot::Sender<Closing>,
         now: Instant,
     ) -> Result<(Id, Option<Full>), Full> {
@@ -156,7 +157,7 @@ impl Table {
         }
     }
 
-    fn leave(&mut self, address: Address) {
+    fn leave(&mut self, address: IpAddr) {
         if let Entry::Occupied(mut own) = self.addresses.entry(address) {
             own.get_mut().connections -= 1;
             if own.get().connections == 0 {

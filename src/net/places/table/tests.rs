@@ -1,8 +1,7 @@
-use std::net::IpAddr;
-
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::net::client_address::client_address;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,7 +22,7 @@ impl Server {
     fn connect(&mut self, ip: &str) -> Result<(Id, Option<Full>), Full> {
         self.now += SECOND;
         let (closing, closed) = oneshot::channel();
-        let address = ip.parse::<IpAddr>().unwrap().into();
+        let address = client_address(ip.parse().unwrap());
         let taken = self.table.take(address, closing, self.now)?;
         self.open.insert(taken.0, closed);
         Ok(taken)
