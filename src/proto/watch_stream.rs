@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::{WatchEventsResponse, WatchWorkloadsResponse};
 
@@ -13,12 +13,20 @@ pub const KEEPALIVE_INTERVAL: prost_types::Duration = prost_types::Duration { se
 /// How much later than the interval a message may arrive.
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
-/// The responses of a watch. It fails if the server has confirmed a keepalive interval and then
-/// sends nothing for longer: the server or the path to it has failed, although something on the way
-/// may keep the connection alive.
+/// Longest time until the response begins, and from then until its first message, which confirms
+/// the interval.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The responses of a watch with a keepalive interval. It fails if the server sends nothing for
+/// longer: the server or the path to it has failed, although something on the way may keep the
+/// connection alive. An older server does not confirm the interval with its first message; the
+/// stream then waits for its messages without a limit.
 #[derive(Debug)]
 pub struct WatchStream<M> {
     messages: Streaming<M>,
+    /// Whether the first message has arrived.
+    is_open: bool,
+    /// Until the first message [`OPEN_TIMEOUT`], then none without a confirmed interval.
     longest_silence: Option<Duration>,
 }
 
@@ -29,9 +37,21 @@ pub trait WatchResponse {
 }
 
 impl<M: WatchResponse> WatchStream<M> {
-    /// Wraps the stream of a request with a keepalive interval.
+    /// Calls a method with a request that has a keepalive interval.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call, or `UNAVAILABLE` if it has no response in time.
+    pub async fn open(
+        call: impl Future<Output = Result<Response<Streaming<M>>, Status>>,
+    ) -> Result<Self, Status> {
+        let opened = timeout(OPEN_TIMEOUT, call).await.map_err(|_| missing(OPEN_TIMEOUT))??;
+        Ok(Self::new(opened.into_inner()))
+    }
+
+    /// Wraps the response to a request with a keepalive interval.
     pub fn new(messages: Streaming<M>) -> Self {
-        Self { messages, longest_silence: None }
+        Self { messages, is_open: false, longest_silence: Some(OPEN_TIMEOUT) }
     }
 
     /// Waits for the next message; none at the end of the stream. The response that confirms the
@@ -47,7 +67,11 @@ impl<M: WatchResponse> WatchStream<M> {
                 None => next.await?,
                 Some(limit) => timeout(limit, next).await.map_err(|_| missing(limit))??,
             };
+            let is_first = !std::mem::replace(&mut self.is_open, true);
             let Some(interval) = message.as_ref().and_then(WatchResponse::keepalive_interval) else {
+                if is_first {
+                    self.longest_silence = None;
+                }
                 return Ok(message);
             };
             let interval = Duration::try_from(interval).unwrap_or(Duration::MAX);

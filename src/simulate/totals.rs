@@ -65,7 +65,7 @@ impl Replica {
             resume_token: self.resume_token.clone(),
             keepalive_interval: Some(KEEPALIVE_INTERVAL),
         };
-        let mut messages = WatchStream::new(client.watch_workloads(request).await?.into_inner());
+        let mut messages = WatchStream::open(client.watch_workloads(request)).await?;
         while let Some(message) = messages.message().await? {
             self.apply(message);
             totals.send_replace(Some(self.totals()));

@@ -130,8 +130,7 @@ impl Process {
             WatchWorkloadsRequest { filter, resume_token, keepalive_interval: Some(KEEPALIVE_INTERVAL) };
         let ended = |status: tonic::Status| format!("{:?}", status.code());
         let mut client = WorkloadServiceClient::new(channel);
-        let mut messages =
-            WatchStream::new(client.watch_workloads(request).await.map_err(ended)?.into_inner());
+        let mut messages = WatchStream::open(client.watch_workloads(request)).await.map_err(ended)?;
         while let Some(message) = messages.message().await.map_err(ended)? {
             let reset = if message.reset { "reset, " } else { "" };
             let (revision, upserted, removed) =
