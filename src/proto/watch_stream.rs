@@ -95,3 +95,31 @@ impl WatchResponse for WatchEventsResponse {
         self.keepalive_interval
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use tonic::Code;
+    use tonic_prost::ProstDecoder;
+
+    use super::*;
+
+    type Body = StreamBody<stream::Pending<Result<http_body::Frame<Bytes>, Status>>>;
+
+    /// A path may stop carrying data at any moment, also before the first message.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_without_a_first_response_fails() {
+        let opened = WatchStream::<WatchWorkloadsResponse>::open(pending()).await;
+        assert_eq!(opened.unwrap_err().code(), Code::Unavailable);
+
+        let body: Body = StreamBody::new(stream::pending());
+        let decoder = ProstDecoder::<WatchWorkloadsResponse>::default();
+        let messages = Streaming::new_response(decoder, body, http::StatusCode::OK, None, None);
+        let mut stream = WatchStream::new(messages);
+        assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);
+    }
+}
