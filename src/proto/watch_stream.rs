@@ -7,7 +7,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::{WatchEventsResponse, WatchWorkloadsResponse};
 
-/// The keepalive interval for requests of watches. With [`LONGEST_DELAY`] it is below 10 s, the
+/// The keepalive interval for requests of watches. With the 3 s that a message may be late it is below 10 s, the
 /// documented time within which a failure is detected.
 pub const KEEPALIVE_INTERVAL: prost_types::Duration = prost_types::Duration { seconds: 5, nanos: 0 };
 /// How much later than the interval a message may arrive.
