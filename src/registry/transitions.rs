@@ -37,6 +37,7 @@ impl Shared {
                 self.histories.admit(&dataplane.key, hello, None, interval)?;
                 let needed = Reservation { mesh, registration: true, session: true, bytes, replaces: 0 };
                 let memory = self.capacity.reserve(needed)?;
+                self.histories.connect(&dataplane.key, client, None);
                 let entry = self.join(dataplane, now);
                 let session =
                     self.open_session(Arc::clone(dataplane), Arc::clone(&entry), memory, client, now);
@@ -45,11 +46,13 @@ impl Shared {
             }
             Slot::Occupied(slot) => {
                 let known = slot.get();
-                self.histories.admit(&dataplane.key, hello, Some(&known.known()), interval)?;
+                let last = known.known();
+                self.histories.admit(&dataplane.key, hello, Some(&last), interval)?;
                 let session = matches!(known.presence, Presence::Lost(_));
                 let replaces = known.presence.memory().bytes();
                 let needed = Reservation { mesh, registration: false, session, bytes, replaces };
                 let memory = self.capacity.reserve(needed)?;
+                self.histories.connect(&dataplane.key, client, Some(&last));
                 let (entry, was_healthy) = self.rejoin(slot.key(), known, dataplane, now);
                 let session =
                     self.open_session(Arc::clone(dataplane), Arc::clone(&entry), memory, client, now);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::history::{Hello, History, Known, NotAdmitted};
 use crate::{
     model::{Attempt, DataplaneKey},
+    registry::Client,
     runtime::sync::Mutex,
 };
 
@@ -44,6 +45,12 @@ impl Histories {
         // Read here, so that times follow the order in which the dataplane was locked.
         let now = Instant::now();
         self.0.lock().change(key, now, |history| history.admit(hello, known, interval, now))
+    }
+
+    /// Records that a client of a locked dataplane connects; see [`History::connect`].
+    pub(crate) fn connect(&self, key: &DataplaneKey, client: Client, known: Option<&Known>) {
+        let now = Instant::now();
+        self.0.lock().change(key, now, |history| history.connect(client, known, now));
     }
 
     /// Records that the registration of a locked dataplane has ended.

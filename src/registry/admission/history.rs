@@ -146,8 +146,8 @@ struct Conflict {
 }
 
 impl History {
-    /// Admits a hello, and records that it connects. `interval` is the least time between two
-    /// connects.
+    /// Decides whether a hello may connect now; [`History::connect`] records that it has.
+    /// `interval` is the least time between two connects.
     ///
     /// # Errors
     ///
@@ -176,11 +176,16 @@ impl History {
             self.keep(now);
             return Err(NotAdmitted::Wait(connect_at));
         }
+        Ok(())
+    }
+
+    /// Records that a client connects. Separate from [`History::admit`], because a limit may reject
+    /// an admitted hello, which must not count as a takeover then.
+    pub(crate) fn connect(&mut self, client: Client, known: Option<&Known>, now: Instant) {
         (self.waiting, self.conflict) = (None, None);
         if let Some(known) = known {
-            self.follow(hello.client, known, now);
+            self.follow(client, known, now);
         }
-        Ok(())
     }
 
     /// Records that a client connects after, or instead of, another one.
@@ -253,7 +258,8 @@ impl History {
 
     fn hold_off(&mut self, hello: &Hello, Present { client, activity }: Present, now: Instant) -> HoldOff {
         self.keep(now);
-        self.takeovers.1 = self.expires_at;
+        // Those that no longer counted do not count again.
+        self.takeovers = (self.takeovers(now), self.expires_at);
         let new = Conflict { since: now, activity, attempts: 0, reported_at: None };
         let conflict = self.conflict.get_or_insert(new);
         if hello.stage != Stage::HeldOff {

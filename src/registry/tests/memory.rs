@@ -50,6 +50,39 @@ fn the_memory_limit_rejects_new_dataplanes_but_no_takeover() {
 }
 
 #[test]
+fn a_takeover_that_a_limit_rejects_does_not_count_as_one() {
+    let registry = registry_for(3, 3);
+    let open = |instance, size| {
+        let options = ConnectOptions { client: agent(instance, 1), ..ConnectOptions::new(Duration::MAX) };
+        connect_with(&registry, sized("default", "a", "web", size), options)
+    };
+    let _first = open(1, 1).unwrap().session;
+    for instance in 2..5 {
+        let rejected = open(instance, 40).unwrap_err();
+        assert!(
+            matches!(rejected, ConnectError::Limit(LimitReached::MeshRegisteredBytes { .. })),
+            "{rejected:?}"
+        );
+    }
+    assert_eq!(registry.shared.histories.len(), 0);
+    let _second = open(4, 1).expect("the first takeover").session;
+    assert!(matches!(open(5, 1), Err(ConnectError::HeldOff { .. })), "the second one");
+}
+
+#[test]
+fn lost_dataplanes_make_room_for_a_takeover() {
+    let registry = registry_for(3, 3);
+    let open = |name, instance, size| {
+        let options = ConnectOptions { client: agent(instance, 1), ..ConnectOptions::new(Duration::MAX) };
+        connect_with(&registry, sized("default", name, "web", size), options)
+    };
+    drop((open("b", 8, 1).unwrap(), open("c", 9, 1).unwrap()));
+    let _first = open("a", 1, 1).unwrap().session;
+    let _larger = open("a", 2, 2).expect("the first takeover").session;
+    assert_eq!(registry.held_off(), 0);
+}
+
+#[test]
 fn the_dataplanes_of_the_mesh_that_were_lost_for_longest_make_room() {
     let registry = registry_for(6, 3);
     let open = |mesh, name, size| connect(&registry, sized(mesh, name, "web", size));

@@ -27,6 +27,7 @@ impl Fixture {
             self.history = History::default();
         }
         self.history.admit(&hello, self.known.as_ref(), INTERVAL, self.now)?;
+        self.history.connect(hello.client, self.known.as_ref(), self.now);
         let present = Present { client: hello.client, activity: 0 };
         let attempt = hello.client.attempt;
         self.known = Some(Known { attempt, opened: self.now, present: Some(present) });
@@ -157,6 +158,19 @@ fn an_agent_that_reconnects_is_never_held_off() {
         f.connect(attempt(2, number)).unwrap();
     }
     assert_eq!((f.history.former, f.history.takeovers.0), (vec![agent(1)], 1));
+}
+
+#[test]
+fn takeovers_that_no_longer_count_do_not_count_again_with_a_hold_off() {
+    let mut f = Fixture::new();
+    f.connect(agent(1)).unwrap();
+    f.connect(agent(2)).expect("the first takeover");
+    f.now += MEMORY / 2;
+    f.lose();
+    f.connect(agent(3)).expect("the other one is lost");
+    f.now += MEMORY * 2 / 3;
+    f.held_off(agent(2));
+    f.connect(agent(4)).expect("the first takeover in a minute");
 }
 
 /// A new connection may be the same Envoy after a fault of the network.
