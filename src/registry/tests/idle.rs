@@ -69,6 +69,35 @@ async fn each_session_has_its_own_timeout_until_it_ends() {
     assert_eq!(registry.shared.idle.len(), 1);
 }
 
+/// Sessions of two Workloads and of a second mesh fall idle before one check. One is healthy and one
+/// was taken over.
+#[tokio::test(start_paused = true)]
+async fn sessions_that_fall_idle_together_change_one_revision_each_in_the_order_of_their_timeouts() {
+    let registry = registry();
+    let open = |name, workload, seconds| {
+        let options = ConnectOptions::new(Duration::from_secs(seconds));
+        connect_with(&registry, dataplane(name, workload), options).unwrap().session
+    };
+    let mut sessions = [open("a", "web", 10), open("b", "web", 30), open("c", "api", 20), open("d", "api", 5)];
+    sessions[0].report(report(1, HealthState::Ready));
+    let _taken_over = open("e", "api", 15);
+    let _newer = open("e", "api", 25);
+    let options = ConnectOptions::new(Duration::from_secs(1));
+    let _of_another_mesh = connect_with(&registry, dataplane_in("other", "a", "web"), options).unwrap();
+    registry.drain();
+    let before = registry.head();
+    assert_eq!((counts(&registry, "web"), counts(&registry, "api")), (Some((2, 1, 2)), Some((3, 0, 3))));
+    let revisions = || ["web", "api"].map(|name| registry.get(&key(name)).0.unwrap().revision - before);
+
+    assert_eq!(after(&registry, 60).await, Some((0, 0, 2)));
+    assert_eq!(counts(&registry, "api"), Some((0, 0, 3)));
+    // d, a, c, e, b: neither the session that was taken over nor the other mesh changes a Workload.
+    assert_eq!((registry.head() - before, revisions()), (5, [5, 4]));
+    assert_eq!(after(&registry, 60).await, Some((0, 0, 2)));
+    drop(sessions);
+    assert_eq!((registry.head() - before, registry.shared.idle.len()), (5, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_earliest_timeout_ends_the_wait_even_if_it_began_later() {
     let (registry, start) = (registry(), Instant::now());
