@@ -78,7 +78,8 @@ async fn sessions_that_fall_idle_together_change_one_revision_each_in_the_order_
         let options = ConnectOptions::new(Duration::from_secs(seconds));
         connect_with(&registry, dataplane(name, workload), options).unwrap().session
     };
-    let mut sessions = [open("a", "web", 10), open("b", "web", 30), open("c", "api", 20), open("d", "api", 5)];
+    let mut sessions =
+        [open("a", "web", 10), open("b", "web", 30), open("c", "api", 20), open("d", "api", 5)];
     sessions[0].report(report(1, HealthState::Ready));
     let _taken_over = open("e", "api", 15);
     let _newer = open("e", "api", 25);
