@@ -119,8 +119,19 @@ pub(crate) async fn connect_many(
     numbers: impl Iterator<Item = usize>,
     connections: usize,
 ) -> anyhow::Result<Vec<Proxy>> {
-    let channels: Vec<Channel> =
-        stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(CONCURRENT).try_collect().await?;
+    open_many(&channels(uri, connections).await?, numbers).await
+}
+
+/// Opens this many connections.
+pub(crate) async fn channels(uri: &str, connections: usize) -> anyhow::Result<Vec<Channel>> {
+    stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(CONCURRENT).try_collect().await
+}
+
+/// Opens the sessions of the dataplanes with these numbers, spread over connections.
+pub(crate) async fn open_many(
+    channels: &[Channel],
+    numbers: impl Iterator<Item = usize>,
+) -> anyhow::Result<Vec<Proxy>> {
     let proxies = numbers.zip(channels.iter().cycle());
     stream::iter(proxies)
         .map(|(number, channel)| Proxy::open(channel.clone(), number, None))

@@ -30,15 +30,15 @@ pub(crate) struct Idle {
 /// What idle proxies send.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Liveness {
-    /// Acks of PINGs.
-    Nothing,
+    /// Acks of PINGs, over this many connections.
+    Nothing { connections: usize },
     /// PINGs too, over connections with the settings of an agent.
     Pings,
     /// Heartbeats, over connections with the settings of an agent.
     Heartbeats,
 }
 
-/// Starts a child that connects this many proxies, each on a connection of its own, until it is dropped.
+/// Starts a child that connects this many proxies, until it is dropped. Agents have a connection each.
 pub(crate) fn connect(uri: &str, proxies: usize, liveness: Liveness) -> anyhow::Result<Process> {
     let role = Role::Idle(Idle { uri: uri.to_owned(), proxies, liveness });
     let (process, _connected): (_, usize) = Process::start(&role)?;
@@ -49,7 +49,9 @@ pub(crate) fn connect(uri: &str, proxies: usize, liveness: Liveness) -> anyhow::
 pub(crate) fn run(Idle { uri, proxies, liveness }: &Idle) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     let connected = match liveness {
-        Liveness::Nothing => runtime.block_on(clients::connect_many(uri, 0..*proxies, *proxies))?,
+        Liveness::Nothing { connections } => {
+            runtime.block_on(clients::connect_many(uri, 0..*proxies, *connections))?
+        }
         Liveness::Pings => runtime.block_on(connect_agents(uri, *proxies, None)).map(|()| Vec::new())?,
         Liveness::Heartbeats => {
             runtime.block_on(connect_agents(uri, *proxies, Some(HEARTBEAT_INTERVAL))).map(|()| Vec::new())?

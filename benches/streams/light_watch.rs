@@ -1,6 +1,6 @@
 //! A watch that decodes only names and counts, so that a hundred watchers leave the CPU to the server.
 
-use headcount::proto::{WatchWorkloadsRequest, WorkloadRef, WorkloadStatus};
+use headcount::proto::{WatchWorkloadsRequest, WorkloadFilter, WorkloadRef, WorkloadStatus};
 use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{
@@ -37,11 +37,15 @@ pub(crate) struct WorkloadCounts {
     pub(crate) status: Option<WorkloadStatus>,
 }
 
-/// Watches everything; returns each message with its size in bytes.
-pub(crate) async fn watch(channel: Channel) -> anyhow::Result<Streaming<(Delta, usize)>> {
+/// Watches what a filter matches; returns each message with its size in bytes.
+pub(crate) async fn watch(
+    channel: Channel,
+    filter: WorkloadFilter,
+) -> anyhow::Result<Streaming<(Delta, usize)>> {
     let mut client = Grpc::new(channel);
     client.ready().await?;
-    let request = Request::new(WatchWorkloadsRequest::default());
+    let request =
+        Request::new(WatchWorkloadsRequest { filter: Some(filter), ..WatchWorkloadsRequest::default() });
     Ok(client.server_streaming(request, PathAndQuery::from_static(PATH), LightCodec).await?.into_inner())
 }
 

@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `memory`, `memory-shared` | server memory per idle proxy, on own and on shared connections |
 //! | `memory-slope` | the same against the number of connections, a chart |
+//! | `scale` | memory, CPU time and latency with 200,000 sessions over 2,000 connections |
+//! | `registrations` | new sessions per second over open connections |
 //! | `throughput` | reports acknowledged per second, and the server's CPU time for each |
 //! | `latency` | from a report to its delta at a watcher, with 10,000 idle proxies |
 //! | `fanout` | the server's CPU time of a change that is sent to 100 watchers |
@@ -13,6 +15,7 @@
 //! | `heartbeats` | the same with the heartbeats of agents, against PINGs; both headcount |
 //! | `scrape` | reading everything, and the ack latency meanwhile; headcount only |
 //! | `delivery` | from a report to its watchers, against the number of watchers, a chart |
+//! | `filters` | the server's CPU time of a change, to watchers with different filters; both headcount |
 //! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
 //!
 //! A run fails if a watcher does not end with the exact counts, or if a connection is lost.
@@ -22,13 +25,16 @@ mod bare_tonic;
 mod clients;
 mod delivery;
 mod fanout;
+mod filters;
 mod idle;
 mod kube;
 mod kubectl;
 mod latency;
 mod light_watch;
 mod memory;
+mod registrations;
 mod role;
+mod scale;
 mod scrape;
 mod server;
 mod silence;
@@ -56,10 +62,12 @@ use self::{
 /// Measures a row, at a tiny scale if `true`.
 type Row = fn(bool) -> anyhow::Result<Vec<Figure>>;
 
-const ROWS: [(&str, Row); 10] = [
+const ROWS: [(&str, Row); 12] = [
     ("memory", memory::own_connections),
     ("memory-shared", memory::shared_connections),
     ("memory-slope", memory::slope),
+    ("scale", scale::measure),
+    ("registrations", registrations::measure),
     ("throughput", throughput::measure),
     ("latency", latency::measure),
     ("fanout", fanout::measure),
@@ -103,6 +111,11 @@ fn main() -> anyhow::Result<()> {
     }
     if args.wants(silence::HEARTBEATS) {
         report.add(silence::HEARTBEAT_SIDES, silence::measure_heartbeats(args.quick)?);
+    }
+    if args.wants(filters::ROW) {
+        for (filters, sides) in filters::COMPARISONS {
+            report.add(sides, filters::measure(args.quick, filters)?);
+        }
     }
     if args.wants(kubectl::ROW) {
         report.add(kubectl::SIDES, kubectl::measure(args.quick)?);

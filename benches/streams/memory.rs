@@ -29,7 +29,7 @@ struct Scale {
     stable_polls: usize,
 }
 
-const FULL: Scale = Scale { rounds: 3, proxies: 10_000, shared: 100, stable_polls: 12 };
+const FULL: Scale = Scale { rounds: 2, proxies: 10_000, shared: 100, stable_polls: 12 };
 
 const QUICK: Scale = Scale { rounds: 1, proxies: 200, shared: 4, stable_polls: 2 };
 

@@ -44,13 +44,23 @@ pub(crate) struct Setup {
     session_rate_unlimited: bool,
     /// Whether headcount applies every report at once, without throttling a flapping proxy.
     unthrottled: bool,
+    /// headcount's limits of sessions and dataplanes; none for the defaults.
+    sessions: Option<usize>,
 }
 
 impl Setup {
     /// A side with its defaults, on any port; bare tonic in this mode.
     pub(crate) fn new(side: Side, mode: Mode) -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { side, addr, mode, keepalive: false, session_rate_unlimited: false, unthrottled: false }
+        Self {
+            side,
+            addr,
+            mode,
+            keepalive: false,
+            session_rate_unlimited: false,
+            unthrottled: false,
+            sessions: None,
+        }
     }
 
     pub(crate) fn at(self, addr: SocketAddr) -> Self {
@@ -71,6 +81,11 @@ impl Setup {
         Self { session_rate_unlimited: true, unthrottled: true, ..self }
     }
 
+    /// With room for this many sessions, in one mesh.
+    pub(crate) fn with_sessions(self, sessions: usize) -> Self {
+        Self { sessions: Some(sessions), ..self }
+    }
+
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: Some(http_addr), ..KubeSettings::default() };
@@ -80,6 +95,11 @@ impl Setup {
         }
         if self.unthrottled {
             config.registry.flap_interval = Duration::ZERO;
+        }
+        if let Some(sessions) = self.sessions {
+            config.registry.max_sessions = sessions;
+            config.registry.max_sessions_per_mesh = sessions;
+            config.registry.max_dataplanes = sessions;
         }
         config
     }

@@ -41,7 +41,7 @@ const QUICK: Scale =
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("silence", scale.rounds, SIDES, |side| {
-        let percent = processor_percent(side, Liveness::Nothing, &scale)?;
+        let percent = processor_percent(side, Liveness::Nothing { connections: scale.proxies }, &scale)?;
         let name = "processor time of 10,000 idle connected proxies";
         Ok(vec![Measure::new(name, "% of a core", percent).target(Target::AtMost(2.0))])
     })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use headcount::proto::DataplaneProxies;
+use headcount::proto::{DataplaneProxies, WorkloadFilter};
 use tokio::time::timeout;
 use tonic::Streaming;
 
@@ -21,7 +21,7 @@ const CONCURRENT: usize = 16;
 /// The counts of each Workload, by its name; all are in one namespace.
 pub(crate) type CountsByName = BTreeMap<String, DataplaneProxies>;
 
-/// A watch of everything, on a connection of its own.
+/// A watch on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Watch {
     deltas: Streaming<(Delta, usize)>,
@@ -34,9 +34,14 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Opens a watch and reads its snapshot.
+    /// Opens a watch of everything and reads its snapshot.
     pub(crate) async fn open(uri: &str) -> anyhow::Result<Self> {
-        let deltas = light_watch::watch(channel(uri).await?).await?;
+        Self::filtered(uri, WorkloadFilter::default()).await
+    }
+
+    /// Opens a watch of what a filter matches, and reads its snapshot.
+    pub(crate) async fn filtered(uri: &str, filter: WorkloadFilter) -> anyhow::Result<Self> {
+        let deltas = light_watch::watch(channel(uri).await?, filter).await?;
         let mut watch = Self { deltas, counts: CountsByName::new(), revision: 0, messages: 0, bytes: 0 };
         while !watch.next().await? {}
         (watch.messages, watch.bytes) = (0, 0);
@@ -45,7 +50,19 @@ impl Watch {
 
     /// Opens this many watches.
     pub(crate) async fn many(uri: &str, watchers: usize) -> anyhow::Result<Vec<Self>> {
-        stream::iter(0..watchers).map(|_| Self::open(uri)).buffer_unordered(CONCURRENT).try_collect().await
+        Self::many_filtered(uri, (0..watchers).map(|_| WorkloadFilter::default())).await
+    }
+
+    /// Opens a watch for each filter, in their order.
+    pub(crate) async fn many_filtered(
+        uri: &str,
+        filters: impl Iterator<Item = WorkloadFilter>,
+    ) -> anyhow::Result<Vec<Self>> {
+        stream::iter(filters)
+            .map(|filter| Self::filtered(uri, filter))
+            .buffered(CONCURRENT)
+            .try_collect()
+            .await
     }
 
     /// Applies the next message; returns whether it completes a batch.

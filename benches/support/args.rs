@@ -8,8 +8,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(about = "Compares two sides in alternating rounds; prints medians and their ratio")]
 pub(crate) struct Args {
-    /// Run only the rows whose name contains this.
-    filter: Option<String>,
+    /// Run only the rows whose name contains one of these.
+    filter: Vec<String>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -33,6 +33,6 @@ pub(crate) struct Args {
 impl Args {
     /// Whether a row is selected.
     pub(crate) fn wants(&self, row: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| row.contains(filter))
+        self.filter.is_empty() || self.filter.iter().any(|filter| row.contains(filter))
     }
 }

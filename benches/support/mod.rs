@@ -7,6 +7,7 @@ mod axis;
 pub(crate) mod chart;
 pub(crate) mod child;
 mod machine;
+mod noise;
 pub(crate) mod percentile;
 pub(crate) mod process;
 pub(crate) mod report;

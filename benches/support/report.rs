@@ -86,9 +86,10 @@ impl Table {
     /// The table as Markdown; none if all its figures are points of charts.
     fn markdown(&self) -> Option<String> {
         let listed: Vec<_> = self.figures.iter().filter(|figure| figure.x.is_none()).collect();
-        let head = ["", &self.subject, &self.baseline, "ratio", "to reach", "reached"].map(str::to_owned);
+        let head =
+            ["", &self.subject, &self.baseline, "ratio", "to reach", "reached", "noise"].map(str::to_owned);
         let rows = listed.iter().map(|figure| {
-            let Figure { name, unit, subject, ratio, target, .. } = figure;
+            let Figure { name, unit, subject, ratio, target, noise, .. } = figure;
             [
                 if unit.is_empty() { (*name).to_owned() } else { format!("{name} ({unit})") },
                 cell(subject),
@@ -96,6 +97,7 @@ impl Table {
                 ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
                 target.map(|target| target.text(unit)).unwrap_or_default(),
                 target.map(|target| target.verdict(subject.median(), *ratio)).unwrap_or_default(),
+                noise.to_string(),
             ]
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();

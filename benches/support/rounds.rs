@@ -3,7 +3,10 @@
 use anyhow::Context as _;
 use serde::{Serialize, Serializer};
 
-use super::target::Target;
+use super::{
+    noise::{Noise, quietest},
+    target::Target,
+};
 
 /// One figure of one round of one side.
 #[derive(Debug, Clone, Copy)]
@@ -47,56 +50,61 @@ pub(crate) struct Figure {
     pub(crate) ratio: Option<f64>,
     pub(crate) target: Option<Target>,
     pub(crate) reached: Option<bool>,
+    pub(crate) noise: Noise,
 }
 
 impl Figure {
-    fn new(row: &'static str, measure: Measure, subject: Series, baseline: Option<Series>) -> Self {
+    fn new(
+        row: &'static str,
+        measure: Measure,
+        subject: Series,
+        baseline: Option<Series>,
+        noise: Noise,
+    ) -> Self {
         let Measure { name, unit, x, target, .. } = measure;
         let ratio = baseline.as_ref().map(|baseline| subject.median() / baseline.median());
         let reached = target.map(|target| target.is_reached(subject.median(), ratio));
-        Self { row, name, unit, x, subject, baseline, ratio, target, reached }
+        Self { row, name, unit, x, subject, baseline, ratio, target, reached, noise }
     }
 }
 
 /// Measures subject and baseline in each round; which of them is first alternates from round to round.
+/// Noisy rounds are repeated.
 pub(crate) fn compare<S: Copy>(
     row: &'static str,
     rounds: usize,
     [subject, baseline]: [S; 2],
     mut measure: impl FnMut(S) -> anyhow::Result<Vec<Measure>>,
 ) -> anyhow::Result<Vec<Figure>> {
-    let mut subject_rounds = Vec::new();
-    let mut baseline_rounds = Vec::new();
-    for round in 1..=rounds {
-        eprintln!("{row}: round {round} of {rounds}");
+    let (rounds, noise) = quietest(row, rounds, |round| {
         if round % 2 == 1 {
-            subject_rounds.push(measure(subject)?);
-            baseline_rounds.push(measure(baseline)?);
+            let subject = measure(subject)?;
+            Ok((subject, measure(baseline)?))
         } else {
-            baseline_rounds.push(measure(baseline)?);
-            subject_rounds.push(measure(subject)?);
+            let baseline = measure(baseline)?;
+            Ok((measure(subject)?, baseline))
         }
-    }
+    })?;
+    let (subject_rounds, baseline_rounds): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
     let measures = subject_rounds.first().context("no round was run")?.iter().enumerate();
     let figure = |(at, measure): (usize, &Measure)| {
-        Figure::new(row, *measure, Series::of(&subject_rounds, at), Some(Series::of(&baseline_rounds, at)))
+        let baseline = Some(Series::of(&baseline_rounds, at));
+        Figure::new(row, *measure, Series::of(&subject_rounds, at), baseline, noise)
     };
     Ok(measures.map(figure).collect())
 }
 
-/// Measures a subject that has no baseline.
+/// Measures a subject that has no baseline. Noisy rounds are repeated.
 pub(crate) fn measure_alone(
     row: &'static str,
     rounds: usize,
     mut measure: impl FnMut() -> anyhow::Result<Vec<Measure>>,
 ) -> anyhow::Result<Vec<Figure>> {
-    let mut values = Vec::new();
-    for round in 1..=rounds {
-        eprintln!("{row}: round {round} of {rounds}");
-        values.push(measure()?);
-    }
+    let (values, noise) = quietest(row, rounds, |_| measure())?;
     let measures = values.first().context("no round was run")?.iter().enumerate();
-    Ok(measures.map(|(at, measure)| Figure::new(row, *measure, Series::of(&values, at), None)).collect())
+    Ok(measures
+        .map(|(at, measure)| Figure::new(row, *measure, Series::of(&values, at), None, noise))
+        .collect())
 }
 
 /// The values of one figure in all rounds, sorted.

@@ -7,10 +7,10 @@ use super::MAX_SELECTOR_BYTES;
 /// A field selector: comma-separated requirements `name=value`, `name==value` and
 /// `name!=value`, all of which must hold. In a value, `\` escapes a comma, an equals sign and
 /// itself. Each resource supports its own set of fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct FieldSelector(Vec<Requirement>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Requirement {
     field: &'static str,
     equal: bool,
@@ -41,6 +41,12 @@ impl FieldSelector {
     /// Whether the fields that `field` looks up by name satisfy every requirement.
     pub fn matches<'a>(&self, field: impl Fn(&str) -> &'a str) -> bool {
         self.0.iter().all(|requirement| (field(requirement.field) == requirement.value) == requirement.equal)
+    }
+
+    /// The value that a field must have; none if several values are possible.
+    pub fn required(&self, field: &str) -> Option<&str> {
+        let mut equal = self.0.iter().filter(|requirement| requirement.equal && requirement.field == field);
+        equal.next().map(|requirement| requirement.value.as_str())
     }
 
     /// Whether the selector has no requirement.

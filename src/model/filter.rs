@@ -8,7 +8,7 @@ pub const NAME_FIELD: &str = "metadata.name";
 pub const NAMESPACE_FIELD: &str = "metadata.namespace";
 
 /// Selects Workloads; every criterion that is set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// The mesh that holds the Workload.
     pub mesh: Option<MeshName>,
@@ -22,7 +22,27 @@ pub struct Filter {
     pub fields: FieldSelector,
 }
 
+/// The name of a Workload, in one namespace or in any.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExactName {
+    /// The name.
+    pub name: WorkloadName,
+    /// None if the namespace does not matter.
+    pub namespace: Option<Namespace>,
+}
+
 impl Filter {
+    /// The only name that can match, if the filter requires one.
+    pub fn exact_name(&self) -> Option<ExactName> {
+        let required = |field| self.fields.required(field);
+        let name = || WorkloadName::parse_kubernetes(NAME_FIELD, required(NAME_FIELD)?).ok();
+        let namespace = || Namespace::parse(NAMESPACE_FIELD, required(NAMESPACE_FIELD)?).ok();
+        Some(ExactName {
+            name: self.name.clone().or_else(name)?,
+            namespace: self.namespace.clone().or_else(namespace),
+        })
+    }
+
     /// Whether a Workload matches.
     pub fn matches(&self, workload: &Workload) -> bool {
         let identity = &workload.identity;
@@ -103,6 +123,30 @@ mod tests {
             ("metadata.namespace!=shop", false),
         ] {
             assert_eq!(with_fields(text).matches(&web), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_exact_whichever_way_it_is_required() {
+        let exact = |filter: &Filter| {
+            let ExactName { name, namespace } = filter.exact_name()?;
+            Some((name.as_str().to_owned(), namespace.map(|namespace| namespace.as_str().to_owned())))
+        };
+        let web_in = |namespace: Option<&str>| Some(("web".to_owned(), namespace.map(str::to_owned)));
+        for (filter, expected) in [
+            (filter("", "", "web", ""), web_in(None)),
+            (filter("default", "shop", "web", "a=b"), web_in(Some("shop"))),
+            (with_fields("metadata.name=web"), web_in(None)),
+            (with_fields("metadata.namespace==shop,metadata.name=web"), web_in(Some("shop"))),
+            (
+                Filter { fields: with_fields("metadata.name=web").fields, ..filter("", "shop", "", "") },
+                web_in(Some("shop")),
+            ),
+            (filter("default", "shop", "", "a=b"), None),
+            (with_fields("metadata.name!=web,metadata.namespace=shop"), None),
+            (with_fields("metadata.name=no name of a Workload"), None),
+        ] {
+            assert_eq!(exact(&filter), expected, "{filter:?}");
         }
     }
 

@@ -23,7 +23,7 @@ pub use dataplane::{
 };
 pub use field_selector::FieldSelector;
 pub(crate) use filter::fnv1a;
-pub use filter::{Filter, NAME_FIELD, NAMESPACE_FIELD};
+pub use filter::{ExactName, Filter, NAME_FIELD, NAMESPACE_FIELD};
 pub use health::{Health, HealthReport, HealthState};
 pub(crate) use label::entry;
 pub use label::{

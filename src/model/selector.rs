@@ -10,10 +10,10 @@ pub const MAX_SELECTOR_BYTES: usize = 4096;
 /// A label selector: comma-separated requirements, all of which must hold. They are `k=v`,
 /// `k==v`, `k!=v`, `k in (a,b)`, `k notin (a,b)`, `k` (exists) and `!k` (does not exist). As in
 /// Kubernetes, `k!=v` and `notin` also hold if `k` is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector(Vec<Requirement>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Requirement {
     In(String, BTreeSet<String>),
     NotIn(String, BTreeSet<String>),

@@ -17,7 +17,7 @@ use super::{
     },
     *,
 };
-use crate::model::{Filter, HealthState};
+use crate::model::{Filter, HealthState, WorkloadKey};
 
 /// Random schedules, and as many in which the fewest switches of threads come at the
 /// worst places (PCT).
@@ -166,6 +166,41 @@ fn a_subscription_against_a_change() {
         let _session = changes.join().unwrap();
         assert_eq!(read(&mut watcher), Some((4, 1)));
         assert_exact(&registry, "web", Some((1, 1, 1)));
+    });
+}
+
+#[test]
+fn watchers_of_a_name_against_the_first_changes_of_its_workload() {
+    in_many_schedules(|| {
+        let registry = Registry::new(RegistrySettings { log_capacity: 1, ..settings() });
+        let changes = thread::spawn({
+            let registry = registry.clone();
+            move || {
+                let mut session = join(&registry, "a", "web");
+                session.report(report(1, HealthState::Ready));
+                session
+            }
+        });
+        let WorkloadKey { name, namespace } = key("web");
+        let filter = Filter { name: Some(name), namespace: Some(namespace), ..Filter::default() };
+        // Two, so that they share batches; another one leaves the name in between.
+        let mut watchers = [(); 2].map(|()| registry.watch(filter.clone(), None).unwrap());
+        drop(registry.watch(filter, None).unwrap());
+        let mut known = [None; 2];
+        let mut read = |watchers: &mut [Watcher; 2]| {
+            for (watcher, known) in watchers.iter_mut().zip(&mut known) {
+                while let Some(batch) = watcher.next_now() {
+                    for workload in batch.upserted() {
+                        assert!(known.is_none_or(|(revision, _)| revision < workload.revision));
+                        *known = Some((workload.revision, workload.counts.healthy));
+                    }
+                }
+            }
+            known
+        };
+        read(&mut watchers);
+        let _session = changes.join().unwrap();
+        assert_eq!(read(&mut watchers), [Some((2, 1)); 2]);
     });
 }
 

@@ -17,7 +17,7 @@ use super::{
     registration::{ByKey, Registration},
     shards::SHARDS,
     snapshot::SnapshotCache,
-    watch::BatchCache,
+    watch::{BatchCache, Filters},
 };
 use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) dataplanes: DashMap<ByKey, Registration>,
     pub(crate) entries: Entries,
     pub(crate) log: ChangeLog,
+    pub(crate) filters: Filters,
     pub(crate) batches: BatchCache,
     pub(crate) snapshots: SnapshotCache,
     pub(crate) events: EventLog,
@@ -65,6 +66,7 @@ impl Shared {
             dataplanes: DashMap::with_shard_amount(SHARDS),
             entries: Entries::new(),
             log: ChangeLog::new(settings.log_capacity),
+            filters: Filters::default(),
             batches: BatchCache::default(),
             snapshots: SnapshotCache::default(),
             events: EventLog::default(),

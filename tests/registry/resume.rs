@@ -27,9 +27,28 @@ enum Op {
 
 type Action = (Op, u8);
 
-/// Actions before the watch, actions that it reads in one batch, actions after it has stopped; and whether
-/// the watch is filtered by mesh.
-type Case = (Vec<Action>, Vec<Action>, Vec<Action>, bool);
+/// What the watch is filtered by.
+#[derive(Debug, Clone, Copy)]
+enum FilterBy {
+    Nothing,
+    Mesh,
+    Name,
+}
+
+/// Actions before the watch, actions that it reads in one batch, actions after it has stopped; and its filter.
+type Case = (Vec<Action>, Vec<Action>, Vec<Action>, FilterBy);
+
+impl FilterBy {
+    fn filter(self) -> Filter {
+        let mesh = MeshName::parse("", MESHES[0]).expect("valid");
+        let WorkloadKey { namespace, name } = WorkloadKey::parse(NAMESPACES[0], WORKLOADS[0]).expect("valid");
+        match self {
+            Self::Nothing => Filter::default(),
+            Self::Mesh => Filter { mesh: Some(mesh), ..Filter::default() },
+            Self::Name => Filter { name: Some(name), namespace: Some(namespace), ..Filter::default() },
+        }
+    }
+}
 
 fn actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
     let op = any::<u8>().prop_map(|n| match n % 7 {
@@ -80,9 +99,11 @@ impl Harness {
         }
     }
 
-    fn watch(&self, filter: &Filter, after: u64) -> Vec<Delta> {
-        let mut watcher: Watcher =
-            self.registry.watch_lifetimes(filter.clone(), Position(after)).expect("room");
+    fn watch(&self, filter: &Filter, after: u64) -> Watcher {
+        self.registry.watch_lifetimes(filter.clone(), Position(after)).expect("room")
+    }
+
+    fn read(mut watcher: Watcher) -> Vec<Delta> {
         let mut entries = Vec::new();
         while let Some(batch) = watcher.next_now() {
             assert!(!batch.reset, "the log reaches back to the revision");
@@ -132,21 +153,21 @@ impl Known {
     }
 }
 
-fn check((before, first, second, one_mesh): Case) {
+fn check((before, first, second, filter): Case) {
     let mut harness = Harness { registry: Registry::new(settings()), sessions: BTreeMap::new() };
-    let mesh = MeshName::parse("", MESHES[0]).expect("valid");
-    let filter = Filter { mesh: one_mesh.then_some(mesh), ..Filter::default() };
+    let filter = filter.filter();
     harness.perform(&before);
     let (start, revision) = harness.known(&filter);
+    let watcher = harness.watch(&filter, revision);
     harness.perform(&first);
-    let entries = harness.watch(&filter, revision);
+    let entries = Harness::read(watcher);
     harness.perform(&second);
     let (end, _) = harness.known(&filter);
     let mut known = start;
     let mut reached = revision;
     for cut in 0..=entries.len() {
         let mut resumed = known.clone();
-        for entry in harness.watch(&filter, reached) {
+        for entry in Harness::read(harness.watch(&filter, reached)) {
             resumed.apply(&entry);
         }
         assert_eq!(resumed, end, "stopped after {cut} of {entries:?}");
@@ -161,7 +182,8 @@ fn check((before, first, second, one_mesh): Case) {
 #[test]
 fn a_reader_resumes_exactly_after_any_entry() {
     let config = Config { cases: crate::cases() / 4, failure_persistence: None, ..Config::default() };
-    let case = (actions(12), actions(24), actions(12), any::<bool>());
+    let filter = (0..3usize).prop_map(|n| [FilterBy::Nothing, FilterBy::Mesh, FilterBy::Name][n]);
+    let case = (actions(12), actions(24), actions(12), filter);
     let outcome = TestRunner::new(config).run(&case, |case| {
         check(case);
         Ok(())
@@ -177,5 +199,5 @@ fn a_deletion_between_two_lifetimes_of_a_name_is_not_lost() {
     // 4 and 0 are dataplanes of `api`, 2 of `web`.
     let before = vec![(Op::Hello, 0)];
     let first = vec![(Op::Goodbye, 0), (Op::Hello, 2), (Op::Hello, 0)];
-    check((before, first, vec![(Op::Goodbye, 0)], false));
+    check((before, first, vec![(Op::Goodbye, 0)], FilterBy::Nothing));
 }

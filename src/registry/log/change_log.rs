@@ -3,8 +3,13 @@
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-use super::{Change, Draft, Published, ReadView, notifier::Notifier, ring::Ring};
-use crate::runtime::sync::Mutex;
+use super::{
+    Change, Draft, Published, ReadView,
+    names::{Signals, WatchedNames},
+    notifier::Notifier,
+    ring::Ring,
+};
+use crate::{model::ExactName, runtime::sync::Mutex};
 
 /// Changes that a reader copies while it holds the lock: about 20 microseconds, which
 /// is how long a writer may have to wait.
@@ -15,8 +20,26 @@ pub(super) const CHUNK: usize = 128;
 pub(crate) struct ChangeLog {
     epoch: Box<str>,
     capacity: usize,
-    ring: Mutex<Ring>,
+    state: Mutex<State>,
     notifier: Notifier,
+    #[cfg(test)]
+    reads: std::sync::atomic::AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ring: Ring,
+    names: WatchedNames,
+}
+
+/// What the log has for a watcher of one name.
+#[derive(Debug)]
+pub(crate) enum NameChanges {
+    /// All changes of the name, oldest first, and the revision up to which they are
+    /// complete: the end of the last one's transition, or the latest without changes.
+    Found { changes: Vec<Change>, until: u64 },
+    /// Its changes are not remembered: the log must be searched up to `head`.
+    Search { head: u64 },
 }
 
 impl ChangeLog {
@@ -25,15 +48,17 @@ impl ChangeLog {
         Self {
             epoch: Uuid::new_v4().simple().to_string()[..16].into(),
             capacity: capacity.max(1),
-            ring: Mutex::default(),
+            state: Mutex::default(),
             notifier: Notifier::new(),
+            #[cfg(test)]
+            reads: std::sync::atomic::AtomicUsize::default(),
         }
     }
 
     /// Makes the first change get the revision after `revision`. Call it before there
     /// is any change.
     pub(crate) fn begin_after(&self, revision: u64) {
-        self.ring.lock().begin_after(revision);
+        self.state.lock().ring.begin_after(revision);
         self.notifier.begin_after(revision);
     }
 
@@ -44,7 +69,7 @@ impl ChangeLog {
 
     /// The latest revision.
     pub(crate) fn head(&self) -> u64 {
-        self.ring.lock().head()
+        self.state.lock().ring.head()
     }
 
     /// Publishes the changes of one transition, which readers see together, and returns
@@ -57,14 +82,18 @@ impl ChangeLog {
             return [const { None }; N];
         }
         let at = Instant::now();
-        let mut ring = self.ring.lock();
+        let mut signals = Signals::new();
+        let mut state = self.state.lock();
+        let State { ring, names } = &mut *state;
         let published = drafts.map(|draft| {
             let draft = draft?;
             let replaces = draft.is_replacement();
             let Draft { mut old, new } = draft;
             let mut append = |old, new| {
                 left -= 1;
-                ring.append(old, new, at, left > 0)
+                let (change, published) = ring.append(old, new, at, left > 0);
+                names.record(change.key(), change.revision, &mut signals);
+                published
             };
             if replaces {
                 append(old.take(), None);
@@ -73,8 +102,8 @@ impl ChangeLog {
         });
         ring.trim(self.capacity);
         let head = ring.head();
-        drop(ring);
-        self.notifier.published(head);
+        drop(state);
+        self.notifier.published(head, signals);
         published
     }
 
@@ -82,25 +111,44 @@ impl ChangeLog {
     /// of them, and never a part of a transition. None if the log no longer has the
     /// range, or does not have it yet.
     pub(crate) fn read(&self, after: u64, until: u64, limit: usize) -> Option<Vec<Change>> {
+        #[cfg(test)]
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut changes: Vec<Change> = Vec::new();
         loop {
             let read_to = changes.last().map_or(after, |change| change.revision);
             let chunk = CHUNK.min(limit - changes.len());
-            let complete = self.ring.lock().read(read_to, until, chunk, &mut changes)?;
+            let complete = self.state.lock().ring.read(read_to, until, chunk, &mut changes)?;
             if complete || changes.len() >= limit {
                 return Some(changes);
             }
         }
     }
 
+    /// The changes of a name after a revision, for a watcher that has subscribed to it.
+    /// None if the log no longer has them, or if the revision is in the future.
+    pub(crate) fn read_name(&self, name: &ExactName, after: u64) -> Option<NameChanges> {
+        let state = self.state.lock();
+        let head = state.ring.head();
+        if after > head {
+            return None;
+        }
+        let Some(revisions) = state.names.changes(name, after) else {
+            return Some(NameChanges::Search { head });
+        };
+        let changes = revisions.map(|revision| state.ring.change(revision).cloned());
+        let changes: Vec<_> = changes.collect::<Option<_>>()?;
+        let until = changes.last().map_or(head, |last| state.ring.end_of_transition(last.revision));
+        Some(NameChanges::Found { changes, until })
+    }
+
     /// Whether the log has every change after a revision.
     pub(crate) fn reaches(&self, revision: u64) -> bool {
-        self.ring.lock().reaches(revision)
+        self.state.lock().ring.reaches(revision)
     }
 
     /// Begins a read at the latest revision.
     pub(crate) fn read_view(&self) -> ReadView<'_> {
-        let mut ring = self.ring.lock();
+        let ring = &mut self.state.lock().ring;
         let head = ring.head();
         ring.open_view(head);
         ReadView::opened(self, head)
@@ -109,7 +157,7 @@ impl ChangeLog {
     /// Begins a read at an earlier revision; none if the log no longer reaches it, or
     /// if it is in the future.
     pub(crate) fn read_view_at(&self, revision: u64) -> Option<ReadView<'_>> {
-        let mut ring = self.ring.lock();
+        let ring = &mut self.state.lock().ring;
         if !ring.reaches(revision) {
             return None;
         }
@@ -118,7 +166,7 @@ impl ChangeLog {
     }
 
     pub(super) fn close_view(&self, revision: u64) {
-        let mut ring = self.ring.lock();
+        let ring = &mut self.state.lock().ring;
         ring.close_view(revision);
         ring.trim(self.capacity);
     }
@@ -128,6 +176,17 @@ impl ChangeLog {
     /// read.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.notifier.subscribe()
+    }
+
+    /// Subscribes to the changes of one name, which need not exist. Call
+    /// [`unsubscribe_name`](Self::unsubscribe_name) once for each subscription.
+    pub(crate) fn subscribe_name(&self, name: &ExactName) -> watch::Receiver<()> {
+        let State { ring, names } = &mut *self.state.lock();
+        names.add(name, ring.head())
+    }
+
+    pub(crate) fn unsubscribe_name(&self, name: &ExactName) {
+        self.state.lock().names.remove(name);
     }
 
     /// Wakes watchers where they are many. Runs until dropped.
@@ -157,6 +216,15 @@ mod tests {
     }
 
     impl ChangeLog {
+        /// The number of reads so far.
+        pub(crate) fn reads(&self) -> usize {
+            self.reads.load(std::sync::atomic::Ordering::Relaxed)
+        }
+
+        pub(crate) fn watched_names(&self) -> usize {
+            self.state.lock().names.len()
+        }
+
         fn read_after(&self, revision: u64, limit: usize) -> Option<Vec<Change>> {
             self.read(revision, self.head(), limit)
         }

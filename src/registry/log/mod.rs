@@ -7,12 +7,13 @@
 
 mod change;
 mod change_log;
+mod names;
 mod notifier;
 mod read_view;
 mod ring;
 
 pub(crate) use self::{
     change::{Change, Draft, Published},
-    change_log::ChangeLog,
+    change_log::{ChangeLog, NameChanges},
     read_view::ReadView,
 };

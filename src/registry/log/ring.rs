@@ -37,11 +37,16 @@ impl Ring {
         new: Option<Workload>,
         at: Instant,
         continues: bool,
-    ) -> Published {
+    ) -> (&Change, Published) {
         self.head += 1;
         let new = new.map(|new| Arc::new(new.stamped(self.head)));
-        self.changes.push_back(Change { revision: self.head, old, new: new.clone(), at, continues });
-        new
+        let change = Change { revision: self.head, old, new: new.clone(), at, continues };
+        (self.changes.push_back_mut(change), new)
+    }
+
+    /// The change of a revision; none if the ring no longer has it.
+    pub(super) fn change(&self, revision: u64) -> Option<&Change> {
+        self.changes.get(self.index_after(revision.checked_sub(1)?)?)
     }
 
     /// Drops the oldest changes beyond `capacity`, except those that an open read view
@@ -77,6 +82,14 @@ impl Ring {
         }
         target.extend(self.changes.range(from..to).cloned());
         Some(to == end)
+    }
+
+    /// The revision of the last change of a change's transition.
+    pub(super) fn end_of_transition(&self, mut revision: u64) -> u64 {
+        while self.change(revision).is_some_and(|change| change.continues) {
+            revision += 1;
+        }
+        revision
     }
 
     pub(super) fn open_view(&mut self, revision: u64) {

@@ -8,6 +8,7 @@ mod pacing;
 mod queries;
 mod sessions;
 mod throttle;
+mod wakeups;
 mod watch;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What a watcher delivers: deltas, in batches of bounded size.
 
 use std::{
+    iter::Peekable,
     sync::{Arc, OnceLock},
     vec,
 };
@@ -8,7 +9,8 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::model::{MeshName, Workload, WorkloadKey};
+use super::cache::ConflatedRange;
+use crate::model::{Filter, MeshName, Workload, WorkloadKey};
 
 /// The most deltas in one batch. A stream's buffer stays as large as its largest
 /// message: 64 Workloads take 16 KiB with usual names and 64 KiB with the longest.
@@ -77,55 +79,84 @@ impl DeltaBatch {
     }
 }
 
-/// Deltas that have not been delivered yet: the only queue of a watcher, a pointer or
-/// two for each Workload in one allocation.
+/// Deltas that have not been delivered yet: the only queue of a watcher. A snapshot
+/// takes a pointer for each Workload; a range of the log is shared with other watchers.
 #[derive(Debug)]
 pub(super) struct PendingDeltas {
     reset: bool,
     rest: Rest,
     revision: u64,
-    oldest: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Rest {
     Snapshot(vec::IntoIter<Arc<Workload>>),
-    Deltas(vec::IntoIter<Delta>),
+    Range(Peekable<Matching>),
 }
 
 impl PendingDeltas {
     /// All Workloads at a revision.
     pub(super) fn snapshot(workloads: Vec<Arc<Workload>>, revision: u64) -> Self {
-        Self { reset: true, rest: Rest::Snapshot(workloads.into_iter()), revision, oldest: None }
+        Self { reset: true, rest: Rest::Snapshot(workloads.into_iter()), revision }
     }
 
-    /// What changed up to a revision.
-    pub(super) fn deltas(deltas: Vec<Delta>, revision: u64, oldest: Option<Instant>) -> Self {
-        Self { reset: false, rest: Rest::Deltas(deltas.into_iter()), revision, oldest }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        match &self.rest {
-            Rest::Snapshot(workloads) => workloads.len(),
-            Rest::Deltas(deltas) => deltas.len(),
-        }
+    /// What changed in a range, for a reader with this filter; none if nothing matches.
+    pub(super) fn matching(range: Arc<ConflatedRange>, filter: Arc<Filter>) -> Option<Self> {
+        let revision = range.revision;
+        let mut matching = Matching { range, filter, next: 0 }.peekable();
+        matching.peek()?;
+        Some(Self { reset: false, rest: Rest::Range(matching), revision })
     }
 
     /// Takes the next batch. The last one states the revision.
     pub(super) fn next_batch(&mut self) -> DeltaBatch {
-        let deltas = match &mut self.rest {
+        let mut batch = DeltaBatch { reset: std::mem::take(&mut self.reset), ..DeltaBatch::default() };
+        let complete = match &mut self.rest {
             Rest::Snapshot(workloads) => {
                 let added = |workload: Arc<Workload>| Delta {
                     revision: workload.revision,
                     before: None,
                     now: Some(workload),
                 };
-                workloads.by_ref().take(BATCH_SIZE).map(added).collect()
+                batch.deltas.extend(workloads.by_ref().take(BATCH_SIZE).map(added));
+                workloads.len() == 0
             }
-            Rest::Deltas(deltas) => deltas.by_ref().take(BATCH_SIZE).collect(),
+            Rest::Range(matching) => {
+                for (delta, since) in matching.by_ref().take(BATCH_SIZE) {
+                    batch.oldest = Some(batch.oldest.map_or(since, |oldest| oldest.min(since)));
+                    batch.deltas.push(delta);
+                }
+                matching.peek().is_none()
+            }
         };
-        let synced = (self.len() == 0).then_some(self.revision);
-        let reset = std::mem::take(&mut self.reset);
-        DeltaBatch { reset, deltas, synced, oldest: self.oldest, ..DeltaBatch::default() }
+        batch.synced = complete.then_some(self.revision);
+        batch
+    }
+}
+
+/// The deltas of a range as a reader with a filter sees them, and when the first change
+/// in each was published.
+#[derive(Debug)]
+struct Matching {
+    range: Arc<ConflatedRange>,
+    filter: Arc<Filter>,
+    next: usize,
+}
+
+impl Iterator for Matching {
+    type Item = (Delta, Instant);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(conflated) = self.range.deltas.get(self.next) {
+            self.next += 1;
+            let Delta { before, now, revision } = &conflated.delta;
+            let visible = |state: &&Arc<Workload>| self.filter.matches(state);
+            let (before, now) = (before.as_ref().filter(visible), now.as_ref().filter(visible));
+            if before.is_some() || now.is_some() {
+                let delta = Delta { before: before.cloned(), now: now.cloned(), revision: *revision };
+                return Some((delta, conflated.since));
+            }
+        }
+        None
     }
 }

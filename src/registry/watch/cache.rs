@@ -1,38 +1,54 @@
-//! Batches that several readers share: readers with the same filter and the same
-//! position receive the same deltas, so the first one works them out for all.
+//! What watchers share: the first watcher that reads a range of the log reads and
+//! conflates it for all, whatever their filters are. Watchers with the same filter also
+//! share the batch.
 
 use std::sync::Arc;
 
 use super::{
-    batch::{BATCH_SIZE, DeltaBatch, PendingDeltas},
-    conflate::{Conflation, conflate},
+    batch::{DeltaBatch, PendingDeltas},
+    conflate::{Conflated, Conflation, conflate},
+    filters::FilterLease,
 };
 use crate::{
-    model::Filter,
-    registry::{log::ChangeLog, recent_cache::RecentCache},
+    model::{ExactName, Filter},
+    registry::{
+        log::{Change, ChangeLog, NameChanges},
+        recent_cache::RecentCache,
+    },
 };
 
 /// The most changes that are conflated at a time.
 const MAX_CHANGES: usize = 2_048;
-/// Batches that are cached: of a few filters, and of readers that are not equally fast.
-const CAPACITY: usize = 16;
+/// Ranges that are cached: those of watchers that are not equally fast.
+const RANGES: usize = 8;
+/// Batches that are cached: also of a few filters.
+const BATCHES: usize = 16;
 
-/// The part of the log that a reader needs next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The changes after one revision and up to another one, and how they are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LogRange {
-    pub(super) filter: Arc<Filter>,
-    pub(super) conflation: Conflation,
-    /// The reader is complete up to this revision.
     pub(super) after: u64,
-    /// The revision that was announced last.
     pub(super) until: u64,
+    pub(super) conflation: Conflation,
+}
+
+/// What happened in a range of the log, to whichever Workload.
+#[derive(Debug)]
+pub(super) struct ConflatedRange {
+    range: LogRange,
+    /// The last revision that was read: less than the end of a long range.
+    pub(super) revision: u64,
+    pub(super) deltas: Vec<Conflated>,
 }
 
 /// What a range of the log contains for a reader.
 #[derive(Debug)]
 pub(super) enum RangeResult {
-    /// No change.
-    Empty,
+    /// Nothing has changed up to `revision`, which is the latest one for the reader.
+    Empty {
+        /// The revision.
+        revision: u64,
+    },
     /// The log no longer has the range.
     OutOfReach,
     /// Changes up to `revision`, none of which the reader's filter matches.
@@ -40,36 +56,95 @@ pub(super) enum RangeResult {
         /// The last revision that was read.
         revision: u64,
     },
-    /// Deltas that fit into one batch, shared with other readers.
+    /// A complete batch, which other readers may share.
     Batch(Arc<DeltaBatch>),
-    /// Deltas for several batches.
-    Pending(PendingDeltas),
+    /// The first batch of several.
+    First(Arc<DeltaBatch>, PendingDeltas),
 }
 
-/// The batches that were worked out last.
+type CachedBatch = (LogRange, Arc<Filter>, Arc<DeltaBatch>);
+
+/// The ranges and batches that were worked out last.
 #[derive(Debug, Default)]
-pub(crate) struct BatchCache(RecentCache<(LogRange, Arc<DeltaBatch>), CAPACITY>);
+pub(crate) struct BatchCache {
+    ranges: RecentCache<Arc<ConflatedRange>, RANGES>,
+    batches: RecentCache<CachedBatch, BATCHES>,
+}
 
 impl BatchCache {
-    pub(super) fn read(&self, log: &ChangeLog, range: &LogRange) -> RangeResult {
-        if let Some((_, batch)) = self.0.find(|(known, _)| known == range) {
+    /// Reads a range for a watcher that is woken by every change.
+    pub(super) fn read(&self, log: &ChangeLog, filter: &FilterLease, range: LogRange) -> RangeResult {
+        if range.after == range.until {
+            return RangeResult::Empty { revision: range.after };
+        }
+        if let Some(batch) = self.find(filter, range) {
             return RangeResult::Batch(batch);
+        }
+        if let Some(cached) = self.ranges.find(|cached| cached.range == range) {
+            return self.batch(filter, cached);
         }
         let Some(changes) = log.read(range.after, range.until, MAX_CHANGES) else {
             return RangeResult::OutOfReach;
         };
-        let Some(revision) = changes.last().map(|change| change.revision) else {
-            return RangeResult::Empty;
+        let Some(last) = changes.last() else {
+            return RangeResult::Empty { revision: range.after };
         };
-        let mut pending = conflate(range.conflation, &range.filter, &changes, revision);
-        match pending.len() {
-            0 => RangeResult::NoMatch { revision },
-            1..=BATCH_SIZE => {
-                let batch = Arc::new(pending.next_batch());
-                self.0.insert((range.clone(), Arc::clone(&batch)));
-                RangeResult::Batch(batch)
+        let conflated = ConflatedRange::new(range, &changes, last.revision);
+        self.ranges.insert(Arc::clone(&conflated));
+        self.batch(filter, conflated)
+    }
+
+    /// Reads all changes after a revision for a watcher of one name.
+    pub(super) fn read_name(
+        &self,
+        log: &ChangeLog,
+        name: &ExactName,
+        filter: &FilterLease,
+        conflation: Conflation,
+        after: u64,
+    ) -> RangeResult {
+        match log.read_name(name, after) {
+            None => RangeResult::OutOfReach,
+            Some(NameChanges::Search { head }) => {
+                self.read(log, filter, LogRange { after, until: head, conflation })
             }
-            _ => RangeResult::Pending(pending),
+            Some(NameChanges::Found { changes, until }) => {
+                let Some(first) = changes.first() else {
+                    return RangeResult::Empty { revision: until };
+                };
+                // Equal for all watchers that lack the same changes, whatever they have read before.
+                let range = LogRange { after: first.revision - 1, until, conflation };
+                match self.find(filter, range) {
+                    Some(batch) => RangeResult::Batch(batch),
+                    None => self.batch(filter, ConflatedRange::new(range, &changes, until)),
+                }
+            }
         }
+    }
+
+    fn find(&self, filter: &FilterLease, range: LogRange) -> Option<Arc<DeltaBatch>> {
+        let known = |(known, of, _): &CachedBatch| *known == range && Arc::ptr_eq(of, filter.filter());
+        filter.is_shared().then(|| self.batches.find(known)).flatten().map(|(_, _, batch)| batch)
+    }
+
+    fn batch(&self, filter: &FilterLease, conflated: Arc<ConflatedRange>) -> RangeResult {
+        let (range, revision) = (conflated.range, conflated.revision);
+        let Some(mut pending) = PendingDeltas::matching(conflated, Arc::clone(filter.filter())) else {
+            return RangeResult::NoMatch { revision };
+        };
+        let batch = Arc::new(pending.next_batch());
+        if batch.synced.is_none() {
+            return RangeResult::First(batch, pending);
+        }
+        if filter.is_shared() {
+            self.batches.insert((range, Arc::clone(filter.filter()), Arc::clone(&batch)));
+        }
+        RangeResult::Batch(batch)
+    }
+}
+
+impl ConflatedRange {
+    fn new(range: LogRange, changes: &[Change], revision: u64) -> Arc<Self> {
+        Arc::new(Self { range, revision, deltas: conflate(range.conflation, changes) })
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     batch::{DeltaBatch, PendingDeltas},
     cache::{LogRange, RangeResult},
     conflate::Conflation,
+    filters::FilterLease,
+    source::Source,
 };
 use crate::{
-    model::Filter,
+    model::{ExactName, Filter, WorkloadKey},
     registry::{LimitReached, Registry, Snapshot, shared::Shared},
     runtime::{blocking::run_blocking, resettable_timer::ResettableTimer, sync::atomic::Ordering::Relaxed},
 };
@@ -24,10 +26,10 @@ pub struct Position(pub u64);
 #[derive(Debug)]
 pub struct Watcher {
     registry: Registry,
-    filter: Arc<Filter>,
+    filter: FilterLease,
     conflation: Conflation,
     state: State,
-    announced: watch::Receiver<u64>,
+    source: Source,
     bookmark_after: Duration,
     bookmark_timer: ResettableTimer,
     _permit: WatchPermit,
@@ -66,7 +68,7 @@ impl Registry {
     /// [`LimitReached::Watchers`].
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, LimitReached> {
         let begin = |filter: &Filter| match from {
-            None => State::snapshot(&self.snapshot(), filter),
+            None => self.initial_state(filter),
             Some(Position(after)) => State::Following { after, confirm: true },
         };
         self.watcher(filter, Conflation::PerWorkload, begin)
@@ -90,18 +92,28 @@ impl Registry {
         begin: impl FnOnce(&Filter) -> State,
     ) -> Result<Watcher, LimitReached> {
         let permit = self.permit_watch()?;
-        let announced = self.subscribe();
+        let source = Source::subscribe(&self.shared, &filter);
         let state = begin(&filter);
         Ok(Watcher {
             registry: self.clone(),
-            filter: Arc::new(filter),
+            filter: FilterLease::new(&self.shared, filter),
             conflation,
             state,
-            announced,
+            source,
             bookmark_after: jittered(self.shared.settings.bookmark_interval),
             bookmark_timer: ResettableTimer::default(),
             _permit: permit,
         })
+    }
+
+    /// A snapshot of the Workloads that match. A single one needs no snapshot of all.
+    fn initial_state(&self, filter: &Filter) -> State {
+        let Some(ExactName { name, namespace: Some(namespace) }) = filter.exact_name() else {
+            return State::snapshot(&self.snapshot(), filter);
+        };
+        let (workload, revision) = self.get(&WorkloadKey { namespace, name });
+        let matching = workload.into_iter().filter(|workload| filter.matches(workload)).collect();
+        State::Delivering(PendingDeltas::snapshot(matching, revision))
     }
 
     /// Counts a new watch stream, of Workloads or of events, against the limit.
@@ -163,10 +175,18 @@ impl Watcher {
             }
             tokio::select! {
                 biased;
-                // Fails only after the registry is dropped, which `self` holds.
-                _changed = self.announced.changed() => {}
-                () = self.bookmark_timer.sleep_until(Some(bookmark_at)) => return Some(self.bookmark()),
+                () = self.source.changed() => {}
+                () = self.bookmark_timer.sleep_until(Some(bookmark_at)) => {
+                    self.confirm();
+                }
             }
+        }
+    }
+
+    /// Makes the next read return a bookmark if nothing has changed.
+    fn confirm(&mut self) {
+        if let State::Following { confirm, .. } = &mut self.state {
+            *confirm = true;
         }
     }
 
@@ -182,10 +202,10 @@ impl Watcher {
     }
 
     fn read_log(&mut self) -> Found {
-        let until = *self.announced.borrow_and_update();
-        let shared = Arc::clone(&self.registry.shared);
+        self.source.mark_seen();
         loop {
-            match &mut self.state {
+            let (after, confirm) = match &mut self.state {
+                State::Following { after, confirm } => (*after, *confirm),
                 State::Delivering(pending) => {
                     let batch = pending.next_batch();
                     if let Some(after) = batch.synced {
@@ -193,23 +213,37 @@ impl Watcher {
                     }
                     return Found::Batch(Arc::new(batch));
                 }
-                State::Following { after, confirm } => {
-                    let (filter, conflation) = (Arc::clone(&self.filter), self.conflation);
-                    let range = LogRange { filter, conflation, after: *after, until };
-                    match shared.batches.read(&shared.log, &range) {
-                        RangeResult::Empty if std::mem::take(confirm) => {
-                            return Found::Batch(self.bookmark());
-                        }
-                        RangeResult::Empty => return Found::Nothing,
-                        RangeResult::OutOfReach => return Found::OutOfReach,
-                        RangeResult::NoMatch { revision } => *after = revision,
-                        RangeResult::Batch(batch) => {
-                            (*after, *confirm) = (batch.synced.unwrap_or(*after), false);
-                            return Found::Batch(batch);
-                        }
-                        RangeResult::Pending(pending) => self.state = State::Delivering(pending),
-                    }
+            };
+            match self.read_after(after) {
+                RangeResult::OutOfReach => return Found::OutOfReach,
+                RangeResult::NoMatch { revision } => {
+                    self.state = State::Following { after: revision, confirm };
                 }
+                RangeResult::Empty { revision } => {
+                    self.state = State::Following { after: revision, confirm: false };
+                    return if confirm { Found::Batch(self.bookmark()) } else { Found::Nothing };
+                }
+                RangeResult::Batch(batch) => {
+                    let after = batch.synced.unwrap_or(after);
+                    self.state = State::Following { after, confirm: false };
+                    return Found::Batch(batch);
+                }
+                RangeResult::First(batch, rest) => {
+                    self.state = State::Delivering(rest);
+                    return Found::Batch(batch);
+                }
+            }
+        }
+    }
+
+    fn read_after(&self, after: u64) -> RangeResult {
+        let (conflation, filter, shared) = (self.conflation, &self.filter, &self.registry.shared);
+        match &self.source {
+            Source::All { until, .. } => {
+                shared.batches.read(&shared.log, filter, LogRange { after, until: *until, conflation })
+            }
+            Source::Name(subscription) => {
+                shared.batches.read_name(&shared.log, &subscription.name, filter, conflation, after)
             }
         }
     }
@@ -221,9 +255,11 @@ impl Watcher {
         let State::Following { after, .. } = self.state else { return };
         let shared = &self.registry.shared;
         let usable = |revision| revision > after && shared.log.reaches(revision);
+        let filter = self.filter.filter();
         let cached = shared.snapshots.find(|snapshot| usable(snapshot.revision));
-        self.state = run_blocking(|| {
-            State::snapshot(&cached.unwrap_or_else(|| self.registry.snapshot()), &self.filter)
+        self.state = run_blocking(|| match cached {
+            Some(snapshot) => State::snapshot(&snapshot, filter),
+            None => self.registry.initial_state(filter),
         });
     }
 
