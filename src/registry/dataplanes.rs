@@ -49,7 +49,9 @@ impl Registry {
     ) -> (Vec<DataplaneView>, Option<DataplaneKey>) {
         // One more than the page, to know whether another page follows.
         let mut smallest = Smallest::new(size.saturating_add(1));
-        for slot in &self.shared.dataplanes {
+        // The map that `make races` checks can't be iterated by reference.
+        let slots = self.shared.dataplanes.iter();
+        for slot in slots {
             let key = slot.key();
             let later = after.is_none_or(|after| key.0.key > *after);
             if later && smallest.admits(key) && matches(&key.0) {
