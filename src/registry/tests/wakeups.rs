@@ -176,6 +176,36 @@ fn a_watcher_of_a_name_that_is_far_behind_misses_nothing() {
     assert!(live.next_now().is_none());
 }
 
+#[test]
+fn a_watcher_of_a_name_follows_its_labels() {
+    let registry = registry();
+    let join_in = |name: &str, zone: &str| {
+        let labels = [(WORKLOAD_LABEL.to_owned(), "web".to_owned())].into();
+        let (mesh, name, zone) = ("default".into(), name.into(), zone.into());
+        let spec = DataplaneSpec { mesh, name, zone, labels, ..DataplaneSpec::default() };
+        let parsed = Dataplane::parse(&spec, DataplaneLimits::default()).unwrap();
+        connect(&registry, parsed).unwrap().session
+    };
+    let mut east = join_in("a", "east");
+    let filter = || Filter { selector: "kuma.io/zone=east".parse().unwrap(), ..in_namespace("web") };
+    let from = Position(registry.head());
+    let mut watchers =
+        [registry.watch(filter(), Some(from)).unwrap(), registry.watch_lifetimes(filter(), from).unwrap()];
+    let mut read = || {
+        watchers.each_mut().map(|watcher| {
+            let batch = watcher.next_now().unwrap();
+            assert!(!batch.reset && batch.synced == Some(registry.head()));
+            (batch.upserted().count(), batch.removed().count())
+        })
+    };
+    assert_eq!(read(), [(0, 0); 2]);
+    east.report(report(1, HealthState::Ready));
+    let west = join_in("b", "west");
+    assert_eq!(read(), [(0, 1); 2], "its members no longer share a zone");
+    west.goodbye();
+    assert_eq!(read(), [(1, 0); 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bookmark_of_a_watcher_of_a_name_states_the_latest_revision() {
     let registry = registry();
