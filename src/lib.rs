@@ -1,8 +1,8 @@
 //! headcount always knows, per workload, how many dataplane proxies are registered,
 //! connected and healthy, and notifies every watcher the moment that changes.
 //!
-//! Imports point downwards, except that `config` holds settings of `registry` and `envoy`,
-//! `telemetry` reads `registry`, and `envoy` names one of its types:
+//! Imports point downwards, except that `config` holds settings of `model`, `registry` and
+//! `envoy`, `telemetry` reads `registry`, and `envoy` names one of its types:
 //!
 //! ```text
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)

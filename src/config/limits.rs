@@ -17,7 +17,8 @@ pub struct Limits {
     /// Labels and inbounds of a dataplane.
     pub dataplane: DataplaneLimits,
     /// Longest time from opening a stream to its hello, from accepting a connection to its HTTP/2
-    /// preface, and for the request of any other call to arrive. The default of 5 s is many round trips on any network.
+    /// preface, and for the request of any other call to arrive. The default of 5 s is many round
+    /// trips on any network.
     pub hello_timeout: Duration,
     /// Longest time that a session without heartbeats may send nothing; above the 30 s between
     /// agents' full reports. The default is ten times that interval: the health of a dataplane
@@ -43,12 +44,13 @@ pub struct Limits {
     /// Longest time that a connection may be without a call. The default is 5 min; clients
     /// reconnect with their next call. grpc-go's `MaxConnectionIdle`.
     pub max_connection_idle: Duration,
-    /// Longest age of a connection, varied by 10 %. By default there is none: connections of
-    /// sessions are long-lived, and each reconnect shows for a moment as a disconnected dataplane. Behind a
-    /// load balancer of connections, it spreads clients over new servers. grpc-go's `MaxConnectionAge`.
+    /// Longest age of a connection, varied by 10 %. By default there is none: connections of sessions
+    /// are long-lived, and each reconnect shows for a moment as a disconnected dataplane. Behind a load
+    /// balancer, it spreads clients over the balancer's instances and ends the watches of clients that
+    /// are gone. grpc-go's `MaxConnectionAge`.
     pub max_connection_age: Option<Duration>,
-    /// Longest time for the streams of a connection to end after it has reached its maximum age. The default of
-    /// 30 s is far above the time of a call. grpc-go's `MaxConnectionAgeGrace`.
+    /// Longest time for the streams of a connection to end after it has reached its maximum age. The
+    /// default of 30 s is far above the time of a call. grpc-go's `MaxConnectionAgeGrace`.
     pub max_connection_age_grace: Duration,
     /// Limits of one HTTP/2 connection.
     pub http2: Http2Limits,

@@ -27,15 +27,16 @@ use crate::{
 ///
 /// The agent reads the proxy's Kuma Dataplane resource, probes each inbound that has a
 /// serviceProbe, and reports health to the server: each change at once, and the whole
-/// health every 30s. It reconnects when the connection is lost. On SIGTERM or Ctrl-C it
-/// unregisters the dataplane and exits with 0.
+/// health every 30s. It reconnects when the connection is lost. On SIGTERM, SIGQUIT or
+/// Ctrl-C it unregisters the dataplane and exits with 0.
 ///
 /// In a Kubernetes Pod it needs no file. It takes the Pod's name and namespace from
 /// environment variables, its labels and annotations from a downward API volume, and
 /// the application's ports from --inbound.
 ///
 /// It exits with 2 if a retry would not help: the server rejects the dataplane, or a
-/// newer agent has taken over its session.
+/// newer agent has taken over its session. If the server holds it off because another
+/// agent of the dataplane is connected, it retries until that one has left.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -30,7 +30,7 @@ use crate::{
 
 /// Show warnings about workloads and dataplanes, such as a name used by two meshes
 ///
-/// The server keeps the latest 1,000 events in memory. Repeated events are counted. The
+/// The server keeps at most 1,000 events in memory. Repeated events are counted. The
 /// event that occurred last is printed last.
 #[derive(Args, Debug)]
 #[command(after_help = "\

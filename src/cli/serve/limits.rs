@@ -62,7 +62,8 @@ pub(super) struct LimitArgs {
     ///
     /// A rejected dataplane gets `RESOURCE_EXHAUSTED` with a retry delay, which spreads the
     /// retries over the time that the rate needs. Half of the burst is reserved for
-    /// dataplanes that are already registered.
+    /// dataplanes that are already registered. A tenth of the rate limits the invalid hellos of
+    /// one address.
     #[arg(long, value_name = "COUNT", default_value = "5000")]
     max_session_rate: Parsed<NonZeroUsize>,
     /// Open watches and waits, of gRPC and the Kubernetes API together; further ones are rejected
@@ -73,7 +74,8 @@ pub(super) struct LimitArgs {
     /// Open gRPC connections
     ///
     /// At the limit, a new connection replaces the one that has been without a call for the longest
-    /// time; if there is none, the new one is closed at once. Lowered at start if the process may not open as many files (ulimit -n).
+    /// time; if there is none, the new one is closed at once. Lowered at start if the process may
+    /// not open as many files (ulimit -n).
     #[arg(long, value_name = "COUNT", default_value = "100000")]
     max_connections: Parsed<NonZeroUsize>,
     /// Open gRPC connections from one address [default: half of --max-connections]
@@ -88,8 +90,8 @@ pub(super) struct LimitArgs {
     max_connection_idle: Parsed<NonZeroPeriod>,
     /// Longest age of a gRPC connection, varied by 10%; 0s means no limit
     ///
-    /// Its clients are asked to reconnect. Behind a load balancer that distributes connections,
-    /// this moves clients to new servers.
+    /// At this age the server ends the sessions and watches of the connection, and their clients
+    /// reconnect. Behind a load balancer this also ends the watches of clients that are gone.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     max_connection_age: Parsed<Period>,
     /// Longest time for the calls of a gRPC connection to end once it has reached its maximum age
@@ -140,7 +142,7 @@ pub(super) struct LimitArgs {
     /// HTTP/2 flow-control window of one connection, at most 2147483647 (2^31 - 1)
     #[arg(long, value_name = "BYTES", default_value = "1048576")]
     connection_window_bytes: Parsed<NonZeroU32>,
-    /// Bytes buffered for one stream until the client reads them
+    /// Bytes buffered for one stream until the client reads them, at most 4294967295
     #[arg(long, value_name = "BYTES", default_value = "65536")]
     send_buffer_bytes: Parsed<NonZeroUsize>,
     /// Bytes of one request's headers, at least 1024; larger ones are rejected

@@ -37,7 +37,7 @@ use crate::{
 /// loopback by default, because clients are not authenticated: only the Kubernetes API
 /// can be restricted, to kube-apiserver.
 ///
-/// SIGTERM and Ctrl-C start a drain: the health services report that the server is not
+/// SIGTERM, SIGQUIT and Ctrl-C start a drain: the health services report that the server is not
 /// ready, proxies are asked to reconnect later, and every stream ends with a status.
 /// A second signal ends the process at once.
 #[derive(Args, Debug)]
@@ -90,7 +90,7 @@ pub(super) struct ServeArgs {
     bookmark_interval: Parsed<NonZeroPeriod>,
     /// Shortest time between visible health changes of one dataplane; 0s disables the limit
     ///
-    /// Changes that come sooner are deferred. The latest one always becomes visible.
+    /// Changes that come sooner are deferred. The latest one always becomes visible. At most 2s.
     #[arg(long, value_name = "DURATION", default_value = "100ms")]
     flap_interval: Parsed<Period>,
     #[command(flatten)]

@@ -35,9 +35,8 @@ pub(in crate::grpc) struct RequestRules {
     pub(in crate::grpc) timeout: Duration,
 }
 
-/// Rejects requests that are no gRPC, with the HTTP status of the gRPC specification, and requests
-/// with a wrong number of messages. The status codes are those of grpc-go and, for the messages, of
-/// gRPC's `statuscodes.md`.
+/// Rejects requests that are no gRPC, and requests with a wrong number of messages. HTTP 415 is that of
+/// gRPC's `PROTOCOL-HTTP2.md`, the status code for the messages that of its `statuscodes.md`.
 pub(in crate::grpc) async fn check_request(
     State(rules): State<Arc<RequestRules>>,
     request: Request,

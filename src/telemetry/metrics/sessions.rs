@@ -51,7 +51,7 @@ impl SessionMetrics {
     pub(super) fn new() -> prometheus::Result<Self> {
         let ended = Opts::new(
             "headcount_sessions_ended_total",
-            "Sessions that ended, by reason: goodbye, lost, superseded, drained, idle, refused.",
+            "Sessions that ended, by reason: goodbye, lost, superseded, drained, aged, idle, refused.",
         );
         let ended = IntCounterVec::new(ended, &["reason"])?;
         // Prometheus computes no rate for the event that creates a series, so all start at 0.
