@@ -161,7 +161,9 @@ impl<'a> Response<'a> {
     #[track_caller]
     fn check_failure(&self) {
         let by_http_server = matches!(self.code, 301 | 400 | 414 | 431) && self.body.is_empty();
-        if by_http_server || (self.code, self.body) == (404, b"404 page not found\n") {
+        // kube-apiserver's HTTP server answers these in plain text, before any handler.
+        let plain = [(404, &b"404 page not found\n"[..]), (400, b"400 Bad Request: malformed path\n")];
+        if by_http_server || plain.contains(&(self.code, self.body)) {
             return;
         }
         let status = self.json();
