@@ -142,7 +142,7 @@ impl Registry {
         let dataplane = Arc::new(dataplane);
         let id = self.shared.hellos.fetch_add(1, Relaxed) + 1;
         let mut hello = Hello { id, client, stage: Stage::New };
-        let (mut rejected_at, mut _waiting) = (None, None);
+        let (mut rejected_at, mut place, mut _waiting) = (None, None, None);
         loop {
             match self.register(&dataplane, bytes, &hello) {
                 Ok(session) => return Ok(session),
@@ -158,7 +158,10 @@ impl Registry {
                     self.held(&dataplane.key, &hello, &held);
                     let now = Instant::now();
                     let rejected_at = *rejected_at.get_or_insert(now + HOLD_LIMIT);
-                    if retry == RetryBehavior::HonorsRetryAfter || now >= rejected_at {
+                    if retry == RetryBehavior::IgnoresRetryAfter && place.is_none() {
+                        place = self.shared.holds.try_acquire().ok();
+                    }
+                    if place.is_none() || now >= rejected_at {
                         let HoldOff { present, retry_after, .. } = held;
                         return Err(ConnectError::HeldOff { present, retry_after });
                     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use dashmap::DashMap;
+use tokio::sync::Semaphore;
 
 use super::{
     RegistrySettings,
@@ -20,6 +21,10 @@ use super::{
     watch::{BatchCache, Filters},
 };
 use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+/// The most held-off hellos whose streams stay open: at most 300 MB of dataplanes, which are not
+/// registered and so count towards no other limit.
+pub(crate) const MAX_HOLDS: usize = 1_000;
 
 /// Lock order: a shard of `dataplanes`, entries in the order of their keys, the change
 /// log. Nothing is locked under the locks of the other fields. While a value of `dataplanes` is locked the map is not used again.
@@ -47,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) hellos: AtomicU64,
     /// Hellos that were held off.
     pub(crate) held_off: AtomicU64,
+    /// Places of the held-off hellos whose streams stay open.
+    pub(crate) holds: Semaphore,
     /// The number of watch streams.
     pub(crate) watchers: AtomicUsize,
 }
@@ -80,6 +87,7 @@ impl Shared {
             sessions: AtomicU64::new(0),
             hellos: AtomicU64::new(0),
             held_off: AtomicU64::new(0),
+            holds: Semaphore::new(MAX_HOLDS),
             watchers: AtomicUsize::new(0),
             settings,
         }

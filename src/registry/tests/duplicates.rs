@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{super::events::Event, *};
+use super::{
+    super::{events::Event, shared::MAX_HOLDS},
+    *,
+};
 
 fn retry_after(held: &Result<Session, ConnectError>) -> Duration {
     match held {
@@ -68,6 +71,32 @@ async fn two_envoys_change_the_counts_once_and_cause_one_event() {
     let _first = waits.await.unwrap();
     assert!(lost_at.elapsed() <= Duration::from_secs(1));
     assert_eq!(counts(&registry, "web"), Some((1, 0, 1)));
+}
+
+/// Their dataplanes are in memory but not registered, so no other limit counts them.
+#[tokio::test(start_paused = true)]
+async fn beyond_a_limit_envoys_are_rejected_instead_of_held_off_in_their_streams() {
+    let registry = registry();
+    let envoy = |port| ConnectOptions {
+        client: connection(port),
+        retry: RetryBehavior::IgnoresRetryAfter,
+        ..ConnectOptions::new(Duration::MAX)
+    };
+    let _first = registry.connect(dataplane("a", "web"), envoy(1)).await.unwrap();
+    let second = registry.connect(dataplane("a", "web"), envoy(2)).await.unwrap();
+    let hello = || Box::pin(registry.connect(dataplane("a", "web"), envoy(1)));
+    let mut held: Vec<_> = (0..MAX_HOLDS).map(|_| hello()).collect();
+    for hello in &mut held {
+        assert!(hello.as_mut().now_or_never().is_none(), "its stream stays open");
+    }
+    let rejected = hello().now_or_never();
+    assert!(matches!(rejected, Some(Err(ConnectError::HeldOff { .. }))), "{rejected:?}");
+    // A client that leaves makes room for another one.
+    held.pop();
+    assert!(hello().now_or_never().is_none());
+    drop(second);
+    sleep(Duration::from_secs(1)).await;
+    assert!(held.pop().unwrap().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
