@@ -133,7 +133,7 @@ struct State {
     begin: u64,
     head: u64,
     by_number: BTreeMap<u64, Arc<Event>>,
-    /// The numbers of the events about proxies, the oldest first.
+    /// The numbers of the events about proxies.
     about_proxies: BTreeSet<u64>,
     numbers: HashMap<(Reason, Regarding), u64>,
     /// The numbers of the events of each share, the oldest first.
@@ -182,7 +182,10 @@ impl State {
     /// Removes an event if there is one too many.
     fn trim(&mut self) {
         let oldest = if self.about_proxies.len() > MAX_ABOUT_PROXIES {
-            self.about_proxies.first()
+            // Rejections may not push out the events about duplicates, and vice versa.
+            let mut shares =
+                self.by_size.iter().rev().filter_map(|(_, share)| self.shares.get(share)?.first());
+            shares.find(|number| self.about_proxies.contains(*number))
         } else if self.by_number.len() > CAPACITY {
             let largest = self.by_size.last().and_then(|(_, share)| self.shares.get(share));
             largest.and_then(BTreeSet::first)

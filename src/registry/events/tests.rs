@@ -26,15 +26,24 @@ fn name(event: &Event) -> &str {
 #[test]
 fn rejections_push_out_rejections_only() {
     let log = EventLog::default();
+    let record_proxy = |reason, name: &str| {
+        let regarding = Regarding::Proxy(UnknownProxy::new(Namespace::parse("", "").unwrap(), name));
+        log.record(reason, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
+    };
     record(&log, "a", 1);
+    record_proxy(Reason::DuplicateIdentity, "b");
     for n in 0..2 * CAPACITY {
-        let namespace = Namespace::parse("", "").unwrap();
-        let regarding = Regarding::Proxy(UnknownProxy::new(namespace, &format!("p{n}")));
-        log.record(Reason::DataplaneRefused, regarding, None, String::new(), SystemTime::UNIX_EPOCH);
+        record_proxy(Reason::DataplaneRefused, &format!("p{n}"));
     }
     let (events, _) = log.after(0);
     assert_eq!(events.len(), 1 + MAX_ABOUT_PROXIES);
-    assert_eq!((name(&events[0]), name(&events[1])), ("a", "p1800"));
+    assert_eq!((name(&events[0]), name(&events[1]), name(&events[2])), ("a", "b", "p1801"));
+    for n in 0..2 * CAPACITY {
+        record_proxy(Reason::DuplicateIdentity, &format!("d{n}"));
+    }
+    let (events, _) = log.after(0);
+    let rejections = events.iter().filter(|event| event.reason == Reason::DataplaneRefused).count();
+    assert_eq!((events.len(), rejections), (1 + MAX_ABOUT_PROXIES, MAX_ABOUT_PROXIES / 2));
 }
 
 #[test]
