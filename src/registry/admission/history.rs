@@ -42,6 +42,9 @@ const MAX_FORMER: usize = TAKEOVERS_BY_CONNECTIONS + 1;
 const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The longest one: a client is back within 10 s after the other has left.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(8);
+/// The longest one while the other client may be dead, so that the replacement of a crashed process
+/// does not wait for much longer than the server needs to detect the crash.
+const MAX_RETRY_AFTER_UNSURE: Duration = Duration::from_secs(2);
 /// A session that is still open after this time has a living peer: the server detects a dead
 /// one earlier.
 const ALIVE_AFTER: Duration = Duration::from_secs(10);
@@ -272,7 +275,8 @@ impl History {
             conflict.reported_at = Some(now);
         }
         let doubled = 2_u32.saturating_pow(conflict.attempts.saturating_sub(1));
-        let retry_after = MIN_RETRY_AFTER.saturating_mul(doubled).min(MAX_RETRY_AFTER);
+        let longest = if both_live { MAX_RETRY_AFTER } else { MAX_RETRY_AFTER_UNSURE };
+        let retry_after = MIN_RETRY_AFTER.saturating_mul(doubled).min(longest);
         HoldOff { present: client, retry_after, report }
     }
 }

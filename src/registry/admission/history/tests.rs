@@ -211,10 +211,37 @@ fn retry_delays_grow_to_a_limit_and_start_again_with_the_next_conflict() {
     f.connect(agent(1)).unwrap();
     f.connect(agent(2)).unwrap();
     let seconds = |f: &mut Fixture| f.held_off(agent(3)).retry_after.as_secs();
-    let delays: Vec<_> = (0..6).map(|_| seconds(&mut f)).collect();
-    assert_eq!(delays, [1, 2, 4, 8, 8, 8]);
+    let delays: Vec<_> = (0..3).map(|_| seconds(&mut f)).collect();
+    assert_eq!(delays, [1, 2, 2], "the other one may be dead");
+    f.message();
+    assert_eq!(seconds(&mut f), 8, "it lives");
     f.connect(attempt(2, 2)).unwrap();
     assert_eq!(seconds(&mut f), 1);
+}
+
+/// Three processes of one identity, of which two crash unnoticed: the server detects the second
+/// crash when the session's heartbeats are missing.
+#[test]
+fn the_replacement_of_a_crashed_agent_connects_soon_after_the_crash_is_detected() {
+    for detected_after in (0..90).map(|tenths| Duration::from_millis(100 * tenths)) {
+        let mut f = Fixture::new();
+        f.connect(agent(1)).unwrap();
+        f.connect(agent(2)).unwrap();
+        let crashed = f.now;
+        loop {
+            let hello = f.hello(agent(3));
+            match f.admit(hello) {
+                Err(NotAdmitted::HeldOff(held)) => f.now += held.retry_after,
+                Err(NotAdmitted::Wait(until)) => f.now = until,
+                other => break other.expect("admitted"),
+            }
+            if f.now >= crashed + detected_after && f.present().is_some() {
+                f.lose();
+            }
+        }
+        let waited = f.now - crashed;
+        assert!(waited <= detected_after + MAX_RETRY_AFTER_UNSURE, "{waited:?} of {detected_after:?}");
+    }
 }
 
 #[test]
