@@ -31,7 +31,7 @@ mod resume;
 mod sequential;
 
 /// Sequences of each test.
-const CASES: u32 = 10_000;
+const CASES: u32 = 4_000;
 
 fn cases() -> u32 {
     std::env::var("HEADCOUNT_PROPERTY_CASES")

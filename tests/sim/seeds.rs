@@ -14,7 +14,7 @@ use std::{
 use crate::simulation::{self, Summary};
 
 /// Seeds of each test run, unless `HEADCOUNT_SIM_SEEDS` is set.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 /// Failing seeds after which the run stops.
 const MAX_FAILURES: usize = 5;
 

@@ -57,7 +57,7 @@ pub(super) struct PodArgs {
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     probe_host: String,
     /// Time between the starts of two probes
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(long, value_name = "DURATION", default_value = "250ms")]
     probe_interval: Parsed<NonZeroPeriod>,
     /// Time after which a probe fails
     #[arg(long, value_name = "DURATION", default_value = "2s")]
