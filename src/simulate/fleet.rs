@@ -223,8 +223,8 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Keeps a session open from `turn` until it is told to leave. A permit of `opens` is held during the
-    /// first attempt.
+    /// Keeps a session open from `turn` until `leave` is cancelled. The first attempt holds a permit of
+    /// `opens`.
     async fn run(self, turn: Instant) {
         let Self { channel, dataplane, health, leave, opens, measurements } = self;
         tokio::select! {

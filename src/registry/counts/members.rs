@@ -133,8 +133,8 @@ impl Members {
         self.count(at, JOIN, relabelled, now)
     }
 
-    /// Counts a member that connects again and describes itself anew. `change` is that of
-    /// its counts. Returns the change that readers see, if any.
+    /// Counts a member whose dataplane has connected again with another description. `change`
+    /// is what the counts change by. Returns the change that readers see, if any.
     ///
     /// # Panics
     ///
