@@ -1,7 +1,6 @@
 //! When a client must have sent the headers of its next request.
 
 use std::{
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,10 +8,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Longest times that a connection may wait for its client.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +56,7 @@ impl RequestClock {
         }
     }
 
-    fn received(&self) {
+    pub(super) fn received(&self) {
         let mut phase = self.phase.lock();
         if let Phase::Idle { .. } = *phase {
             *phase = Phase::Headers { deadline: Instant::now() + self.limits.headers };
@@ -98,53 +94,5 @@ impl RequestTimer {
             self.sleep.as_mut().reset(deadline);
         }
         self.sleep.as_mut().poll(cx)
-    }
-}
-
-/// A stream that records in a [`RequestClock`] when it receives bytes.
-#[derive(Debug)]
-pub(super) struct ClockedIo<Io> {
-    pub(super) io: Io,
-    pub(super) clock: RequestClock,
-}
-
-impl<Io: AsyncRead + Unpin> AsyncRead for ClockedIo<Io> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.clock.received();
-        }
-        read
-    }
-}
-
-impl<Io: AsyncWrite + Unpin> AsyncWrite for ClockedIo<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

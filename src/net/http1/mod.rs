@@ -19,11 +19,11 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{io::InspectReader, sync::CancellationToken};
 use tower::Service as _;
 use tracing::{debug, warn};
 
-use self::clock::{ClockedIo, RequestClock, RequestTimer, WaitLimits};
+use self::clock::{RequestClock, RequestTimer, WaitLimits};
 use super::{
     guarded_body::GuardedBody,
     host::check_one_host,
@@ -169,7 +169,16 @@ impl Connection {
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Self { peer, router, limits, shutdown } = self;
-        let (io, mut timer) = (ClockedIo { io, clock: clock.clone() }, RequestTimer::new(clock.clone()));
+        let io = InspectReader::new(io, {
+            let clock = clock.clone();
+            // The slice is empty at the end of the stream.
+            move |bytes: &[u8]| {
+                if !bytes.is_empty() {
+                    clock.received();
+                }
+            }
+        });
+        let mut timer = RequestTimer::new(clock.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let responding = clock.request();
             place.touch();
