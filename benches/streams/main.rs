@@ -16,6 +16,7 @@
 //! | `scrape` | reading everything, and the ack latency meanwhile; headcount only |
 //! | `delivery` | from a report to its watchers, against the number of watchers, a chart |
 //! | `filters` | the server's CPU time of a change, to watchers with different filters; both headcount |
+//! | `pages` | the ack latency while a client pages through 200,000 dataplanes; both headcount |
 //! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
 //!
 //! A run fails if a watcher does not end with the exact counts, or if a connection is lost.
@@ -32,6 +33,7 @@ mod kubectl;
 mod latency;
 mod light_watch;
 mod memory;
+mod pages;
 mod registrations;
 mod role;
 mod scale;
@@ -116,6 +118,9 @@ fn main() -> anyhow::Result<()> {
         for (filters, sides) in filters::COMPARISONS {
             report.add(sides, filters::measure(args.quick, filters)?);
         }
+    }
+    if args.wants(pages::ROW) {
+        report.add(pages::SIDES, pages::measure(args.quick)?);
     }
     if args.wants(kubectl::ROW) {
         report.add(kubectl::SIDES, kubectl::measure(args.quick)?);

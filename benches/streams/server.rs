@@ -31,6 +31,9 @@ pub(crate) const SIDES: [Side; 2] = [Side::Headcount, Side::BareTonic];
 /// New sessions per second: more than any load has.
 const UNLIMITED_RATE: usize = 1_000_000;
 
+/// More than the registration of a typical dataplane counts for.
+const MAX_BYTES: usize = 16 * 1024;
+
 /// How to start a side.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Setup {
@@ -100,6 +103,8 @@ impl Setup {
             config.registry.max_sessions = sessions;
             config.registry.max_sessions_per_mesh = sessions;
             config.registry.max_dataplanes = sessions;
+            config.registry.max_registered_bytes = sessions * MAX_BYTES;
+            config.registry.max_registered_bytes_per_mesh = sessions * MAX_BYTES;
         }
         config
     }
