@@ -97,7 +97,7 @@ async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::R
 fn scrape(addr: SocketAddr, workloads: usize) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(addr)?;
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: headcount\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
     let took = start.elapsed();
