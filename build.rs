@@ -1,10 +1,11 @@
-//! Generates code from the protos, without `protoc`, in two modules:
+//! Generates code from the protos, without `protoc`, in three modules:
 //!
 //! * `proto`: all messages, and the clients;
 //! * `proto::server`: the servers, in which the type of a `Workload` field is `Bytes`. A message
 //!   field and a bytes field have the same encoding, so the server encodes a Workload once per
 //!   revision and all watchers share the bytes. `WatchWorkloads` returns whole messages that are
-//!   pre-encoded.
+//!   pre-encoded;
+//! * `proto::store`: the records of the data directory.
 //!
 //! The server receives an Envoy's messages as `Bytes`, because most repeat the one before and
 //! need no decoding.
@@ -25,6 +26,8 @@ const PROTOS: [&str; 4] = [
     "headcount/v1/event.proto",
     "envoy/service/health/v3/hds.proto",
 ];
+/// Messages of the data directory. No service uses them, so reflection does not list them.
+const STORE_PROTOS: [&str; 1] = ["headcount/store/v1/records.proto"];
 const PACKAGE: &str = ".headcount.v1";
 /// A pre-encoded message; see `proto.rs`.
 const ENCODED: &str = ".headcount.v1.Encoded";
@@ -45,6 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".")
         .out_dir(&out)
         .compile_fds(files.clone())?;
+
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .out_dir(&out)
+        .compile_fds(protox::compile(STORE_PROTOS, ["proto"])?)?;
 
     let (envoy, headcount) = files.file.into_iter().partition(|file| file.package().starts_with("envoy."));
     compile_envoy_server(FileDescriptorSet { file: envoy }, &server_out)?;

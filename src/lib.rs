@@ -7,7 +7,7 @@
 //! ```text
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
-//! core           registry (state, change log, watches)
+//! core           registry (state, change log, watches)   store (durable state)
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
@@ -31,4 +31,5 @@ pub mod proto;
 pub mod registry;
 pub mod runtime;
 pub mod simulate;
+pub mod store;
 pub mod telemetry;

@@ -7,6 +7,11 @@ pub mod codec;
 pub mod envoy;
 pub mod watch_stream;
 
+/// The records of the data directory.
+pub mod store {
+    tonic::include_proto!("headcount.store.v1");
+}
+
 /// Descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("headcount");
 

@@ -38,6 +38,7 @@ mod snapshot;
 pub mod token;
 mod transitions;
 mod upkeep;
+mod warming;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -58,6 +59,7 @@ pub use self::{
     session::{ReportOutcome, Session},
     settings::RegistrySettings,
     snapshot::Snapshot,
+    warming::WarmingStatus,
     watch::{Delta, DeltaBatch, Encoding, Position, WatchPermit, Watcher},
 };
 
@@ -104,6 +106,12 @@ impl Registry {
     /// other counts for each of them.
     pub fn registered_bytes(&self) -> usize {
         self.shared.capacity.bytes()
+    }
+
+    /// Whether the server has restarted a moment ago and dataplanes that were connected before
+    /// have not come back; none otherwise.
+    pub fn warming(&self) -> Option<WarmingStatus> {
+        self.shared.warming.status()
     }
 
     /// The recorded events.

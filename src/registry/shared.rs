@@ -18,6 +18,7 @@ use super::{
     registration::{ByKey, Registration},
     shards::SHARDS,
     snapshot::SnapshotCache,
+    warming::Warming,
     watch::{BatchCache, Filters},
 };
 use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) histories: Histories,
     pub(crate) retention: Retention,
     pub(crate) idle: IdleTracker,
+    pub(crate) warming: Warming,
     pub(crate) draining: AtomicBool,
     /// Over how long the clients are to reconnect after the drain; set when it begins.
     pub(crate) drain_spread: OnceLock<Duration>,
@@ -82,6 +84,7 @@ impl Shared {
             histories: Histories::default(),
             retention: Retention::default(),
             idle: IdleTracker::new(),
+            warming: Warming::default(),
             draining: AtomicBool::new(false),
             drain_spread: OnceLock::new(),
             sessions: AtomicU64::new(0),

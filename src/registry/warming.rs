@@ -1,0 +1,73 @@
+//! The time after a restart in which restored dataplanes have not come back yet.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::runtime::sync::Mutex;
+
+/// Counts the dataplanes that were connected before the restart and are not back.
+#[derive(Debug, Default)]
+pub(crate) struct Warming(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    missing: usize,
+    /// None before the restart was restored from, and without a data directory.
+    ends: Option<Instant>,
+}
+
+/// The server is warming: `connected` and `healthy` are lower than they will soon be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmingStatus {
+    /// Dataplanes that were connected before the restart and are not yet connected again.
+    pub missing: usize,
+    /// After this time the server is no longer warming, even if some are still missing.
+    pub remaining: Duration,
+}
+
+#[cfg_attr(not(test), allow(dead_code))]
+impl Warming {
+    /// Begins to wait for so many dataplanes, for `limit` at most.
+    pub(crate) fn begin(&self, missing: usize, limit: Duration) {
+        *self.0.lock() = State { missing, ends: Some(Instant::now() + limit) };
+    }
+
+    /// One of them has connected again, or is no longer registered.
+    pub(crate) fn found(&self) {
+        let mut state = self.0.lock();
+        state.missing = state.missing.saturating_sub(1);
+    }
+
+    /// None if the server is not warming.
+    pub(crate) fn status(&self) -> Option<WarmingStatus> {
+        let state = self.0.lock();
+        let remaining = state.ends?.saturating_duration_since(Instant::now());
+        (state.missing > 0 && !remaining.is_zero())
+            .then_some(WarmingStatus { missing: state.missing, remaining })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_when_all_are_back_or_when_the_time_is_over() {
+        let warming = Warming::default();
+        assert_eq!(warming.status(), None);
+        let limit = Duration::from_secs(30);
+        warming.begin(2, limit);
+        assert_eq!(warming.status(), Some(WarmingStatus { missing: 2, remaining: limit }));
+        warming.found();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let status = WarmingStatus { missing: 1, remaining: Duration::from_secs(20) };
+        assert_eq!(warming.status(), Some(status));
+        warming.found();
+        assert_eq!(warming.status(), None);
+
+        warming.begin(1, limit);
+        tokio::time::advance(limit).await;
+        assert_eq!(warming.status(), None);
+    }
+}
