@@ -22,7 +22,7 @@ use crate::{
     },
     registry::Registry,
     runtime::readiness::Readiness,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
 
 /// A running control plane. Dropping it closes all connections; [`App::drain`] ends them
@@ -69,6 +69,7 @@ impl App {
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Readiness::default());
+        let checks = ReadyChecks::new(ready.clone(), &registry);
 
         let mut registry_task = JoinSet::new();
         registry_task.spawn({
@@ -78,10 +79,10 @@ impl App {
         let mut servers = JoinSet::new();
         servers.spawn(grpc.serve(incoming(grpc_listener, peer_timeout)));
         if let Some(listener) = kube_listener {
-            let kube = Kube::new(&registry, &config.kube, &metrics, ready.clone(), shutdown.clone())?;
+            let kube = Kube::new(&registry, &config.kube, &metrics, checks.clone(), shutdown.clone())?;
             servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PEER_TIMEOUT)));
         }
-        let (mut http, router) = (JoinSet::new(), http::router(metrics, ready.clone()));
+        let (mut http, router) = (JoinSet::new(), http::router(metrics, checks));
         http.spawn(http::serve(http_listener, router, http_shutdown.clone()));
 
         set_health(&health, ServingStatus::Serving).await;

@@ -10,7 +10,7 @@ use headcount::{
     model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
     registry::{Registry, RegistrySettings, Session},
     runtime::readiness::Readiness,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -83,7 +83,8 @@ impl TestServer {
         let mut settings = KubeSettings::default();
         settings.admission.workload_labels = vec!["app".parse().expect("a key")];
         settings.admission.one_mesh_per_namespace = true;
-        let kube = Kube::new(&registry, &settings, &metrics, Readiness::default(), CancellationToken::new());
+        let checks = ReadyChecks::new(Readiness::default(), &registry);
+        let kube = Kube::new(&registry, &settings, &metrics, checks, CancellationToken::new());
         let kube = kube.expect("the settings name no files");
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{RawQuery, Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
@@ -22,8 +22,7 @@ use crate::{
         http1::{self, ConnectionLimits, no_handshake},
         places::PlaceLimits,
     },
-    runtime::readiness::Readiness,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
 
 /// The connection of a client that acknowledges no data, or no TCP keepalive probe, for
@@ -47,17 +46,17 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 #[derive(Debug, Clone)]
 struct HttpState {
     metrics: Metrics,
-    ready: Readiness,
+    checks: ReadyChecks,
 }
 
 /// Returns the routes: `/`, `/metrics`, `/livez` and `/readyz`.
-pub fn router(metrics: Metrics, ready: Readiness) -> Router {
+pub fn router(metrics: Metrics, checks: ReadyChecks) -> Router {
     Router::new()
         .route("/", get(|| async { "headcount: /metrics /livez /readyz\n" }))
         .route("/metrics", get(scrape))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(HttpState { metrics, ready })
+        .with_state(HttpState { metrics, checks })
 }
 
 async fn scrape(State(state): State<HttpState>) -> Response {
@@ -69,12 +68,13 @@ async fn scrape(State(state): State<HttpState>) -> Response {
     }
 }
 
-async fn readyz(State(state): State<HttpState>) -> (StatusCode, &'static str) {
-    if state.ready.is_ready() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or draining\n")
+async fn readyz(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let (code, mut text) = state.checks.respond(query.as_deref());
+    // As in the other responses, for a person with curl.
+    if !text.ends_with('\n') {
+        text.push('\n');
     }
+    (code, text)
 }
 
 /// Rejects requests for other hosts than this machine: on loopback no honest client sends one.
@@ -98,4 +98,35 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         warn!(%peer, ?shed, "too many HTTP connections: at most {most}, and half of them from one address");
     };
     http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use tower::Service as _;
+
+    use super::*;
+    use crate::{
+        registry::{Registry, RegistrySettings, tests::begin_warming},
+        runtime::readiness::Readiness,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_warming_is_ready() {
+        let registry = Registry::new(RegistrySettings::default());
+        let ready = Readiness::default();
+        ready.set(true);
+        let mut router = router(Metrics::new(&registry).unwrap(), ReadyChecks::new(ready, &registry));
+        begin_warming(&registry, 1, Duration::from_secs(21));
+        let warming =
+            "[+]warming ok: the server restarted: 1 dataplane has not reconnected yet (at most 21s more)";
+        for (path, expected) in [
+            ("/readyz", "ok\n".to_owned()),
+            ("/readyz?verbose", format!("[+]ready ok\n{warming}\nreadyz check passed\n")),
+        ] {
+            let response = router.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            assert_eq!(to_bytes(response.into_body(), 1_024).await.unwrap(), expected, "{path}");
+        }
+    }
 }

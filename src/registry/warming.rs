@@ -1,6 +1,9 @@
 //! The time after a restart in which restored dataplanes have not come back yet.
 
-use std::time::Duration;
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -24,6 +27,19 @@ pub struct WarmingStatus {
     pub missing: usize,
     /// After this time the server is no longer warming, even if some are still missing.
     pub remaining: Duration,
+}
+
+/// One line for a person.
+impl Display for WarmingStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dataplanes = if self.missing == 1 { "dataplane has" } else { "dataplanes have" };
+        let seconds = self.remaining.as_secs_f64().ceil();
+        let missing = self.missing;
+        write!(
+            f,
+            "the server restarted: {missing} {dataplanes} not reconnected yet (at most {seconds}s more)"
+        )
+    }
 }
 
 #[cfg_attr(not(test), allow(dead_code))]
@@ -51,6 +67,19 @@ impl Warming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_seconds_are_rounded_up() {
+        let text = |missing, remaining| WarmingStatus { missing, remaining }.to_string();
+        assert_eq!(
+            text(12, Duration::from_millis(20_001)),
+            "the server restarted: 12 dataplanes have not reconnected yet (at most 21s more)"
+        );
+        assert_eq!(
+            text(1, Duration::from_millis(1)),
+            "the server restarted: 1 dataplane has not reconnected yet (at most 1s more)"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn it_ends_when_all_are_back_or_when_the_time_is_over() {

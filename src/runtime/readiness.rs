@@ -1,4 +1,4 @@
-//! Whether the server accepts work, as `/readyz` of both HTTP listeners reports it.
+//! Whether the server accepts work.
 
 use std::sync::{
     Arc,

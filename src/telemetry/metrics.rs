@@ -92,12 +92,15 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
     use crate::{
         model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
-        registry::{RegistrySettings, Session, tests::connect},
+        registry::{
+            RegistrySettings, Session,
+            tests::{begin_warming, connect, reconnected},
+        },
     };
 
     fn join(registry: &Registry, mesh: &str, name: &str, workload: Option<&str>) -> Session {
@@ -131,6 +134,27 @@ mod tests {
         let text = metrics.encode().unwrap();
         assert!(!text.contains(r#"connected{mesh="default",namespace"#), "{text}");
         assert!(text.contains(r#"connected{mesh="other",namespace="default",workload="web"} 1"#), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_warming_state_is_in_the_gauges() {
+        let registry = Registry::new(RegistrySettings::default());
+        let metrics = Metrics::new(&registry).unwrap();
+        let values = || {
+            let text = metrics.encode().unwrap();
+            let value = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+                line.unwrap().parse::<u32>().unwrap()
+            };
+            (value("headcount_warming"), value("headcount_warming_missing_dataplanes"))
+        };
+        assert_eq!(values(), (0, 0));
+        begin_warming(&registry, 2, Duration::from_secs(30));
+        assert_eq!(values(), (1, 2));
+        reconnected(&registry);
+        assert_eq!(values(), (1, 1));
+        reconnected(&registry);
+        assert_eq!(values(), (0, 0));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Logs on standard error, and metrics for Prometheus.
+//! Logs on standard error, metrics for Prometheus, and the text of `/readyz`.
 
 pub mod logs;
 pub mod metrics;
+pub mod readyz;

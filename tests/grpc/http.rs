@@ -13,6 +13,7 @@ async fn the_probe_endpoints_return_ok() {
     for (path, expected) in [
         ("/livez", (200, "ok\n")),
         ("/readyz", (200, "ok\n")),
+        ("/readyz?verbose", (200, "[+]ready ok\n[+]warming ok\nreadyz check passed\n")),
         ("/", (200, "headcount: /metrics /livez /readyz\n")),
         ("/nothing", (404, "")),
     ] {

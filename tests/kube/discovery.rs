@@ -103,9 +103,12 @@ async fn version_health_and_all_listed_paths_are_served() {
     let number = |minor: &Value| minor.as_str().and_then(|minor| minor.parse::<u32>().ok());
     assert!(number(&version["minor"]).is_some_and(|minor| minor >= 32), "{version}");
     assert!(version["gitVersion"].as_str().unwrap().starts_with("v1."), "{version}");
-    for path in ["/livez", "/readyz", "/healthz", "/readyz?verbose"] {
+    let verbose = "[+]ready ok\n[+]warming ok\nreadyz check passed\n";
+    for (path, text) in
+        [("/livez", "ok"), ("/readyz", "ok"), ("/healthz", "ok"), ("/readyz?verbose", verbose)]
+    {
         let response = server.get(path).await;
-        assert_eq!((response.code, &*response.body), (200, &b"ok"[..]), "{path}");
+        assert_eq!((response.code, &*response.body), (200, text.as_bytes()), "{path}");
     }
     let paths = server.get("/").await.ok();
     for path in paths["paths"].as_array().unwrap() {

@@ -6,6 +6,7 @@ use tonic::Status;
 use super::{
     OutputArgs,
     scope::{NamespaceArgs, Scope, SelectionArgs},
+    warming::remark_warming,
 };
 use crate::{
     cli::{
@@ -14,7 +15,7 @@ use crate::{
         client::Client,
         output::{print_list, print_one},
     },
-    proto::{DataplaneOverview, ListDataplanesRequest},
+    proto::{DataplaneOverview, ListDataplanesRequest, Warming},
 };
 
 /// Show single dataplane proxies, for troubleshooting
@@ -60,7 +61,9 @@ impl DataplanesArgs {
         let name = self.name.clone().unwrap_or_default();
         let Query { target, request, scope, format } = self.check(problems)?;
         let client = Client::connect(target).await?;
-        let mut dataplanes = list(&client, request).await.map_err(|status| client.explain(&status))?;
+        let listed = list(&client, request).await;
+        let (mut dataplanes, warming) = listed.map_err(|status| client.explain(&status))?;
+        remark_warming(warming, terminal);
         if name.is_empty() {
             print_list(&dataplanes, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
@@ -101,13 +104,20 @@ impl DataplanesArgs {
     }
 }
 
-async fn list(client: &Client, mut request: ListDataplanesRequest) -> Result<Vec<DataplaneOverview>, Status> {
-    let mut dataplanes = Vec::new();
+/// Reads all pages of a list. Returns also whether the server was warming when it began.
+async fn list(
+    client: &Client,
+    mut request: ListDataplanesRequest,
+) -> Result<(Vec<DataplaneOverview>, Option<Warming>), Status> {
+    let (mut dataplanes, mut warming) = (Vec::new(), None);
     loop {
         let page = client.with_timeout(client.dataplanes().list_dataplanes(request.clone())).await?;
+        if request.page_token.is_empty() {
+            warming = page.warming;
+        }
         dataplanes.extend(page.dataplanes);
         if page.next_page_token.is_empty() {
-            return Ok(dataplanes);
+            return Ok((dataplanes, warming));
         }
         request.page_token = page.next_page_token;
     }

@@ -5,6 +5,7 @@ mod events;
 mod follow;
 mod replica;
 mod scope;
+mod warming;
 mod workloads;
 
 use clap::{Args, Subcommand};

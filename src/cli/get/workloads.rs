@@ -10,6 +10,7 @@ use super::{
     follow::{Feed, follow},
     replica::Replica,
     scope::{NamespaceArgs, Scope, SelectionArgs},
+    warming::{WarmingRemarks, remark_warming},
 };
 use crate::{
     cli::{
@@ -24,8 +25,8 @@ use crate::{
     convert,
     model::WorkloadName,
     proto::{
-        GetWorkloadRequest, ListWorkloadsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse, Workload,
-        WorkloadFilter, watch_stream::KEEPALIVE_INTERVAL,
+        GetWorkloadRequest, GetWorkloadResponse, ListWorkloadsRequest, Warming, WatchWorkloadsRequest,
+        WatchWorkloadsResponse, Workload, WorkloadFilter, watch_stream::KEEPALIVE_INTERVAL,
     },
 };
 
@@ -80,20 +81,24 @@ impl WorkloadsArgs {
         let client = Client::connect(target).await?;
         if watch {
             let printer = WatchPrinter::new(format, scope.place());
-            let feed = WorkloadFeed { filter, replica: Replica::default(), printer };
+            let (replica, warming) = (Replica::default(), WarmingRemarks::default());
+            let feed = WorkloadFeed { filter, replica, warming, printer };
             let Err(failure) = follow(&client, feed, terminal).await;
             return Err(failure);
         }
         if filter.name.is_empty() {
-            let workloads = list(&client, &filter).await.map_err(|status| client.explain(&status))?;
+            let listed = list(&client, &filter).await;
+            let (workloads, warming) = listed.map_err(|status| client.explain(&status))?;
+            remark_warming(warming, terminal);
             print_list(&workloads, format, &scope.place(), terminal)?;
             return Ok(Outcome::Success);
         }
         let found = get(&client, &filter).await.map_err(|status| client.explain(&status))?;
-        let Some(workload) = found else {
+        let Some(GetWorkloadResponse { workload: Some(workload), warming, .. }) = found else {
             terminal.remark(format_args!("workload {:?} not found{}", filter.name, scope.place()));
             return Ok(Outcome::Negative);
         };
+        remark_warming(warming, terminal);
         print_one(&workload, format, terminal)?;
         Ok(Outcome::Success)
     }
@@ -127,21 +132,24 @@ impl WorkloadsArgs {
     }
 }
 
-async fn get(client: &Client, filter: &WorkloadFilter) -> Result<Option<Workload>, Status> {
+async fn get(client: &Client, filter: &WorkloadFilter) -> Result<Option<GetWorkloadResponse>, Status> {
     let request = GetWorkloadRequest {
         name: filter.name.clone(),
         namespace: filter.namespace.clone(),
         mesh: filter.mesh.clone(),
     };
     match client.with_timeout(client.workloads().get_workload(request)).await {
-        Ok(response) => Ok(response.workload),
+        Ok(response) => Ok(Some(response)),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status),
     }
 }
 
+/// All Workloads of a list, and whether the server was warming at its revision.
+type Listed = (Vec<Workload>, Option<Warming>);
+
 /// Reads all pages of a list. If the server aborts, the list starts again.
-async fn list(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>, Status> {
+async fn list(client: &Client, filter: &WorkloadFilter) -> Result<Listed, Status> {
     let mut attempt = 1;
     loop {
         match list_once(client, filter).await {
@@ -151,15 +159,19 @@ async fn list(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>,
     }
 }
 
-async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workload>, Status> {
-    let mut workloads = Vec::new();
+async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Listed, Status> {
+    let (mut workloads, mut warming) = (Vec::new(), None);
     let mut request =
         ListWorkloadsRequest { filter: Some(filter.clone()), ..ListWorkloadsRequest::default() };
     loop {
         let page = client.with_timeout(client.workloads().list_workloads(request.clone())).await?;
+        // All pages show the revision of the first one.
+        if request.page_token.is_empty() {
+            warming = page.warming;
+        }
         workloads.extend(page.workloads);
         if page.next_page_token.is_empty() {
-            return Ok(workloads);
+            return Ok((workloads, warming));
         }
         request.page_token = page.next_page_token;
     }
@@ -169,6 +181,7 @@ async fn list_once(client: &Client, filter: &WorkloadFilter) -> Result<Vec<Workl
 struct WorkloadFeed {
     filter: WorkloadFilter,
     replica: Replica,
+    warming: WarmingRemarks,
     printer: WatchPrinter<Workload>,
 }
 
@@ -192,6 +205,9 @@ impl Feed for WorkloadFeed {
     }
 
     fn handle(&mut self, message: WatchWorkloadsResponse, terminal: &mut Terminal<'_>) -> io::Result<()> {
+        if message.synced {
+            self.warming.update(message.warming, terminal);
+        }
         match self.replica.apply(message) {
             None => Ok(()),
             Some(changes) => {

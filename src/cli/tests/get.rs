@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Outcome, end_watch, run_with,
-    samples::{dataplane, event},
+    samples::{WARMING, WARMING_REMARK, dataplane, event},
     scripted_server::ScriptedServer,
 };
 use crate::proto::{ListDataplanesResponse, ListEventsResponse, WatchEventsResponse};
@@ -14,7 +14,7 @@ async fn dataplanes_are_listed_and_selected_by_name() {
     let server = Arc::new(ScriptedServer::default());
     let all = ListDataplanesResponse {
         dataplanes: vec![dataplane("web-1"), dataplane("web-2")],
-        next_page_token: String::new(),
+        ..ListDataplanesResponse::default()
     };
     (0..3).for_each(|_| server.dataplanes.push(Ok(all.clone())));
     let ended = run_with(&server, "get dataplanes --workload web -o wide").await;
@@ -26,6 +26,23 @@ async fn dataplanes_are_listed_and_selected_by_name() {
     let ended = run_with(&server, "get dp web-3").await;
     assert_eq!(ended.result.unwrap(), Outcome::Negative);
     assert_eq!(ended.err, "dataplane \"web-3\" not found in default namespace\n");
+}
+
+#[tokio::test]
+async fn a_server_that_is_warming_is_remarked_with_its_dataplanes() {
+    let server = Arc::new(ScriptedServer::default());
+    let page = |name, next_page_token: &str, warming| {
+        let next_page_token = next_page_token.into();
+        Ok(ListDataplanesResponse { dataplanes: vec![dataplane(name)], next_page_token, warming })
+    };
+    server.dataplanes.push(page("web-1", "more", WARMING));
+    server.dataplanes.push(page("web-2", "", None));
+    let ended = run_with(&server, "get dataplanes -o json").await;
+    assert_eq!(ended.err, WARMING_REMARK);
+    let json: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(json["items"].as_array().unwrap().len(), 2);
+    server.dataplanes.push(page("web-1", "", None));
+    assert_eq!(run_with(&server, "get dataplanes").await.err, "");
 }
 
 #[tokio::test]

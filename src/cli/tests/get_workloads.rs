@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::{
-    Outcome, end_watch, run_with,
-    samples::{workload, workload_batch},
+    Ended, Outcome, end_watch, run_with,
+    samples::{WARMING, WARMING_REMARK, workload, workload_batch},
     scripted_server::ScriptedServer,
 };
-use crate::proto::{GetWorkloadResponse, ListWorkloadsResponse, WatchWorkloadsResponse, WorkloadRef};
+use crate::proto::{
+    GetWorkloadResponse, ListWorkloadsResponse, Warming, WatchWorkloadsResponse, WorkloadRef,
+};
 
 fn page(names: &[&str], next_page_token: &str) -> ListWorkloadsResponse {
     ListWorkloadsResponse {
@@ -17,6 +19,10 @@ fn page(names: &[&str], next_page_token: &str) -> ListWorkloadsResponse {
         next_page_token: next_page_token.into(),
         ..ListWorkloadsResponse::default()
     }
+}
+
+fn found(name: &str) -> GetWorkloadResponse {
+    GetWorkloadResponse { workload: Some(workload(name, 3)), ..GetWorkloadResponse::default() }
 }
 
 #[tokio::test]
@@ -65,7 +71,7 @@ async fn an_empty_list_prints_a_remark_and_succeeds() {
 #[tokio::test]
 async fn a_missing_workload_is_a_negative_result() {
     let server = Arc::new(ScriptedServer::default());
-    server.get.push(Ok(GetWorkloadResponse { workload: Some(workload("web", 3)), revision: 1 }));
+    server.get.push(Ok(found("web")));
     let ended = run_with(&server, "get workload web -o yaml").await;
     assert_eq!(ended.result.unwrap(), Outcome::Success);
     assert!(ended.out.starts_with("apiVersion: kuma.io/v1alpha1\nkind: Workload\n"), "{}", ended.out);
@@ -139,4 +145,63 @@ async fn a_rejected_resume_token_is_dropped() {
     assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
     let tokens: Vec<_> = server.watch.requests().into_iter().map(|request| request.resume_token).collect();
     assert_eq!(tokens, ["", "unreadable", ""]);
+}
+
+/// Runs a command against a server with the workload `a`.
+async fn get_from(warming: Option<Warming>, command: &str) -> Ended {
+    let server = Arc::new(ScriptedServer::default());
+    server.list.push(Ok(ListWorkloadsResponse { warming, ..page(&["a"], "") }));
+    server.get.push(Ok(GetWorkloadResponse { warming, ..found("a") }));
+    run_with(&server, command).await
+}
+
+/// On standard error, so that documents on standard output stay valid.
+#[tokio::test]
+async fn a_server_that_is_warming_is_remarked() {
+    for format in ["table", "json", "yaml"] {
+        for name in ["", "a"] {
+            let command = format!("get workloads {name} -o {format}");
+            let usual = get_from(None, &command).await;
+            let warming = get_from(WARMING, &command).await;
+            assert_eq!((&*usual.err, &*warming.err), ("", WARMING_REMARK), "{command}");
+            assert_eq!(warming.out, usual.out, "{command}");
+        }
+    }
+}
+
+/// All pages show the revision of the first one, so its state counts.
+#[tokio::test]
+async fn a_list_of_several_pages_has_one_remark() {
+    let server = Arc::new(ScriptedServer::default());
+    server.list.push(Ok(ListWorkloadsResponse { warming: WARMING, ..page(&["a"], "more") }));
+    server.list.push(Ok(page(&["b"], "")));
+    assert_eq!(run_with(&server, "get workloads").await.err, WARMING_REMARK);
+    server.list.push(Ok(page(&["a"], "more")));
+    server.list.push(Ok(ListWorkloadsResponse { warming: WARMING, ..page(&["b"], "") }));
+    assert_eq!(run_with(&server, "get workloads").await.err, "");
+}
+
+#[tokio::test]
+async fn a_watch_remarks_when_the_server_begins_and_ceases_to_warm() {
+    let server = Arc::new(ScriptedServer::default());
+    let snapshot = WatchWorkloadsResponse { reset: true, ..workload_batch(vec![workload("web", 1)], "one") };
+    let interrupted = Err(Status::unavailable("restarting"));
+    server.watch.push(Ok(vec![Ok(snapshot.clone()), interrupted]));
+    let warming = |batch| WatchWorkloadsResponse { warming: WARMING, ..batch };
+    server.watch.push(Ok(vec![
+        // Part of a batch: only a complete one has the state.
+        Ok(WatchWorkloadsResponse { synced: false, ..snapshot }),
+        Ok(warming(workload_batch(vec![], "two"))),
+        Ok(warming(workload_batch(vec![workload("web", 2)], "three"))),
+        Ok(workload_batch(vec![workload("web", 3)], "four")),
+        Ok(workload_batch(vec![], "five")),
+        end_watch(),
+    ]));
+    let ended = run_with(&server, "get workloads -w -o json").await;
+    assert_eq!(ended.out.lines().count(), 3, "{}", ended.out);
+    let expected = format!(
+        "watch interrupted (restarting); reconnecting\nreconnected\n{WARMING_REMARK}the server no longer waits for \
+         dataplanes to reconnect\n"
+    );
+    assert_eq!(ended.err, expected);
 }

@@ -34,6 +34,16 @@ pub(in crate::cli) fn workload(name: &str, proxies: u32) -> proto::Workload {
     }
 }
 
+/// A server that has waited for 9 of 30 s.
+pub(in crate::cli) const WARMING: Option<proto::Warming> = Some(proto::Warming {
+    missing_dataplanes: 12,
+    remaining: Some(prost_types::Duration { seconds: 20, nanos: 1 }),
+});
+
+/// What the commands print about [`WARMING`].
+pub(in crate::cli) const WARMING_REMARK: &str =
+    "the server restarted: 12 dataplanes have not reconnected yet (at most 21s more)\n";
+
 /// A complete batch of a Workload watch.
 pub(in crate::cli) fn workload_batch(
     upserted: Vec<proto::Workload>,

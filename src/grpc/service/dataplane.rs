@@ -6,7 +6,10 @@ use futures_util::Stream;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::page::{page_size, within_page};
+use super::{
+    page::{page_size, within_page},
+    warming::warming,
+};
 use crate::{
     config::Limits,
     convert,
@@ -64,6 +67,7 @@ impl DataplaneService for Dataplanes {
         let filter = DataplaneFilter::parse(&request)?;
         let after = convert::optional(&request.page_token, dataplane_key)?;
         let size = page_size(request.page_size);
+        let warming = warming(&self.registry);
         let (views, next_after) = if let Some(keys) = filter.keys(&self.registry) {
             self.look_up(keys, &filter, size, after.as_ref())
         } else {
@@ -72,7 +76,8 @@ impl DataplaneService for Dataplanes {
             let matches = |dataplane: &Dataplane| filter.matches(dataplane);
             run_blocking(|| self.registry.dataplanes(matches, size, after.as_ref()))
         };
-        Ok(Response::new(run_blocking(|| page(&views, next_after))))
+        let page = run_blocking(|| page(&views, next_after));
+        Ok(Response::new(ListDataplanesResponse { warming, ..page }))
     }
 }
 
@@ -104,7 +109,7 @@ fn page(views: &[DataplaneView], next_after: Option<DataplaneKey>) -> ListDatapl
         next_after
     };
     let next_page_token = next_after.map(|after| after.to_string()).unwrap_or_default();
-    ListDataplanesResponse { dataplanes, next_page_token }
+    ListDataplanesResponse { dataplanes, next_page_token, warming: None }
 }
 
 /// The filter of a listing.

@@ -1,14 +1,16 @@
 //! `WorkloadService`: reads, watches and waits.
 
+mod watch;
+
 use std::{ops::RangeInclusive, pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::page::page_size;
+use self::watch::{Watch, confirmation};
+use super::{page::page_size, warming::warming};
 use crate::{
     convert,
     grpc::{
@@ -19,12 +21,12 @@ use crate::{
     proto::{
         Encoded, GetWorkloadRequest, ListWorkloadsRequest, WaitForWorkloadRequest, WatchWorkloadsRequest,
         server::{
-            GetWorkloadResponse, ListWorkloadsResponse, WaitForWorkloadResponse, WatchWorkloadsResponse,
+            GetWorkloadResponse, ListWorkloadsResponse, WaitForWorkloadResponse,
             workload_service_server::WorkloadService,
         },
     },
     registry::token::{self, PageToken},
-    registry::{DeltaBatch, Encoding, Position, Registry, Watcher},
+    registry::{Position, Registry, WarmingStatus},
     runtime::blocking::run_blocking,
     telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
 };
@@ -65,12 +67,11 @@ impl WorkloadService for Workloads {
         let GetWorkloadRequest { name, namespace, mesh } = request.into_inner();
         let key = WorkloadKey::parse(&namespace, &name)?;
         let mesh = convert::optional(&mesh, |text| MeshName::parse("mesh", text))?;
-        match self.find(&key, mesh.as_ref()) {
-            (Some(workload), revision) => {
-                Ok(Response::new(GetWorkloadResponse { workload: convert::encoded(&workload), revision }))
-            }
-            (None, _) => Err(not_found(&key, mesh.as_ref())),
-        }
+        let warming = warming(&self.registry);
+        let (workload, revision) = self.find(&key, mesh.as_ref());
+        let workload = workload.ok_or_else(|| not_found(&key, mesh.as_ref()))?;
+        let workload = convert::encoded(&workload);
+        Ok(Response::new(GetWorkloadResponse { workload, revision, warming }))
     }
 
     async fn list_workloads(
@@ -90,6 +91,7 @@ impl WorkloadService for Workloads {
                 ));
             }
         };
+        let warming = warming(&self.registry);
         let page = run_blocking(|| self.registry.list(&filter, size, at, after.as_ref()))?;
         let next =
             page.next_after.map(|after| token::page(&self.registry, page.revision, fingerprint, &after));
@@ -98,6 +100,7 @@ impl WorkloadService for Workloads {
             next_page_token: next.unwrap_or_default(),
             revision: page.revision,
             resume_token: token::resume(&self.registry, page.revision, fingerprint),
+            warming,
         }))
     }
 
@@ -118,7 +121,7 @@ impl WorkloadService for Workloads {
         if let Some(interval) = keepalive {
             watcher = watcher.with_bookmarks_within(interval);
         }
-        let watch = Watch { service: self.clone(), watcher, fingerprint };
+        let watch = Watch::new(self.registry.clone(), self.metrics.clone(), watcher, fingerprint);
         let batches = stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) });
         let responses = stream::iter(keepalive.map(confirmation)).chain(batches);
         Ok(Response::new(Box::pin(until_end(responses, lifetime))))
@@ -136,44 +139,6 @@ impl WorkloadService for Workloads {
             found = self.wait(&wait) => found.map(Response::new),
         }
     }
-}
-
-/// One watch stream. Like a session's stream it is pulled: while the client's HTTP/2
-/// window is full nothing is read from the log, so nothing queues up.
-struct Watch {
-    service: Workloads,
-    watcher: Watcher,
-    fingerprint: u64,
-}
-
-impl Watch {
-    async fn next(&mut self) -> Encoded {
-        let batch = self.watcher.next().await;
-        if let Some(oldest) = batch.oldest {
-            self.service.metrics.delivered(oldest.elapsed());
-        }
-        Encoded(batch.encoded(Encoding::Protobuf, |batch| self.response(batch).encode_to_vec().into()))
-    }
-
-    fn response(&self, batch: &DeltaBatch) -> WatchWorkloadsResponse {
-        let token = |revision| token::resume(&self.service.registry, revision, self.fingerprint);
-        WatchWorkloadsResponse {
-            reset: batch.reset,
-            upserted: batch.upserted().map(|workload| convert::encoded(workload)).collect(),
-            removed: batch.removed().map(|(key, mesh)| convert::workload_ref(key, mesh)).collect(),
-            synced: batch.synced.is_some(),
-            revision: batch.synced.unwrap_or_default(),
-            resume_token: batch.synced.map(token).unwrap_or_default(),
-            keepalive_interval: None,
-        }
-    }
-}
-
-/// The response that confirms a keepalive interval.
-fn confirmation(interval: Duration) -> Encoded {
-    let keepalive_interval = Some(convert::duration(interval));
-    let response = WatchWorkloadsResponse { keepalive_interval, ..WatchWorkloadsResponse::default() };
-    Encoded(response.encode_to_vec().into())
 }
 
 /// A parsed `WaitForWorkload` request.
@@ -220,18 +185,19 @@ impl Workloads {
                 return Ok(WaitForWorkloadResponse { workload: convert::encoded(&workload), revision });
             }
             if timeout_at(wait.deadline, watcher.next()).await.is_err() {
-                return Err(timed_out(wait, counts));
+                return Err(timed_out(wait, counts, self.registry.warming()));
             }
         }
     }
 }
 
-fn timed_out(wait: &Wait, counts: Counts) -> Status {
+fn timed_out(wait: &Wait, counts: Counts, warming: Option<WarmingStatus>) -> Status {
     let wanted = [("connected", wait.connected), ("healthy", wait.healthy)];
     let wanted: Vec<_> =
         wanted.iter().filter(|(_, least)| *least > 0).map(|(name, n)| format!("{n} {name}")).collect();
+    let warming = warming.map(|status| format!("; {status}")).unwrap_or_default();
     Status::deadline_exceeded(format!(
-        "workload {}: wanted {}; has {} connected, {} healthy, {} total",
+        "workload {}: wanted {}; has {} connected, {} healthy, {} total{warming}",
         wait.key,
         wanted.join(" and "),
         counts.connected,
@@ -244,3 +210,6 @@ fn not_found(key: &WorkloadKey, mesh: Option<&MeshName>) -> Status {
     let within = mesh.map(|mesh| format!(" in mesh {mesh}")).unwrap_or_default();
     Status::not_found(format!("workload {key} not found{within}: no registered dataplane carries its name"))
 }
+
+#[cfg(test)]
+mod tests;

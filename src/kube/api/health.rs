@@ -1,12 +1,12 @@
 //! Health checks, for kube-apiserver and the kubelet.
 
 use axum::{
-    extract::State,
-    http::{HeaderValue, StatusCode},
+    extract::{RawQuery, State},
+    http::HeaderValue,
     response::Response,
 };
 
-use crate::{kube::protocol::response::response, runtime::readiness::Readiness};
+use crate::{kube::protocol::response::response, telemetry::readyz::ReadyChecks};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -14,11 +14,9 @@ pub(crate) async fn live() -> Response {
     response(TEXT, "ok")
 }
 
-pub(crate) async fn ready(State(ready): State<Readiness>) -> Response {
-    if ready.is_ready() {
-        return live().await;
-    }
-    let mut not_ready = response(TEXT, "not ready: starting or draining");
-    *not_ready.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    not_ready
+pub(crate) async fn ready(State(checks): State<ReadyChecks>, RawQuery(query): RawQuery) -> Response {
+    let (code, text) = checks.respond(query.as_deref());
+    let mut response = response(TEXT, text);
+    *response.status_mut() = code;
+    response
 }

@@ -20,11 +20,14 @@ use crate::{
         options::{CollectionOptions, ListOptions, ListRevision, Page, Selection},
         path::{PathParams, check_name},
         query::{Query, check_reached},
-        response::{JSON, response},
+        response::{JSON, response, with_warning},
         status::Status,
     },
     model::{Filter, NAME_FIELD, NAMESPACE_FIELD, Workload, WorkloadKey},
-    registry::token::{self, PageToken},
+    registry::{
+        WarmingStatus,
+        token::{self, PageToken},
+    },
     runtime::blocking::run_blocking,
 };
 
@@ -50,10 +53,12 @@ pub(crate) async fn get_one(
     let not_found = || Status::not_found(kind.plural, &kind.group, &name);
     // No Workload can have an invalid name.
     let key = WorkloadKey::parse(&namespace, &name).map_err(|_| not_found())?;
+    let warming = state.registry.warming();
     let (workload, revision) = state.registry.get(&key);
     check_reached(query.not_older_than()?, revision)?;
     let workload = workload.ok_or_else(not_found)?;
-    Ok(response(JSON, renderer.object(&WorkloadObject::new(kind, &workload), true)))
+    let response = response(JSON, renderer.object(&WorkloadObject::new(kind, &workload), true));
+    Ok(warn_of(warming, response))
 }
 
 /// Handles a list or a watch of all Workloads, or of those in a namespace.
@@ -73,7 +78,9 @@ pub(crate) async fn list_or_watch(
     let representation = Representation::negotiate(&headers)?;
     let options = Query::new(query.as_deref()).options(&FIELDS)?;
     let renderer = |include| Renderer { kind: Arc::clone(&state.workloads), representation, include };
-    match options {
+    // Once for a list: kubectl prints the warning of each page, and of the watch that follows.
+    let warming = state.registry.warming().filter(|_| options.begins_with_objects());
+    let response = match options {
         CollectionOptions::List(options) => {
             let renderer = renderer(options.selection.include);
             list(&state, renderer, namespace, options)
@@ -83,6 +90,16 @@ pub(crate) async fn list_or_watch(
             let filter = filter(namespace, &options.selection);
             watch::watch(&state, renderer, filter, &options)
         }
+    }?;
+    Ok(warn_of(warming, response))
+}
+
+/// Adds a warning to a response if the server was warming before its objects were read: a state
+/// of a server that was not is complete.
+fn warn_of(warming: Option<WarmingStatus>, response: Response) -> Response {
+    match warming {
+        Some(status) => with_warning(response, &status.to_string()),
+        None => response,
     }
 }
 

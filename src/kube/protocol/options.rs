@@ -11,6 +11,17 @@ pub(crate) enum CollectionOptions {
     Watch(WatchOptions),
 }
 
+impl CollectionOptions {
+    /// Whether the response begins with the current objects. Otherwise it continues an earlier
+    /// response, or has changes only.
+    pub(crate) fn begins_with_objects(&self) -> bool {
+        match self {
+            Self::List(options) => matches!(options.page, Page::First { .. }),
+            Self::Watch(options) => matches!(options.start, WatchStart::InitialEvents { .. }),
+        }
+    }
+}
+
 /// Options that lists and watches share.
 #[derive(Debug)]
 pub(crate) struct Selection {

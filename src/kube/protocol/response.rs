@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{
         HeaderName, HeaderValue,
-        header::{CACHE_CONTROL, CONTENT_TYPE, VARY},
+        header::{CACHE_CONTROL, CONTENT_TYPE, VARY, WARNING},
     },
     response::Response,
 };
@@ -35,7 +35,28 @@ pub(crate) fn json_response(document: &impl Serialize) -> Response {
     response(JSON, to_json(document))
 }
 
+/// Adds a warning, which kubectl and other clients print (RFC 7234, section 5.5; as in
+/// kube-apiserver, with code 299 and without an agent).
+pub(crate) fn with_warning(mut response: Response, text: &str) -> Response {
+    let quoted = text.replace('\\', r"\\").replace('"', r#"\""#);
+    if let Ok(warning) = HeaderValue::try_from(format!("299 - \"{quoted}\"")) {
+        response.headers_mut().append(WARNING, warning);
+    }
+    response
+}
+
 /// Serializes a document of this crate, which can't fail: its map keys are strings.
 pub(crate) fn to_json(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("the keys of all maps are strings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_warning_is_a_quoted_string() {
+        let response = with_warning(response(JSON, ""), r#"a "b" \c"#);
+        assert_eq!(response.headers()[WARNING], r#"299 - "a \"b\" \\c""#);
+    }
 }

@@ -28,8 +28,10 @@ use crate::{
     net::places::PlaceLimits,
     net::tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
     registry::Registry,
-    runtime::readiness::Readiness,
-    telemetry::metrics::{Metrics, ShedMetrics},
+    telemetry::{
+        metrics::{Metrics, ShedMetrics},
+        readyz::ReadyChecks,
+    },
 };
 
 /// Many round trips on any network, for a TLS handshake and the headers of a request.
@@ -98,7 +100,7 @@ impl Kube {
         registry: &Registry,
         settings: &KubeSettings,
         metrics: &Metrics,
-        ready: Readiness,
+        checks: ReadyChecks,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?;
@@ -131,7 +133,7 @@ impl Kube {
             metrics,
             shutdown.clone(),
         );
-        let router = routes(&Arc::new(state), settings, policy, ready, metrics.kube.clone());
+        let router = routes(&Arc::new(state), settings, policy, checks, metrics.kube.clone());
         Ok(Self { router, limits, tls, shed: metrics.shed.clone(), shutdown })
     }
 
@@ -165,3 +167,6 @@ impl Kube {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,8 +32,7 @@ use crate::{
         protocol::status::Status,
     },
     model::MANAGED,
-    runtime::readiness::Readiness,
-    telemetry::metrics::KubeMetrics,
+    telemetry::{metrics::KubeMetrics, readyz::ReadyChecks},
 };
 
 /// Builds the router of all paths, with the middleware that every request passes.
@@ -41,21 +40,21 @@ pub(super) fn routes(
     state: &Arc<ApiState>,
     settings: &KubeSettings,
     policy: AccessPolicy,
-    ready: Readiness,
+    checks: ReadyChecks,
     metrics: KubeMetrics,
 ) -> Router {
     let webhooks = admission::routes(&state.registry, &settings.admission);
     // Behind kube-apiserver the core group is kube-apiserver's own: its aggregation layer would
     // take the part that is served here for all of it.
     let serves_core = settings.front_proxy().is_none();
-    let api = api(state, serves_core, ready).fallback(not_found);
+    let api = api(state, serves_core, checks).fallback(not_found);
     let routes = webhooks.fallback_service(from_fn(discard_body).layer(api));
     // Access is checked before a route is chosen, because that may change the path.
     let checked = from_fn_with_state(Arc::new(policy), check_access).layer(routes);
     Router::new().fallback_service(from_fn_with_state(metrics, count_requests).layer(checked))
 }
 
-fn api(state: &Arc<ApiState>, serves_core: bool, ready: Readiness) -> Router {
+fn api(state: &Arc<ApiState>, serves_core: bool, checks: ReadyChecks) -> Router {
     let (workloads, events) = (&*state.workloads, &*state.events);
     let (group, version) = (format!("/apis/{}", workloads.group), format!("/apis/{}", workloads.api_version));
     let documents = Arc::new(DiscoveryDocuments::new(workloads, events, serves_core));
@@ -98,7 +97,7 @@ fn api(state: &Arc<ApiState>, serves_core: bool, ready: Readiness) -> Router {
     };
     Router::new()
         .route("/version", get_only(version::version))
-        .merge(health.with_state(ready))
+        .merge(health.with_state(checks))
         .merge(discovery.with_state(documents))
         .merge(schemas.with_state(openapi))
         .merge(objects.with_state(Arc::clone(state)))

@@ -36,7 +36,7 @@ pub(super) fn dataplane_in(mesh: &str, name: &str, workload: &str) -> Dataplane 
     Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()
 }
 
-pub(super) fn dataplane(name: &str, workload: &str) -> Dataplane {
+pub(crate) fn dataplane(name: &str, workload: &str) -> Dataplane {
     dataplane_in("default", name, workload)
 }
 
@@ -95,4 +95,14 @@ pub(super) fn join_as(registry: &Registry, client: Client) -> Result<Session, Co
 pub(super) fn counts(registry: &Registry, workload: &str) -> Option<(u32, u32, u32)> {
     let Counts { connected, healthy, total } = registry.get(&key(workload)).0?.counts;
     Some((connected, healthy, total))
+}
+
+/// The server has restarted, and so many dataplanes have not reconnected.
+pub(crate) fn begin_warming(registry: &Registry, missing: usize, limit: Duration) {
+    registry.shared.warming.begin(missing, limit);
+}
+
+/// One of them has reconnected.
+pub(crate) fn reconnected(registry: &Registry) {
+    registry.shared.warming.found();
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{
     model::Counts,
-    registry::{GroupView, Registry},
+    registry::{GroupView, Registry, WarmingStatus},
 };
 
 /// One of the counts, and its metric.
@@ -75,6 +75,7 @@ pub(super) fn write(text: &mut String, registry: &Registry) {
     write_gauge(text, "headcount_registered_bytes", help, registry.registered_bytes());
     let help = "Open watches of Workloads and events, and pending waits.";
     write_gauge(text, "headcount_watchers", help, registry.watchers());
+    write_warming(text, registry.warming());
     let name = "headcount_sessions_held_off_total";
     let help = "Sessions that were held off because another process with the same identity was connected.";
     write_header(text, name, help, "counter");
@@ -106,6 +107,14 @@ fn write_meshes(text: &mut String, groups: &[GroupView]) {
     for (mesh, Mesh { workloads, .. }) in meshes.iter().filter(|(_, mesh)| mesh.workloads > 0) {
         let _infallible = writeln!(text, r#"headcount_workloads{{mesh="{mesh}"}} {workloads}"#);
     }
+}
+
+fn write_warming(text: &mut String, warming: Option<WarmingStatus>) {
+    let help = "1 while dataplanes that were connected before a restart may reconnect, else 0.";
+    write_gauge(text, "headcount_warming", help, warming.is_some().into());
+    let help = "Dataplanes that were connected before a restart and have not reconnected; 0 if not warming.";
+    let missing = warming.map_or(0, |status| status.missing);
+    write_gauge(text, "headcount_warming_missing_dataplanes", help, missing);
 }
 
 fn write_gauge(text: &mut String, name: &str, help: &str, value: usize) {

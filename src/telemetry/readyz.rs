@@ -1,0 +1,96 @@
+//! What `/readyz` of both HTTP listeners responds.
+
+use std::fmt::Write as _;
+
+use http::StatusCode;
+
+use crate::{registry::Registry, runtime::readiness::Readiness};
+
+/// The checks of the server.
+#[derive(Debug, Clone)]
+pub struct ReadyChecks {
+    ready: Readiness,
+    registry: Registry,
+}
+
+impl ReadyChecks {
+    /// Checks that the server is ready.
+    pub fn new(ready: Readiness, registry: &Registry) -> Self {
+        Self { ready, registry: registry.clone() }
+    }
+
+    /// Returns the status code and the text, in the format of Kubernetes' servers: with `verbose`
+    /// in the query one line for each check.
+    ///
+    /// A server that is warming is ready: its clients reach it only if it is, and it is warming
+    /// until they are back.
+    pub fn respond(&self, query: Option<&str>) -> (StatusCode, String) {
+        let ready = self.ready.is_ready();
+        let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let mut parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        if !parameters.any(|(name, _)| name == "verbose") {
+            let text = if ready { "ok" } else { "not ready: starting or draining" };
+            return (code, text.to_owned());
+        }
+        let (check, result) = if ready {
+            ("[+]ready ok", "passed")
+        } else {
+            ("[-]ready failed: starting or draining", "failed")
+        };
+        let mut text = format!("{check}\n[+]warming ok");
+        if let Some(status) = self.registry.warming() {
+            let _infallible = write!(text, ": {status}");
+        }
+        text += "\nreadyz check ";
+        text += result;
+        text.push('\n');
+        (code, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::registry::{RegistrySettings, tests::begin_warming};
+
+    fn checks(is_ready: bool) -> ReadyChecks {
+        let ready = Readiness::default();
+        ready.set(is_ready);
+        ReadyChecks::new(ready, &Registry::new(RegistrySettings::default()))
+    }
+
+    #[test]
+    fn a_ready_server_passes_each_check() {
+        let verbose = "[+]ready ok\n[+]warming ok\nreadyz check passed\n";
+        for (query, expected) in [
+            (None, "ok"),
+            (Some("timeout=1s"), "ok"),
+            (Some("verbose"), verbose),
+            (Some("a&verbose="), verbose),
+        ] {
+            assert_eq!(checks(true).respond(query), (StatusCode::OK, expected.to_owned()), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_drains_is_not_ready() {
+        let (code, text) = checks(false).respond(None);
+        assert_eq!((code.as_u16(), &*text), (503, "not ready: starting or draining"));
+        let (code, text) = checks(false).respond(Some("verbose"));
+        let failed = "[-]ready failed: starting or draining\n[+]warming ok\nreadyz check failed\n";
+        assert_eq!((code.as_u16(), &*text), (503, failed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_warming_is_ready() {
+        let checks = checks(true);
+        begin_warming(&checks.registry, 12, Duration::from_secs(21));
+        assert_eq!(checks.respond(None), (StatusCode::OK, "ok".to_owned()));
+        let (code, text) = checks.respond(Some("verbose"));
+        let warming = "the server restarted: 12 dataplanes have not reconnected yet (at most 21s more)";
+        assert_eq!(text, format!("[+]ready ok\n[+]warming ok: {warming}\nreadyz check passed\n"));
+        assert_eq!(code, StatusCode::OK);
+    }
+}
