@@ -12,7 +12,9 @@ mod properties;
 
 use std::{fs, panic, path::Path};
 
-use properties::{dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, token};
+use properties::{
+    dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, store_file, token,
+};
 
 #[track_caller]
 fn replay(target: &str, check: fn(&[u8])) {
@@ -58,6 +60,11 @@ fn the_corpus_of_dataplane_file() {
 #[test]
 fn the_corpus_of_kube_request() {
     replay("kube_request", kube_request::check);
+}
+
+#[test]
+fn the_corpus_of_store_file() {
+    replay("store_file", store_file::check);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod filter;
 pub mod hello;
 pub mod kube_request;
 pub mod report;
+pub mod store_file;
 pub mod token;
 
 use std::time::Duration;

@@ -5,13 +5,24 @@
 //!        │ load, commit, watch
 //!        ▼
 //!     Store ◄── memory        a server without --data-dir, and tests
-//!           ◄── redb          one file of --data-dir
+//!           ◄── embedded      one file of --data-dir
+//!                  ▲
+//!              data_dir       the directory: its lock, its files, what is wrong with them
 //! ```
 //!
 //! A store knows bytes only; `convert::record` has the messages. Keys are paths such as
 //! `dataplanes/default/shop/web-1`, so that a prefix selects all records of a kind.
 
+mod batch;
+mod data_dir;
+mod embedded;
+mod history;
 pub mod key;
+mod memory;
+mod problem;
+
+pub use data_dir::{Contents, DataDir, DataDirError, FileReport, verify};
+pub use memory::MemoryStore;
 
 use std::{fmt, pin::Pin};
 
@@ -95,6 +106,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The key that was changed.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Put(item) => &item.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+}
+
 /// The changes under a prefix, one item for each commit. It ends after an error.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<Vec<Change>, WatchError>> + Send>>;
 
@@ -109,14 +130,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn load<'a>(&'a self, prefix: &'a [u8]) -> BoxFuture<'a, Result<Loaded, StoreError>>;
 
     /// Applies those writes whose condition is true, and returns when they are durable. A crash
-    /// before that leaves all of them or none. No key may occur twice.
+    /// before that leaves all of them or none. A commit that is dropped before it returns may
+    /// still be applied. The deletion of an absent key changes nothing.
     ///
     /// # Errors
     ///
-    /// If the writes are not durable. After [`StoreError::Unknown`] they may be.
+    /// If the writes are not durable. After [`StoreError::Unknown`] they may be, and
+    /// [`StoreError::Invalid`] if a key occurs twice.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
-    /// Watches the keys that begin with `prefix`, from the first commit after a revision.
+    /// Watches the keys that begin with `prefix`, from the first commit after a revision. The
+    /// watch ends when the store is dropped. A watch that is read too slowly fails, so that it
+    /// takes no memory.
     fn watch(&self, prefix: &[u8], after: u64) -> Watch;
 }
 
@@ -132,6 +157,9 @@ pub enum StoreError {
     /// The stored data can't be read, so an attempt will not succeed again.
     #[error("{0}")]
     Damaged(String),
+    /// The request breaks a rule of the store, so it will fail again. Nothing was written.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// Why a watch ended.

@@ -25,6 +25,7 @@ use tracing_subscriber::{
 
 pub use self::queue::dropped_lines;
 use self::rate_limit::{RateLimit, Summaries};
+use crate::runtime::blocking;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,10 +103,13 @@ pub fn write_error(message: &str) {
     tracing::subscriber::with_default(log, || error!("{message}"));
 }
 
-/// From now on the log has a line for each panic, if it has started.
+/// From now on the log has a line for each panic that is not expected, if it has started.
 pub fn log_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        if blocking::catches_panics() {
+            return;
+        }
         if !tracing::dispatcher::has_been_set() {
             return print(info);
         }

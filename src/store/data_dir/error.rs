@@ -1,0 +1,93 @@
+//! What can be wrong with a data directory.
+
+use std::{fmt, io, path::PathBuf};
+
+use super::super::{
+    embedded::{Kind, OpenError},
+    problem,
+};
+
+/// Why a data directory can't be used. The text names the path, the cause and the remedy.
+#[derive(Debug)]
+pub struct DataDirError(pub(super) Problem);
+
+#[derive(Debug)]
+pub(super) enum Problem {
+    NotADirectory(PathBuf),
+    ParentMissing(PathBuf),
+    DirectoryMissing(PathBuf),
+    NotEmpty(PathBuf),
+    FileMissing(PathBuf, Kind),
+    Locked { path: PathBuf, process: Option<u32> },
+    Io { action: &'static str, path: PathBuf, error: io::Error },
+    File { path: PathBuf, kind: Kind, error: OpenError },
+}
+
+impl DataDirError {
+    /// Whether the path is wrong, rather than what it leads to.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self.0,
+            Problem::NotADirectory(_)
+                | Problem::ParentMissing(_)
+                | Problem::DirectoryMissing(_)
+                | Problem::NotEmpty(_)
+        )
+    }
+}
+
+impl std::error::Error for DataDirError {}
+
+impl fmt::Display for DataDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Problem::NotADirectory(path) => {
+                write!(f, "the data directory {} is not a directory; choose another path", path.display())
+            }
+            Problem::ParentMissing(path) => {
+                let parent = path.parent().unwrap_or(path).display();
+                write!(
+                    f,
+                    "cannot create the data directory {}: there is no {parent}; create it",
+                    path.display()
+                )
+            }
+            Problem::DirectoryMissing(path) => {
+                write!(f, "there is no data directory {}; check the path", path.display())
+            }
+            Problem::NotEmpty(path) => {
+                write!(f, "the directory {} is not empty; choose one that is, or a new one", path.display())
+            }
+            Problem::FileMissing(path, Kind::Registrations) => {
+                write!(f, "there is no {}; start a server with this directory to create it", path.display())
+            }
+            Problem::FileMissing(path, Kind::Resources) => write!(
+                f,
+                "there is no {}, but the other file of the data directory is there; restore it from a backup, \
+                 or move the other one away to begin with an empty directory",
+                path.display()
+            ),
+            Problem::Locked { path, process } => {
+                write!(f, "the data directory {} is in use by ", path.display())?;
+                match process {
+                    Some(process) => write!(f, "process {process}")?,
+                    None => write!(f, "another process")?,
+                }
+                write!(f, "; stop that process, or choose another directory")
+            }
+            Problem::Io { action, path, error } => {
+                let text = problem::describe(action, &path.display().to_string(), &problem::of_io(error));
+                f.write_str(&text)
+            }
+            Problem::File { path, kind, error } => {
+                f.write_str(&problem::of_file(&path.display().to_string(), error, *kind))
+            }
+        }
+    }
+}
+
+/// Attaches the path and what was done to an I/O error.
+pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.into();
+    move |error| DataDirError(Problem::Io { action, path, error })
+}
