@@ -2,7 +2,7 @@
 
 mod addresses;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -16,14 +16,20 @@ use crate::{
     grpc::{Grpc, set_health},
     http,
     kube::Kube,
+    model::Records,
     net::{
         accept::{incoming, incoming_with_keepalive},
         listen::listen,
     },
+    persistence::{Loaded, Persistence},
     registry::Registry,
-    runtime::readiness::Readiness,
+    runtime::{blocking::run_blocking, readiness::Readiness},
+    store::{DataDir, Stores},
     telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
+
+/// Longest time for the last batch of registrations at the end of a drain.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running control plane. Dropping it closes all connections; [`App::drain`] ends them
 /// gracefully.
@@ -42,8 +48,10 @@ pub struct App {
     servers: JoinSet<()>,
     /// The HTTP server.
     http: JoinSet<()>,
-    /// The registry's background task; aborted when the app is dropped.
-    registry_task: JoinSet<()>,
+    /// The background tasks of the registry and of its store; aborted when the app is dropped.
+    core: JoinSet<()>,
+    /// Keeps the registrations over a restart; none without a data directory.
+    persistence: Option<Arc<Persistence>>,
 }
 
 impl App {
@@ -53,7 +61,7 @@ impl App {
     ///
     /// If an address can't be bound, a TLS file can't be loaded, or the addresses file
     /// can't be written.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(mut config: Config) -> anyhow::Result<Self> {
         if let Some(path) = &config.addresses_file {
             addresses::remove_stale(path)?;
         }
@@ -64,18 +72,29 @@ impl App {
         let addresses = Addresses { grpc: grpc_addr, http: http_addr, kube: kube_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let (persistence, records) = load(&mut config).await?;
         let registry = Registry::new(config.registry);
-        let metrics = Metrics::new(&registry)?;
+        if persistence.is_some() {
+            run_blocking(|| registry.restore(records, config.warming_timeout));
+        }
+        let mut metrics = Metrics::new(&registry)?;
+        if let Some(persistence) = &persistence {
+            metrics = metrics.with_store(persistence.status().clone());
+        }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Readiness::default());
         let checks = ReadyChecks::new(ready.clone(), &registry);
 
-        let mut registry_task = JoinSet::new();
-        registry_task.spawn({
+        let mut core = JoinSet::new();
+        core.spawn({
             let registry = registry.clone();
             async move { registry.run().await }
         });
+        if let Some(persistence) = &persistence {
+            let (persistence, registry) = (Arc::clone(persistence), registry.clone());
+            core.spawn(async move { match persistence.run(&registry).await {} });
+        }
         let mut servers = JoinSet::new();
         servers.spawn(grpc.serve(incoming(grpc_listener, peer_timeout)));
         if let Some(listener) = kube_listener {
@@ -103,7 +122,8 @@ impl App {
             ready,
             servers,
             http,
-            registry_task,
+            core,
+            persistence,
         })
     }
 
@@ -123,8 +143,9 @@ impl App {
         let ended = tokio::select! {
             ended = self.servers.join_next() => ended,
             ended = self.http.join_next() => ended,
-            // It wakes watchers and ends idle sessions, so nothing is right without it.
-            ended = self.registry_task.join_next() => ended,
+            // They wake watchers, end idle sessions and store registrations, so nothing is right
+            // without them.
+            ended = self.core.join_next() => ended,
         };
         self.ready.set(false);
         match ended {
@@ -147,6 +168,11 @@ impl App {
             while self.http.join_next().await.is_some() {}
         };
         let in_time = timeout(self.drain_timeout, all_closed).await.is_ok();
+        if let Some(persistence) = &self.persistence
+            && timeout(FLUSH_TIMEOUT, persistence.flush(&self.registry)).await.is_err()
+        {
+            warn!("the last changes of registrations are not stored: the store did not answer in time");
+        }
         if in_time {
             info!("drained");
         } else {
@@ -154,6 +180,28 @@ impl App {
         }
         in_time
     }
+}
+
+/// Loads what an earlier process has left in the data directory, and sets the first revision.
+async fn load(config: &mut Config) -> anyhow::Result<(Option<Arc<Persistence>>, Records)> {
+    let Some(path) = config.data_dir.clone() else {
+        info!(
+            "registrations are in memory only: after a restart dataplanes are missing until they reconnect (--data-dir keeps them)"
+        );
+        return Ok((None, Records::default()));
+    };
+    let directory = run_blocking(|| DataDir::open(&path))?;
+    let stores = Stores { registrations: directory.registrations(), resources: directory.resources() };
+    let Loaded { persistence, records, first_revision } =
+        Persistence::load(stores, config.registry.first_revision).await?;
+    config.registry.first_revision = first_revision;
+    info!(
+        directory = %path.display(),
+        dataplanes = records.registrations.len(),
+        workloads = records.workloads.len(),
+        "registrations restored"
+    );
+    Ok((Some(Arc::new(persistence)), records))
 }
 
 fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -177,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_any_task_is_a_failure_and_ends_the_readiness() {
         let tasks: [fn(&mut App) -> &mut JoinSet<()>; 3] =
-            [|app| &mut app.servers, |app| &mut app.http, |app| &mut app.registry_task];
+            [|app| &mut app.servers, |app| &mut app.http, |app| &mut app.core];
         for task in tasks {
             let mut app = started().await;
             assert!(app.ready.is_ready());

@@ -25,6 +25,12 @@ pub struct Config {
     pub kube: KubeSettings,
     /// File that the bound addresses are written to as JSON, once the server is ready.
     pub addresses_file: Option<PathBuf>,
+    /// Directory of the registrations and resources, which a restart restores. Without one they
+    /// are in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Longest time after a restart in which dataplanes that were connected before are expected
+    /// back. Agents reconnect within 10 s; a large fleet takes some 20 s more to be admitted.
+    pub warming_timeout: Duration,
     /// Longest time for a drain, after which connections are closed; above 0 s. The default of 10 s is
     /// below the 30 s that Kubernetes gives a Pod, and long enough for every stream to end
     /// gracefully.
@@ -44,6 +50,8 @@ impl Default for Config {
             http_addr: SocketAddr::from(([127, 0, 0, 1], 7101)),
             kube: KubeSettings::default(),
             addresses_file: None,
+            data_dir: None,
+            warming_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),
             limits: Limits::default(),

@@ -4,6 +4,7 @@
 mod dataplane;
 mod filter;
 mod health;
+pub mod record;
 pub mod resource;
 mod workload;
 

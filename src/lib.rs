@@ -7,7 +7,7 @@
 //! ```text
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
-//! core           registry (state, change log, watches)   store (durable state)
+//! core           persistence (records of the registry) ─► registry (state, change log, watches)  store
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
@@ -27,6 +27,7 @@ pub mod http;
 pub mod kube;
 pub mod model;
 pub mod net;
+pub mod persistence;
 pub mod proto;
 pub mod registry;
 pub mod runtime;

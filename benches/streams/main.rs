@@ -16,6 +16,7 @@
 //! | `scrape` | reading everything, and the ack latency meanwhile; headcount only |
 //! | `delivery` | from a report to its watchers, against the number of watchers, a chart |
 //! | `filters` | the server's CPU time of a change, to watchers with different filters; both headcount |
+//! | `durable` | with a data directory and without: rates, latency, a restart, bytes on disk; both headcount |
 //! | `pages` | the ack latency while a client pages through 200,000 dataplanes; both headcount |
 //! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
 //!
@@ -25,6 +26,7 @@ mod agents;
 mod bare_tonic;
 mod clients;
 mod delivery;
+mod durable;
 mod fanout;
 mod filters;
 mod idle;
@@ -118,6 +120,9 @@ fn main() -> anyhow::Result<()> {
         for (filters, sides) in filters::COMPARISONS {
             report.add(sides, filters::measure(args.quick, filters)?);
         }
+    }
+    if args.wants(durable::ROW) {
+        report.add(durable::SIDES, durable::measure(args.quick)?);
     }
     if args.wants(pages::ROW) {
         report.add(pages::SIDES, pages::measure(args.quick)?);

@@ -29,12 +29,28 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("registrations", scale.rounds, SIDES, |side| {
         let server = Server::start(Setup::new(side, Mode::Ack).without_session_rate_limit())?;
-        Runtime::new()?.block_on(run(&server, side, &scale))
+        let Rates { per_second, spent } = Runtime::new()?.block_on(run(&server, side, &scale))?;
+        Ok(vec![
+            Measure::new("registrations over 64 open connections", "per second", per_second),
+            Measure::new("the server's processor time for each registration", "µs", spent),
+        ])
     })
 }
 
+/// Registrations per second of a headcount server.
+pub(crate) fn per_second(server: &Server, quick: bool) -> anyhow::Result<f64> {
+    let scale = if quick { QUICK } else { FULL };
+    Ok(Runtime::new()?.block_on(run(server, Side::Headcount, &scale))?.per_second)
+}
+
+struct Rates {
+    per_second: f64,
+    /// The server's processor time for each registration, in microseconds.
+    spent: f64,
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
-async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
+async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Rates> {
     let channels = clients::channels(&server.uri(), scale.connections).await?;
     let (start, spent_before) = (Instant::now(), processor_time(server.pid())?);
     let proxies = clients::open_many(&channels, 0..scale.registrations).await?;
@@ -46,12 +62,5 @@ async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<M
         ensure!(connected as usize == scale.registrations, "{connected} are counted");
     }
     let registrations = scale.registrations as f64;
-    Ok(vec![
-        Measure::new("registrations over 64 open connections", "per second", registrations / took),
-        Measure::new(
-            "the server's processor time for each registration",
-            "µs",
-            spent.as_secs_f64() * 1e6 / registrations,
-        ),
-    ])
+    Ok(Rates { per_second: registrations / took, spent: spent.as_secs_f64() * 1e6 / registrations })
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     bare_tonic::{self, Mode},
+    durable::DataDir,
     role::Role,
     support::child::{self, Process},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Setup {
     unthrottled: bool,
     /// headcount's limits of sessions and dataplanes; none for the defaults.
     sessions: Option<usize>,
+    /// The process whose data directory headcount uses; none for none.
+    data_dir: Option<u32>,
 }
 
 impl Setup {
@@ -63,6 +66,7 @@ impl Setup {
             session_rate_unlimited: false,
             unthrottled: false,
             sessions: None,
+            data_dir: None,
         }
     }
 
@@ -89,6 +93,11 @@ impl Setup {
         Self { sessions: Some(sessions), ..self }
     }
 
+    /// With the data directory of this process.
+    pub(crate) fn with_data_dir(self, parent: u32) -> Self {
+        Self { data_dir: Some(parent), ..self }
+    }
+
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: Some(http_addr), ..KubeSettings::default() };
@@ -106,6 +115,7 @@ impl Setup {
             config.registry.max_registered_bytes = sessions * MAX_BYTES;
             config.registry.max_registered_bytes_per_mesh = sessions * MAX_BYTES;
         }
+        config.data_dir = self.data_dir.map(DataDir::path);
         config
     }
 }

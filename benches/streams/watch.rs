@@ -97,6 +97,11 @@ impl Watch {
         timeout(TIMEOUT, reading).await.context("the watch has not reached the expected state")?
     }
 
+    /// The sum of registered.
+    pub(crate) fn total(&self) -> u32 {
+        self.counts.values().map(|counts| counts.total).sum()
+    }
+
     /// The sums of connected and of healthy.
     pub(crate) fn sums(&self) -> (u32, u32) {
         self.counts.values().fold((0, 0), |(connected, healthy), counts| {

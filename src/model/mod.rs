@@ -10,6 +10,7 @@ mod health;
 mod label;
 mod name;
 mod placeholder;
+mod record;
 mod selector;
 mod shared;
 mod workload;
@@ -35,6 +36,7 @@ pub use name::{
     ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
 };
 pub(crate) use placeholder::{placeholder, unfilled};
+pub use record::{Records, RegistrationRecord, WorkloadRecord};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};
 

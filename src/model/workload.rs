@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     ENVIRONMENT_LABEL, Environment, Invalid, Labels, MANAGED_BY_LABEL, MESH_LABEL, MeshName, Namespace,
-    WorkloadName, ZONE_LABEL, ZoneName,
+    WorkloadName, WorkloadRecord, ZONE_LABEL, ZoneName,
 };
 
 /// The explanation that rejected writes to Workloads return.
@@ -93,6 +93,13 @@ impl WorkloadIdentity {
     pub fn new(key: WorkloadKey, mesh: MeshName, traits: &WorkloadTraits, now: SystemTime) -> Self {
         let labels = labels(&mesh, traits);
         Self { key, mesh, uid: Uuid::new_v4(), labels, creation_time: now, encoded: OnceLock::new() }
+    }
+
+    /// Returns the identity of a Workload that was created before a restart.
+    pub fn restored(record: WorkloadRecord, traits: &WorkloadTraits) -> Self {
+        let WorkloadRecord { key, mesh, uid, creation_time } = record;
+        let labels = labels(&mesh, traits);
+        Self { key, mesh, uid, labels, creation_time, encoded: OnceLock::new() }
     }
 
     /// Returns the identity of the same Workload with other traits.

@@ -25,10 +25,12 @@ mod counts;
 mod dataplanes;
 mod deadlines;
 pub mod events;
+mod journal;
 mod log;
 mod queries;
 mod recent_cache;
 mod registration;
+mod restore;
 mod session;
 mod settings;
 mod shards;
@@ -55,6 +57,7 @@ pub use self::{
     connect::{ConnectError, ConnectOptions, Connected},
     dataplanes::DataplaneView,
     deadlines::IdlePolicy,
+    journal::RecordChanges,
     queries::{GroupView, Page, PageError},
     session::{ReportOutcome, Session},
     settings::RegistrySettings,

@@ -85,6 +85,8 @@ pub(crate) struct Loss {
     pub(crate) attempt: Attempt,
     /// When the registration ends.
     pub(crate) deadline: Instant,
+    /// It was connected before a restart and is expected back.
+    pub(crate) awaited: bool,
     pub(crate) memory: Arc<MemoryPermit>,
 }
 

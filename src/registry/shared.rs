@@ -14,6 +14,7 @@ use super::{
     counts::{Entries, Entry, LockedEntry},
     deadlines::{IdleTracker, Retention},
     events::EventLog,
+    journal::Journal,
     log::{ChangeLog, Draft},
     registration::{ByKey, Registration},
     shards::SHARDS,
@@ -28,13 +29,14 @@ use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 pub(crate) const MAX_HOLDS: usize = 1_000;
 
 /// Lock order: a shard of `dataplanes`, entries in the order of their keys, the change
-/// log. Nothing is locked under the locks of the other fields. While a value of `dataplanes` is locked the map is not used again.
+/// log or the journal. Nothing is locked under the locks of the other fields. While a value of `dataplanes` is locked the map is not used again.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: RegistrySettings,
     pub(crate) dataplanes: DashMap<ByKey, Registration>,
     pub(crate) entries: Entries,
     pub(crate) log: ChangeLog,
+    pub(crate) journal: Journal,
     pub(crate) filters: Filters,
     pub(crate) batches: BatchCache,
     pub(crate) snapshots: SnapshotCache,
@@ -75,6 +77,8 @@ impl Shared {
             dataplanes: DashMap::with_shard_amount(SHARDS),
             entries: Entries::new(),
             log: ChangeLog::new(settings.log_capacity),
+            // Each registration once, and as many that were unregistered since.
+            journal: Journal::new(settings.max_dataplanes.saturating_mul(2)),
             filters: Filters::default(),
             batches: BatchCache::default(),
             snapshots: SnapshotCache::default(),
@@ -114,6 +118,9 @@ impl Shared {
         entries: [&mut LockedEntry<'_>; N],
         drafts: [Option<Draft>; N],
     ) {
+        for (key, record) in drafts.iter().flatten().filter_map(Draft::record) {
+            self.journal.workload(key, record);
+        }
         let published = self.log.publish(drafts);
         for (entry, published) in entries.into_iter().zip(published) {
             entry.members().set_current(published);

@@ -17,7 +17,7 @@ use super::{
     shared::{Departure, Shared},
 };
 use crate::{
-    model::{Dataplane, MeshName},
+    model::{Dataplane, MeshName, RegistrationRecord},
     runtime::sync::atomic::Ordering::Relaxed,
 };
 
@@ -41,6 +41,7 @@ impl Shared {
                 let entry = self.join(dataplane, now);
                 let session =
                     self.open_session(Arc::clone(dataplane), Arc::clone(&entry), memory, client, now);
+                self.record_connected(&session.cell);
                 slot.insert(Registration { entry, presence: Presence::Connected(Arc::clone(&session.cell)) });
                 session
             }
@@ -63,12 +64,18 @@ impl Shared {
                     known.presence.next_change_at()
                 };
                 session.cell.set_next_change_at(next_change_at);
+                self.record_connected(&session.cell);
                 let presence = Presence::Connected(Arc::clone(&session.cell));
                 // The key is replaced as well, because it holds the dataplane.
                 let (before, known) = slot.replace_entry(Registration { entry, presence });
                 match known.presence {
                     Presence::Connected(older) => older.notify(Notice::Superseded),
-                    Presence::Lost(loss) => self.retention.remove(loss.deadline, &before),
+                    Presence::Lost(loss) => {
+                        self.retention.remove(loss.deadline, &before);
+                        if loss.awaited {
+                            self.warming.found();
+                        }
+                    }
                 }
                 session
             }
@@ -78,6 +85,12 @@ impl Shared {
             session.cell.notify(Notice::Draining);
         }
         Ok(session)
+    }
+
+    fn record_connected(&self, cell: &SessionCell) {
+        let dataplane = Arc::clone(&cell.dataplane);
+        let record = RegistrationRecord { dataplane, since: cell.since, retained_until: None };
+        self.journal.registration(&cell.dataplane.key, Some(record));
     }
 
     /// Lets the dataplane share the strings that it has in common with the latest member of
@@ -202,8 +215,17 @@ impl Shared {
             next_change_at: cell.next_change_at(),
             attempt: cell.client().attempt,
             deadline,
+            awaited: false,
             memory: Arc::clone(&cell.memory),
         };
+        // The record of a dataplane that leaves because the server stops remains that of a
+        // connected one: it is expected back after the restart.
+        if !self.draining.load(Relaxed) {
+            let retained_until = Some(now + self.settings.retention);
+            let dataplane = Arc::clone(&cell.dataplane);
+            let record = RegistrationRecord { dataplane, since: now, retained_until };
+            self.journal.registration(&cell.dataplane.key, Some(record));
+        }
         registration.presence = Presence::Lost(Box::new(loss));
         self.retention.add(deadline, key);
         true
@@ -218,6 +240,10 @@ impl Shared {
         let draft = locked.members().leave(&slot.key().0, change, now);
         self.commit([&mut locked], [draft]);
         drop(locked);
+        self.journal.registration(&slot.key().0.key, None);
+        if matches!(presence, Presence::Lost(loss) if loss.awaited) {
+            self.warming.found();
+        }
         let (ByKey(dataplane), _) = slot.remove_entry();
         self.capacity.release_registration(&dataplane.key.mesh);
     }

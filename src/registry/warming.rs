@@ -42,7 +42,6 @@ impl Display for WarmingStatus {
     }
 }
 
-#[cfg_attr(not(test), allow(dead_code))]
 impl Warming {
     /// Begins to wait for so many dataplanes, for `limit` at most.
     pub(crate) fn begin(&self, missing: usize, limit: Duration) {

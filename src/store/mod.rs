@@ -24,7 +24,7 @@ mod problem;
 pub use data_dir::{Contents, DataDir, DataDirError, FileReport, verify};
 pub use memory::MemoryStore;
 
-use std::{fmt, pin::Pin};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::Stream};
@@ -143,6 +143,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// watch ends when the store is dropped. A watch that is read too slowly fails, so that it
     /// takes no memory.
     fn watch(&self, prefix: &[u8], after: u64) -> Watch;
+}
+
+/// The stores of a server.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Registrations and Workloads: large, and rebuilt when the proxies come back.
+    pub registrations: Arc<dyn Store>,
+    /// All else: small, and not to be lost.
+    pub resources: Arc<dyn Store>,
 }
 
 /// Why a store could not be read or written. The text names the cause and the remedy.

@@ -8,6 +8,7 @@ mod delivery;
 mod requests;
 mod sessions;
 mod shed;
+mod store;
 
 use prometheus::{IntGauge, Opts, TextEncoder, core::Collector};
 
@@ -18,7 +19,7 @@ pub use self::{
     shed::ShedMetrics,
 };
 use super::logs;
-use crate::registry::Registry;
+use crate::{persistence::StoreStatus, registry::Registry};
 
 /// All metrics of one server. Clones share them.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Metrics {
     events: prometheus::Registry,
     /// The source of the gauges.
     registry: Registry,
+    /// The state of the data directory, if there is one.
+    store: Option<StoreStatus>,
     /// Sessions of dataplanes.
     pub sessions: SessionMetrics,
     /// Delivery of changes to watchers.
@@ -49,6 +52,7 @@ impl Metrics {
         let metrics = Self {
             events: prometheus::Registry::new(),
             registry: registry.clone(),
+            store: None,
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
@@ -74,6 +78,12 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Adds the metrics of the data directory.
+    #[must_use]
+    pub fn with_store(self, status: StoreStatus) -> Self {
+        Self { store: Some(status), ..self }
+    }
+
     /// Returns all metrics in the Prometheus text format.
     ///
     /// With 10,000 Workloads the text has 3 MB and takes about 10 ms, so callers run this
@@ -85,6 +95,9 @@ impl Metrics {
     pub fn encode(&self) -> prometheus::Result<String> {
         let mut text = TextEncoder::new().encode_to_string(&self.events.gather())?;
         collector::write(&mut text, &self.registry);
+        if let Some(status) = &self.store {
+            store::write(&mut text, status, &self.registry);
+        }
         collector::write_dropped_log_lines(&mut text, logs::dropped_lines());
         Ok(text)
     }

@@ -41,6 +41,7 @@ impl Simulation {
                     self.check_invariants().await?;
                     // Equal revisions as well: nothing has changed and changed back meanwhile.
                     if self.check_agreement().await.is_ok_and(|later| later == listed) {
+                        self.oracle.agreed(&listed);
                         return Ok(took);
                     }
                     self.trace.record("simulation", format_args!("agreed after {took:?}, but not for long"));

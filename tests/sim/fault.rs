@@ -36,7 +36,8 @@ pub enum Fault {
     ServerCrash { crash: Crash },
     /// The server begins to drain its sessions.
     ServerDrain,
-    /// A server starts with an empty registry. A running one is killed first.
+    /// A server starts; what it knows of earlier ones is on its disk, if it has one. A running one is
+    /// killed first.
     ServerStart,
     /// A watcher goes down and starts again, with its replica and resume token or without.
     WatcherRestart { watcher: usize, crash: Crash, keeps_replica: bool },
@@ -51,6 +52,7 @@ impl Simulation {
     /// Injects a fault.
     pub async fn inject(&mut self, fault: &Fault) -> Result<(), String> {
         self.trace.record("fault", format_args!("{fault:?}"));
+        self.check_invariants().await?;
         match fault {
             Fault::Link { hosts, toward, state } => {
                 for host in hosts {
@@ -92,13 +94,19 @@ impl Simulation {
                 self.start_server().await?;
             }
             Fault::WatcherRestart { watcher, crash, keeps_replica } => {
-                let replica =
-                    if *keeps_replica { self.watchers[*watcher].replica() } else { Replica::default() };
+                let replica = if *keeps_replica {
+                    self.watchers[*watcher].replica()
+                } else {
+                    Replica::new(self.server.is_durable())
+                };
                 self.network.crash(watcher_host(*watcher), *crash);
                 self.start_watcher(*watcher, replica);
             }
             Fault::ClockJump { by } => advance(*by).await,
-            Fault::WallClock { seconds } => set_wall_clock(*seconds),
+            Fault::WallClock { seconds } => {
+                set_wall_clock(*seconds);
+                self.oracle.clock_was_set = true;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! server with its whole gRPC stack, the agent (`headcount::agent`), and the generated clients
 //! of the watchers. Simulated are time, the machines and the network ([`net`]): latency,
 //! partitions in one or both directions, lossy links, proxies that answer PINGs and carry nothing
-//! else, resets, killed processes, lost power.
+//! else, resets, killed processes, lost power, and in half of the seeds the disk of the server ([`store`]),
+//! which a restart restores.
 //!
 //! ```text
 //!   seed ─► fault schedule ─► simulation ─► heal ─► within CONVERGE_WITHIN:
@@ -17,6 +18,8 @@
 //!   in agreement ([`convergence`]);
 //! * a message breaks an invariant at any time, such as `healthy <= connected <= total`, revisions
 //!   that never decrease, or no delta without a snapshot ([`replica`]);
+//! * a dataplane that was not touched is not counted at any time, or its Workload gets another uid; with a
+//!   disk, a restart of the server is no excuse ([`oracle`]);
 //! * an agent ends with an error that no fault explains ([`oracle`]); or
 //! * any task panics ([`panics`]).
 //!
@@ -53,5 +56,6 @@ mod schedule;
 mod seeds;
 mod server;
 mod simulation;
+mod store;
 mod trace;
 mod watcher;

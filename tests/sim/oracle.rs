@@ -10,19 +10,24 @@ use headcount::{
     model::Health,
     proto::DataplaneOverview,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     agent::{Agent, AgentResult},
     dataplane::{DATAPLANES, WORKLOADS, WorkloadKey, dataplane, health, number, workload_key},
     net::{Crash, Network},
-    replica::Counts,
+    replica::{Counts, Replica, WorkloadState},
+    store::DURABLE_WITHIN,
 };
 
 /// The expected state of all dataplanes.
 #[derive(Debug)]
 pub struct Oracle {
     pub dataplanes: Vec<ExpectedDataplane>,
+    /// The server's wall clock was set, so a restart can shorten the retention of lost dataplanes.
+    pub clock_was_set: bool,
+    /// The uid of each Workload that has dataplanes that were not touched since.
+    uids: BTreeMap<WorkloadKey, u128>,
 }
 
 /// The expected state of one dataplane, and its running agents.
@@ -41,6 +46,11 @@ pub struct ExpectedDataplane {
     /// in either order.
     had_two_agents: bool,
     registration: Registration,
+    /// When it was last seen to have left or expired.
+    absent_since: Instant,
+    /// The workload that it was counted in at the last agreement, if no fault has touched it since. It is
+    /// counted there at all times.
+    untouched_in: Option<usize>,
 }
 
 /// Whether the current server incarnation has the dataplane registered, disregarding what a running
@@ -62,6 +72,8 @@ impl ExpectedDataplane {
             agents: Vec::new(),
             had_two_agents: false,
             registration: Registration::Absent,
+            absent_since: Instant::now(),
+            untouched_in: None,
         }
     }
 
@@ -78,6 +90,7 @@ impl ExpectedDataplane {
     pub fn start(&mut self, network: &Network, workload: usize) {
         self.had_two_agents |= self.has_agent();
         self.workloads.insert(workload);
+        self.untouched_in = None;
         if self.registration == Registration::Absent {
             self.registration = Registration::Unknown;
         }
@@ -88,6 +101,7 @@ impl ExpectedDataplane {
 
     /// Asks the agents to leave.
     pub fn leave(&mut self) {
+        self.untouched_in = None;
         self.agents.iter().for_each(|(agent, _)| agent.leave());
     }
 
@@ -129,12 +143,35 @@ impl ExpectedDataplane {
 
     fn agent_ended(&mut self, result: &AgentResult) -> Result<(), ()> {
         match result {
-            Ok(SessionEnd::Goodbye) if !self.had_two_agents => self.registration = Registration::Absent,
+            Ok(SessionEnd::Goodbye) if !self.had_two_agents => self.absent(),
             Ok(_) => self.registration = Registration::Unknown,
             Err(AgentError::Superseded { .. }) if self.had_two_agents => {}
             Err(_) => return Err(()),
         }
         Ok(())
+    }
+
+    fn absent(&mut self) {
+        self.registration = Registration::Absent;
+        self.absent_since = Instant::now();
+        self.untouched_in = None;
+    }
+
+    /// The server has started with an empty registry.
+    fn lost_by_server(&mut self) {
+        self.untouched_in = None;
+        self.registration = if self.has_agent() { Registration::Unknown } else { Registration::Absent };
+    }
+
+    /// The server has started with the registrations that were durable when it stopped.
+    fn restored_by_server(&mut self, stopped: Instant, clock_was_set: bool) {
+        let left_just_before =
+            self.registration == Registration::Absent && self.absent_since + DURABLE_WITHIN > stopped;
+        let may_expire = clock_was_set && !self.has_agent() && self.registration == Registration::Present;
+        if left_just_before || may_expire {
+            self.registration = Registration::Unknown;
+            self.untouched_in = None;
+        }
     }
 
     fn is_leaving(&self) -> bool {
@@ -144,7 +181,8 @@ impl ExpectedDataplane {
 
 impl Oracle {
     pub fn new() -> Self {
-        Self { dataplanes: (0..DATAPLANES).map(ExpectedDataplane::new).collect() }
+        let dataplanes = (0..DATAPLANES).map(ExpectedDataplane::new).collect();
+        Self { dataplanes, clock_was_set: false, uids: BTreeMap::new() }
     }
 
     /// Takes the results of agents that have ended; an error that no fault explains is returned.
@@ -160,18 +198,62 @@ impl Oracle {
         self.dataplanes.iter_mut().for_each(ExpectedDataplane::stop_duplicates);
     }
 
-    /// The server has started with an empty registry.
-    pub fn server_started(&mut self) {
+    /// The server has started: with an empty registry, or with the registrations that were durable when the
+    /// one before was taken down.
+    pub fn server_started(&mut self, durable: Option<Instant>) {
         for dataplane in &mut self.dataplanes {
-            dataplane.registration =
-                if dataplane.has_agent() { Registration::Unknown } else { Registration::Absent };
+            match durable {
+                None => dataplane.lost_by_server(),
+                Some(stopped) => dataplane.restored_by_server(stopped, self.clock_was_set),
+            }
+        }
+    }
+
+    /// Checks that a replica has each dataplane that no fault has touched since the last agreement, in a
+    /// Workload with the same uid.
+    pub fn check_untouched(
+        &self,
+        replica: &Replica,
+        selects: impl Fn(&WorkloadKey) -> bool,
+    ) -> Result<(), String> {
+        if !replica.is_complete() {
+            return Ok(());
+        }
+        for (key, total) in self.untouched().into_iter().filter(|(key, _)| selects(key)) {
+            let found = replica.workloads.get(&key);
+            if found.is_none_or(|found| found.counts.total < total) {
+                return Err(format!("{key:?} is {found:?}, and {total} of its dataplanes were not touched"));
+            }
+            let (before, now) = (self.uids.get(&key), found.map(|found| found.uid));
+            if before.copied() != now {
+                return Err(format!("{key:?} got another uid: {before:?} -> {now:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn untouched(&self) -> BTreeMap<WorkloadKey, u32> {
+        let mut totals = BTreeMap::new();
+        for dataplane in &self.dataplanes {
+            if let Some(workload) = dataplane.untouched_in {
+                *totals.entry(workload_key(dataplane.number, workload)).or_default() += 1;
+            }
+        }
+        totals
+    }
+
+    /// Everything agrees on these Workloads.
+    pub fn agreed(&mut self, workloads: &BTreeMap<WorkloadKey, WorkloadState>) {
+        self.uids = workloads.iter().map(|(key, state)| (key.clone(), state.uid)).collect();
+        for dataplane in &mut self.dataplanes {
+            dataplane.untouched_in = dataplane.workloads.first().copied();
         }
     }
 
     /// The retention of lost dataplanes is over.
     pub fn expire_lost(&mut self) {
         for dataplane in self.dataplanes.iter_mut().filter(|dataplane| !dataplane.has_agent()) {
-            dataplane.registration = Registration::Absent;
+            dataplane.absent();
         }
     }
 
@@ -224,8 +306,11 @@ impl Oracle {
             listing.iter().map(|overview| (number_of(overview), workload_of(overview))).collect();
         for dataplane in &mut self.dataplanes {
             let workload = known.get(&Some(dataplane.number)).copied().flatten();
-            dataplane.registration =
-                if workload.is_some() { Registration::Present } else { Registration::Absent };
+            match workload {
+                Some(_) => dataplane.registration = Registration::Present,
+                None if dataplane.registration != Registration::Absent => dataplane.absent(),
+                None => {}
+            }
             dataplane.workloads = workload.into_iter().collect();
             dataplane.had_two_agents = false;
         }

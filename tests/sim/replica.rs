@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use headcount::proto::{WatchWorkloadsResponse, Workload};
+use uuid::Uuid;
 
 use crate::dataplane::{DATAPLANES, WORKLOADS, WorkloadKey};
 
@@ -19,6 +20,8 @@ pub struct Counts {
 pub struct WorkloadState {
     pub counts: Counts,
     pub revision: u64,
+    /// 0 if it has none.
+    pub uid: u128,
 }
 
 /// The state that a watcher has built from the messages of its watches.
@@ -31,9 +34,21 @@ pub struct Replica {
     synced: Option<(u64, u64)>,
     /// Messages of a batch have been applied, but not its last one.
     partial: bool,
+    /// Revisions grow over restarts of the server too.
+    durable: bool,
 }
 
 impl Replica {
+    /// An empty one.
+    pub fn new(durable: bool) -> Self {
+        Self { durable, ..Self::default() }
+    }
+
+    /// Whether it has the Workloads of one revision, not only a part of them.
+    pub fn is_complete(&self) -> bool {
+        !self.partial && !self.resume_token.is_empty()
+    }
+
     /// Whether it is complete up to some revision of this server incarnation.
     pub fn is_synced(&self, incarnation: u64) -> bool {
         !self.partial && !self.resume_token.is_empty() && self.synced.is_some_and(|(of, _)| of == incarnation)
@@ -47,7 +62,11 @@ impl Replica {
     /// Applies a message of this server incarnation, or returns the invariant that it breaks.
     pub fn apply(&mut self, incarnation: u64, message: WatchWorkloadsResponse) -> Result<(), String> {
         if message.reset {
-            *self = Self { synced: self.synced.filter(|(of, _)| *of == incarnation), ..Self::default() };
+            let durable = self.durable;
+            *self = Self {
+                synced: self.synced.filter(|(of, _)| durable || *of == incarnation),
+                ..Self::new(durable)
+            };
         } else if self.synced.is_none_or(|(of, _)| of != incarnation) && !self.partial {
             return Err(format!(
                 "a delta of incarnation {incarnation} without a snapshot: {:?}",
@@ -91,7 +110,8 @@ pub fn parse(workload: &Workload) -> Result<(WorkloadKey, WorkloadState), String
     let proxies = proxies.ok_or_else(|| format!("no counts in {workload:?}"))?;
     let counts = Counts { connected: proxies.connected, healthy: proxies.healthy, total: proxies.total };
     let key = (workload.namespace.clone(), workload.name.clone());
-    Ok((key, WorkloadState { counts, revision: workload.revision }))
+    let uid = Uuid::parse_str(&workload.uid).unwrap_or_default().as_u128();
+    Ok((key, WorkloadState { counts, revision: workload.revision, uid }))
 }
 
 /// What holds for the counts of any Workload at any time.
@@ -211,6 +231,8 @@ mod tests {
         assert!(replica().apply(2, batch(&[], 9)).is_err(), "another incarnation without a reset");
         assert!(Replica::default().apply(1, batch(&[], 9)).is_err(), "a delta before any snapshot");
         replica().apply(2, snapshot(&[], 1)).expect("another incarnation starts over");
+        let mut durable = Replica { durable: true, ..replica() };
+        assert!(durable.apply(2, snapshot(&[], 4)).is_err(), "a durable server that went back");
         let twice: Vec<_> = (0..WORKLOADS).map(|name| workload(name, (0, 0, 20), 6)).collect();
         assert!(replica().apply(1, batch(&twice, 6)).is_err(), "more dataplanes than exist");
     }

@@ -10,7 +10,9 @@ use headcount::{
     config::Limits,
     envoy::checks::CheckSettings,
     grpc::{Grpc, set_health},
+    persistence::{Loaded, Persistence},
     registry::{Registry, RegistrySettings},
+    store::Stores,
     telemetry::metrics::Metrics,
 };
 use tokio::{
@@ -22,6 +24,8 @@ use tonic_health::ServingStatus;
 
 use crate::net::{Crash, Network};
 
+/// How long a restarted server waits for its dataplanes: the default of `serve`.
+const WARMING_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a drain may take: the default of `serve`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,7 +51,11 @@ fn wall_clock() -> SystemTime {
 pub struct Server {
     network: Network,
     settings: RegistrySettings,
+    /// What a restart restores; without it each process begins with an empty registry.
+    stores: Option<Stores>,
     process: Option<Process>,
+    /// When the last process was taken down.
+    pub stopped: Instant,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,16 @@ struct Process {
 impl Server {
     pub fn new(network: &Network, mut settings: RegistrySettings) -> Self {
         settings.wall_clock = wall_clock;
-        Self { network: network.clone(), settings, process: None }
+        Self { network: network.clone(), settings, stores: None, process: None, stopped: Instant::now() }
+    }
+
+    pub fn with_stores(self, stores: Option<Stores>) -> Self {
+        Self { stores, ..self }
+    }
+
+    /// Whether a restart restores the registrations.
+    pub fn is_durable(&self) -> bool {
+        self.stores.is_some()
     }
 
     /// Whether a process runs that is not draining.
@@ -71,10 +88,10 @@ impl Server {
         self.process.as_ref().is_some_and(|process| process.drain_timeout.is_none())
     }
 
-    /// Starts a process with an empty registry.
+    /// Starts a process with an empty registry, or with what an earlier one has left on the disk.
     pub async fn start(&mut self) {
         let shutdown = CancellationToken::new();
-        let registry = Registry::new(self.settings.clone());
+        let (registry, persistence) = self.registry().await;
         let metrics = Metrics::new(&registry).expect("metrics");
         let grpc =
             Grpc::new(&registry, Limits::default(), CheckSettings::default(), &metrics, shutdown.clone())
@@ -84,13 +101,30 @@ impl Server {
         let mut tasks = JoinSet::new();
         let serve = grpc.serve(self.network.listen());
         tasks.spawn(serve);
+        if let Some(persistence) = persistence {
+            let registry = registry.clone();
+            tasks.spawn(async move { match persistence.run(&registry).await {} });
+        }
         tasks.spawn(async move { registry.run().await });
         self.process = Some(Process { shutdown, drain_timeout: None, tasks });
+    }
+
+    async fn registry(&self) -> (Registry, Option<Persistence>) {
+        let Some(stores) = self.stores.clone() else {
+            return (Registry::new(self.settings.clone()), None);
+        };
+        let now = wall_clock().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
+        let loaded = Persistence::load(stores, now.try_into().expect("a time of our era")).await;
+        let Loaded { persistence, records, first_revision } = loaded.expect("a disk that does not fail");
+        let registry = Registry::new(RegistrySettings { first_revision, ..self.settings.clone() });
+        registry.restore(records, WARMING_TIMEOUT);
+        (registry, Some(persistence))
     }
 
     /// Takes the host down at once.
     pub fn crash(&mut self, crash: Crash) {
         if self.process.take().is_some() {
+            self.stopped = Instant::now();
             self.network.crash_server(crash);
         }
     }

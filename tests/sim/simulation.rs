@@ -16,6 +16,7 @@ use crate::{
     replica::Replica,
     schedule,
     server::{Server, set_wall_clock},
+    store,
     trace::Trace,
     watcher::Watcher,
 };
@@ -102,7 +103,8 @@ impl Simulation {
         };
         let converge_within =
             if rate_limited { CONVERGE_WITHIN + RATE_LIMITED_EXTRA } else { CONVERGE_WITHIN };
-        let server = Server::new(&network, settings);
+        let stores = random.bool().then(|| store::empty(&mut random));
+        let server = Server::new(&network, settings).with_stores(stores);
         let (oracle, trace) = (Oracle::new(), Trace::new(print));
         Self { network, server, oracle, watchers: Vec::new(), trace, converge_within, random }
     }
@@ -112,7 +114,7 @@ impl Simulation {
         set_wall_clock(1_800_000_000);
         self.start_server().await?;
         for watcher in 0..WATCHERS {
-            let watcher = self.new_watcher(watcher, Replica::default());
+            let watcher = self.new_watcher(watcher, Replica::new(self.server.is_durable()));
             self.watchers.push(watcher);
         }
         for dataplane in &mut self.oracle.dataplanes {
@@ -162,7 +164,8 @@ impl Simulation {
     pub async fn start_server(&mut self) -> Result<(), String> {
         self.oracle.collect_results().await?;
         self.server.start().await;
-        self.oracle.server_started();
+        let stopped = self.server.is_durable().then_some(self.server.stopped);
+        self.oracle.server_started(stopped);
         Ok(())
     }
 
@@ -186,9 +189,14 @@ impl Simulation {
         if let Some(panic) = panics::first() {
             return Err(panic);
         }
-        let violation = self.watchers.iter().enumerate().find_map(|(number, watcher)| {
-            Some(format!("watcher {number} received: {}", watcher.violation()?))
-        });
-        violation.map_or(Ok(()), Err)
+        for (number, watcher) in self.watchers.iter().enumerate() {
+            if let Some(violation) = watcher.violation() {
+                return Err(format!("watcher {number} received: {violation}"));
+            }
+            watcher
+                .with_replica(|replica| self.oracle.check_untouched(replica, |key| watcher.selects(key)))
+                .map_err(|problem| format!("watcher {number}: {problem}"))?;
+        }
+        Ok(())
     }
 }

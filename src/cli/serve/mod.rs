@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     app::App, config::Config, net::file_descriptors::connection_capacity, registry::RegistrySettings,
-    runtime::signals::ShutdownSignals,
+    runtime::signals::ShutdownSignals, store::DataDirError,
 };
 
 /// Run the control plane
@@ -66,6 +66,19 @@ pub(super) struct ServeArgs {
     /// An existing file is removed at start, so a script can wait for the file to appear.
     #[arg(long, value_name = "FILE")]
     addresses_file: Option<PathBuf>,
+    /// Directory that keeps registrations over a restart; it is created if it does not exist
+    ///
+    /// After a restart every dataplane is still registered, every Workload has the same uid, and
+    /// dataplanes that were connected are expected back. Without this flag a restart begins with
+    /// an empty registry.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// Longest time after a restart in which the server waits for dataplanes to come back
+    ///
+    /// Until they are back or this time has passed, the server reports that it is warming, and
+    /// retains them even if their retention has ended.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    warming_timeout: Parsed<NonZeroPeriod>,
     /// Run simulated proxies of three workloads, and print each change of their counts
     #[arg(long, action = clap::ArgAction::SetTrue)]
     demo: Parsed<Switch>,
@@ -122,7 +135,7 @@ impl ServeArgs {
         }
         config.registry.first_revision = first_revision((config.registry.wall_clock)());
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
-        let mut app = App::start(config).await?;
+        let mut app = App::start(config).await.map_err(start_failure)?;
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
         tokio::select! {
             () = signals.recv() => {}
@@ -154,6 +167,8 @@ impl ServeArgs {
             http_addr: problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
             kube: self.kube.check(&mut problems),
             addresses_file: self.addresses_file,
+            data_dir: data_dir(&mut problems, self.data_dir, demo),
+            warming_timeout: period(&mut problems, "warming-timeout", self.warming_timeout),
             drain_timeout: period(&mut problems, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {
                 retention: period(&mut problems, "retention", self.retention),
@@ -173,10 +188,25 @@ impl ServeArgs {
     }
 }
 
+/// A data directory that can't be used as given is an error of the command line.
+fn start_failure(error: anyhow::Error) -> Failure {
+    match error.downcast_ref::<DataDirError>() {
+        Some(invalid) if invalid.is_usage() => Failure::Usage(format!("--data-dir: {invalid}")),
+        _ => error.into(),
+    }
+}
+
 /// The first revision: the time of day in microseconds. No server makes a change per microsecond,
 /// so every revision of an earlier process is lower, and a client that resumes from one is detected.
 fn first_revision(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
+}
+
+fn data_dir(problems: &mut Problems, path: Option<PathBuf>, demo: bool) -> Option<PathBuf> {
+    if demo && path.is_some() {
+        problems.note("data-dir", "can't be used with --demo, whose proxies are gone after a restart");
+    }
+    path
 }
 
 /// The longest flap interval. The acknowledgement of a deferred report comes with it, and agents

@@ -10,7 +10,10 @@ use smallvec::SmallVec;
 
 use super::traits::SharedTraits;
 use crate::{
-    model::{Counts, Dataplane, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName},
+    model::{
+        Counts, Dataplane, MeshName, Namespace, Workload, WorkloadIdentity, WorkloadKey, WorkloadName,
+        WorkloadRecord,
+    },
     registry::log::{Draft, Published},
 };
 
@@ -122,6 +125,13 @@ impl Members {
     /// Counts a new member with its session. Returns the change that readers see, if
     /// any.
     pub(crate) fn join(&mut self, dataplane: &Arc<Dataplane>, now: SystemTime) -> Option<Draft> {
+        let (at, relabelled) = self.add(dataplane);
+        self.count(at, JOIN, relabelled, now)
+    }
+
+    /// Adds a member to the group of its mesh, without counting it. Returns the group, and
+    /// whether the group's traits have changed.
+    fn add(&mut self, dataplane: &Arc<Dataplane>) -> (usize, bool) {
         self.set_newest(dataplane);
         let mesh = &dataplane.key.mesh;
         let at = self.groups.iter().position(|group| group.mesh == *mesh).unwrap_or_else(|| {
@@ -129,8 +139,30 @@ impl Members {
             self.groups.push(Group { mesh: mesh.clone(), counts: Counts::default(), traits });
             self.groups.len() - 1
         });
-        let relabelled = self.groups[at].traits.add(dataplane);
-        self.count(at, JOIN, relabelled, now)
+        (at, self.groups[at].traits.add(dataplane))
+    }
+
+    /// Counts a member that was registered before a restart and is not connected.
+    /// [`Members::restore_workload`] follows after the last one.
+    pub(crate) fn restore(&mut self, dataplane: &Arc<Dataplane>) {
+        let (at, _) = self.add(dataplane);
+        self.groups[at].counts.total += 1;
+    }
+
+    /// Restores the Workload of the restored members. If its mesh has none, the name goes to
+    /// another mesh, as usual. Returns the change that readers see, if any.
+    pub(crate) fn restore_workload(
+        &mut self,
+        record: Option<WorkloadRecord>,
+        now: SystemTime,
+    ) -> Option<Draft> {
+        self.holder = record.as_ref().map(|record| record.mesh.clone());
+        if let (Some(group), Some(record)) = (self.holder_group(), record) {
+            let identity = Arc::new(WorkloadIdentity::restored(record, &group.traits.common()));
+            return Some(Draft::upsert(None, Workload::draft(identity, group.counts, now)));
+        }
+        self.elect_holder();
+        self.draft(Update::Object, now)
     }
 
     /// Counts a member whose dataplane has connected again with another description. `change`

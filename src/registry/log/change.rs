@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::model::{Workload, WorkloadKey};
+use crate::model::{Workload, WorkloadKey, WorkloadRecord};
 
 /// One visible change of one Workload.
 #[derive(Debug, Clone)]
@@ -48,6 +48,15 @@ impl Draft {
     /// A deletion.
     pub(crate) fn remove(old: Arc<Workload>) -> Self {
         Self { old: Some(old), new: None }
+    }
+
+    /// The record of the Workload after this change, if it changes: none removes it.
+    pub(crate) fn record(&self) -> Option<(&WorkloadKey, Option<WorkloadRecord>)> {
+        match (&self.old, &self.new) {
+            (Some(_), Some(new)) if !self.is_replacement() => None,
+            (_, Some(new)) => Some((new.key(), Some(WorkloadRecord::of(&new.identity)))),
+            (old, None) => old.as_ref().map(|old| (old.key(), None)),
+        }
     }
 
     /// Whether it puts another object in the place of the old one. It is published as

@@ -6,6 +6,7 @@ mod limits;
 mod memory;
 mod pacing;
 mod queries;
+mod restore;
 mod sessions;
 mod throttle;
 mod wakeups;

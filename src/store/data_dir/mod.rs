@@ -103,12 +103,12 @@ impl DataDir {
         &self.path
     }
 
-    /// The store of registrations, Workloads and reserved revisions.
+    /// The store of registrations and Workloads.
     pub fn registrations(&self) -> Arc<dyn Store> {
         self.registrations.clone()
     }
 
-    /// The store of what an operator or the server creates: keys, tokens, trust.
+    /// The store of all else, such as the reserved revisions.
     pub fn resources(&self) -> Arc<dyn Store> {
         self.resources.clone()
     }

@@ -129,6 +129,6 @@ pub(super) fn write_dropped_log_lines(text: &mut String, dropped: u64) {
     let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {dropped}");
 }
 
-fn write_header(text: &mut String, name: &str, help: &str, kind: &str) {
+pub(super) fn write_header(text: &mut String, name: &str, help: &str, kind: &str) {
     let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headcount::{
-    model::WorkloadKey,
+    model::{Records, WorkloadKey},
     registry::{ConnectError, Registry, ReportOutcome},
 };
 use tokio::{
@@ -15,6 +15,7 @@ use super::{
     compare::Comparison,
     model::Model,
     ops::{Op, Pick, Setting},
+    restart::Stored,
 };
 use crate::{
     domain::{Identity, ReportedHealth, Statement, connect_in_attempt},
@@ -35,6 +36,7 @@ pub(super) struct Harness<'a> {
     sessions: Vec<OpenSession>,
     readers: Vec<Reader>,
     listings: Vec<Listing>,
+    stored: Stored,
     /// Sequence number of the last report.
     sequence: u64,
 }
@@ -50,6 +52,8 @@ struct Listing {
 impl<'a> Harness<'a> {
     pub(super) fn new(setting: Setting, clock: &'a Runtime) -> Self {
         let registry = Registry::new(setting.settings());
+        // From now on it collects changes of its records.
+        registry.restore(Records::default(), Duration::ZERO);
         // One reader watches from the beginning.
         let readers = vec![Reader::new(&registry, FilterCase::all())];
         Self {
@@ -60,6 +64,7 @@ impl<'a> Harness<'a> {
             sessions: Vec::new(),
             readers,
             listings: Vec::new(),
+            stored: Stored::default(),
             sequence: 0,
         }
     }
@@ -107,15 +112,17 @@ impl<'a> Harness<'a> {
             }
         }
         self.comparison.assert_same(&self.registry, &self.model);
+        self.stored.assert_same(&self.registry, self.model.draining);
         assert_eq!(self.registry.watchers(), self.readers.len());
         for session in &self.sessions {
             assert_eq!(session.latest_notice(), self.model.notice(session.id()), "{session:?}");
         }
     }
 
-    /// Lets all readers catch up, ends all sessions, and checks that nothing remains after the
+    /// Restores another registry from what this one has stored, lets all readers catch up, ends all sessions, and checks that nothing remains after the
     /// retention.
     pub(super) fn finish(mut self) {
+        self.stored.assert_restores(&self.registry, self.model.setting);
         self.catch_up();
         while let Some(session) = self.sessions.pop() {
             self.disconnect(session);

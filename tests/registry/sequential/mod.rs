@@ -5,6 +5,7 @@ mod compare;
 mod harness;
 mod model;
 mod ops;
+mod restart;
 
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 

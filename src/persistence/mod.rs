@@ -1,0 +1,85 @@
+//! What a server keeps over a restart: registrations, Workloads, and the revisions that it has
+//! handed out.
+//!
+//! ```text
+//!  start    load ─► Registry::restore            revisions ─► the first revision
+//!  then     registry's journal ─► writer ─► Store
+//! ```
+//!
+//! Registrations are written behind: the registry collects changes in its journal, and the
+//! writer stores them in batches. A crash loses the changes of the last 100 ms, and those that
+//! were being written.
+
+mod encode;
+mod load;
+mod revisions;
+mod status;
+mod writer;
+
+use tokio::sync::Mutex;
+
+use self::revisions::Reservation;
+pub use self::status::{StoreState, StoreStatus};
+use crate::{
+    model::Records,
+    registry::Registry,
+    store::{StoreError, Stores},
+};
+
+/// Keeps the records of a registry in a store.
+#[derive(Debug)]
+pub struct Persistence {
+    stores: Stores,
+    status: StoreStatus,
+    /// Locked while records are written, so that an older record is never written after a newer
+    /// one.
+    writing: Mutex<Reservation>,
+}
+
+/// What a store had at the start.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Writes to the store from now on.
+    pub persistence: Persistence,
+    /// The records of the earlier process, for [`Registry::restore`].
+    pub records: Records,
+    /// A revision that is above all revisions of earlier processes.
+    pub first_revision: u64,
+}
+
+impl Persistence {
+    /// Loads the records, and reserves the revisions after `clock_revision`, or after those of
+    /// earlier processes if these are greater.
+    ///
+    /// # Errors
+    ///
+    /// If the store can't be read or written. Records that can't be decoded are skipped and
+    /// logged.
+    pub async fn load(stores: Stores, clock_revision: u64) -> Result<Loaded, StoreError> {
+        let reservation = Reservation::begin(&*stores.resources, clock_revision).await?;
+        let records = load::records(&*stores.registrations).await?;
+        let first_revision = reservation.first;
+        let status = StoreStatus::default();
+        let persistence = Self { stores, status, writing: Mutex::new(reservation) };
+        Ok(Loaded { persistence, records, first_revision })
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// Whether records can be written, for metrics.
+    pub fn status(&self) -> &StoreStatus {
+        &self.status
+    }
+
+    /// Stores all pending changes of records, such as at the end of the process. An error is
+    /// logged.
+    pub async fn flush(&self, registry: &Registry) {
+        self.write_pending(registry).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! A registry with a store that can fail.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, future::BoxFuture, stream};
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use prost::Message as _;
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::{
+    model::{
+        Dataplane, DataplaneLimits, DataplaneSpec, Environment, InboundSpec, RegistrationRecord,
+        WORKLOAD_LABEL,
+    },
+    proto,
+    registry::{RegistrySettings, Session, tests::connect},
+    store::{Committed, Item, Outcome, Store, Watch, Write, key},
+};
+
+const WARMING: Duration = Duration::from_secs(30);
+
+/// A map in memory.
+#[derive(Debug, Default)]
+struct Map {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    values: BTreeMap<Bytes, Bytes>,
+    commits: Vec<(Instant, usize)>,
+    fails: bool,
+}
+
+impl Store for Map {
+    fn load<'a>(&'a self, prefix: &'a [u8]) -> BoxFuture<'a, Result<crate::store::Loaded, StoreError>> {
+        let state = self.state.lock();
+        let with_prefix = state.values.iter().filter(|(key, _)| key.starts_with(prefix));
+        let item = |(key, value): (&Bytes, &Bytes)| Item {
+            key: key.clone(),
+            value: value.clone(),
+            revision: 1,
+            created: 1,
+        };
+        let loaded = crate::store::Loaded { revision: 1, items: with_prefix.map(item).collect() };
+        async { Ok(loaded) }.boxed()
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {
+        let mut state = self.state.lock();
+        let result = if state.fails {
+            Err(StoreError::Unavailable("no space left".into()))
+        } else {
+            state.commits.push((Instant::now(), writes.len()));
+            let outcomes = writes.iter().map(|_| Outcome::Applied).collect();
+            for Write { key, value, .. } in writes {
+                match value {
+                    Some(value) => drop(state.values.insert(key, value)),
+                    None => drop(state.values.remove(&key)),
+                }
+            }
+            Ok(Committed { revision: 1, outcomes })
+        };
+        async { result }.boxed()
+    }
+
+    fn watch(&self, _prefix: &[u8], _after: u64) -> Watch {
+        Box::pin(stream::empty())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    registrations: Arc<Map>,
+    resources: Arc<Map>,
+}
+
+impl Disk {
+    async fn load(&self, clock_revision: u64) -> Loaded {
+        let stores = Stores {
+            registrations: Arc::clone(&self.registrations) as Arc<dyn Store>,
+            resources: Arc::clone(&self.resources) as Arc<dyn Store>,
+        };
+        Persistence::load(stores, clock_revision).await.unwrap()
+    }
+
+    /// Starts a server's registry on it.
+    async fn start(&self) -> (Registry, Persistence) {
+        self.start_with(RegistrySettings::default()).await
+    }
+
+    async fn start_with(&self, settings: RegistrySettings) -> (Registry, Persistence) {
+        let Loaded { persistence, records, first_revision } = self.load(1_000).await;
+        let registry = Registry::new(RegistrySettings { first_revision, ..settings });
+        registry.restore(records, WARMING);
+        (registry, persistence)
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let state = self.registrations.state.lock();
+        state.values.keys().map(|key| String::from_utf8(key.to_vec()).unwrap()).collect()
+    }
+}
+
+fn join(registry: &Registry, name: &str) -> Session {
+    let labels = BTreeMap::from([(WORKLOAD_LABEL.to_owned(), "web".to_owned())]);
+    let spec =
+        DataplaneSpec { mesh: "default".into(), name: name.into(), labels, ..DataplaneSpec::default() };
+    connect(registry, Dataplane::parse(&spec, DataplaneLimits::default()).unwrap()).unwrap().session
+}
+
+/// Runs the writer for this long.
+async fn run(persistence: &Persistence, registry: &Registry, time: Duration) {
+    tokio::select! {
+        never = persistence.run(registry) => match never {},
+        () = tokio::time::sleep(time) => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_stored_within_100_ms_and_one_batch_has_many() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let joins = async {
+        let mut sessions = Vec::new();
+        for number in 0..300 {
+            sessions.push((join(&registry, &format!("a{number}")), Instant::now()));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        sessions
+    };
+    let sessions = tokio::select! {
+        never = persistence.run(&registry) => match never {},
+        sessions = joins => sessions,
+    };
+    let commits = disk.registrations.state.lock().commits.clone();
+    assert_eq!(disk.keys().len(), sessions.len() + 1, "the dataplanes and their Workload");
+    assert!(commits.len() <= 10, "{commits:?}");
+    for (_, joined) in &sessions {
+        let next = commits.iter().map(|(at, _)| *at).find(|at| at >= joined).unwrap();
+        assert!(next - *joined < Duration::from_millis(100));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_restores_what_was_stored() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let (a, b) = (join(&registry, "a"), join(&registry, "b"));
+    drop(b);
+    persistence.flush(&registry).await;
+    let before = registry.records();
+    let (after, _) = disk.start().await;
+    assert_eq!(after.records().workloads, before.workloads);
+    assert_eq!(after.warming().unwrap().missing, 1);
+    assert!(after.head() > registry.head());
+    drop(a);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    disk.registrations.state.lock().fails = true;
+    let _a = join(&registry, "a");
+    run(&persistence, &registry, Duration::from_secs(3)).await;
+    let state = persistence.status().state();
+    assert!((2..=4).contains(&state.failures), "{state:?}");
+    assert_eq!(state.error, Some(StoreError::Unavailable("no space left".into())));
+    disk.registrations.state.lock().fails = false;
+    run(&persistence, &registry, Duration::from_secs(2)).await;
+    assert_eq!((persistence.status().state().error, disk.keys().len()), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_many_changes_everything_is_written_again() {
+    let disk = Disk::default();
+    let settings = RegistrySettings { max_dataplanes: 3, ..RegistrySettings::default() };
+    let (registry, persistence) = disk.start_with(settings).await;
+    let _a = join(&registry, "a");
+    join(&registry, "gone").goodbye();
+    let _lost = join(&registry, "lost");
+    persistence.flush(&registry).await;
+    disk.registrations.state.lock().fails = true;
+    for number in 0..20 {
+        join(&registry, &format!("short{number}")).goodbye();
+    }
+    let _b = join(&registry, "b");
+    persistence.flush(&registry).await;
+    disk.registrations.state.lock().fails = false;
+    persistence.flush(&registry).await;
+    let names = ["a", "b", "lost"].map(|name| format!("dataplanes/default/default/{name}"));
+    assert_eq!(disk.keys(), [&names[..], &["workloads/default/web".to_owned()]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_revision_is_handed_out_twice_whatever_the_clock_says() {
+    let disk = Disk::default();
+    let mut last = 0;
+    for clock in [1_000, 5, u64::MAX / 4, 0] {
+        let loaded = disk.load(clock).await;
+        assert!(loaded.first_revision >= last && loaded.first_revision >= clock);
+        // The server makes some changes.
+        last = loaded.first_revision + 1_000_000;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_revisions_are_reserved_before_they_are_handed_out() {
+    let resources = Map::default();
+    let mut reservation = Reservation::begin(&resources, 7).await.unwrap();
+    let reserved = |map: &Map| {
+        let value = map.state.lock().values[key::REVISIONS].clone();
+        proto::store::Revisions::decode(value).unwrap().reserved
+    };
+    let first = reserved(&resources);
+    reservation.extend(&resources, 8).await.unwrap();
+    assert_eq!((reserved(&resources), resources.state.lock().commits.len()), (first, 1));
+    reservation.extend(&resources, first - 10).await.unwrap();
+    assert!(reserved(&resources) > first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_cannot_be_decoded_are_skipped() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let _a = join(&registry, "a");
+    persistence.flush(&registry).await;
+    for (key, value) in [
+        ("dataplanes/default/default/b", &b"\xff"[..]),
+        ("dataplanes/default/default/c/d", b""),
+        ("dataplanes/default/default/E!", b""),
+        ("workloads/default/x", b"\x12\x01a"),
+    ] {
+        disk.registrations.state.lock().values.insert(key.into(), value.into());
+    }
+    let (after, _) = disk.start().await;
+    assert_eq!(after.records().registrations.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_warming_is_recorded() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let _a = join(&registry, "a");
+    persistence.flush(&registry).await;
+    let (after, persistence) = disk.start().await;
+    advance(Duration::from_secs(1)).await;
+    run(&persistence, &after, WARMING + Duration::from_secs(2)).await;
+    let (third, _) = disk.start().await;
+    assert_eq!(third.warming(), None, "it is lost by now");
+    assert_eq!(third.records().registrations.len(), 1);
+}
+
+fn names() -> impl Strategy<Value = String> {
+    "[a-z]([a-z0-9]{0,6}[a-z0-9])?"
+}
+
+prop_compose! {
+    fn dataplanes()(
+        (mesh, namespace, name, zone) in (names(), names(), names(), prop_oneof![Just(String::new()), names()]),
+        labels in prop::collection::btree_map(names(), names(), 0..4),
+        kubernetes in any::<bool>(),
+        address in prop_oneof![Just(String::new()), Just("10.0.0.1".to_owned()), names()],
+        inbounds in prop::collection::btree_map(1..=65_535_u32, (names(), prop::collection::btree_map(names(), names(), 0..3)), 0..4),
+        agent_version in "[ -~]{0,20}",
+        workload in prop::option::of(names()),
+    ) -> Option<Dataplane> {
+        let environment = if kubernetes { Environment::Kubernetes } else { Environment::Universal };
+        let workload = workload.map(|workload| (WORKLOAD_LABEL.to_owned(), workload));
+        let inbounds =
+            inbounds.into_iter().map(|(port, (name, tags))| InboundSpec { port, name, tags }).collect();
+        let labels = labels.into_iter().chain(workload).collect();
+        let spec =
+            DataplaneSpec { mesh, namespace, name, zone, environment, labels, address, inbounds, agent_version };
+        Dataplane::parse(&spec, DataplaneLimits::default()).ok()
+    }
+}
+
+fn times() -> impl Strategy<Value = SystemTime> {
+    (0..4_000_000_000_u64, 0..1_000_000_000_u32)
+        .prop_map(|(seconds, nanos)| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos))
+}
+
+proptest! {
+    #[test]
+    fn a_registration_is_read_as_it_was_written(
+        dataplane in dataplanes(),
+        since in times(),
+        retained_until in prop::option::of(times()),
+    ) {
+        let Some(dataplane) = dataplane else { return Ok(()) };
+        let record = RegistrationRecord { dataplane: dataplane.into(), since, retained_until };
+        let changes = crate::registry::RecordChanges {
+            registrations: [(record.dataplane.key.clone(), Some(record.clone()))].into(),
+            ..Default::default()
+        };
+        let [Write { key, value, .. }] = encode::changes(&changes).try_into().unwrap();
+        let item = Item { key, value: value.unwrap(), revision: 1, created: 1 };
+        prop_assert_eq!(load::decode_registration(&item), Ok(record));
+    }
+}

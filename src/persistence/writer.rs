@@ -1,0 +1,114 @@
+//! Writing changes of records in batches.
+
+use std::{convert::Infallible, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, info, warn};
+
+use super::{Persistence, encode};
+use crate::{
+    registry::{RecordChanges, Registry},
+    runtime::blocking::run_blocking,
+    store::{StoreError, Write, key},
+};
+
+/// The least time between the beginnings of two batches. Together with the time that a batch
+/// takes to be durable, a few milliseconds, it stays below 100 ms.
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
+/// The most registrations of a batch, which take about 20 ms.
+const MAX_BATCH: usize = 5_000;
+/// The pause after a batch that could not be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often is checked whether more revisions must be reserved, and whether the server is
+/// still warming.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Persistence {
+    /// Writes changes of records until it is dropped. A change that can't be written is kept
+    /// and tried again.
+    pub async fn run(&self, registry: &Registry) -> Infallible {
+        let mut warming = registry.warming().is_some();
+        loop {
+            let began = Instant::now();
+            let upkeep = sleep(UPKEEP_INTERVAL);
+            tokio::select! {
+                biased;
+                () = registry.records_changed() => {}
+                () = upkeep => {}
+            }
+            if warming && registry.warming().is_none() {
+                warming = false;
+                end_warming(registry);
+            }
+            let pause = if self.write_pending(registry).await { BATCH_INTERVAL } else { RETRY_INTERVAL };
+            sleep_until(began + pause).await;
+        }
+    }
+
+    /// Writes all pending changes. Returns false if that failed.
+    pub(super) async fn write_pending(&self, registry: &Registry) -> bool {
+        let mut reservation = self.writing.lock().await;
+        let mut result = reservation.extend(&*self.stores.resources, registry.head()).await;
+        while result.is_ok() && registry.pending_records() > 0 {
+            let changes = registry.take_record_changes(MAX_BATCH);
+            result = self.write(registry, &changes).await;
+            if result.is_err() {
+                registry.return_record_changes(changes);
+            }
+        }
+        if let Err(error) = result {
+            self.report(error);
+            return false;
+        }
+        true
+    }
+
+    async fn write(&self, registry: &Registry, changes: &RecordChanges) -> Result<(), StoreError> {
+        if changes.incomplete {
+            self.write_all(registry).await?;
+        }
+        self.commit(run_blocking(|| encode::changes(changes))).await
+    }
+
+    /// Makes the store have the records of the registry and no others.
+    async fn write_all(&self, registry: &Registry) -> Result<(), StoreError> {
+        warn!(
+            "more changes of registrations were pending than are kept: all registrations are written again"
+        );
+        let store = &self.stores.registrations;
+        let mut stored = store.load(key::DATAPLANES).await?.items;
+        stored.extend(store.load(key::WORKLOADS).await?.items);
+        let writes = run_blocking(|| encode::all(&registry.records(), &stored));
+        for batch in writes.chunks(MAX_BATCH) {
+            self.commit(batch.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let began = Instant::now();
+        self.stores.registrations.commit(writes).await?;
+        if self.status.written(began.elapsed()) {
+            info!("registrations can be stored again");
+        }
+        Ok(())
+    }
+
+    fn report(&self, failure: StoreError) {
+        let text = failure.to_string();
+        if self.status.failed(failure) {
+            error!(
+                error = text,
+                "registrations can't be stored: the server goes on, but a restart would lose their changes; \
+                 it tries again each second"
+            );
+        }
+    }
+}
+
+fn end_warming(registry: &Registry) {
+    match run_blocking(|| registry.record_missing()) {
+        0 => info!("all dataplanes that were connected before the restart are back"),
+        missing => warn!(missing, "dataplanes that were connected before the restart have not come back"),
+    }
+}
