@@ -181,3 +181,38 @@ fn overview(view: &DataplaneView) -> DataplaneOverview {
         session_id: view.session.map(|(id, _)| id.to_string()).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        proto::Warming,
+        registry::{
+            RegistrySettings,
+            tests::{begin_warming, reconnected},
+        },
+        telemetry::metrics::Metrics,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_states_that_the_server_is_warming() {
+        let registry = Registry::new(RegistrySettings::default());
+        let metrics = Metrics::new(&registry).unwrap();
+        let admission = SessionAdmission::new(registry.clone(), &metrics, CancellationToken::new());
+        let service = Dataplanes::new(registry.clone(), admission, Arc::new(Limits::default()));
+        let list = || async {
+            let request = Request::new(ListDataplanesRequest::default());
+            service.list_dataplanes(request).await.unwrap().into_inner().warming
+        };
+        assert_eq!(list().await, None);
+        begin_warming(&registry, 1, Duration::from_secs(30));
+        let remaining = Some(convert::duration(Duration::from_secs(30)));
+        assert_eq!(list().await, Some(Warming { missing_dataplanes: 1, remaining }));
+        reconnected(&registry);
+        assert_eq!(list().await, None);
+    }
+}
