@@ -1,6 +1,7 @@
 //! Whether records can be written.
 
 use std::{
+    mem::discriminant,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -55,11 +56,30 @@ impl StoreStatus {
         self.0.error.lock().take().is_some()
     }
 
-    /// A batch could not be written. Returns whether the one before failed for another reason,
-    /// or not at all.
+    /// A batch could not be written. Returns whether the one before could, or failed with an
+    /// error of another kind. Texts are not compared: with one cause, an attempt fails when it
+    /// writes the file and the next one when it opens it.
     pub(super) fn failed(&self, error: StoreError) -> bool {
         self.0.failures.fetch_add(1, Relaxed);
-        let before = self.0.error.lock().replace(error.clone());
-        before != Some(error)
+        let kind = discriminant(&error);
+        let before = self.0.error.lock().replace(error);
+        before.is_none_or(|before| discriminant(&before) != kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_reported_once_for_each_kind_and_outage() {
+        let status = StoreStatus::default();
+        assert!(status.failed(StoreError::Unavailable("cannot write the file".into())));
+        assert!(!status.failed(StoreError::Unavailable("cannot open the file".into())));
+        assert!(status.failed(StoreError::Damaged("the file is damaged".into())));
+        assert!(status.written(Duration::ZERO));
+        assert!(!status.written(Duration::ZERO));
+        assert!(status.failed(StoreError::Damaged("the file is damaged".into())));
+        assert_eq!(status.state().failures, 4);
     }
 }
