@@ -11,7 +11,7 @@ use futures_util::{FutureExt as _, future::BoxFuture, stream};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use prost::Message as _;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep_until};
 
 use super::*;
 use crate::{
@@ -35,7 +35,10 @@ struct Map {
 #[derive(Debug, Default)]
 struct State {
     values: BTreeMap<Bytes, Bytes>,
+    /// When each commit was durable, and its number of writes.
     commits: Vec<(Instant, usize)>,
+    /// The time that a commit takes.
+    takes: Duration,
     fails: bool,
 }
 
@@ -55,10 +58,11 @@ impl Store for Map {
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let mut state = self.state.lock();
+        let durable = Instant::now() + state.takes;
         let result = if state.fails {
             Err(StoreError::Unavailable("no space left".into()))
         } else {
-            state.commits.push((Instant::now(), writes.len()));
+            state.commits.push((durable, writes.len()));
             let outcomes = writes.iter().map(|_| Outcome::Applied).collect();
             for Write { key, value, .. } in writes {
                 match value {
@@ -68,7 +72,11 @@ impl Store for Map {
             }
             Ok(Committed { revision: 1, outcomes })
         };
-        async { result }.boxed()
+        async move {
+            sleep_until(durable).await;
+            result
+        }
+        .boxed()
     }
 
     fn watch(&self, _prefix: &[u8], _after: u64) -> Watch {
@@ -126,7 +134,14 @@ async fn run(persistence: &Persistence, registry: &Registry, time: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_is_stored_within_100_ms_and_one_batch_has_many() {
+    stores_within_100_ms(Duration::ZERO).await;
+    // More changes come while a batch is written.
+    stores_within_100_ms(Duration::from_millis(10)).await;
+}
+
+async fn stores_within_100_ms(takes: Duration) {
     let disk = Disk::default();
+    disk.registrations.state.lock().takes = takes;
     let (registry, persistence) = disk.start().await;
     let joins = async {
         let mut sessions = Vec::new();
@@ -143,7 +158,7 @@ async fn a_change_is_stored_within_100_ms_and_one_batch_has_many() {
     };
     let commits = disk.registrations.state.lock().commits.clone();
     assert_eq!(disk.keys().len(), sessions.len() + 1, "the dataplanes and their Workload");
-    assert!(commits.len() <= 10, "{commits:?}");
+    assert!(commits.len() <= 10, "{} commits that take {takes:?}", commits.len());
     for (_, joined) in &sessions {
         let next = commits.iter().map(|(at, _)| *at).find(|at| at >= joined).unwrap();
         assert!(next - *joined < Duration::from_millis(100));
@@ -182,23 +197,28 @@ async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn after_too_many_changes_everything_is_written_again() {
-    let disk = Disk::default();
-    let settings = RegistrySettings { max_dataplanes: 3, ..RegistrySettings::default() };
-    let (registry, persistence) = disk.start_with(settings).await;
-    let _a = join(&registry, "a");
-    join(&registry, "gone").goodbye();
-    let _lost = join(&registry, "lost");
-    persistence.flush(&registry).await;
-    disk.registrations.state.lock().fails = true;
-    for number in 0..20 {
-        join(&registry, &format!("short{number}")).goodbye();
+    // With one of these numbers the last change is the one too many.
+    for short in 10..30 {
+        let disk = Disk::default();
+        let settings = RegistrySettings { max_dataplanes: 5, ..RegistrySettings::default() };
+        let (registry, persistence) = disk.start_with(settings).await;
+        let _a = join(&registry, "a");
+        join(&registry, "gone").goodbye();
+        let _lost = join(&registry, "lost");
+        persistence.flush(&registry).await;
+        disk.registrations.state.lock().fails = true;
+        let _b = join(&registry, "b");
+        for number in 0..short {
+            join(&registry, &format!("short{number}")).goodbye();
+        }
+        let _c = join(&registry, "c");
+        persistence.flush(&registry).await;
+        disk.registrations.state.lock().fails = false;
+        persistence.flush(&registry).await;
+        let names = ["a", "b", "c", "lost"].map(|name| format!("dataplanes/default/default/{name}"));
+        assert_eq!(disk.keys(), [&names[..], &["workloads/default/web".to_owned()]].concat(), "{short}");
+        assert_eq!(registry.pending_records(), 0);
     }
-    let _b = join(&registry, "b");
-    persistence.flush(&registry).await;
-    disk.registrations.state.lock().fails = false;
-    persistence.flush(&registry).await;
-    let names = ["a", "b", "lost"].map(|name| format!("dataplanes/default/default/{name}"));
-    assert_eq!(disk.keys(), [&names[..], &["workloads/default/web".to_owned()]].concat());
 }
 
 #[tokio::test(start_paused = true)]

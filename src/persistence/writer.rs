@@ -49,11 +49,19 @@ impl Persistence {
     pub(super) async fn write_pending(&self, registry: &Registry) -> bool {
         let mut reservation = self.writing.lock().await;
         let mut result = reservation.extend(&*self.stores.resources, registry.head()).await;
-        while result.is_ok() && registry.pending_records() > 0 {
+        let mut is_full = true;
+        // Changes that come meanwhile wait for the next batch, or a busy server would sync without
+        // a pause.
+        while result.is_ok() && is_full {
             let changes = registry.take_record_changes(MAX_BATCH);
+            if changes.is_empty() {
+                break;
+            }
+            is_full = changes.registrations.len() >= MAX_BATCH;
             result = self.write(registry, &changes).await;
-            if result.is_err() {
-                registry.return_record_changes(changes);
+            match result {
+                Ok(()) => registry.record_changes_stored(),
+                Err(_) => registry.return_record_changes(changes),
             }
         }
         if let Err(error) = result {

@@ -1,6 +1,6 @@
 //! Changes of records that are not durable yet: the latest one of each key.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use tokio::sync::Notify;
 
@@ -33,8 +33,15 @@ pub(crate) struct Journal {
     limit: usize,
     /// Nothing is collected before.
     enabled: AtomicBool,
-    pending: Mutex<RecordChanges>,
+    state: Mutex<State>,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: RecordChanges,
+    /// The number of changes that were taken and may not be stored yet.
+    taken: usize,
 }
 
 impl RecordChanges {
@@ -52,7 +59,7 @@ impl RecordChanges {
 impl Journal {
     /// A journal of at most `limit` changes, which is not enabled.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, enabled: AtomicBool::new(false), pending: Mutex::default(), changed: Notify::new() }
+        Self { limit, enabled: AtomicBool::new(false), state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Begins to collect.
@@ -72,13 +79,13 @@ impl Journal {
         if !self.enabled.load(Relaxed) {
             return;
         }
-        let mut pending = self.pending.lock();
-        let first = pending.is_empty();
-        change(&mut pending);
-        if pending.len() > self.limit {
-            *pending = RecordChanges { incomplete: true, ..RecordChanges::default() };
+        let mut state = self.state.lock();
+        let first = state.pending.is_empty();
+        change(&mut state.pending);
+        if state.pending.len() > self.limit {
+            state.pending = RecordChanges { incomplete: true, ..RecordChanges::default() };
         }
-        drop(pending);
+        drop(state);
         if first {
             self.changed.notify_one();
         }
@@ -86,17 +93,28 @@ impl Journal {
 
     /// Takes the changes of all Workloads and of at most `max` registrations. The Workloads are
     /// first, so that a stored registration never lacks the Workload that it belongs to.
+    ///
+    /// They count as pending until [`Journal::stored`] or [`Journal::restore`].
     pub(crate) fn take(&self, max: usize) -> RecordChanges {
-        let mut pending = self.pending.lock();
-        let rest = match pending.registrations.keys().nth(max).cloned() {
+        let mut state = self.state.lock();
+        let State { pending, taken } = &mut *state;
+        let registrations = match pending.registrations.keys().nth(max).cloned() {
             Some(first) => pending.registrations.split_off(&first),
             None => BTreeMap::new(),
         };
-        std::mem::replace(&mut *pending, RecordChanges { registrations: rest, ..RecordChanges::default() })
+        let changes = mem::replace(pending, RecordChanges { registrations, ..RecordChanges::default() });
+        *taken = changes.len();
+        changes
+    }
+
+    /// The changes that were taken are stored.
+    pub(crate) fn stored(&self) {
+        self.state.lock().taken = 0;
     }
 
     /// Returns changes that could not be stored. Later changes of the same keys take precedence.
     pub(crate) fn restore(&self, taken: RecordChanges) {
+        self.stored();
         self.add(|pending| {
             pending.incomplete |= taken.incomplete;
             for (key, record) in taken.registrations {
@@ -108,14 +126,15 @@ impl Journal {
         });
     }
 
-    /// The number of pending changes.
+    /// The number of changes that are not stored yet; at least 1 if changes were dropped.
     pub(crate) fn len(&self) -> usize {
-        self.pending.lock().len()
+        let State { pending, taken } = &*self.state.lock();
+        taken + pending.len() + usize::from(pending.incomplete)
     }
 
     /// Waits until there may be changes. One task may wait at a time.
     pub(crate) async fn changed(&self) {
-        if self.pending.lock().is_empty() {
+        if self.state.lock().pending.is_empty() {
             self.changed.notified().await;
         }
     }
@@ -209,6 +228,23 @@ mod tests {
         assert!(!journal.take(9).incomplete);
         journal.restore(RecordChanges { incomplete: true, ..RecordChanges::default() });
         assert!(!journal.take(9).is_empty());
+    }
+
+    #[test]
+    fn a_change_is_pending_until_it_is_stored() {
+        let journal = journal(9);
+        add(&journal, "a", Some(1));
+        add(&journal, "b", Some(1));
+        let taken = journal.take(1);
+        assert_eq!(journal.len(), 2);
+        journal.restore(taken);
+        assert_eq!(journal.len(), 2);
+        let _taken = journal.take(9);
+        assert_eq!(journal.len(), 2);
+        journal.stored();
+        assert_eq!(journal.len(), 0);
+        journal.restore(RecordChanges { incomplete: true, ..RecordChanges::default() });
+        assert_eq!(journal.len(), 1);
     }
 
     #[test]

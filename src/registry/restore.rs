@@ -45,12 +45,17 @@ impl Registry {
         self.shared.journal.take(max)
     }
 
+    /// The changes that were taken are stored.
+    pub fn record_changes_stored(&self) {
+        self.shared.journal.stored();
+    }
+
     /// Returns changes that could not be stored.
     pub fn return_record_changes(&self, changes: RecordChanges) {
         self.shared.journal.restore(changes);
     }
 
-    /// The number of pending changes of records.
+    /// The number of changes of records that are not stored yet, whether or not they were taken.
     pub fn pending_records(&self) -> usize {
         self.shared.journal.len()
     }
