@@ -37,6 +37,12 @@ impl Fixture {
         Some(Self { server: Server::start(flags).await, envoy_binary })
     }
 
+    /// Starts a server that keeps its registrations over a restart.
+    pub(crate) async fn start_durable(flags: &str) -> Option<Self> {
+        let envoy_binary = envoy::find()?;
+        Some(Self { server: Server::start_durable(flags).await, envoy_binary })
+    }
+
     /// A Dataplane file of the workload, whose application is checked by HTTP.
     pub(crate) fn dataplane(name: &str, application: &Application) -> String {
         service(name, application.address, &format!("http: {{path: {HEALTHZ}}}"))

@@ -24,6 +24,8 @@ pub(crate) struct Observed {
     pub(crate) violations: Vec<String>,
     /// How often the number of all connected proxies fell.
     pub(crate) falls: usize,
+    /// How often the number of all registered proxies fell.
+    pub(crate) total_falls: usize,
 }
 
 /// Watches until all receivers of `observed` are dropped.
@@ -86,9 +88,10 @@ impl Follower {
 
 impl Observed {
     fn update(&mut self, counts: &CountsByWorkload) {
-        let connected =
-            |counts: &CountsByWorkload| counts.values().map(|[connected, ..]| connected).sum::<u32>();
-        self.falls += usize::from(connected(counts) < connected(&self.counts));
+        let sum =
+            |counts: &CountsByWorkload, of: usize| counts.values().map(|counts| counts[of]).sum::<u32>();
+        self.falls += usize::from(sum(counts, 0) < sum(&self.counts, 0));
+        self.total_falls += usize::from(sum(counts, 2) < sum(&self.counts, 2));
         self.counts.clone_from(counts);
         self.steps += 1;
         let violations =

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! After each fault, and after its end, the counts of a watch, of List and of the metrics must be the
-//! expected ones within 10 s. The variables `HEADCOUNT_FAULT_CONNECTIONS`, `_ROUNDS`, `_KILLS` and `_LINKS`
-//! set larger sizes; `make soak` uses them.
+//! expected ones within 10 s. The variables `HEADCOUNT_FAULT_CONNECTIONS`, `_ROUNDS`, `_KILLS`, `_CRASHES`
+//! and `_LINKS` set larger sizes; `make soak` uses them. `HEADCOUNT_FAULT_SEED` repeats random moments.
 
 #[path = "../http2/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with other tests, which use the rest of it")]
@@ -25,11 +25,16 @@ mod fleet;
 mod follower;
 mod member;
 mod network_namespace;
+mod session;
+mod small_disk;
 mod verifier;
 
 mod connections;
+mod crash;
 mod descriptors;
+mod disk_full;
 mod link;
+mod lost_with_server;
 mod server_kill;
 
 use std::{env, time::Duration};

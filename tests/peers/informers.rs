@@ -9,7 +9,7 @@ use crate::support::{Counts, Program, Server, Signal, gateway, peer};
 
 /// Starts one informer that lists and then watches, and one that gets its initial list from the watch;
 /// none if the program is missing.
-fn informers(server: &Server) -> Option<[Program; 2]> {
+pub(crate) fn informers(server: &Server) -> Option<[Program; 2]> {
     let program = peer("informer")?;
     Some(
         ["list", "stream"].map(|mode| {
@@ -37,7 +37,7 @@ pub(crate) fn store(out: &str) -> BTreeMap<String, Counts> {
     known
 }
 
-async fn wait_for_store(informers: &[Program], expected: &[(&str, Counts)]) {
+pub(crate) async fn wait_for_store(informers: &[Program], expected: &[(&str, Counts)]) {
     let expected: BTreeMap<_, _> =
         expected.iter().map(|(name, counts)| ((*name).to_owned(), *counts)).collect();
     for informer in informers {

@@ -97,3 +97,35 @@ async fn prometheus_scrapes_the_counts_and_drops_series_of_deleted_workloads() {
     prometheus.wait_for("ALERTS", ["alertname", "alertstate"], &pending).await;
     drop(web_2);
 }
+
+/// While the server is down, a scrape fails and has no samples. Every other scrape has the series, and no
+/// sample is less than before.
+#[tokio::test]
+async fn registered_proxies_have_no_gap_at_a_restart() {
+    let Some(program) = peer("prometheus") else { return };
+    let mut server = Server::start_durable("--drain-timeout 5s").await;
+    let agents = ["web-1", "web-2", "web-3"].map(|name| server.agent(name, &gateway("default", "web", name)));
+    server.wait_for_counts("web", [3, 3, 3]).await;
+    let prometheus = Prometheus::start(program, &server).await;
+    let labels = ["mesh", "workload"];
+    let registered = "headcount_dataplane_proxies_registered";
+    prometheus.wait_for(registered, labels, &[(["default", "web"], "3")]).await;
+    for (signal, killed) in [Signal::TERM, Signal::KILL].into_iter().zip(&agents) {
+        server.wait_until_stored().await;
+        server.restart(signal).await;
+        // A change after the restart, so that a scrape after it is certain.
+        let mut watch = server.watch("web").await;
+        let connected = if signal == Signal::TERM { 3 } else { 2 };
+        watch.until(Some([connected, connected, 3])).await;
+        killed.signal(Signal::KILL);
+        watch.until(Some([connected - 1, connected - 1, 3])).await;
+        let connected = if signal == Signal::TERM { "2" } else { "1" };
+        let web = [(["default", "web"], connected)];
+        prometheus.wait_for("headcount_dataplane_proxies_connected", labels, &web).await;
+    }
+    let least = format!("min_over_time({registered}[10m])");
+    prometheus.wait_for(&least, labels, &[(["default", "web"], "3")]).await;
+    let missing =
+        format!("sum(sum_over_time(up{{job=\"headcount\"}}[10m])) - sum(count_over_time({registered}[10m]))");
+    prometheus.wait_for(&missing, labels, &[(["", ""], "0")]).await;
+}

@@ -56,6 +56,7 @@ fn print_event(event: &str, workload: &DynamicObject) {
             "event": event,
             "namespace": workload.metadata.namespace,
             "name": workload.metadata.name,
+            "uid": workload.metadata.uid,
             "resourceVersion": workload.metadata.resource_version,
             "counts": [count("connected"), count("healthy"), count("total")],
         })

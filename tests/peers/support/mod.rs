@@ -24,7 +24,7 @@ pub(crate) use kubectl::Kubectl;
 pub(crate) use kubelet::run_sidecar;
 pub(crate) use manifests::{copy_manifests, pod_of};
 pub(crate) use peer::peer;
-pub(crate) use program::{Ended, Program, headcount};
+pub(crate) use program::{Ended, Program, headcount, wrap};
 pub(crate) use proxy::{Proxy, dataplane, hello, ready};
 pub(crate) use rustix::process::Signal;
 pub(crate) use server::Server;

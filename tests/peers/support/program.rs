@@ -32,6 +32,20 @@ pub(crate) fn headcount(arguments: &str) -> Command {
     command
 }
 
+/// Puts a program and its first arguments before a command. Without any, returns the command.
+pub(crate) fn wrap(command: Command, wrapper: &[String]) -> Command {
+    let [program, arguments @ ..] = wrapper else { return command };
+    let mut whole = Command::new(program);
+    whole.args(arguments).arg(command.as_std().get_program()).args(command.as_std().get_args());
+    for (name, value) in command.as_std().get_envs() {
+        match value {
+            Some(value) => whole.env(name, value),
+            None => whole.env_remove(name),
+        };
+    }
+    whole
+}
+
 /// A running process. Dropping it kills the process.
 pub(crate) struct Program {
     name: String,

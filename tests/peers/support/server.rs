@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr};
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Counts, Ended, Program, Signal, Site, Watch, get, headcount, retry};
+use super::{Counts, Ended, Program, Signal, Site, Watch, get, headcount, retry, wrap};
 
 /// A running `headcount serve`.
 pub(crate) struct Server {
@@ -14,6 +14,7 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) kube: SocketAddr,
     pub(crate) site: Site,
+    wrapper: Vec<String>,
     flags: String,
 }
 
@@ -23,23 +24,53 @@ impl Server {
         Self::start_at(Site::new(), flags).await
     }
 
+    /// Starts a server that keeps its registrations over a restart.
+    pub(crate) async fn start_durable(flags: &str) -> Self {
+        let site = Site::new();
+        let directory = site.path("data");
+        Self::start_at(site, &format!("--data-dir {} {flags}", directory.display())).await
+    }
+
     /// Starts a server at a site that has files for it already.
     pub(crate) async fn start_at(site: Site, flags: &str) -> Self {
-        let program = serve(&site, [site.any_port(); 3], flags).await;
+        Self::start_in(Vec::new(), site, flags).await
+    }
+
+    /// Starts a server by a wrapper: a program and its first arguments, which are followed by the server's
+    /// command. The wrapper must replace itself by the server.
+    pub(crate) async fn start_in(wrapper: Vec<String>, site: Site, flags: &str) -> Self {
+        let program = launch(&wrapper, &site, [site.any_port(); 3], flags);
+        program.wait_for_stderr("serving").await;
         let addresses = fs::read(site.path("addresses.json")).unwrap();
         let addresses: Value = serde_json::from_slice(&addresses).unwrap();
         let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
         let (grpc, http, kube) = (address("grpc"), address("http"), address("kube"));
-        Self { program, grpc, http, kube, site, flags: flags.to_owned() }
+        Self { program, grpc, http, kube, site, wrapper, flags: flags.to_owned() }
     }
 
     /// Ends the server by a signal, and starts it again with the same addresses and flags.
     pub(crate) async fn restart(&mut self, signal: Signal) -> Ended {
+        let ended = self.stop(signal).await;
+        self.start_again().await;
+        ended
+    }
+
+    /// Ends the server by a signal.
+    pub(crate) async fn stop(&mut self, signal: Signal) -> Ended {
         self.program.signal(signal);
         let placeholder = Program::start(&mut tokio::process::Command::new("true"));
-        let ended = std::mem::replace(&mut self.program, placeholder).end().await;
-        self.program = serve(&self.site, [self.grpc, self.http, self.kube], &self.flags).await;
-        ended
+        std::mem::replace(&mut self.program, placeholder).end().await
+    }
+
+    /// Starts a stopped server again with the same addresses and flags, and waits until it serves.
+    pub(crate) async fn start_again(&mut self) {
+        self.program = self.launch();
+        self.program.wait_for_stderr("serving").await;
+    }
+
+    /// Starts a process with the addresses and flags of the stopped server.
+    pub(crate) fn launch(&self) -> Program {
+        launch(&self.wrapper, &self.site, [self.grpc, self.http, self.kube], &self.flags)
     }
 
     /// Starts a client command, such as `get workloads`.
@@ -76,12 +107,27 @@ impl Server {
     /// Waits until the server has this many watchers, which include calls of `WaitForWorkload`. A client
     /// process does not print when its watch has started.
     pub(crate) async fn wait_for_watchers(&self, count: u32) {
-        let line = format!("headcount_watchers {count}");
-        retry(&line, async || {
-            let (_, metrics) = get(self.http, "/metrics").await?;
-            metrics.lines().any(|one| one == line).then_some(())
+        self.wait_for_metric("headcount_watchers", |watchers| watchers == u64::from(count)).await;
+    }
+
+    /// Waits until all changes of registrations so far are in the data directory.
+    pub(crate) async fn wait_until_stored(&self) {
+        self.wait_for_metric("headcount_store_pending_records", |pending| pending == 0).await;
+    }
+
+    /// Waits until a metric without labels has such a value.
+    pub(crate) async fn wait_for_metric(&self, name: &str, is_wanted: impl Fn(u64) -> bool) {
+        retry(&format!("the wanted value of {name}"), async || {
+            self.metric(name).await.filter(|value| is_wanted(*value)).map(drop)
         })
         .await;
+    }
+
+    /// Returns the value of a metric without labels; none if the server does not answer or has no such metric.
+    pub(crate) async fn metric(&self, name: &str) -> Option<u64> {
+        let (_, metrics) = get(self.http, "/metrics").await?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(value.parse().expect("a number"))
     }
 
     /// Waits until a Workload has these counts.
@@ -90,12 +136,11 @@ impl Server {
     }
 }
 
-async fn serve(site: &Site, [grpc, http, kube]: [SocketAddr; 3], flags: &str) -> Program {
+fn launch(wrapper: &[String], site: &Site, [grpc, http, kube]: [SocketAddr; 3], flags: &str) -> Program {
     let addresses = site.path("addresses.json");
-    let program = Program::start(&mut headcount(&format!(
+    let serve = headcount(&format!(
         "serve --grpc-addr {grpc} --http-addr {http} --kube-api-addr {kube} --addresses-file {} {flags}",
         addresses.display()
-    )));
-    program.wait_for_stderr("serving").await;
-    program
+    ));
+    Program::start(&mut wrap(serve, wrapper))
 }

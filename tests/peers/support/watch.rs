@@ -14,11 +14,13 @@ use super::DEADLINE;
 pub(crate) type Counts = [u32; 3];
 
 /// A watch with the generated client, and all counts that it has delivered.
+#[derive(Debug)]
 pub(crate) struct Watch {
     messages: Streaming<WatchWorkloadsResponse>,
     /// None while the Workload does not exist.
     now: Option<Counts>,
     seen: Vec<Option<Counts>>,
+    uid: String,
 }
 
 impl Watch {
@@ -28,7 +30,7 @@ impl Watch {
         let request = WatchWorkloadsRequest { filter: Some(filter), ..WatchWorkloadsRequest::default() };
         let messages =
             WorkloadServiceClient::new(channel).watch_workloads(request).await.unwrap().into_inner();
-        let mut watch = Self { messages, now: None, seen: Vec::new() };
+        let mut watch = Self { messages, now: None, seen: Vec::new(), uid: String::new() };
         watch.receive().await.unwrap();
         watch
     }
@@ -61,6 +63,11 @@ impl Watch {
         &self.seen
     }
 
+    /// The uid of the Workload that the watch has delivered last; empty if none.
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
     async fn receive(&mut self) -> Result<(), Status> {
         let message = self.messages.message().await?.ok_or_else(|| Status::ok("no error"))?;
         if message.reset || !message.removed.is_empty() {
@@ -69,6 +76,7 @@ impl Watch {
         for workload in message.upserted {
             let counts = workload.status.unwrap().dataplane_proxies.unwrap();
             self.now = Some([counts.connected, counts.healthy, counts.total]);
+            self.uid = workload.uid;
         }
         if message.synced && self.seen.last() != Some(&self.now) {
             self.seen.push(self.now);

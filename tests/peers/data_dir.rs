@@ -1,0 +1,107 @@
+//! Data directories that a server can't use: it names the problem and the remedy, and changes nothing.
+
+use std::{
+    fs,
+    iter::repeat_with,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use fastrand::Rng;
+
+use crate::support::{Ended, Program, Proxy, Server, Signal, Site, dataplane, headcount, hello, ready};
+
+const REGISTRATIONS: &str = "registrations.redb";
+
+/// Runs `serve` with a data directory that it can't use.
+async fn serve_in(site: &Site, directory: &Path) -> Ended {
+    let any = site.any_port();
+    let serve = format!(
+        "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --data-dir {}",
+        directory.display()
+    );
+    Program::start(&mut headcount(&serve)).end().await
+}
+
+#[track_caller]
+fn assert_message(ended: &Ended, parts: &[&str]) {
+    for part in parts {
+        assert!(ended.err.contains(part), "{part}: {ended}");
+    }
+    assert!(!ended.err.contains("panicked"), "{ended}");
+}
+
+/// Starts and stops a server that has stored one registration; returns its data directory.
+async fn stored_registration() -> (Server, PathBuf) {
+    let mut server = Server::start_durable("").await;
+    let hello = hello(dataplane("default", "web", "web-1"));
+    let proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    server.wait_until_stored().await;
+    server.stop(Signal::KILL).await;
+    drop(proxy);
+    let directory = server.site.path("data");
+    (server, directory)
+}
+
+#[tokio::test]
+async fn the_files_belong_to_the_server_alone() {
+    let (_server, directory) = stored_registration().await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    for file in fs::read_dir(&directory).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    assert!(directory.join(REGISTRATIONS).is_file());
+}
+
+#[tokio::test]
+async fn a_file_as_directory_is_64_and_is_left_alone() {
+    let site = Site::new();
+    let file = site.file("data", "precious\n");
+    let ended = serve_in(&site, &file).await.expect_exit(64);
+    assert_message(&ended, &["--data-dir", &file.display().to_string(), "directory"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious\n");
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_2_and_the_message_names_the_process() {
+    let server = Server::start_durable("").await;
+    let directory = server.site.path("data");
+    let ended = serve_in(&server.site, &directory).await.expect_exit(2);
+    assert_message(&ended, &[&directory.display().to_string(), &server.program.id().to_string()]);
+    // The first server is not disturbed.
+    let hello = hello(dataplane("default", "web", "web-1"));
+    let _proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    server.wait_until_stored().await;
+}
+
+#[tokio::test]
+async fn damaged_registrations_are_2_and_are_left_alone() {
+    let (mut server, directory) = stored_registration().await;
+    let file = directory.join(REGISTRATIONS);
+    let intact = fs::read(&file).unwrap();
+    let middle = intact.len() / 2;
+    let mut random = Rng::with_seed(14);
+    let random: Vec<u8> = repeat_with(|| random.u8(..)).take(intact.len()).collect();
+    let damages: [(&str, Vec<u8>); 5] = [
+        ("empty", Vec::new()),
+        ("truncated", intact[..middle].to_vec()),
+        ("no header", [&[0; 512], &intact[512..]].concat()),
+        ("text", b"registrations: none\n".repeat(1_000)),
+        ("random bytes", random),
+    ];
+    for (damage, bytes) in damages {
+        fs::write(&file, &bytes).unwrap();
+        let ended = serve_in(&server.site, &directory).await.expect_exit(2);
+        assert_message(&ended, &[&file.display().to_string()]);
+        assert!(fs::read(&file).unwrap() == bytes, "{damage}: the file has changed: {ended}");
+        println!("{damage}: {}", ended.err.lines().last().unwrap_or_default());
+    }
+    // The directory is usable again with the intact file.
+    fs::write(&file, &intact).unwrap();
+    server.start_again().await;
+    server.wait_for_counts("web", [0, 0, 1]).await;
+}
