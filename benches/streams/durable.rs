@@ -147,9 +147,9 @@ fn disk(scale: &Scale) -> anyhow::Result<Vec<Measure>> {
                 0..scale.dataplanes,
                 scale.connections,
             ))?;
-            runtime.block_on(sleep(Duration::from_secs(1)));
+            runtime.block_on(async { sleep(Duration::from_secs(1)).await });
             drop(proxies);
-            runtime.block_on(sleep(Duration::from_secs(1)));
+            runtime.block_on(async { sleep(Duration::from_secs(1)).await });
         }
         Ok(fs::metadata(directory.0.join("registrations.redb"))?.len() as f64 / scale.dataplanes as f64)
     };
