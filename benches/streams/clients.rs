@@ -47,8 +47,22 @@ impl Proxy {
         number: usize,
         heartbeat_interval: Option<Duration>,
     ) -> anyhow::Result<Self> {
+        Self::connect_with(channel, hello(number, heartbeat_interval)?).await
+    }
+
+    /// Opens the session of a dataplane that names no workload, so that readers see no change.
+    pub(crate) async fn open_without_workload(channel: Channel, number: usize) -> anyhow::Result<Self> {
+        let mut hello = hello(number, None)?;
+        if let Some(dataplane) = &mut hello.dataplane {
+            dataplane.labels.clear();
+            dataplane.inbounds.clear();
+        }
+        Self::connect_with(channel, hello).await
+    }
+
+    async fn connect_with(channel: Channel, hello: Hello) -> anyhow::Result<Self> {
         loop {
-            match Self::attempt(channel.clone(), number, heartbeat_interval).await? {
+            match Self::attempt(channel.clone(), hello.clone()).await? {
                 Ok(proxy) => return Ok(proxy),
                 Err(status) if status.code() == Code::ResourceExhausted => {
                     let info = status.get_details_retry_info();
@@ -60,19 +74,8 @@ impl Proxy {
     }
 
     /// One attempt; the inner error is the status of the RPC.
-    async fn attempt(
-        channel: Channel,
-        number: usize,
-        heartbeat_interval: Option<Duration>,
-    ) -> anyhow::Result<Result<Self, Status>> {
+    async fn attempt(channel: Channel, hello: Hello) -> anyhow::Result<Result<Self, Status>> {
         let (requests, request_stream) = mpsc::channel(QUEUE);
-        let dataplane = typical::dataplane(number)?;
-        let hello = Hello {
-            dataplane: Some(convert::dataplane_to_proto(&dataplane)),
-            agent_version: dataplane.agent_version.to_string(),
-            heartbeat_interval: heartbeat_interval.map(convert::duration),
-            ..Hello::default()
-        };
         requests.try_send(SessionRequest { message: Some(ToServer::Hello(hello)) })?;
         let opened = async {
             let response =
@@ -111,6 +114,17 @@ impl Proxy {
             other => bail!("no ack of {sequence}: {other:?}"),
         }
     }
+}
+
+/// The hello of the dataplane with this number.
+fn hello(number: usize, heartbeat_interval: Option<Duration>) -> anyhow::Result<Hello> {
+    let dataplane = typical::dataplane(number)?;
+    Ok(Hello {
+        dataplane: Some(convert::dataplane_to_proto(&dataplane)),
+        agent_version: dataplane.agent_version.to_string(),
+        heartbeat_interval: heartbeat_interval.map(convert::duration),
+        ..Hello::default()
+    })
 }
 
 /// Connects the dataplanes with these numbers, over this many connections.
