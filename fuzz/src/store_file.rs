@@ -1,5 +1,6 @@
-//! A damaged file of a data directory is rejected and then unchanged, or it is as good as before:
-//! it has the entries that were written, and takes new ones.
+//! A damaged file of a data directory is rejected and then unchanged, or it has the entries that were
+//! written, and takes new ones. They may be those of the commit before the last one: redb has no checksum
+//! for the bit that selects one of the two.
 
 use std::{
     env, fs,
@@ -19,7 +20,8 @@ const PAGE: usize = 4_096;
 /// A file to damage.
 struct Original {
     bytes: Vec<u8>,
-    entries: Vec<Item>,
+    /// After the last two commits.
+    entries: [Vec<Item>; 2],
 }
 
 /// What a directory has.
@@ -34,11 +36,12 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let path = &directory.0;
     let data = DataDir::open(path).expect("a new directory");
     let store = data.registrations();
+    let mut entries = [Vec::new(), Vec::new()];
     for commit in 0..4_u8 {
         let writes = (0..30).map(|n| put(&format!("key/{}/{n}", commit % 3), vec![commit; 150]));
         store.commit(writes.collect()).now_or_never().expect("it runs in place").expect("a commit");
+        entries = [load(&*store), std::mem::take(&mut entries[0])];
     }
-    let entries = load(&*store);
     let file = path.join(FILE);
     let crashed = Original { bytes: fs::read(&file).expect("a file"), entries: entries.clone() };
     drop((store, data));
@@ -72,8 +75,8 @@ pub fn check(input: &[u8]) {
     assert_eq!(read.is_ok(), verified.is_ok(), "{read:?}, {verified:?}");
     match read {
         Ok(entries) => {
-            assert!(entries == original.entries, "other entries");
-            assert_takes_entries(path, original);
+            assert!(original.entries.contains(&entries), "other entries");
+            assert_takes_entries(path, entries.len());
         }
         Err(error) => {
             assert_describes(&error);
@@ -101,11 +104,11 @@ fn edited(mut bytes: Vec<u8>, mut edits: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn assert_takes_entries(path: &Path, original: &Original) {
+fn assert_takes_entries(path: &Path, before: usize) {
     for n in 1..=2 {
         let data = DataDir::open(path).expect("it was accepted before");
         let store = data.registrations();
-        assert_eq!(load(&*store).len(), original.entries.len() + n - 1);
+        assert_eq!(load(&*store).len(), before + n - 1);
         let committed = store.commit(vec![put(&format!("new/{n}"), vec![1; 200])]);
         committed.now_or_never().expect("it runs in place").expect("a commit");
     }

@@ -4,8 +4,11 @@
 //! | --- | --- | --- |
 //! | `meta` | `format`, `revision` | a number of 8 bytes, big-endian |
 //! | `meta` | `kind` | `registrations` or `resources` |
-//! | `entries` | the key of an entry | the revision of its value, the revision of its creation (8 bytes each, big-endian), its value |
+//! | `entries` | the key of an entry | its revision; how many revisions earlier it was created; its value |
+//!
+//! The numbers of an entry are varints of protobuf, which take 2 to 6 bytes together.
 
+use prost::encoding::{decode_varint, encode_varint};
 use redb::{
     Database, Error, ReadTransaction, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
     TableError, WriteTransaction,
@@ -78,9 +81,9 @@ fn check_entries(transaction: &ReadTransaction, latest: u64) -> Result<(), Error
     for entry in transaction.open_table(ENTRIES)?.range::<&[u8]>(..)? {
         let (key, stored) = entry?;
         let (version, _) = decode(key.value(), stored.value())?;
-        if version.created > version.revision || version.revision > latest {
-            let key = key.value().escape_ascii();
-            return Err(Error::Corrupted(format!("the entry {key} has revision {}", version.revision)));
+        if version.revision > latest {
+            let (key, revision) = (key.value().escape_ascii(), version.revision);
+            return Err(Error::Corrupted(format!("the entry {key} has revision {revision} of {latest}")));
         }
     }
     Ok(())
@@ -151,8 +154,8 @@ impl Entries for Tables<'_> {
 
     fn put(&mut self, item: &Item) -> Result<(), Error> {
         self.encoded.clear();
-        self.encoded.extend_from_slice(&item.revision.to_be_bytes());
-        self.encoded.extend_from_slice(&item.created.to_be_bytes());
+        encode_varint(item.revision, &mut self.encoded);
+        encode_varint(item.revision - item.created, &mut self.encoded);
         self.encoded.extend_from_slice(&item.value);
         self.entries.insert(&*item.key, &*self.encoded)?;
         Ok(())
@@ -165,10 +168,13 @@ impl Entries for Tables<'_> {
 }
 
 fn decode<'a>(key: &[u8], stored: &'a [u8]) -> Result<(Version, &'a [u8]), Error> {
-    let decoded = stored.split_first_chunk().and_then(|(revision, rest)| {
-        let (created, value) = rest.split_first_chunk()?;
-        let (revision, created) = (u64::from_be_bytes(*revision), u64::from_be_bytes(*created));
-        Some((Version { revision, created }, value))
-    });
-    decoded.ok_or_else(|| Error::Corrupted(format!("the entry {} is too short", key.escape_ascii())))
+    let mut rest = stored;
+    let mut number = || decode_varint(&mut rest).ok();
+    let version = number()
+        .zip(number())
+        .and_then(|(revision, age)| Some(Version { revision, created: revision.checked_sub(age)? }));
+    let version = version.ok_or_else(|| {
+        Error::Corrupted(format!("the revisions of the entry {} are wrong", key.escape_ascii()))
+    })?;
+    Ok((version, rest))
 }
