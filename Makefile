@@ -78,6 +78,8 @@ SEEDS ?= 20000
 soak: ## Run the long versions of the fault tests, for more than an hour (SEEDS=20000)
 	HEADCOUNT_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim every_seed -- --nocapture
 	HEADCOUNT_PROPERTY_CASES=10000 $(CARGO) test --release --locked --test registry
+	HEADCOUNT_STORE_CRASHES=100000 $(CARGO) test --release --locked --lib store::embedded
+	HEADCOUNT_STORE_CASES=2000 $(CARGO) test --release --locked --test store
 	HEADCOUNT_ABUSE_DEAF_WATCHERS=1000 HEADCOUNT_ABUSE_ROUNDS=200 $(CARGO) test --release --locked --test abuse -- --show-output
 	HEADCOUNT_FAULT_CONNECTIONS=10000 HEADCOUNT_FAULT_ROUNDS=20 HEADCOUNT_FAULT_KILLS=30 HEADCOUNT_FAULT_CRASHES=60 HEADCOUNT_FAULT_LINKS=10 HEADCOUNT_FAULT_OUTAGES=3,10,30,60 $(CARGO) test --release --locked --test faults -- --show-output
 	HEADCOUNT_PEERS=$(peers) $(CARGO) test --release --locked --test peers full_load -- --ignored --show-output

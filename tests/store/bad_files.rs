@@ -143,7 +143,7 @@ async fn a_directory_that_has_lost_its_resources_is_rejected_and_one_without_reg
     // As the message about a damaged file says, it can be moved away.
     fs::remove_file(&registrations).unwrap();
     let error = DataDir::open_existing(&path).unwrap_err();
-    has_parts(&error, &["there is no", "registrations.redb"]);
+    has_parts(&error, &["there is no", "registrations.redb; check the path"]);
     assert!(!registrations.exists());
     let data = DataDir::open(&path).unwrap();
     assert_eq!(contents(&data).await.map(|items| items.len()), [0, 106]);

@@ -17,10 +17,23 @@ pub(super) enum Problem {
     ParentMissing(PathBuf),
     DirectoryMissing(PathBuf),
     NotEmpty(PathBuf),
-    FileMissing(PathBuf, Kind),
-    Locked { path: PathBuf, process: Option<u32> },
-    Io { action: &'static str, path: PathBuf, error: io::Error },
-    File { path: PathBuf, kind: Kind, error: OpenError },
+    FileMissing(PathBuf),
+    /// The other file is there.
+    ResourcesMissing(PathBuf),
+    Locked {
+        path: PathBuf,
+        process: Option<u32>,
+    },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
+    File {
+        path: PathBuf,
+        kind: Kind,
+        error: OpenError,
+    },
 }
 
 impl DataDirError {
@@ -58,10 +71,12 @@ impl fmt::Display for DataDirError {
             Problem::NotEmpty(path) => {
                 write!(f, "the directory {} is not empty; choose one that is, or a new one", path.display())
             }
-            Problem::FileMissing(path, Kind::Registrations) => {
-                write!(f, "there is no {}; start a server with this directory to create it", path.display())
-            }
-            Problem::FileMissing(path, Kind::Resources) => write!(
+            Problem::FileMissing(path) => write!(
+                f,
+                "there is no {}; check the path of the data directory, or restore it from a backup",
+                path.display()
+            ),
+            Problem::ResourcesMissing(path) => write!(
                 f,
                 "there is no {}, but the other file of the data directory is there; restore it from a backup, \
                  or move the other one away to begin with an empty directory",

@@ -32,7 +32,7 @@ pub(super) fn create_missing(directory: &Path) -> Result<(), DataDirError> {
     let exists = |path: &Path| path.try_exists().map_err(io("open", path));
     let (has_resources, has_registrations) = (exists(&resources)?, exists(&registrations)?);
     if has_registrations && !has_resources {
-        return Err(DataDirError(Problem::FileMissing(resources, Kind::Resources)));
+        return Err(DataDirError(Problem::ResourcesMissing(resources)));
     }
     if !has_resources {
         create(&resources, Kind::Resources)?;
@@ -66,7 +66,7 @@ pub(super) fn open(
     let (storage, name) = (storage(&path, access, lock.clone()), path.display().to_string());
     EmbeddedStore::open(name, storage, kind, access).map_err(|error| match error {
         OpenError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            DataDirError(Problem::FileMissing(path, kind))
+            DataDirError(Problem::FileMissing(path))
         }
         error => DataDirError(Problem::File { path, kind, error }),
     })

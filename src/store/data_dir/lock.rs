@@ -18,7 +18,7 @@ pub(super) const FILE: &str = "lock";
 /// process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl Lock {
@@ -36,7 +36,12 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
         }
         write_process(&mut file).map_err(io("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: Some(file) })
+    }
+
+    /// For a directory that no process can write to.
+    pub(super) fn unneeded() -> Self {
+        Self { _file: None }
     }
 }
 

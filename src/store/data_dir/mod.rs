@@ -117,7 +117,13 @@ impl DataDir {
 /// Locks a directory that must exist.
 fn lock_existing(path: &Path) -> Result<Lock, DataDirError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Lock::acquire(path),
+        Ok(metadata) if metadata.is_dir() => match Lock::acquire(path) {
+            // A backup of the whole file system, for example. No server can use it.
+            Err(DataDirError(Problem::Io { error, .. })) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                Ok(Lock::unneeded())
+            }
+            result => result,
+        },
         Ok(_) => Err(DataDirError(Problem::NotADirectory(path.to_owned()))),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(DataDirError(Problem::DirectoryMissing(path.to_owned())))

@@ -80,9 +80,16 @@ impl Run {
         self.disk.fail(Fault::Off, self.random.u64(0..80));
         if let Some(store) = self.open(name) {
             self.check(&store, name);
-            while !self.disk.is_failing() {
-                self.commit(&store, name);
+            // Each commit takes several operations of the disk.
+            for _ in 0..100 {
+                match (&self.unknown, self.disk.is_failing()) {
+                    (_, true) => break,
+                    (None, false) => self.commit(&store, name),
+                    // It was not read yet, because the disk failed again.
+                    (Some(_), false) => self.check(&store, name),
+                }
             }
+            assert!(self.disk.is_failing(), "{name}: commits do not reach the disk");
         }
         self.disk.crash();
 
@@ -117,7 +124,9 @@ impl Run {
         match load(store).map(Snapshot::from) {
             Ok(found) if found == self.durable => self.unknown = None,
             Ok(found) => {
-                assert_eq!(Some(&found), self.unknown.as_ref(), "{name}: not {:?}", self.durable);
+                let expected = (self.durable.revision, self.unknown.as_ref().map(|unknown| unknown.revision));
+                // `assert_eq!` would print the values.
+                assert!(Some(&found) == self.unknown.as_ref(), "{name}: {} of {expected:?}", found.revision);
                 self.seen.unknown_applied += 1;
                 self.durable = found;
                 self.unknown = None;
