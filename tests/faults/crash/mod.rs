@@ -12,6 +12,7 @@ mod stalls;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use headcount::proto::Hello;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -22,7 +23,8 @@ use self::{client::Client, history::State, listing::Listing, stalls::Stalls};
 use crate::{
     BOUND, count,
     fleet::CountsByWorkload,
-    support::{DEADLINE, Server, Signal},
+    session::Session,
+    support::{DEADLINE, Server, Signal, dataplane},
     verifier::Verifier,
 };
 
@@ -82,6 +84,21 @@ async fn a_drained_server_has_lost_nothing() {
     let ended = Instant::now();
     server.start_again().await;
     Listing::read(&server).await.check(&clients, ended, Duration::ZERO);
+}
+
+/// No session is open, so the drain ends before the next batch would be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quick_drain_stores_the_last_batch() {
+    let mut server = Server::start_durable("").await;
+    let channel = server.connect().await;
+    for number in 0..20 {
+        let dataplane = Some(dataplane("default", "web", &format!("proxy-{number}")));
+        let session = Session::open(channel.clone(), Hello { dataplane, ..Hello::default() }).await;
+        session.expect("a session").close().await.expect("the end of the session");
+    }
+    drop(channel);
+    server.restart(Signal::TERM).await.expect_exit(0);
+    server.wait_for_counts("web", [0, 0, 20]).await;
 }
 
 fn clients(server: &Server, random: &mut Rng) -> Vec<Client> {
