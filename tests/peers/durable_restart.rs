@@ -58,7 +58,8 @@ async fn get_and_wait_continue_with_the_same_workload() {
     server.wait_for_watchers(2).await;
     for (signal, restarts) in SIGNALS.into_iter().zip(1..) {
         server.restart(signal).await;
-        let reconnected = |err: &str| err.matches("reconnected").count() == restarts;
+        // More often if it has reached the server while that drained.
+        let reconnected = |err: &str| err.matches("reconnected").count() >= restarts;
         watch.wait_for_stderr_matching("reconnected", reconnected).await;
         server.wait_for_counts("web", [3, 3, 3]).await;
     }
