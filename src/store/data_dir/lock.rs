@@ -18,7 +18,7 @@ pub(super) const FILE: &str = "lock";
 /// process.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 impl Lock {
@@ -36,12 +36,21 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
         }
         write_process(&mut file).map_err(io("write", &path))?;
-        Ok(Self { _file: Some(file) })
+        Ok(Self { file: Some(file) })
     }
 
     /// For a directory that no process can write to.
     pub(super) fn unneeded() -> Self {
-        Self { _file: None }
+        Self { file: None }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to the end of the file, which a process that was just forked still has.
+        if let Some(file) = &self.file {
+            let _ = file.unlock();
+        }
     }
 }
 

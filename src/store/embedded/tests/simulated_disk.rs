@@ -1,6 +1,9 @@
 //! A disk with a cache that is lost in a crash.
 
-use std::{io, mem, sync::Arc};
+use std::{
+    io, mem,
+    sync::{Arc, Barrier},
+};
 
 use parking_lot::Mutex;
 use redb::StorageBackend;
@@ -28,6 +31,8 @@ struct State {
     failing_syncs: u8,
     /// Since it was created.
     operations: u64,
+    /// The next sync waits there twice: when it begins, and until it may go on.
+    gate: Option<Arc<Barrier>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,7 @@ impl SimulatedDisk {
             fault: None,
             failing_syncs: 0,
             operations: 0,
+            gate: None,
         })))
     }
 
@@ -77,6 +83,13 @@ impl SimulatedDisk {
 
     pub(super) fn set_failing_syncs(&self, of_hundred: u8) {
         self.0.lock().failing_syncs = of_hundred;
+    }
+
+    /// Stops the next sync.
+    pub(super) fn stop_next_sync(&self) -> Arc<Barrier> {
+        let gate = Arc::new(Barrier::new(2));
+        self.0.lock().gate = Some(gate.clone());
+        gate
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -168,6 +181,11 @@ impl StorageBackend for SimulatedDisk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let gate = self.0.lock().gate.take();
+        if let Some(gate) = gate {
+            gate.wait();
+            gate.wait();
+        }
         let mut state = self.0.lock();
         state.operation()?;
         let fails = state.random.u8(0..100) < state.failing_syncs;
