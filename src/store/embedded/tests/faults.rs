@@ -190,8 +190,9 @@ async fn a_commit_whose_caller_is_gone_delays_the_next_one() {
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     // The next one begins when it has this.
-    assert!(store.turn.try_lock().is_err());
+    let waits = store.turn.try_lock().is_err();
     block_in_place(|| gate.wait());
+    assert!(waits);
     assert_eq!(store.commit(vec![put("second", "1")]).await.unwrap().revision, 2);
     for key in ["first", "second"] {
         assert_eq!(watch.next().await.unwrap().unwrap()[0].key(), key);
