@@ -2,12 +2,14 @@
 //! connected and healthy, and notifies every watcher the moment that changes.
 //!
 //! Imports point downwards, except that `config` holds settings of `model`, `registry` and
-//! `envoy`, `telemetry` reads `registry`, and `envoy` names one of its types:
+//! `envoy`, `telemetry` reads `registry` and `persistence`, and `envoy` names a type of
+//! `registry`:
 //!
 //! ```text
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
-//! core           persistence (records of the registry) ─► registry (state, change log, watches)  store
+//! core           persistence (stores the records of the registry) ─► store (memory, files)
+//!                  └─► registry (state, change log, watches)
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Registrations are written behind: the registry collects changes in its journal, and the
-//! writer stores them in batches. A crash loses the changes of the last 100 ms, and those that
-//! were being written.
+//! writer stores them in batches. A crash loses the changes that are not stored yet: those of the
+//! last 100 ms, or of a longer time if the disk is slow.
 
 mod encode;
 mod load;

@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// The least time between the beginnings of two batches. Together with the time that a batch
-/// takes to be durable, a few milliseconds, it stays below 100 ms.
+/// takes to be durable, a few milliseconds unless the disk is slow, it is less than 100 ms.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// The most registrations of a batch, which take about 20 ms.
 const MAX_BATCH: usize = 5_000;
 /// The pause after a batch that could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often is checked whether more revisions must be reserved, and whether the server is
-/// still warming.
+/// How often the writer checks whether it must reserve more revisions, and whether the server
+/// is still warming, while nothing changes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Persistence {

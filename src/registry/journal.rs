@@ -31,7 +31,7 @@ pub struct RecordChanges {
 #[derive(Debug)]
 pub(crate) struct Journal {
     limit: usize,
-    /// Nothing is collected before.
+    /// Until this is set, no change is collected.
     enabled: AtomicBool,
     state: Mutex<State>,
     changed: Notify,
@@ -92,7 +92,7 @@ impl Journal {
     }
 
     /// Takes the changes of all Workloads and of at most `max` registrations. The Workloads are
-    /// first, so that a stored registration never lacks the Workload that it belongs to.
+    /// first, so that a new registration is never stored before its Workload.
     ///
     /// They count as pending until [`Journal::stored`] or [`Journal::restore`].
     pub(crate) fn take(&self, max: usize) -> RecordChanges {

@@ -25,9 +25,10 @@ impl Registry {
     /// dataplanes are registered and none is connected. Those that were connected are expected
     /// back: the server is warming until they are, for `warming` at most.
     ///
-    /// A dataplane that was connected is retained as if it had been lost now. One that was lost
-    /// keeps its deadline, within limits that do not depend on the clock: it is retained for
-    /// `warming` at least, and for the retention period at most.
+    /// A dataplane that was connected is retained as if it had been lost now, and for `warming`
+    /// at least. One that was lost keeps its deadline, within limits that do not depend on the
+    /// clock: it is retained for the retention period at most, and for `warming` at least unless
+    /// the retention period is shorter.
     ///
     /// From now on the registry collects changes of its records.
     pub fn restore(&self, records: Records, warming: Duration) {
@@ -131,7 +132,7 @@ impl Shared {
             missing += outcome.missing;
             rejected += outcome.rejected;
         }
-        // Their last dataplane was removed in the same batch that did not become durable.
+        // No registration that belongs to them was stored, or none could be decoded.
         for key in workloads.into_keys() {
             self.journal.workload(&key, None);
         }

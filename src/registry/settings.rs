@@ -41,10 +41,12 @@ pub struct RegistrySettings {
     /// token stays within the log.
     pub bookmark_interval: Duration,
     /// The first change gets the revision after this one. `headcount serve` sets it to
-    /// the time of day, so that no position in an earlier run of the server can be taken
-    /// for one in this run.
+    /// the time of day, or to the revisions that earlier runs have reserved in the data
+    /// directory if these are greater, so that no position in an earlier run of the server
+    /// can be taken for one in this run.
     pub first_revision: u64,
-    /// The time of day, for people. Nothing is decided by it, so it may be set back.
+    /// The time of day, for people and for stored deadlines. It may jump: a restart limits
+    /// the deadlines that it restores.
     pub wall_clock: fn() -> SystemTime,
 }
 

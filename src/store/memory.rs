@@ -12,7 +12,7 @@ use super::{
     history::{self, History},
 };
 
-/// A store that is not durable, for servers without a data directory and for tests.
+/// A store that is not durable, for tests. A server without a data directory has no store.
 #[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<State>,

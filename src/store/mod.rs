@@ -4,7 +4,7 @@
 //!  persistence (registrations, revisions)   backup
 //!        │ load, commit, watch
 //!        ▼
-//!     Store ◄── memory        a server without --data-dir, and tests
+//!     Store ◄── memory        tests
 //!           ◄── embedded      one file of --data-dir
 //!                  ▲
 //!              data_dir       the directory: its lock, its files, what is wrong with them
@@ -135,7 +135,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If the writes are not durable. After [`StoreError::Unknown`] they may be, and
+    /// If the writes are not durable; after [`StoreError::Unknown`] they may be.
     /// [`StoreError::Invalid`] if a key occurs twice.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
@@ -150,7 +150,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub struct Stores {
     /// Registrations and Workloads: large, and rebuilt when the proxies come back.
     pub registrations: Arc<dyn Store>,
-    /// All else: small, and not to be lost.
+    /// All else: small, and can't be rebuilt.
     pub resources: Arc<dyn Store>,
 }
 

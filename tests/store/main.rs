@@ -4,6 +4,8 @@
 //!   conformance   the rules that every store keeps, against memory and a data directory
 //!   model         random operations against a map
 //!   bad_files     data directories that can't be used: the message, and the files unchanged
+//!   directory     data directories for these tests, and processes that use them
+//!   subject       the stores under test
 //!   locks         two users of one directory
 //! ```
 //!

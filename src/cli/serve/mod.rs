@@ -197,7 +197,8 @@ fn start_failure(error: anyhow::Error) -> Failure {
 }
 
 /// The first revision: the time of day in microseconds. No server makes a change per microsecond,
-/// so every revision of an earlier process is lower, and a client that resumes from one is detected.
+/// so every revision of an earlier process is lower unless the clock was set back, and a client that
+/// resumes from one is detected. A data directory raises it if an earlier process reserved more.
 fn first_revision(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0))
 }

@@ -1,5 +1,6 @@
-//! The data directory of a server: two files and a lock. Registrations are many and may be
-//! rebuilt; resources are few and precious, so they have a file of their own.
+//! The data directory of a server: two files and a lock. Registrations are many, and are rebuilt
+//! when the proxies reconnect. Resources are few and can't be rebuilt, so they have a file of
+//! their own.
 
 mod error;
 mod files;

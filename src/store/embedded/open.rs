@@ -1,4 +1,4 @@
-//! Opens a file without trusting it: nothing is written before it has been accepted.
+//! Opens a file, and writes nothing to it before all its data has been checked.
 
 use std::io;
 
