@@ -15,6 +15,7 @@ use super::{
     admission::{Reservation, footprint},
     counts::{EntryKey, Members},
     journal::RecordChanges,
+    log::Draft,
     registration::{ByKey, Loss, Presence, Registration},
     shared::Shared,
 };
@@ -183,13 +184,17 @@ impl Shared {
             };
             registrations.push((dataplane, loss));
         }
-        let known = workload.is_some();
+        let stored = workload.clone();
         let draft = locked.members().restore_workload(workload, restored.time);
-        if known {
-            // Its record is stored already.
+        let record = draft.as_ref().and_then(Draft::record).and_then(|(_, record)| record);
+        if record == stored {
             let [published] = self.log.publish([draft]);
             locked.members().set_current(published);
         } else {
+            // Another mesh holds the name now, or no dataplane is left.
+            if let Some(stored) = stored {
+                self.journal.workload(&stored.key, None);
+            }
             self.commit([&mut locked], [draft]);
         }
         drop(locked);

@@ -199,9 +199,12 @@ async fn the_mesh_that_held_a_name_holds_it_again() {
 
     let mut records = before.records();
     records.registrations.retain(|record| record.dataplane.key == other.key);
-    let (mesh, new, total) = uid(&restored(records.clone()));
+    let after = restored(records.clone());
+    let (mesh, new, total) = uid(&after);
     assert_eq!((mesh.as_str(), total), ("another", 1), "no dataplane of the holder is left");
     assert_ne!(new, uid(&before).1);
+    store(&mut records, after.take_record_changes(usize::MAX));
+    assert_eq!(uid(&restored(records.clone())).1, new, "the next restart keeps the new uid");
 
     records.workloads.clear();
     assert_eq!(uid(&restored(records)).0, "another");
@@ -242,6 +245,12 @@ async fn what_exceeds_a_limit_is_not_restored() {
     assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
     let changes = registry.take_record_changes(usize::MAX).registrations;
     assert_eq!(changes.into_values().collect::<Vec<_>>(), [None], "the other one is removed");
+
+    let before = recorded();
+    let _a = join(&before, "a", "web");
+    let settings = RegistrySettings { max_registered_bytes: 1, ..super::settings() };
+    let changes = restored_with(settings, before.records()).take_record_changes(usize::MAX);
+    assert_eq!(changes.workloads.into_iter().collect::<Vec<_>>(), [(key("web"), None)]);
 }
 
 #[tokio::test(start_paused = true)]
