@@ -20,7 +20,8 @@ use std::{
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
+    "headcount/v1/backup.proto",
     "headcount/v1/dataplane.proto",
     "headcount/v1/workload.proto",
     "headcount/v1/event.proto",
@@ -31,6 +32,8 @@ const STORE_PROTOS: [&str; 1] = ["headcount/store/v1/records.proto"];
 const PACKAGE: &str = ".headcount.v1";
 /// A pre-encoded message; see `proto.rs`.
 const ENCODED: &str = ".headcount.v1.Encoded";
+/// Chunks are not copied when they are sent.
+const BACKUP_CHUNK: &str = ".headcount.v1.CreateBackupResponse";
 /// The messages that an Envoy sends on its stream.
 const ENVOY_REQUEST: &str = ".envoy.service.health.v3.HealthCheckRequestOrEndpointHealthResponse";
 
@@ -46,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_server(false)
         .btree_map(".")
+        .bytes(BACKUP_CHUNK)
         .out_dir(&out)
         .compile_fds(files.clone())?;
 

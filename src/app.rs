@@ -82,7 +82,8 @@ impl App {
             metrics = metrics.with_store(persistence.status().clone());
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
-        let grpc = Grpc::new(&registry, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
+        let grpc =
+            Grpc::new(&registry, None, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Readiness::default());
         let checks = ReadyChecks::new(ready.clone(), &registry);
 

@@ -25,7 +25,7 @@ use tower::Layer as _;
 
 use self::{
     connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request},
-    service::{Dataplanes, Events, Workloads},
+    service::{Backups, Dataplanes, Events, Workloads},
     session::{Envoys, SessionAdmission},
 };
 use crate::{
@@ -38,18 +38,20 @@ use crate::{
             HealthDiscoveryServiceServer, SERVICE_NAME as HEALTH_DISCOVERY_SERVICE,
         },
         server::{
+            backup_service_server::{BackupServiceServer, SERVICE_NAME as BACKUP_SERVICE},
             dataplane_service_server::{DataplaneServiceServer, SERVICE_NAME as DATAPLANE_SERVICE},
             event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE},
             workload_service_server::{SERVICE_NAME as WORKLOAD_SERVICE, WorkloadServiceServer},
         },
     },
     registry::Registry,
+    store::Stores,
     telemetry::metrics::{Metrics, ShedMetrics},
 };
 
 /// The services whose health is reported; the empty name is the whole server.
-const SERVICES: [&str; 5] =
-    ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE, HEALTH_DISCOVERY_SERVICE];
+const SERVICES: [&str; 6] =
+    ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE, BACKUP_SERVICE, HEALTH_DISCOVERY_SERVICE];
 
 /// The gRPC server, ready to be given connections.
 #[derive(Debug)]
@@ -63,13 +65,15 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Sets up all services. Their health is `NOT_SERVING` until [`set_health`].
+    /// Sets up all services. Their health is `NOT_SERVING` until [`set_health`]. Without `stores`,
+    /// which a server without a data directory does not have, calls for a backup are rejected.
     ///
     /// # Errors
     ///
     /// If an embedded descriptor set can't be decoded.
     pub async fn new(
         registry: &Registry,
+        stores: Option<Stores>,
         limits: Limits,
         checks: CheckSettings,
         metrics: &Metrics,
@@ -82,6 +86,7 @@ impl Grpc {
         let envoys = Envoys { admission, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());
+        let backups = Backups::new(stores, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(max_bytes);
         set_health(&health, ServingStatus::NotServing).await;
@@ -96,6 +101,7 @@ impl Grpc {
             Routes::new(DataplaneServiceServer::new(dataplanes).max_decoding_message_size(max_bytes))
                 .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(max_bytes))
                 .add_service(EventServiceServer::new(events).max_decoding_message_size(max_bytes))
+                .add_service(BackupServiceServer::new(backups).max_decoding_message_size(max_bytes))
                 .add_service(
                     HealthDiscoveryServiceServer::new(envoys)
                         .max_decoding_message_size(limits.max_envoy_message_bytes),

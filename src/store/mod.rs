@@ -13,6 +13,7 @@
 //! A store knows bytes only; `convert::record` has the messages. Keys are paths such as
 //! `dataplanes/default/shop/web-1`, so that a prefix selects all records of a kind.
 
+pub mod backup;
 mod batch;
 mod data_dir;
 mod embedded;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Methods of each service and of each kind.
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 9] = [
     "/headcount.v1.DataplaneService/Session",
     "/headcount.v1.DataplaneService/ListDataplanes",
     "/headcount.v1.WorkloadService/GetWorkload",
@@ -20,6 +20,7 @@ const METHODS: [&str; 8] = [
     "/headcount.v1.WorkloadService/WatchWorkloads",
     "/headcount.v1.WorkloadService/WaitForWorkload",
     "/headcount.v1.EventService/WatchEvents",
+    "/headcount.v1.BackupService/CreateBackup",
     "/grpc.health.v1.Health/Check",
 ];
 /// tonic's reflection service ends the stream of a malformed request with `OK`.

@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Grpcurl, Server};
 
-const OURS: [&str; 3] =
-    ["headcount.v1.DataplaneService", "headcount.v1.EventService", "headcount.v1.WorkloadService"];
+const OURS: [&str; 4] = [
+    "headcount.v1.DataplaneService",
+    "headcount.v1.BackupService",
+    "headcount.v1.EventService",
+    "headcount.v1.WorkloadService",
+];
 
 #[tokio::test]
 async fn grpcurl_lists_and_describes_the_services() {

@@ -93,10 +93,16 @@ impl Server {
         let shutdown = CancellationToken::new();
         let (registry, persistence) = self.registry().await;
         let metrics = Metrics::new(&registry).expect("metrics");
-        let grpc =
-            Grpc::new(&registry, Limits::default(), CheckSettings::default(), &metrics, shutdown.clone())
-                .await
-                .expect("a server");
+        let grpc = Grpc::new(
+            &registry,
+            None,
+            Limits::default(),
+            CheckSettings::default(),
+            &metrics,
+            shutdown.clone(),
+        )
+        .await
+        .expect("a server");
         set_health(&grpc.health(), ServingStatus::Serving).await;
         let mut tasks = JoinSet::new();
         let serve = grpc.serve(self.network.listen());

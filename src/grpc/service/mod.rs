@@ -1,5 +1,6 @@
 //! The unary calls and watches of the services.
 
+mod backup;
 mod dataplane;
 mod event;
 mod page;
@@ -7,4 +8,6 @@ mod read_only;
 mod warming;
 mod workload;
 
-pub(super) use self::{dataplane::Dataplanes, event::Events, read_only::reject_writes, workload::Workloads};
+pub(super) use self::{
+    backup::Backups, dataplane::Dataplanes, event::Events, read_only::reject_writes, workload::Workloads,
+};
