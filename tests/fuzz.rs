@@ -13,7 +13,7 @@ mod properties;
 use std::{fs, panic, path::Path};
 
 use properties::{
-    dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, store_file, token,
+    backup, dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, store_file, token,
 };
 
 #[track_caller]
@@ -30,6 +30,11 @@ fn replay(target: &str, check: fn(&[u8])) {
         .filter(|path| panic::catch_unwind(|| check(&fs::read(path).expect("a readable input"))).is_err())
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_corpus_of_backup() {
+    replay("backup", backup::check);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! `make fuzz` searches for failing inputs with libFuzzer. `tests/fuzz.rs` replays `corpus/` in every
 //! test run, without a fuzzer.
 
+pub mod backup;
 pub mod dataplane_file;
 pub mod envoy_node;
 pub mod envoy_report;

@@ -91,7 +91,8 @@ impl Decoder {
             }
             Ok(Line::Trailer(found)) => self.trailer(&found, line).map(|()| None),
             Ok(Line::Header(_)) => Err(Problem::altered("it has a second header")),
-            Err(error) => Err(Problem::Altered(format!("this is no entry ({error})"))),
+            // Its text may quote the line.
+            Err(error) => Err(Problem::Altered(format!("this is no entry (column {})", error.column()))),
         }
     }
 

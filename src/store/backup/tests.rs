@@ -108,8 +108,8 @@ proptest! {
         let (to, [restored_resources, restored_registrations]) = stores(Entries::new(), Entries::new());
         let backup = backup_of(&from);
         let summary = restore(Reader::new(&*backup), &to).now_or_never().unwrap().unwrap();
-        prop_assert_eq!(summary.entries as usize, resources.len() + registrations.len());
-        prop_assert_eq!(summary.bytes as usize, backup.len());
+        prop_assert_eq!(summary.entries, (resources.len() + registrations.len()) as u64);
+        prop_assert_eq!(summary.bytes, backup.len() as u64);
         prop_assert_eq!(&*restored_resources.0.lock(), &resources);
         prop_assert_eq!(&*restored_registrations.0.lock(), &registrations);
     }

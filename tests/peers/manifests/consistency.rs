@@ -1,6 +1,6 @@
 //! Values that must be the same in two manifests, or in a manifest and the program.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn every_pod_meets_the_restricted_pod_security_standard() {
             }
         }
     }
-    assert_eq!(seen, 3 + 4, "the server three times, and two Pods with an agent");
+    assert_eq!(seen, 4 + 4, "the server four times, and two Pods with an agent");
 }
 
 #[tokio::test]
@@ -165,6 +165,27 @@ async fn the_server_reads_its_settings_and_certificates_from_the_mounted_paths()
         container["args"],
         serde_json::json!(["serve", "--config=/etc/headcount/config/headcount.yaml"])
     );
+}
+
+#[tokio::test]
+async fn the_persistent_server_has_one_writer_and_a_directory_in_its_volume() {
+    let Some(objects) = built("persistent").await else { return };
+    let deployment = &find(&objects, "Deployment", "headcount")["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    let pod = &deployment["template"]["spec"];
+    // The group of the process can write the volume.
+    assert_eq!(pod["securityContext"]["fsGroup"], pod["securityContext"]["runAsGroup"]);
+    let claim = find(&objects, "PersistentVolumeClaim", "headcount");
+    assert_eq!(claim["metadata"]["namespace"], find(&objects, "Deployment", "headcount")["metadata"]["namespace"]);
+    let volume = items(&pod["volumes"]).iter().find(|it| it["persistentVolumeClaim"]["claimName"] == "headcount");
+    let container = &pod["containers"][0];
+    let mounts = items(&container["volumeMounts"]);
+    let mount = mounts.iter().find(|mount| mount["name"] == volume.unwrap()["name"]).unwrap();
+    assert_eq!(mount["readOnly"], Value::Null);
+    let directory = items(&container["env"]).iter().find(|it| it["name"] == "HEADCOUNT_DATA_DIR").unwrap();
+    let directory = directory["value"].as_str().unwrap();
+    // The root of a volume can't be replaced in one step, and may have a lost+found.
+    assert_eq!(Path::new(directory).parent(), mount["mountPath"].as_str().map(Path::new));
 }
 
 #[tokio::test]

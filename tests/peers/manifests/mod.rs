@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::support::{Program, Site, copy_manifests, peer};
 
 /// All kustomizations that can be applied.
-const OVERLAYS: [&str; 5] = ["base", "openssl", "cert-manager", "monitoring", "demo"];
+const OVERLAYS: [&str; 6] = ["base", "openssl", "cert-manager", "persistent", "monitoring", "demo"];
 
 /// Placeholders for the files that the scripts of the manifests generate.
 const GENERATED: [(&str, &str); 6] = [

@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
         apps::v1::Deployment,
-        core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         rbac::v1::ClusterRole,
     },
@@ -27,6 +27,7 @@ fn without_unknown_fields(object: &Value) -> Option<Value> {
     Some(match (of("apiVersion"), of("kind")) {
         ("v1", "ConfigMap") => through_type::<ConfigMap>(object),
         ("v1", "Namespace") => through_type::<Namespace>(object),
+        ("v1", "PersistentVolumeClaim") => through_type::<PersistentVolumeClaim>(object),
         ("v1", "Secret") => through_type::<Secret>(object),
         ("v1", "Service") => through_type::<Service>(object),
         ("v1", "ServiceAccount") => through_type::<ServiceAccount>(object),
