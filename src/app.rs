@@ -24,7 +24,7 @@ use crate::{
     persistence::{Loaded, Persistence},
     registry::Registry,
     runtime::{blocking::run_blocking, readiness::Readiness},
-    store::{DataDir, Stores},
+    store::DataDir,
     telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
 
@@ -82,8 +82,9 @@ impl App {
             metrics = metrics.with_store(persistence.status().clone());
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
+        let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
         let grpc =
-            Grpc::new(&registry, None, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
+            Grpc::new(&registry, stores, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
         let (health, ready) = (grpc.health(), Readiness::default());
         let checks = ReadyChecks::new(ready.clone(), &registry);
 
@@ -192,9 +193,8 @@ async fn load(config: &mut Config) -> anyhow::Result<(Option<Arc<Persistence>>, 
         return Ok((None, Records::default()));
     };
     let directory = run_blocking(|| DataDir::open(&path))?;
-    let stores = Stores { registrations: directory.registrations(), resources: directory.resources() };
     let Loaded { persistence, records, first_revision } =
-        Persistence::load(stores, config.registry.first_revision).await?;
+        Persistence::load(directory.stores(), config.registry.first_revision).await?;
     config.registry.first_revision = first_revision;
     info!(
         directory = %path.display(),

@@ -65,7 +65,8 @@ fn sealed(input: &[u8]) -> Vec<u8> {
         write!(hex, "{byte:02x}").expect("a string takes all");
         hex
     });
-    let trailer = format!("{{\"trailer\":{{\"entries\":{},\"sha256\":\"{digest}\"}}}}\n", lines.saturating_sub(1));
+    let trailer =
+        format!("{{\"trailer\":{{\"entries\":{},\"sha256\":\"{digest}\"}}}}\n", lines.saturating_sub(1));
     backup.extend_from_slice(trailer.as_bytes());
     backup
 }

@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, io, time::Duration};
 
 use tonic::{
-    Code, Response, Status,
+    Code, Response, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::net::foreign::http_answer;
 use crate::proto::{
-    dataplane_service_client::DataplaneServiceClient, event_service_client::EventServiceClient,
-    workload_service_client::WorkloadServiceClient,
+    backup_service_client::BackupServiceClient, dataplane_service_client::DataplaneServiceClient,
+    event_service_client::EventServiceClient, workload_service_client::WorkloadServiceClient,
 };
 
 /// A reachable server accepts within milliseconds; the rest is for lost packets.
@@ -59,6 +59,16 @@ impl Client {
 
     pub(super) fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(super) fn backups(&self) -> BackupServiceClient<Channel> {
+        BackupServiceClient::new(self.channel.clone())
+    }
+
+    /// Limits the next message of a stream to the request timeout.
+    pub(super) async fn next<T>(&self, stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
+        let message = tokio::time::timeout(self.target.request_timeout, stream.message()).await;
+        message.map_err(|_| Status::deadline_exceeded("request timeout"))?
     }
 
     /// Limits a call to the request timeout. For a stream, that is the time until it starts.

@@ -15,6 +15,7 @@
 
 mod agent;
 mod args;
+mod backup;
 mod client;
 mod completions;
 mod config;
@@ -23,14 +24,20 @@ mod get;
 mod kubeconfig;
 mod outcome;
 mod output;
+mod restore;
 mod serve;
 mod simulate;
+mod store;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod wait;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +46,8 @@ use config::Sources;
 pub use outcome::{Failure, Outcome, internal_error};
 pub use output::Format;
 pub use terminal::Terminal;
+
+use crate::store::DataDirError;
 
 /// Position of a global flag in help: after the flags of the command.
 const LAST: usize = 900;
@@ -61,6 +70,7 @@ Examples:
   headcount get workloads -w                   show each change of the counts
   headcount wait workload web --healthy 3      wait until 3 proxies are healthy
   headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
+  headcount backup --output headcount.backup   back up a server with a data directory
 
 Configuration:
   Each flag can also be set by an environment variable and by a key of the YAML
@@ -71,8 +81,9 @@ Configuration:
 
 Exit codes:
   0    success
-  1    negative result: a wait timed out, a named resource does not exist, or a
-       simulation found a wrong count or lost a session
+  1    negative result: a wait timed out, a named resource does not exist, a
+       simulation found a wrong count or lost a session, or store verify found a
+       problem
   2    failure: the server can't be reached or returned an error, or serve or
        agent could not start or go on
   64   the command line, the configuration or the request is invalid
@@ -95,6 +106,9 @@ enum Command {
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Simulate(simulate::SimulateArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Store(store::StoreArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -131,9 +145,31 @@ async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Out
         Command::Kubeconfig(args) => args.run(problems, terminal),
         Command::Get(args) => interruptible(args.run(problems, terminal)).await,
         Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Backup(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Restore(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Store(args) => args.run(problems, terminal),
         Command::Envoy(args) => args.run(problems, terminal),
         // Reads no configuration, so problems of the file don't matter.
         Command::Completions(args) => args.run(terminal),
+    }
+}
+
+/// A data directory that can't be used. `backup` is the file that was to be written, if the command
+/// could use a running server instead of its directory.
+fn data_dir_failure(error: &DataDirError, backup: Option<&Path>) -> Failure {
+    let text = match backup {
+        Some(file) if error.is_locked() => {
+            let file = file.display();
+            format!(
+                "{error}, or back up the running server: headcount backup --server ADDRESS --output {file}"
+            )
+        }
+        _ => error.to_string(),
+    };
+    if error.is_usage() {
+        Failure::Usage(format!("--data-dir: {text}"))
+    } else {
+        anyhow::anyhow!(text).into()
     }
 }
 

@@ -83,7 +83,7 @@ impl Failure {
         ExitCode::from(self.exit_code())
     }
 
-    fn exit_code(&self) -> u8 {
+    pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Clap(error) if !error.use_stderr() => 0,
             Self::Clap(_) | Self::Usage(_) => USAGE,

@@ -2,7 +2,7 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 18] = [
     "",
     "serve",
     "agent",
@@ -15,6 +15,10 @@ const COMMANDS: [&str; 14] = [
     "wait",
     "wait workload",
     "simulate",
+    "backup",
+    "restore",
+    "store",
+    "store verify",
     "kubeconfig",
     "completions",
 ];

@@ -25,6 +25,7 @@ mod support;
 
 mod agent_log;
 mod alerts;
+mod backup;
 mod cli_help;
 mod cli_output;
 mod configuration;

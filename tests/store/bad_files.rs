@@ -93,7 +93,7 @@ async fn an_existing_directory_is_opened_for_reading_only() {
     for report in reports {
         let contents = report.contents.unwrap();
         let bytes = fs::metadata(&report.path).unwrap().len();
-        assert_eq!((contents.entries, contents.revision, contents.bytes), (106, 4, bytes));
+        assert_eq!((contents.items.len(), contents.revision, contents.bytes), (106, 4, bytes));
     }
     assert!(before == bytes(&path), "a file was changed");
 }

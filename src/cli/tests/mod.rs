@@ -1,5 +1,6 @@
 //! Tests of whole commands, from the command line to the output.
 
+mod backup;
 mod documentation;
 mod errors;
 mod get;

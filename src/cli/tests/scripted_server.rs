@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream, transport:
 use crate::proto::{
     self, server,
     server::{
+        backup_service_server::{BackupService, BackupServiceServer},
         dataplane_service_server::{DataplaneService, DataplaneServiceServer},
         event_service_server::{EventService, EventServiceServer},
         workload_service_server::{WorkloadService, WorkloadServiceServer},
@@ -63,6 +64,7 @@ pub(in crate::cli) struct ScriptedServer {
     pub(in crate::cli) wait: Script<proto::WaitForWorkloadRequest, proto::WaitForWorkloadResponse>,
     pub(in crate::cli) dataplanes: Script<proto::ListDataplanesRequest, proto::ListDataplanesResponse>,
     pub(in crate::cli) events: Script<proto::ListEventsRequest, proto::ListEventsResponse>,
+    pub(in crate::cli) backup: Script<proto::CreateBackupRequest, Messages<proto::CreateBackupResponse>>,
     pub(in crate::cli) watch_events: Script<proto::WatchEventsRequest, Messages<proto::WatchEventsResponse>>,
 }
 
@@ -75,6 +77,7 @@ impl ScriptedServer {
             .add_service(WorkloadServiceServer::from_arc(self.clone()))
             .add_service(DataplaneServiceServer::from_arc(self.clone()))
             .add_service(EventServiceServer::from_arc(self.clone()))
+            .add_service(BackupServiceServer::from_arc(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         address
@@ -160,5 +163,17 @@ impl EventService for ScriptedServer {
         request: Request<proto::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         self.watch_events.call(request).map(stream)
+    }
+}
+
+#[tonic::async_trait]
+impl BackupService for ScriptedServer {
+    type CreateBackupStream = BoxStream<proto::CreateBackupResponse>;
+
+    async fn create_backup(
+        &self,
+        request: Request<proto::CreateBackupRequest>,
+    ) -> Result<Response<Self::CreateBackupStream>, Status> {
+        self.backup.call(request).map(stream)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout_at},
@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    grpc::connection::{ConnectionAge, Lifetime, until_end},
+    grpc::connection::{ConnectionAge, Lifetime},
     net::rejection::rejection,
     proto::{CreateBackupRequest, CreateBackupResponse, server::backup_service_server::BackupService},
     store::{Stores, backup::Chunks},
@@ -68,8 +68,9 @@ impl BackupService for Backups {
         let (sender, receiver) = mpsc::channel(1);
         // A task, so that a client that does not read can't keep the place: its stream is not polled.
         tokio::spawn(send(chunks, sender, place));
-        let responses = stream::unfold(Some(receiver), |receiver| async { next(receiver?).await });
-        Ok(Response::new(Box::pin(until_end(responses, lifetime).map(Result::flatten))))
+        let parts = Parts { receiver, lifetime };
+        let responses = stream::unfold(Some(parts), |parts| async { parts?.next().await });
+        Ok(Response::new(Box::pin(responses)))
     }
 }
 
@@ -96,15 +97,26 @@ async fn send(mut chunks: Chunks, sender: mpsc::Sender<Part>, place: OwnedSemaph
     }
 }
 
-type Receiver = mpsc::Receiver<Part>;
+/// The parts of a backup that are still to be sent.
+struct Parts {
+    receiver: mpsc::Receiver<Part>,
+    lifetime: Lifetime,
+}
 
-/// The next response, and what is left of the stream.
-async fn next(mut parts: Receiver) -> Option<(Result<CreateBackupResponse, Status>, Option<Receiver>)> {
-    match parts.recv().await {
-        Some(Ok(Some(chunk))) => Some((Ok(CreateBackupResponse { chunk }), Some(parts))),
-        Some(Ok(None)) => None,
-        Some(Err(status)) => Some((Err(status), None)),
-        None => Some((Err(timed_out()), None)),
+impl Parts {
+    /// The next response, and what is left; none after the last one.
+    async fn next(mut self) -> Option<(Result<CreateBackupResponse, Status>, Option<Self>)> {
+        let part = tokio::select! {
+            biased;
+            end = self.lifetime.clone().end() => Some(Err(end)),
+            part = self.receiver.recv() => part,
+        };
+        match part {
+            Some(Ok(Some(chunk))) => Some((Ok(CreateBackupResponse { chunk }), Some(self))),
+            Some(Ok(None)) => None,
+            Some(Err(status)) => Some((Err(status), None)),
+            None => Some((Err(timed_out()), None)),
+        }
     }
 }
 
@@ -119,4 +131,111 @@ fn busy() -> Status {
     let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER.mul_f64(1.0 + fastrand::f64())));
     let message = "the server makes another backup at this moment: try again in a few seconds";
     Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::store::{
+        Expected, MemoryStore, Store, Write,
+        backup::{Check, Summary},
+    };
+
+    type Responses = <Backups as BackupService>::CreateBackupStream;
+
+    /// A service whose backup has this many chunks and a few bytes more.
+    async fn service(chunks: usize) -> Backups {
+        let (registrations, resources) = (MemoryStore::new(), MemoryStore::new());
+        let write = |n| Write {
+            key: format!("{n:04}").into(),
+            expected: Expected::Absent,
+            value: Some(vec![0; 48 << 10].into()),
+        };
+        registrations.commit((0..chunks).map(write).collect()).await.unwrap();
+        let stores = Stores { registrations: Arc::new(registrations), resources: Arc::new(resources) };
+        Backups::new(Some(stores), CancellationToken::new())
+    }
+
+    async fn call(service: &Backups) -> Result<Responses, Status> {
+        Ok(service.create_backup(Request::new(CreateBackupRequest {})).await?.into_inner())
+    }
+
+    async fn read(mut responses: Responses) -> Result<Summary, Status> {
+        let mut check = Check::default();
+        while let Some(response) = responses.next().await {
+            check.push(&response?.chunk).unwrap();
+        }
+        Ok(check.end().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_backup_has_all_entries() {
+        let responses = call(&service(20).await).await.unwrap();
+        assert_eq!(read(responses).await.unwrap().entries, 20);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_data_directory_explains_it() {
+        let status = call(&Backups::new(None, CancellationToken::new())).await.err().unwrap();
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().contains("--data-dir"), "{status:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_backup_is_made_at_a_time() {
+        let service = service(20).await;
+        let mut first = call(&service).await.unwrap();
+        first.next().await.unwrap().unwrap();
+        let busy = call(&service).await.err().unwrap();
+        assert_eq!(busy.code(), Code::ResourceExhausted);
+        assert!(busy.get_details_retry_info().is_some());
+        read(call_after(&service, first).await).await.unwrap();
+    }
+
+    /// Calls after the client of another backup has gone.
+    async fn call_after(service: &Backups, other: Responses) -> Responses {
+        drop(other);
+        Arc::clone(&service.place).acquire_owned().await.map(drop).unwrap();
+        call(service).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_loses_its_place() {
+        let service = service(20).await;
+        let (start, mut idle) = (Instant::now(), call(&service).await.unwrap());
+        idle.next().await.unwrap().unwrap();
+        Arc::clone(&service.place).acquire_owned().await.map(drop).unwrap();
+        assert_eq!(start.elapsed(), CHUNK_TIMEOUT);
+        read(call(&service).await.unwrap()).await.unwrap();
+        // The chunk that was ready, and the reason.
+        let rest: Vec<_> = idle.collect().await;
+        assert_eq!(rest.len(), 2);
+        assert_eq!(rest[1].as_ref().unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_has_a_deadline_for_the_whole_backup() {
+        let service = service(100).await;
+        let (start, mut slow) = (Instant::now(), call(&service).await.unwrap());
+        let end = loop {
+            tokio::time::sleep(CHUNK_TIMEOUT - Duration::from_secs(1)).await;
+            if let Err(end) = slow.next().await.unwrap() {
+                break end;
+            }
+        };
+        assert_eq!(end.code(), Code::DeadlineExceeded);
+        assert!(start.elapsed() > BACKUP_TIMEOUT && start.elapsed() < BACKUP_TIMEOUT + CHUNK_TIMEOUT * 3);
+    }
+
+    #[tokio::test]
+    async fn a_drain_ends_a_backup() {
+        let service = service(20).await;
+        let mut responses = call(&service).await.unwrap();
+        responses.next().await.unwrap().unwrap();
+        service.shutdown.cancel();
+        let rest: Vec<_> = responses.collect().await;
+        assert_eq!(rest.last().unwrap().as_ref().unwrap_err().code(), Code::Unavailable);
+    }
 }

@@ -47,6 +47,11 @@ impl DataDirError {
                 | Problem::NotEmpty(_)
         )
     }
+
+    /// Whether another process uses the directory.
+    pub fn is_locked(&self) -> bool {
+        matches!(self.0, Problem::Locked { .. })
+    }
 }
 
 impl std::error::Error for DataDirError {}

@@ -28,7 +28,7 @@ use self::{
     lock::Lock,
 };
 use super::{
-    Store,
+    Store, Stores,
     embedded::{Access, EmbeddedStore, Kind},
 };
 
@@ -102,6 +102,11 @@ impl DataDir {
     /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Both stores.
+    pub fn stores(&self) -> Stores {
+        Stores { registrations: self.registrations(), resources: self.resources() }
     }
 
     /// The store of registrations and Workloads.

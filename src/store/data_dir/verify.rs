@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    super::Item,
     super::embedded::{Access, Kind, OpenError},
     DataDirError,
     error::{Problem, io},
@@ -23,12 +24,12 @@ pub struct FileReport {
 }
 
 /// What a file contains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Contents {
     /// The length of the file, in bytes.
     pub bytes: u64,
-    /// The number of its entries.
-    pub entries: usize,
+    /// Its entries, in the order of their keys.
+    pub items: Vec<Item>,
     /// Its latest revision.
     pub revision: u64,
 }
@@ -49,7 +50,7 @@ pub fn verify(path: &Path) -> Result<Vec<FileReport>, DataDirError> {
                 let error = OpenError::Damaged(error.to_string());
                 DataDirError(Problem::File { path: file.clone(), kind, error })
             })?;
-            Ok(Contents { bytes, entries: loaded.items.len(), revision: loaded.revision })
+            Ok(Contents { bytes, items: loaded.items, revision: loaded.revision })
         });
         FileReport { path: file, contents }
     };

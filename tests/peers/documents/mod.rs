@@ -102,6 +102,11 @@ async fn readme() {
 }
 
 #[tokio::test]
+async fn data_directory() {
+    run("docs/data-directory.md").await;
+}
+
+#[tokio::test]
 async fn envoy() {
     run("docs/envoy.md").await;
 }
@@ -124,7 +129,14 @@ async fn metrics() {
 /// A document with commands needs a test above, and a rule or an exception must match a command.
 #[test]
 fn every_command_is_run_or_listed_with_a_reason() {
-    let tested = ["README.md", "docs/envoy.md", "docs/grpc.md", "docs/kubernetes.md", "docs/metrics.md"];
+    let tested = [
+        "README.md",
+        "docs/data-directory.md",
+        "docs/envoy.md",
+        "docs/grpc.md",
+        "docs/kubernetes.md",
+        "docs/metrics.md",
+    ];
     let (mut used, mut skipped) = (BTreeSet::new(), BTreeSet::new());
     for document in documents() {
         let text = fs::read_to_string(Path::new(ROOT).join(&document)).unwrap();

@@ -61,6 +61,7 @@ impl Rule {
 }
 
 const README: &str = "README.md";
+const DATA_DIRECTORY: &str = "docs/data-directory.md";
 const ENVOY: &str = "docs/envoy.md";
 const GRPC: &str = "docs/grpc.md";
 const KUBERNETES: &str = "docs/kubernetes.md";
@@ -74,6 +75,11 @@ pub(super) const NOT_RUN: &[(&str, &str, &str)] = &[
         README,
         "cd deploy/kubernetes",
         "needs a cluster; tests/cluster runs the scripts and applies the manifests with a kube-apiserver",
+    ),
+    (
+        "deploy/kubernetes/README.md",
+        "kubectl exec -n headcount-system deployment/headcount -- headcount backup --output - > headcount.backup",
+        "needs a cluster with nodes",
     ),
     (
         "deploy/kubernetes/README.md",
@@ -152,6 +158,26 @@ pub(super) const RULES: &[Rule] = &[
         },
     )
     .prints(&["lost sessions          0\n", "result                 right\n"]),
+    Rule {
+        variable: &["663"],
+        ..Rule::new(DATA_DIRECTORY, "headcount backup --output headcount.backup", How::ToItsEnd).before(
+            // Registrations are written behind.
+            "until headcount backup --force --output first.backup 2>&1 | grep -q '3 entries'; do sleep 0.05; done",
+        )
+    },
+    Rule::new(DATA_DIRECTORY, "headcount backup --data-dir data --output stopped.backup", How::ToItsEnd)
+        .before("kill %1; wait %1")
+        .prints(&["stopped.backup: 3 entries, "]),
+    Rule {
+        variable: &["2026-01-02T03:04:05Z"],
+        ..Rule::new(DATA_DIRECTORY, "headcount restore --data-dir restored headcount.backup", How::ToItsEnd)
+    },
+    Rule {
+        variable: &["110592"],
+        ..Rule::new(DATA_DIRECTORY, "headcount store verify --data-dir restored", How::ToItsEnd)
+    },
+    Rule::new(DATA_DIRECTORY, "headcount store verify --data-dir data", How::ToItsEnd)
+        .prints(&["data/registrations.redb: 1 dataplanes, 1 workloads, ", "no problems"]),
     Rule::new(ENVOY, "envoy -c headcount.yaml", How::Until(HEALTHY)),
     Rule::new(
         ENVOY,
@@ -237,6 +263,10 @@ pub(super) fn setup(document: &str) -> String {
                  headcount wait workload demo-workload --healthy 1\n";
     match document {
         README => String::new(),
+        DATA_DIRECTORY => {
+            let serve = serve.replacen("headcount serve", "headcount serve --data-dir data", 1);
+            format!("{serve}{application}{agent}")
+        }
         ENVOY => format!("{serve}{application}"),
         KUBERNETES | METRICS => format!("{serve}{application}{agent}"),
         _ => serve.to_owned(),

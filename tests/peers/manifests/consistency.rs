@@ -176,8 +176,12 @@ async fn the_persistent_server_has_one_writer_and_a_directory_in_its_volume() {
     // The group of the process can write the volume.
     assert_eq!(pod["securityContext"]["fsGroup"], pod["securityContext"]["runAsGroup"]);
     let claim = find(&objects, "PersistentVolumeClaim", "headcount");
-    assert_eq!(claim["metadata"]["namespace"], find(&objects, "Deployment", "headcount")["metadata"]["namespace"]);
-    let volume = items(&pod["volumes"]).iter().find(|it| it["persistentVolumeClaim"]["claimName"] == "headcount");
+    assert_eq!(
+        claim["metadata"]["namespace"],
+        find(&objects, "Deployment", "headcount")["metadata"]["namespace"]
+    );
+    let volume =
+        items(&pod["volumes"]).iter().find(|it| it["persistentVolumeClaim"]["claimName"] == "headcount");
     let container = &pod["containers"][0];
     let mounts = items(&container["volumeMounts"]);
     let mount = mounts.iter().find(|mount| mount["name"] == volume.unwrap()["name"]).unwrap();

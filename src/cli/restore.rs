@@ -1,0 +1,132 @@
+//! `headcount restore`: makes a data directory of a backup.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::{Failure, Outcome, Problems, Terminal, data_dir_failure};
+use crate::{
+    runtime::blocking::run_blocking,
+    store::{
+        DataDir,
+        backup::{Reader, Summary, restore},
+    },
+};
+
+/// Restore a backup to a new data directory
+///
+/// Reads a file that `headcount backup` has written, verifies all of it, and then creates
+/// the data directory, which must not exist or must be empty. If the command fails, or is
+/// interrupted, the directory stays as it was.
+///
+/// All dataplanes of the backup are registered and disconnected until they reconnect. Clients
+/// that watch receive a new snapshot: see docs/data-directory.md.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  headcount restore --data-dir /var/lib/headcount/data headcount.backup
+  gunzip < headcount.backup.gz > headcount.backup && headcount restore --data-dir data headcount.backup")]
+pub(super) struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Data directory to create
+    #[arg(long, value_name = "DIRECTORY", hide_env = true)]
+    data_dir: PathBuf,
+}
+
+impl RestoreArgs {
+    /// Restores the backup, and prints its size and age.
+    pub(super) async fn run(
+        self,
+        problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
+        problems.finish()?;
+        let target = &self.data_dir;
+        check_target(target)?;
+        let verified = run_blocking(|| self.read()?.read_all(drop).map_err(|error| self.not_right(&error)))?;
+        let parent =
+            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Renamed when it is complete; removed with all its files if it is dropped before.
+        let mut temporary = tempfile::Builder::new();
+        temporary.prefix(".headcount-restore-").permissions(Permissions::from_mode(0o700));
+        let temporary = temporary.tempdir_in(parent);
+        let temporary = temporary.with_context(|| cannot_create(target))?;
+        let written = self.fill(temporary.path()).await?;
+        if written != verified {
+            return Err(
+                anyhow!("{} was changed while it was restored: try again", self.file.display()).into()
+            );
+        }
+        place(temporary.path(), target)?;
+        // It is not there any more.
+        let _renamed = temporary.keep();
+        File::open(parent).and_then(|it| it.sync_all()).with_context(|| cannot_create(target))?;
+        let created = humantime::format_rfc3339_seconds(written.header.created);
+        terminal.print(&format!(
+            "{}: {} entries of the backup of {created}\n",
+            target.display(),
+            written.entries,
+        ))?;
+        Ok(Outcome::Success)
+    }
+
+    fn read(&self) -> Result<Reader<BufReader<File>>, Failure> {
+        let file = File::open(&self.file).map_err(|error| {
+            let text = format!("cannot read {}: {error}", self.file.display());
+            if error.kind() == io::ErrorKind::NotFound { Failure::Usage(text) } else { anyhow!(text).into() }
+        })?;
+        Ok(Reader::new(BufReader::with_capacity(64 << 10, file)))
+    }
+
+    /// Writes the entries to a directory that is empty, and closes it.
+    async fn fill(&self, directory: &Path) -> Result<Summary, Failure> {
+        let opened = run_blocking(|| DataDir::create_new(directory));
+        let directory = opened.map_err(|error| data_dir_failure(&error, None))?;
+        restore(self.read()?, &directory.stores()).await.map_err(|error| self.not_right(&error))
+    }
+
+    fn not_right(&self, error: &dyn std::fmt::Display) -> Failure {
+        anyhow!("{}: {error}. Nothing was restored", self.file.display()).into()
+    }
+}
+
+/// Checks that the directory is absent or empty, for an early and clear error.
+fn check_target(target: &Path) -> Result<(), Failure> {
+    let usage = |problem: &str| Err(Failure::Usage(format!("--data-dir: {} {problem}", target.display())));
+    match fs::read_dir(target).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => usage("is not empty: choose an empty directory, or a new one in it"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+                usage("can't be created, because the directory that it belongs to does not exist")
+            }
+            _ => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => usage("is not a directory"),
+        Err(error) => Err(anyhow!(error).context(cannot_create(target)).into()),
+    }
+}
+
+/// Gives the complete directory its name, in one step. Fails if the target is not empty by now.
+fn place(complete: &Path, target: &Path) -> Result<(), Failure> {
+    fs::rename(complete, target).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty => ": it is no longer empty",
+            io::ErrorKind::ResourceBusy => ": it is a mount point; choose a new directory in it",
+            _ => "",
+        };
+        Failure::from(anyhow!(error).context(format!("{}{remedy}", cannot_create(target))))
+    })
+}
+
+fn cannot_create(target: &Path) -> String {
+    format!("cannot create the data directory {}", target.display())
+}
