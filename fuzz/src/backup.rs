@@ -42,7 +42,10 @@ fn read_chunks(backup: &[u8], size: usize) -> Result<Summary, BackupError> {
 }
 
 fn text(result: &Result<Summary, BackupError>) -> Result<Summary, String> {
-    result.as_ref().map(Clone::clone).map_err(ToString::to_string)
+    match result {
+        Ok(summary) => Ok(summary.clone()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn written(summary: &Summary, entries: &[Entry]) -> Vec<u8> {
@@ -59,7 +62,7 @@ fn written(summary: &Summary, entries: &[Entry]) -> Vec<u8> {
 /// The input with the trailer that it needs.
 fn sealed(input: &[u8]) -> Vec<u8> {
     let mut backup = input.to_vec();
-    let lines = input.iter().filter(|byte| **byte == b'\n').count();
+    let lines = input.split(|byte| *byte == b'\n').count() - 1;
     let digest = ring::digest::digest(&ring::digest::SHA256, input);
     let digest = digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a string takes all");

@@ -36,7 +36,7 @@ impl VerifyArgs {
         let reports = run_blocking(|| verify(&self.data_dir));
         let reports = reports.map_err(|error| data_dir_failure(&error, None))?;
         let mut found = Vec::new();
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for FileReport { path, contents } in reports {
             let path = path.display();
             match contents {
@@ -44,20 +44,18 @@ impl VerifyArgs {
                     let summary = run_blocking(|| {
                         summarize(&contents, |problem| found.push(format!("{path}: {problem}")))
                     });
-                    text += &format!("{path}: {summary}, {} bytes\n", contents.bytes);
+                    lines.push(format!("{path}: {summary}, {} bytes", contents.bytes));
                 }
                 Err(error) => found.push(error.to_string()),
             }
         }
-        for problem in found.iter().take(MAX_PRINTED) {
-            text += &format!("problem: {}\n", visible(problem));
-        }
+        lines.extend(found.iter().take(MAX_PRINTED).map(|problem| format!("problem: {}", visible(problem))));
         match found.len().checked_sub(MAX_PRINTED) {
-            Some(more @ 1..) => text += &format!("{more} more problems\n"),
-            _ if found.is_empty() => text += "no problems\n",
+            Some(more @ 1..) => lines.push(format!("{more} more problems")),
+            _ if found.is_empty() => lines.push("no problems".to_owned()),
             _ => {}
         }
-        terminal.print(&text)?;
+        terminal.print(&(lines.join("\n") + "\n"))?;
         Ok(if found.is_empty() { Outcome::Success } else { Outcome::Negative })
     }
 }

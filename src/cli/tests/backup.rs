@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::UNIX_EPOCH};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost::Message as _;
 use tempfile::TempDir;
 use tonic::Status;
@@ -32,7 +33,9 @@ fn backup(registrations: &[(&str, Vec<u8>)]) -> Vec<u8> {
         encoder.entry(place, &Item { key, value, revision: 1, created: 1 }, &mut out).unwrap();
     };
     add(Place::Resources, "server/revisions", &Revisions { reserved: 7 }.encode_to_vec());
-    registrations.iter().for_each(|(key, value)| add(Place::Registrations, key, value));
+    for (key, value) in registrations {
+        add(Place::Registrations, key, value);
+    }
     encoder.finish(&mut out);
     out
 }
@@ -108,7 +111,6 @@ async fn a_backup_can_be_restored_verified_and_made_again() {
     let expected = body(&usual()).replace("CAc=", "");
     let reserved = Revisions { reserved: 7 + REVISION_STEP }.encode_to_vec();
     let found = body(&fs::read(path("b")).unwrap());
-    use base64::prelude::{BASE64_STANDARD, Engine as _};
     assert_eq!(found.replace(&BASE64_STANDARD.encode(reserved), ""), expected);
     let bytes = fs::metadata(path("b")).unwrap().len();
     assert_eq!(again.err, format!("{}: 3 entries, {bytes} bytes\n", path("b")));

@@ -220,7 +220,7 @@ mod tests {
         let service = service(100).await;
         let (start, mut slow) = (Instant::now(), call(&service).await.unwrap());
         let end = loop {
-            tokio::time::sleep(CHUNK_TIMEOUT - Duration::from_secs(1)).await;
+            tokio::time::sleep(CHUNK_TIMEOUT / 2).await;
             if let Err(end) = slow.next().await.unwrap() {
                 break end;
             }
