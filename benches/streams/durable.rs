@@ -37,7 +37,7 @@ struct Scale {
     reports: usize,
 }
 
-const FULL: Scale = Scale { rounds: 5, dataplanes: 100_000, connections: 64, warm_up: 500, reports: 3_000 };
+const FULL: Scale = Scale { rounds: 5, dataplanes: 100_000, connections: 128, warm_up: 500, reports: 3_000 };
 
 const QUICK: Scale = Scale { rounds: 1, dataplanes: 500, connections: 4, warm_up: 50, reports: 200 };
 
