@@ -51,8 +51,10 @@ fn remedy(text: &str) -> Option<String> {
         return address.parse::<Ipv6Addr>().is_ok().then(|| format!("write {address}, without a zone"));
     }
     let (host, port) = text.rsplit_once(':')?;
-    let has_port = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) && !host.contains(':');
-    has_port.then(|| format!("write {host}, and the port in a key of its own"))
+    let has_port = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    // Only a valid host is printed as it is.
+    (has_port && check_address("", host).is_ok())
+        .then(|| format!("write {host}, and the port in a key of its own"))
 }
 
 fn is_dns_name(text: &str) -> bool {
@@ -72,6 +74,14 @@ fn is_dns_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remedy_repeats_no_invalid_text() {
+        for text in ["8 \0:80", "a\nb:80", "-:80", ":80", "a:b:80"] {
+            let problem = check_address("address", text).unwrap_err().to_string();
+            assert!(!problem.contains("write") && !problem.contains(char::is_control), "{problem}");
+        }
+    }
 
     #[test]
     fn ip_addresses_and_dns_names_are_accepted() {
