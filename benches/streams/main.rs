@@ -36,6 +36,7 @@ mod latency;
 mod light_watch;
 mod memory;
 mod pages;
+mod rates;
 mod registrations;
 mod role;
 mod scale;

@@ -7,6 +7,7 @@ use tokio::{runtime::Runtime, time::Instant};
 use crate::{
     bare_tonic::Mode,
     clients,
+    rates::Rates,
     server::{SIDES, Server, Setup, Side},
     support::{
         process::processor_time,
@@ -41,12 +42,6 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 pub(crate) fn per_second(server: &Server, quick: bool) -> anyhow::Result<f64> {
     let scale = if quick { QUICK } else { FULL };
     Ok(Runtime::new()?.block_on(run(server, Side::Headcount, &scale))?.per_second)
-}
-
-struct Rates {
-    per_second: f64,
-    /// The server's processor time for each registration, in microseconds.
-    spent: f64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]

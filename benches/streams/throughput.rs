@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
+    rates::Rates,
     server::{SIDES, Server, Setup, Side},
     support::{
         process::processor_time,
@@ -70,12 +71,6 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 pub(crate) fn per_second(server: &Server, quick: bool) -> anyhow::Result<f64> {
     let scale = if quick { QUICK } else { FULL };
     Ok(Runtime::new()?.block_on(run(server, Side::Headcount, &scale))?.per_second)
-}
-
-struct Rates {
-    per_second: f64,
-    /// The server's processor time for each report, in microseconds.
-    spent: f64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]

@@ -12,7 +12,10 @@ use clap::Args;
 
 use super::{Failure, Outcome, Problems, Terminal, data_dir_failure};
 use crate::{
-    runtime::blocking::run_blocking,
+    runtime::{
+        blocking::run_blocking,
+        files::{parent, sync_directory},
+    },
     store::{
         DataDir,
         backup::{Reader, Summary, restore},
@@ -52,8 +55,7 @@ impl RestoreArgs {
         let target = &self.data_dir;
         check_target(target)?;
         let verified = run_blocking(|| self.read()?.read_all(drop).map_err(|error| self.not_right(&error)))?;
-        let parent =
-            target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent(target);
         // Renamed when it is complete; removed with all its files if it is dropped before.
         let mut temporary = tempfile::Builder::new();
         temporary.prefix(".headcount-restore-").permissions(Permissions::from_mode(0o700));
@@ -68,7 +70,7 @@ impl RestoreArgs {
         place(temporary.path(), target)?;
         // It is not there any more.
         let _renamed = temporary.keep();
-        File::open(parent).and_then(|it| it.sync_all()).with_context(|| cannot_create(target))?;
+        sync_directory(parent).with_context(|| cannot_create(target))?;
         let created = humantime::format_rfc3339_seconds(written.header.created);
         terminal.print(&format!(
             "{}: {} entries of the backup of {created}\n",
@@ -104,12 +106,13 @@ fn check_target(target: &Path) -> Result<(), Failure> {
     match fs::read_dir(target).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => usage("is not empty: choose an empty directory, or a new one in it"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if parent(target).is_dir() {
+                Ok(())
+            } else {
                 usage("can't be created, because the directory that it belongs to does not exist")
             }
-            _ => Ok(()),
-        },
+        }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => usage("is not a directory"),
         Err(error) => Err(anyhow!(error).context(cannot_create(target)).into()),
     }

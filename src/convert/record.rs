@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use prost::{DecodeError, Message as _};
 use uuid::Uuid;
 
 use super::{label_map, timestamp};
@@ -41,15 +42,27 @@ pub fn registration_to_store(record: &RegistrationRecord) -> store::Registration
     }
 }
 
-/// Converts a registration with the key `dataplanes/<mesh>/<namespace>/<name>`.
+/// Why a stored record can't be used. The text completes a sentence that begins with the record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It is not a message of its kind.
+    #[error("can't be decoded: {0}")]
+    Encoding(#[from] DecodeError),
+    /// A field is invalid.
+    #[error("is invalid: {0}")]
+    Invalid(#[from] Invalid),
+}
+
+/// Decodes a registration with the key `dataplanes/<mesh>/<namespace>/<name>`.
 ///
 /// # Errors
 ///
-/// If a field is invalid.
+/// If the value is no registration, or a field is invalid.
 pub fn registration_from_store(
     [mesh, namespace, name]: [&str; 3],
-    stored: store::Registration,
-) -> Result<RegistrationRecord, Invalid> {
+    value: &[u8],
+) -> Result<RegistrationRecord, RecordError> {
+    let stored = store::Registration::decode(value)?;
     let environment = match stored.environment() {
         store::Environment::Kubernetes => Environment::Kubernetes,
         store::Environment::Universal | store::Environment::Unspecified => Environment::Universal,
@@ -83,15 +96,16 @@ pub fn workload_to_store(record: &WorkloadRecord) -> store::Workload {
     }
 }
 
-/// Converts a Workload with the key `workloads/<namespace>/<name>`.
+/// Decodes a Workload with the key `workloads/<namespace>/<name>`.
 ///
 /// # Errors
 ///
-/// If a field is invalid.
+/// If the value is no Workload, or a field is invalid.
 pub fn workload_from_store(
     [namespace, name]: [&str; 2],
-    stored: &store::Workload,
-) -> Result<WorkloadRecord, Invalid> {
+    value: &[u8],
+) -> Result<WorkloadRecord, RecordError> {
+    let stored = store::Workload::decode(value)?;
     Ok(WorkloadRecord {
         key: WorkloadKey::parse(namespace, name)?,
         mesh: MeshName::parse("mesh", &stored.mesh)?,

@@ -1,6 +1,5 @@
 //! Loading the records of an earlier process.
 
-use prost::Message;
 use tracing::warn;
 
 use crate::{
@@ -37,13 +36,13 @@ fn decode_all<T>(items: Vec<Item>, decode: fn(&Item) -> Result<T, String>) -> Ve
                 failed += 1;
                 if failed <= MAX_LOGGED {
                     let key = String::from_utf8_lossy(&item.key);
-                    warn!(%key, %error, "a stored record can't be decoded: skipped");
+                    warn!(%key, %error, "a stored record can't be used: skipped");
                 }
             }
         }
     }
     if failed > MAX_LOGGED {
-        warn!(failed, "stored records can't be decoded: skipped");
+        warn!(failed, "stored records can't be used: skipped");
     }
     decoded
 }
@@ -53,21 +52,12 @@ fn decode_all<T>(items: Vec<Item>, decode: fn(&Item) -> Result<T, String>) -> Ve
 /// # Errors
 ///
 /// If its key or its value is not one that headcount writes.
-pub(crate) fn decode_registration(item: &Item) -> Result<RegistrationRecord, String> {
-    let parts = key::dataplane_parts(&item.key).ok_or("not the key of a dataplane")?;
-    registration_from_store(parts, decode(item)?).map_err(|invalid| invalid.to_string())
+pub(super) fn decode_registration(item: &Item) -> Result<RegistrationRecord, String> {
+    let parts = key::dataplane_parts(&item.key).ok_or("has not the key of a dataplane")?;
+    registration_from_store(parts, &item.value).map_err(|error| error.to_string())
 }
 
-/// Decodes a Workload.
-///
-/// # Errors
-///
-/// If its key or its value is not one that headcount writes.
-pub(crate) fn decode_workload(item: &Item) -> Result<WorkloadRecord, String> {
-    let parts = key::workload_parts(&item.key).ok_or("not the key of a workload")?;
-    workload_from_store(parts, &decode(item)?).map_err(|invalid| invalid.to_string())
-}
-
-fn decode<M: Message + Default>(item: &Item) -> Result<M, String> {
-    M::decode(&*item.value).map_err(|error| error.to_string())
+fn decode_workload(item: &Item) -> Result<WorkloadRecord, String> {
+    let parts = key::workload_parts(&item.key).ok_or("has not the key of a workload")?;
+    workload_from_store(parts, &item.value).map_err(|error| error.to_string())
 }

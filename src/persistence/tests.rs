@@ -6,8 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -21,20 +20,20 @@ use crate::{
     },
     proto,
     registry::{RegistrySettings, Session, tests::connect},
-    store::{Committed, Item, Outcome, Store, Watch, Write, key},
+    store::{Committed, Expected, Item, MemoryStore, Store, Watch, Write, key},
 };
 
 const WARMING: Duration = Duration::from_secs(30);
 
-/// A map in memory.
+/// A store in memory that can be slow, and can fail.
 #[derive(Debug, Default)]
 struct Map {
+    store: MemoryStore,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    values: BTreeMap<Bytes, Bytes>,
     /// When each commit was durable, and its number of writes.
     commits: Vec<(Instant, usize)>,
     /// The time that a commit takes.
@@ -42,45 +41,38 @@ struct State {
     fails: bool,
 }
 
+impl Map {
+    fn items(&self) -> Vec<Item> {
+        self.store.load(b"").now_or_never().unwrap().unwrap().items
+    }
+}
+
 impl Store for Map {
     fn load<'a>(&'a self, prefix: &'a [u8]) -> BoxFuture<'a, Result<crate::store::Loaded, StoreError>> {
-        let state = self.state.lock();
-        let with_prefix = state.values.iter().filter(|(key, _)| key.starts_with(prefix));
-        let item = |(key, value): (&Bytes, &Bytes)| Item {
-            key: key.clone(),
-            value: value.clone(),
-            revision: 1,
-            created: 1,
-        };
-        let loaded = crate::store::Loaded { revision: 1, items: with_prefix.map(item).collect() };
-        async { Ok(loaded) }.boxed()
+        self.store.load(prefix)
     }
 
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let mut state = self.state.lock();
         let durable = Instant::now() + state.takes;
-        let result = if state.fails {
-            Err(StoreError::Unavailable("no space left".into()))
-        } else {
+        let fails = state.fails;
+        if !fails {
             state.commits.push((durable, writes.len()));
-            let outcomes = writes.iter().map(|_| Outcome::Applied).collect();
-            for Write { key, value, .. } in writes {
-                match value {
-                    Some(value) => drop(state.values.insert(key, value)),
-                    None => drop(state.values.remove(&key)),
-                }
-            }
-            Ok(Committed { revision: 1, outcomes })
-        };
+        }
         async move {
+            let result = if fails {
+                Err(StoreError::Unavailable("no space left".into()))
+            } else {
+                self.store.commit(writes).await
+            };
             sleep_until(durable).await;
             result
         }
         .boxed()
     }
 
-    fn watch(&self, _prefix: &[u8], _after: u64) -> Watch {
-        Box::pin(stream::empty())
+    fn watch(&self, prefix: &[u8], after: u64) -> Watch {
+        self.store.watch(prefix, after)
     }
 }
 
@@ -112,8 +104,8 @@ impl Disk {
     }
 
     fn keys(&self) -> Vec<String> {
-        let state = self.registrations.state.lock();
-        state.values.keys().map(|key| String::from_utf8(key.to_vec()).unwrap()).collect()
+        let items = self.registrations.items().into_iter();
+        items.map(|item| String::from_utf8(item.key.into()).unwrap()).collect()
     }
 }
 
@@ -238,8 +230,9 @@ async fn more_revisions_are_reserved_before_they_are_handed_out() {
     let resources = Map::default();
     let mut reservation = Reservation::begin(&resources, 7).await.unwrap();
     let reserved = |map: &Map| {
-        let value = map.state.lock().values[key::REVISIONS].clone();
-        proto::store::Revisions::decode(value).unwrap().reserved
+        let [item] = map.items().try_into().unwrap();
+        assert_eq!(*item.key, *key::REVISIONS);
+        proto::store::Revisions::decode(item.value).unwrap().reserved
     };
     let first = reserved(&resources);
     reservation.extend(&resources, 8).await.unwrap();
@@ -260,7 +253,8 @@ async fn records_that_cannot_be_decoded_are_skipped() {
         ("dataplanes/default/default/E!", b""),
         ("workloads/default/x", b"\x12\x01a"),
     ] {
-        disk.registrations.state.lock().values.insert(key.into(), value.into());
+        let write = Write { key: key.into(), expected: Expected::Absent, value: Some(value.into()) };
+        disk.registrations.store.commit(vec![write]).await.unwrap();
     }
     let (after, _) = disk.start().await;
     assert_eq!(after.records().registrations.len(), 1);

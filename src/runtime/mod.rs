@@ -4,6 +4,7 @@
 pub(crate) mod blocking;
 pub(crate) mod coalescing_timer;
 pub(crate) mod deadline_timer;
+pub(crate) mod files;
 pub mod readiness;
 pub(crate) mod resettable_timer;
 pub mod signals;

@@ -179,7 +179,7 @@ async fn kubectl_sees_the_same_workload_before_and_after() {
     }
 }
 
-/// Asserts that a watch from the resourceVersion of a list of an earlier life is told to list again, and
+/// Asserts that a watch from the resourceVersion of a list of the earlier process gets the error 410, and
 /// that the new list has a later resourceVersion.
 async fn assert_expired(server: &Server, list: &str) {
     let version = |list: &str| -> u64 {

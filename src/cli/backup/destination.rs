@@ -1,7 +1,6 @@
 //! Where a backup is written to.
 
 use std::{
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,6 +10,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     cli::Failure,
+    runtime::files::{parent, sync_directory},
     store::backup::{BackupError, Check, Summary},
 };
 
@@ -74,20 +74,10 @@ impl<'a> Destination<'a> {
                     Err(error) => return Err(anyhow!(error.error).context(cannot_write(&path)).into()),
                 }
                 let directory = parent(&path);
-                File::open(directory)
-                    .and_then(|it| it.sync_all())
-                    .with_context(|| cannot_write(directory))?;
+                sync_directory(directory).with_context(|| cannot_write(directory))?;
             }
         }
         Ok(summary)
-    }
-}
-
-/// The directory of a file.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 

@@ -23,10 +23,11 @@ use super::{
         period::{NonZeroPeriod, Period},
         switch::Switch,
     },
+    data_dir_failure,
 };
 use crate::{
     app::App, config::Config, net::file_descriptors::connection_capacity, registry::RegistrySettings,
-    runtime::signals::ShutdownSignals, store::DataDirError,
+    runtime::signals::ShutdownSignals,
 };
 
 /// Run the control plane
@@ -190,9 +191,9 @@ impl ServeArgs {
 
 /// A data directory that can't be used as given is an error of the command line.
 fn start_failure(error: anyhow::Error) -> Failure {
-    match error.downcast_ref::<DataDirError>() {
-        Some(invalid) if invalid.is_usage() => Failure::Usage(format!("--data-dir: {invalid}")),
-        _ => error.into(),
+    match error.downcast_ref() {
+        Some(error) => data_dir_failure(error, None),
+        None => error.into(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use http_body::Frame;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body, server::NamedService};
@@ -62,14 +62,21 @@ impl Lifetime {
     }
 }
 
-/// Ends a stream of responses with `UNAVAILABLE` at the end of its lifetime.
+/// Ends a stream of responses with `UNAVAILABLE` at the end of its lifetime, unless it ends by
+/// itself before.
 pub(in crate::grpc) fn until_end<T: Send, S: Stream<Item = T> + Send>(
     responses: S,
     lifetime: Lifetime,
 ) -> impl Stream<Item = Result<T, Status>> + Send + use<T, S> {
-    let end = lifetime.end().boxed().shared();
-    let responses = responses.map(Ok).take_until(end.clone());
-    responses.chain(end.map(Err).into_stream())
+    let streams = (Box::pin(responses), lifetime.end().boxed());
+    stream::unfold(Some(streams), async |streams| {
+        let (mut responses, mut end) = streams?;
+        tokio::select! {
+            biased;
+            status = &mut end => Some((Err(status), None)),
+            response = responses.next() => Some((Ok(response?), Some((responses, end)))),
+        }
+    })
 }
 
 /// Wraps a service so that its responses end with `UNAVAILABLE` at shutdown, or when their

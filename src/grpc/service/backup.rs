@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout_at},
@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    grpc::connection::{ConnectionAge, Lifetime},
+    grpc::connection::{ConnectionAge, Lifetime, until_end},
     net::rejection::rejection,
     proto::{CreateBackupRequest, CreateBackupResponse, server::backup_service_server::BackupService},
     store::{Stores, backup::Chunks},
@@ -68,9 +68,8 @@ impl BackupService for Backups {
         let (sender, receiver) = mpsc::channel(1);
         // A task, so that a client that does not read can't keep the place: its stream is not polled.
         tokio::spawn(send(chunks, sender, place));
-        let parts = Parts { receiver, lifetime };
-        let responses = stream::unfold(Some(parts), |parts| async { parts?.next().await });
-        Ok(Response::new(Box::pin(responses)))
+        let responses = stream::unfold(Some(receiver), async |receiver| next(receiver?).await);
+        Ok(Response::new(Box::pin(until_end(responses, lifetime).map(Result::flatten))))
     }
 }
 
@@ -97,26 +96,15 @@ async fn send(mut chunks: Chunks, sender: mpsc::Sender<Part>, place: OwnedSemaph
     }
 }
 
-/// The parts of a backup that are still to be sent.
-struct Parts {
-    receiver: mpsc::Receiver<Part>,
-    lifetime: Lifetime,
-}
-
-impl Parts {
-    /// The next response, and what is left; none after the last one.
-    async fn next(mut self) -> Option<(Result<CreateBackupResponse, Status>, Option<Self>)> {
-        let part = tokio::select! {
-            biased;
-            end = self.lifetime.clone().end() => Some(Err(end)),
-            part = self.receiver.recv() => part,
-        };
-        match part {
-            Some(Ok(Some(chunk))) => Some((Ok(CreateBackupResponse { chunk }), Some(self))),
-            Some(Ok(None)) => None,
-            Some(Err(status)) => Some((Err(status), None)),
-            None => Some((Err(timed_out()), None)),
-        }
+/// The next response, and the parts that are left; none after the last one.
+async fn next(
+    mut parts: mpsc::Receiver<Part>,
+) -> Option<(Result<CreateBackupResponse, Status>, Option<mpsc::Receiver<Part>>)> {
+    match parts.recv().await {
+        Some(Ok(Some(chunk))) => Some((Ok(CreateBackupResponse { chunk }), Some(parts))),
+        Some(Ok(None)) => None,
+        Some(Err(status)) => Some((Err(status), None)),
+        None => Some((Err(timed_out()), None)),
     }
 }
 
@@ -135,8 +123,6 @@ fn busy() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
-
     use super::*;
     use crate::store::{
         Expected, MemoryStore, Store, Write,

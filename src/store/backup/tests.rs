@@ -6,60 +6,38 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
-use futures_util::{FutureExt as _, future::BoxFuture};
-use parking_lot::Mutex;
+use futures_util::FutureExt as _;
 use proptest::{collection::btree_map, prelude::*};
 use prost::Message as _;
 
 use super::{chunks::CHUNK_BYTES, *};
 use crate::{
     proto::store::Revisions,
-    store::{Committed, Item, Loaded, Outcome, Store, StoreError, Stores, Watch, Write, key},
+    store::{Expected, Item, MemoryStore, Store as _, Stores, Write, key},
 };
 
 /// The entries of a store.
 type Entries = BTreeMap<String, Vec<u8>>;
 
-/// A store whose operations end at once.
-#[derive(Debug, Default)]
-struct Fake(Mutex<Entries>);
-
-impl Store for Fake {
-    fn load<'a>(&'a self, prefix: &'a [u8]) -> BoxFuture<'a, Result<Loaded, StoreError>> {
-        assert_eq!(prefix, b"");
-        let item = |(key, value): (&String, &Vec<u8>)| Item {
-            key: Bytes::from(key.clone()),
-            value: value.clone().into(),
-            revision: 7,
-            created: 3,
+fn stores(resources: &Entries, registrations: &Entries) -> (Stores, [Arc<MemoryStore>; 2]) {
+    let [resources, registrations] = [resources, registrations].map(|entries| {
+        let store = MemoryStore::new();
+        let write = |(key, value): (&String, &Vec<u8>)| Write {
+            key: key.clone().into(),
+            expected: Expected::Absent,
+            value: Some(value.clone().into()),
         };
-        let items = self.0.lock().iter().map(item).collect();
-        async { Ok(Loaded { revision: 7, items }) }.boxed()
-    }
-
-    fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        let mut entries = self.0.lock();
-        let outcome = |Write { key, value, .. }: Write| {
-            let key = String::from_utf8(key.into()).unwrap();
-            match entries.insert(key, value.unwrap().into()) {
-                None => Outcome::Applied,
-                Some(_) => Outcome::Conflict(Some(1)),
-            }
-        };
-        let outcomes = writes.into_iter().map(outcome).collect();
-        async { Ok(Committed { revision: 1, outcomes }) }.boxed()
-    }
-
-    fn watch(&self, _: &[u8], _: u64) -> Watch {
-        unimplemented!("no test watches")
-    }
+        store.commit(entries.iter().map(write).collect()).now_or_never().unwrap().unwrap();
+        Arc::new(store)
+    });
+    let memory = [resources.clone(), registrations.clone()];
+    (Stores { registrations, resources }, memory)
 }
 
-fn stores(resources: Entries, registrations: Entries) -> (Stores, [Arc<Fake>; 2]) {
-    let fakes = [resources, registrations].map(|entries| Arc::new(Fake(Mutex::new(entries))));
-    let [resources, registrations] = fakes.clone();
-    (Stores { registrations, resources }, fakes)
+fn entries_of(store: &MemoryStore) -> Entries {
+    let items = store.load(b"").now_or_never().unwrap().unwrap().items;
+    let entry = |Item { key, value, .. }: Item| (String::from_utf8(key.into()).unwrap(), value.into());
+    items.into_iter().map(entry).collect()
 }
 
 /// The backup of these stores, whose chunks must not be too large.
@@ -85,7 +63,8 @@ fn entries() -> impl Strategy<Value = Entries> {
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let revisions = Revisions { reserved: 5 }.encode_to_vec();
     let resources = [("server/revisions".to_owned(), revisions), ("keys/\"1\"".to_owned(), vec![255, 0])];
-    backup_of(&stores(resources.into(), [("workloads/shop/web".to_owned(), b"web".to_vec())].into()).0)
+    let registrations = [("workloads/shop/web".to_owned(), b"web".to_vec())];
+    backup_of(&stores(&resources.into(), &registrations.into()).0)
 });
 
 fn lines(backup: &[u8]) -> Vec<String> {
@@ -104,14 +83,14 @@ fn sealed(lines: &[&str]) -> Vec<u8> {
 proptest! {
     #[test]
     fn restoring_a_backup_yields_the_same_entries(resources in entries(), registrations in entries()) {
-        let (from, _) = stores(resources.clone(), registrations.clone());
-        let (to, [restored_resources, restored_registrations]) = stores(Entries::new(), Entries::new());
+        let (from, _) = stores(&resources, &registrations);
+        let (to, [restored_resources, restored_registrations]) = stores(&Entries::new(), &Entries::new());
         let backup = backup_of(&from);
         let summary = restore(Reader::new(&*backup), &to).now_or_never().unwrap().unwrap();
         prop_assert_eq!(summary.entries, (resources.len() + registrations.len()) as u64);
         prop_assert_eq!(summary.bytes, backup.len() as u64);
-        prop_assert_eq!(&*restored_resources.0.lock(), &resources);
-        prop_assert_eq!(&*restored_registrations.0.lock(), &registrations);
+        prop_assert_eq!(entries_of(&restored_resources), resources);
+        prop_assert_eq!(entries_of(&restored_registrations), registrations);
     }
 
     #[test]
@@ -258,16 +237,16 @@ fn an_entry_that_is_not_text_or_too_large_is_an_error_that_names_it() {
 /// A server that ran on after the backup has handed out more revisions.
 #[test]
 fn a_restore_skips_revisions() {
-    let (to, [resources, registrations]) = stores(Entries::new(), Entries::new());
+    let (to, [resources, registrations]) = stores(&Entries::new(), &Entries::new());
     restore(Reader::new(&**SMALL), &to).now_or_never().unwrap().unwrap();
-    let restored = resources.0.lock()[str::from_utf8(key::REVISIONS).unwrap()].clone();
+    let restored = entries_of(&resources)[str::from_utf8(key::REVISIONS).unwrap()].clone();
     assert_eq!(Revisions::decode(&*restored).unwrap().reserved, 5 + REVISION_STEP);
-    assert_eq!(registrations.0.lock()["workloads/shop/web"], b"web");
+    assert_eq!(entries_of(&registrations)["workloads/shop/web"], b"web");
 }
 
 #[test]
 fn nothing_is_restored_over_other_entries() {
-    let (to, _) = stores([("keys/\"1\"".to_owned(), Vec::new())].into(), Entries::new());
+    let (to, _) = stores(&[("keys/\"1\"".to_owned(), Vec::new())].into(), &Entries::new());
     let error = restore(Reader::new(&**SMALL), &to).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the store of resources is not empty");
 }
@@ -276,8 +255,8 @@ fn nothing_is_restored_over_other_entries() {
 #[test]
 fn large_backups_are_restored_in_batches() {
     let large: Entries = (0..2_500).map(|n| (format!("{n:08}"), vec![1; 1_000])).collect();
-    let (from, _) = stores(large.clone(), large.clone());
-    let (to, restored) = stores(Entries::new(), Entries::new());
+    let (from, _) = stores(&large, &large);
+    let (to, restored) = stores(&Entries::new(), &Entries::new());
     restore(Reader::new(&*backup_of(&from)), &to).now_or_never().unwrap().unwrap();
-    assert!(restored.iter().all(|store| *store.0.lock() == large));
+    assert!(restored.iter().all(|store| entries_of(store) == large));
 }

@@ -26,7 +26,8 @@ pub(super) fn path(directory: &Path, kind: Kind) -> PathBuf {
 }
 
 /// Creates the files that are missing. Resources are created first, so a directory that has
-/// registrations only has lost its resources, and is not silently begun anew.
+/// registrations only has lost its resources. That is an error: an empty file in their place
+/// would hide the loss.
 pub(super) fn create_missing(directory: &Path) -> Result<(), DataDirError> {
     let (resources, registrations) = (path(directory, Kind::Resources), path(directory, Kind::Registrations));
     let exists = |path: &Path| path.try_exists().map_err(io("open", path));

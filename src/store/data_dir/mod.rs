@@ -10,7 +10,7 @@ mod tests;
 mod verify;
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -31,6 +31,7 @@ use super::{
     Store, Stores,
     embedded::{Access, EmbeddedStore, Kind},
 };
+use crate::runtime::files::{parent, sync_directory};
 
 /// An open data directory. No other process can open it until this value and both stores are
 /// dropped.
@@ -158,11 +159,8 @@ fn create_directory(path: &Path) -> Result<(), DataDirError> {
 
 /// Makes the creation of a file or directory durable.
 fn sync_parent(path: &Path) -> Result<(), DataDirError> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(io("write", parent))
+    let parent = parent(path);
+    sync_directory(parent).map_err(io("write", parent))
 }
 
 /// An existing directory keeps its permissions, because it may have other users: a volume in
