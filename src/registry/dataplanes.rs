@@ -40,7 +40,7 @@ impl Registry {
     /// their keys, and the key after which the next page begins. A dataplane that is
     /// unregistered meanwhile is left out, so a page may be short.
     ///
-    /// Reads the keys of all dataplanes: 200,000 take tens of milliseconds.
+    /// Reads the keys of all dataplanes: 200,000 take about 0.1 s.
     pub fn dataplanes(
         &self,
         matches: impl Fn(&Dataplane) -> bool,
