@@ -2,7 +2,11 @@
 
 mod addresses;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -12,11 +16,13 @@ use tracing::{info, warn};
 
 pub use self::addresses::Addresses;
 use crate::{
+    access::{Access, Policy},
+    authentication::Authenticator,
     config::Config,
     grpc::{Grpc, set_health},
     http,
     kube::Kube,
-    model::Records,
+    model::{AnonymousAccess, Records},
     net::{
         accept::{incoming, incoming_with_keepalive},
         listen::listen,
@@ -83,8 +89,18 @@ impl App {
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
-        let grpc =
-            Grpc::new(&registry, stores, config.limits, config.envoy, &metrics, shutdown.clone()).await?;
+        let access = Access::new(Policy::default(), SystemTime::now);
+        let authenticator = Authenticator::new(&access, AnonymousAccess::Full);
+        let grpc = Grpc::new(
+            &registry,
+            stores,
+            config.limits,
+            config.envoy,
+            authenticator,
+            &metrics,
+            shutdown.clone(),
+        )
+        .await?;
         let (health, ready) = (grpc.health(), Readiness::default());
         let checks = ReadyChecks::new(ready.clone(), &registry);
 
@@ -93,6 +109,7 @@ impl App {
             let registry = registry.clone();
             async move { registry.run().await }
         });
+        core.spawn(async move { access.run().await });
         if let Some(persistence) = &persistence {
             let (persistence, registry) = (Arc::clone(persistence), registry.clone());
             core.spawn(async move { match persistence.run(&registry).await {} });

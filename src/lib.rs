@@ -10,6 +10,7 @@
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
 //! core           persistence (stores the records of the registry) ─► store (memory, files)
 //!                  └─► registry (state, change log, watches)
+//! access         access (which principal may do what)   authentication (the caller of a request)
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
@@ -18,8 +19,10 @@
 //!
 //! `ARCHITECTURE.md` follows a health report through the layers.
 
+pub mod access;
 pub mod agent;
 pub mod app;
+pub mod authentication;
 pub mod cli;
 pub mod config;
 pub mod convert;

@@ -10,6 +10,7 @@ mod health;
 mod label;
 mod name;
 mod placeholder;
+mod principal;
 mod record;
 mod selector;
 mod shared;
@@ -36,6 +37,7 @@ pub use name::{
     ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
 };
 pub(crate) use placeholder::{placeholder, unfilled};
+pub use principal::{AnonymousAccess, DataplaneGrant, GrantMismatch, Principal, Proof, User};
 pub use record::{Records, RegistrationRecord, WorkloadRecord};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};

@@ -13,6 +13,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    access::Caller,
     model::{Dataplane, DataplaneKey, MeshName, WORKLOAD_LABEL, WorkloadKey},
     runtime::sync::atomic::Ordering::Relaxed,
 };
@@ -24,7 +25,7 @@ const HOLD_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const HOLD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a client connects.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// Who it is.
     pub client: Client,
@@ -32,6 +33,9 @@ pub struct ConnectOptions {
     pub retry: RetryBehavior,
     /// How long the session may be idle.
     pub idle: IdlePolicy,
+    /// Must have the right to a registration of the dataplane that it takes over. None, as within
+    /// this process, takes over any.
+    pub caller: Option<Caller>,
 }
 
 impl ConnectOptions {
@@ -42,6 +46,7 @@ impl ConnectOptions {
             client: Client::default(),
             retry: RetryBehavior::HonorsRetryAfter,
             idle: IdlePolicy { timeout: idle_timeout, startup_grace: Duration::ZERO },
+            caller: None,
         }
     }
 }
@@ -75,6 +80,11 @@ pub enum ConnectError {
         /// When to retry.
         retry_after: Duration,
     },
+    /// The dataplane is registered, and the caller has no right to it as it is registered.
+    #[error(
+        "the registered dataplane of this name has a workload or tags for which this credential is not valid: unregister it first, or use a credential that is valid for both"
+    )]
+    NotOwner,
 }
 
 impl Registry {
@@ -105,8 +115,9 @@ impl Registry {
         options: ConnectOptions,
     ) -> Result<Connected, ConnectError> {
         self.admit(&dataplane.key, options.retry)?;
+        let idle = options.idle;
         let session = self.open(dataplane, options).await?;
-        self.shared.idle.track(&session.cell, options.idle);
+        self.shared.idle.track(&session.cell, idle);
         let mesh = &session.dataplane().key.mesh;
         let conflict = session.entry.read(|members| members.conflict(mesh));
         let mut warnings: Vec<_> =
@@ -135,7 +146,7 @@ impl Registry {
     async fn open(
         &self,
         mut dataplane: Dataplane,
-        ConnectOptions { client, retry, .. }: ConnectOptions,
+        ConnectOptions { client, retry, caller, .. }: ConnectOptions,
     ) -> Result<Session, ConnectError> {
         self.shared.deduplicate(&mut dataplane);
         let bytes = footprint(&dataplane);
@@ -144,10 +155,11 @@ impl Registry {
         let mut hello = Hello { id, client, stage: Stage::New };
         let (mut rejected_at, mut place, mut _waiting) = (None, None, None);
         loop {
-            match self.register(&dataplane, bytes, &hello) {
+            match self.register(&dataplane, bytes, &hello, caller.as_ref()) {
                 Ok(session) => return Ok(session),
                 Err(NotAdmitted::Limit(limit)) => return Err(limit.into()),
                 Err(NotAdmitted::Superseded) => return Err(ConnectError::Superseded),
+                Err(NotAdmitted::NotOwner) => return Err(ConnectError::NotOwner),
                 Err(NotAdmitted::Wait(connect_at)) => {
                     // Kept until it has connected, or this future is dropped.
                     _waiting = Some(Waiting { shared: &self.shared, key: &dataplane.key, hello: id });
@@ -179,9 +191,10 @@ impl Registry {
         dataplane: &Arc<Dataplane>,
         bytes: usize,
         hello: &Hello,
+        caller: Option<&Caller>,
     ) -> Result<Session, NotAdmitted> {
         let now = self.shared.wall_clock();
-        let register = || self.shared.register(dataplane, bytes, hello, now);
+        let register = || self.shared.register(dataplane, bytes, hello, caller, now);
         let mut registered = register();
         // In a loop, because another new dataplane may register first.
         while let Err(NotAdmitted::Limit(limit)) = &registered

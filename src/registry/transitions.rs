@@ -17,18 +17,20 @@ use super::{
     shared::{Departure, Shared},
 };
 use crate::{
+    access::{Action, Caller, Object},
     model::{Dataplane, MeshName, RegistrationRecord},
     runtime::sync::atomic::Ordering::Relaxed,
 };
 
 impl Shared {
     /// Registers a dataplane that takes so many bytes and opens its session, which takes
-    /// over from an open one.
+    /// over from an open one if the caller has the right to the registered dataplane.
     pub(crate) fn register(
         self: &Arc<Self>,
         dataplane: &Arc<Dataplane>,
         bytes: usize,
         hello: &Hello,
+        caller: Option<&Caller>,
         now: SystemTime,
     ) -> Result<Session, NotAdmitted> {
         let (interval, client, mesh) = (self.settings.flap_interval, hello.client, &dataplane.key.mesh);
@@ -46,6 +48,10 @@ impl Shared {
                 session
             }
             Slot::Occupied(slot) => {
+                let registered = Object::Dataplane(&slot.key().0);
+                if caller.is_some_and(|caller| caller.allow(Action::RegisterDataplane, registered).is_err()) {
+                    return Err(NotAdmitted::NotOwner);
+                }
                 let known = slot.get();
                 let last = known.known();
                 self.histories.admit(&dataplane.key, hello, Some(&last), interval)?;

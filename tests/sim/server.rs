@@ -7,9 +7,12 @@ use std::{
 };
 
 use headcount::{
+    access::{Access, Policy},
+    authentication::Authenticator,
     config::Limits,
     envoy::checks::CheckSettings,
     grpc::{Grpc, set_health},
+    model::AnonymousAccess,
     persistence::{Loaded, Persistence},
     registry::{Registry, RegistrySettings},
     store::Stores,
@@ -93,11 +96,13 @@ impl Server {
         let shutdown = CancellationToken::new();
         let (registry, persistence) = self.registry().await;
         let metrics = Metrics::new(&registry).expect("metrics");
+        let access = Access::new(Policy::default(), wall_clock);
         let grpc = Grpc::new(
             &registry,
             None,
             Limits::default(),
             CheckSettings::default(),
+            Authenticator::new(&access, AnonymousAccess::Full),
             &metrics,
             shutdown.clone(),
         )

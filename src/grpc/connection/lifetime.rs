@@ -15,7 +15,10 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use crate::grpc::status::{aged_connection, draining};
+use crate::{
+    access::LiveCall,
+    grpc::status::{aged_connection, draining},
+};
 
 /// Announces that a connection has reached its maximum age; none if there is no maximum. Every
 /// request carries it as an extension.
@@ -34,16 +37,18 @@ impl ConnectionAge {
 }
 
 /// How long the server lets a stream run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(in crate::grpc) struct Lifetime {
     shutdown: CancellationToken,
     age: ConnectionAge,
+    right: LiveCall,
 }
 
 impl Lifetime {
-    /// The stream ends when `shutdown` is cancelled or its connection is too old.
-    pub(in crate::grpc) fn new(shutdown: &CancellationToken, age: ConnectionAge) -> Self {
-        Self { shutdown: shutdown.clone(), age }
+    /// The stream ends when `shutdown` is cancelled, its connection is too old, or the right of its
+    /// caller has ended.
+    pub(in crate::grpc) fn new(shutdown: &CancellationToken, age: ConnectionAge, right: LiveCall) -> Self {
+        Self { shutdown: shutdown.clone(), age, right }
     }
 
     /// Waits until the stream must end, and returns the status with which it ends.
@@ -57,12 +62,13 @@ impl Lifetime {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => draining(),
+            ended = self.right.ended() => ended.into(),
             () = aged => aged_connection(),
         }
     }
 }
 
-/// Ends a stream of responses with `UNAVAILABLE` at the end of its lifetime, unless it ends by
+/// Ends a stream of responses with a status at the end of its lifetime, unless it ends by
 /// itself before.
 pub(in crate::grpc) fn until_end<T: Send, S: Stream<Item = T> + Send>(
     responses: S,
@@ -112,7 +118,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let age = request.extensions().get().cloned().unwrap_or_default();
-        let end = Lifetime::new(&self.shutdown, age).end();
+        let end = Lifetime::new(&self.shutdown, age, LiveCall::endless()).end();
         // Reflection reads requests in a task that ends only when they do, so the request
         // ends with the response.
         let responded = CancellationToken::new();

@@ -17,7 +17,11 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    grpc::connection::{ConnectionAge, Lifetime, until_end},
+    access::{Action, OwnedObject},
+    grpc::{
+        access::caller,
+        connection::{ConnectionAge, Lifetime, until_end},
+    },
     net::rejection::rejection,
     proto::{CreateBackupRequest, CreateBackupResponse, server::backup_service_server::BackupService},
     store::{Stores, backup::Chunks},
@@ -55,7 +59,8 @@ impl BackupService for Backups {
         &self,
         request: Request<CreateBackupRequest>,
     ) -> Result<Response<Self::CreateBackupStream>, Status> {
-        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
+        let right = caller(&request)?.allow_live(Action::Backup, OwnedObject::Server)?;
+        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request), right);
         let Some(stores) = &self.stores else {
             return Err(rejection(
                 Code::FailedPrecondition,
@@ -124,9 +129,12 @@ fn busy() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{
-        Expected, MemoryStore, Store, Write,
-        backup::{Check, Summary},
+    use crate::{
+        grpc::access::tests::trusted,
+        store::{
+            Expected, MemoryStore, Store, Write,
+            backup::{Check, Summary},
+        },
     };
 
     type Responses = <Backups as BackupService>::CreateBackupStream;
@@ -145,7 +153,7 @@ mod tests {
     }
 
     async fn call(service: &Backups) -> Result<Responses, Status> {
-        Ok(service.create_backup(Request::new(CreateBackupRequest {})).await?.into_inner())
+        Ok(service.create_backup(trusted(CreateBackupRequest {})).await?.into_inner())
     }
 
     async fn read(mut responses: Responses) -> Result<Summary, Status> {

@@ -11,9 +11,13 @@ use super::{
     warming::warming,
 };
 use crate::{
+    access::{Action, Object},
     config::Limits,
     convert,
-    grpc::session::{AgentStream, SessionAdmission},
+    grpc::{
+        access::caller,
+        session::{AgentStream, SessionAdmission, StreamClient},
+    },
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
@@ -55,7 +59,8 @@ impl DataplaneService for Dataplanes {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (admission, limits) = (self.admission.clone(), Arc::clone(&self.limits));
         self.admission.check_rate(request.remote_addr(), RetryBehavior::HonorsRetryAfter)?;
-        let stream = AgentStream::new(admission, limits, request);
+        let client = StreamClient::of(&request)?;
+        let stream = AgentStream::new(admission, limits, client, request.into_inner());
         Ok(Response::new(Box::pin(stream.responses())))
     }
 
@@ -63,8 +68,11 @@ impl DataplaneService for Dataplanes {
         &self,
         request: Request<ListDataplanesRequest>,
     ) -> Result<Response<ListDataplanesResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let filter = DataplaneFilter::parse(&request)?;
+        let object = Object::Scope(filter.namespace.as_ref(), filter.mesh.as_ref());
+        caller.allow(Action::ReadDataplanes, object)?;
         let after = convert::optional(&request.page_token, dataplane_key)?;
         let size = page_size(request.page_size);
         let warming = warming(&self.registry);
@@ -190,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        grpc::access::tests::trusted,
         proto::Warming,
         registry::{
             RegistrySettings,
@@ -205,7 +214,7 @@ mod tests {
         let admission = SessionAdmission::new(registry.clone(), &metrics, CancellationToken::new());
         let service = Dataplanes::new(registry.clone(), admission, Arc::new(Limits::default()));
         let list = || async {
-            let request = Request::new(ListDataplanesRequest::default());
+            let request = trusted(ListDataplanesRequest::default());
             service.list_dataplanes(request).await.unwrap().into_inner().warming
         };
         assert_eq!(list().await, None);

@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::{Action, Object, OwnedObject},
     convert,
     grpc::{
+        access::caller,
         connection::{ConnectionAge, Lifetime, until_end},
         status::limit_reached,
     },
@@ -45,8 +47,10 @@ impl EventService for Events {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let filter = EventFilter::parse(&request.namespace, &request.workload)?;
+        caller.allow(Action::ReadEvents, Object::Scope(filter.namespace.as_ref(), None))?;
         let events = run_blocking(|| filter.select(&self.registry.events().after(0).0));
         Ok(Response::new(ListEventsResponse { events }))
     }
@@ -57,11 +61,14 @@ impl EventService for Events {
         &self,
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
+        let (caller, age) = (caller(&request)?, ConnectionAge::of(&request));
         let request = request.into_inner();
         let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
+        let filter = EventFilter::parse(&request.namespace, &request.workload)?;
+        let object = OwnedObject::Scope(filter.namespace.clone(), None);
+        let lifetime = Lifetime::new(&self.shutdown, age, caller.allow_live(Action::ReadEvents, object)?);
         let watch = Watch {
-            filter: EventFilter::parse(&request.namespace, &request.workload)?,
+            filter,
             _permit: self.registry.permit_watch().map_err(|limit| limit_reached(&self.shed, &limit))?,
             announced: self.registry.events().subscribe(),
             registry: self.registry.clone(),

@@ -12,8 +12,10 @@ use tonic::{Request, Response, Status};
 use self::watch::{Watch, confirmation};
 use super::{page::page_size, warming::warming};
 use crate::{
+    access::{Action, Object, OwnedObject},
     convert,
     grpc::{
+        access::caller,
         connection::{ConnectionAge, Lifetime, until_end},
         status::limit_reached,
     },
@@ -64,9 +66,11 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<GetWorkloadRequest>,
     ) -> Result<Response<GetWorkloadResponse>, Status> {
+        let caller = caller(&request)?;
         let GetWorkloadRequest { name, namespace, mesh } = request.into_inner();
         let key = WorkloadKey::parse(&namespace, &name)?;
         let mesh = convert::optional(&mesh, |text| MeshName::parse("mesh", text))?;
+        caller.allow(Action::ReadWorkloads, Object::Scope(Some(&key.namespace), mesh.as_ref()))?;
         let warming = warming(&self.registry);
         let (workload, revision) = self.find(&key, mesh.as_ref());
         let workload = workload.ok_or_else(|| not_found(&key, mesh.as_ref()))?;
@@ -78,8 +82,10 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
+        caller.allow(Action::ReadWorkloads, scope(&filter).get())?;
         let fingerprint = filter.fingerprint();
         let size = page_size(request.page_size);
         let (at, after) = match token::read_page(&self.registry, &request.page_token, fingerprint)? {
@@ -110,9 +116,11 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<WatchWorkloadsRequest>,
     ) -> Result<Response<Self::WatchWorkloadsStream>, Status> {
-        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
+        let (caller, age) = (caller(&request)?, ConnectionAge::of(&request));
         let request = request.into_inner();
         let filter = convert::filter_from_proto(&request.filter.unwrap_or_default())?;
+        let right = caller.allow_live(Action::ReadWorkloads, scope(&filter))?;
+        let lifetime = Lifetime::new(&self.shutdown, age, right);
         let fingerprint = filter.fingerprint();
         let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
@@ -131,14 +139,21 @@ impl WorkloadService for Workloads {
         &self,
         request: Request<WaitForWorkloadRequest>,
     ) -> Result<Response<WaitForWorkloadResponse>, Status> {
-        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request));
+        let (caller, age) = (caller(&request)?, ConnectionAge::of(&request));
         let wait = Wait::parse(&request.into_inner())?;
+        let object = OwnedObject::Scope(Some(wait.key.namespace.clone()), wait.mesh.clone());
+        let lifetime = Lifetime::new(&self.shutdown, age, caller.allow_live(Action::ReadWorkloads, object)?);
         tokio::select! {
             biased;
             end = lifetime.end() => Err(end),
             found = self.wait(&wait) => found.map(Response::new),
         }
     }
+}
+
+/// What a filter selects, as far as it matters for access.
+fn scope(filter: &Filter) -> OwnedObject {
+    OwnedObject::Scope(filter.namespace.clone(), filter.mesh.clone())
 }
 
 /// A parsed `WaitForWorkload` request.

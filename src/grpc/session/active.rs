@@ -12,6 +12,7 @@ use tonic::Status;
 use tracing::{debug, info, warn};
 
 use crate::{
+    access::{Ended, LiveCall},
     grpc::{
         connection::ConnectionAge,
         status::{aged_connection, draining, superseded},
@@ -30,6 +31,7 @@ pub(super) struct ActiveSession {
     flush_timer: ResettableTimer,
     /// Boxed, because most servers have no maximum age.
     aged: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    right: LiveCall,
     end: EndRecord,
 }
 
@@ -43,6 +45,8 @@ pub(super) enum SessionEvent<T> {
     Notice(Notice),
     /// The connection has reached its maximum age.
     Aged,
+    /// The client has lost the right to the session.
+    RightEnded(Ended),
 }
 
 impl ActiveSession {
@@ -50,12 +54,14 @@ impl ActiveSession {
         session: Session,
         idle_timeout: Duration,
         age: &ConnectionAge,
+        right: LiveCall,
         metrics: SessionMetrics,
     ) -> Self {
         metrics.opened();
         let dataplane = Arc::clone(session.dataplane());
         let end = EndRecord { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
-        Self { session, idle_timeout, flush_timer: ResettableTimer::default(), aged: age.reached(), end }
+        let (flush_timer, aged) = (ResettableTimer::default(), age.reached());
+        Self { session, idle_timeout, flush_timer, aged, right, end }
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -70,13 +76,14 @@ impl ActiveSession {
     /// message.
     pub(super) async fn next<T>(&mut self, message: impl Future<Output = T>) -> SessionEvent<T> {
         let mut message = pin!(message);
-        let Self { session, flush_timer, aged, .. } = self;
+        let Self { session, flush_timer, aged, right, .. } = self;
         loop {
             tokio::select! {
                 biased;
                 notice = session.notice() => return SessionEvent::Notice(notice),
                 message = &mut message => return SessionEvent::Message(message),
                 () = wait(aged) => return SessionEvent::Aged,
+                ended = right.ended() => return SessionEvent::RightEnded(ended),
                 () = flush_timer.sleep_until(session.next_flush()) => {
                     if let Some(sequence) = session.flush() {
                         return SessionEvent::Flushed(sequence);
@@ -118,6 +125,13 @@ impl ActiveSession {
     pub(super) fn on_aged(mut self) -> Status {
         self.end.reason = EndReason::Aged;
         aged_connection()
+    }
+
+    /// Ends the session because its client has lost the right to it, and returns the status for its
+    /// stream.
+    pub(super) fn on_right_ended(mut self, ended: Ended) -> Status {
+        self.end.reason = EndReason::Unauthorized;
+        ended.into()
     }
 
     /// Ends the session because its client violated the protocol.

@@ -1,23 +1,20 @@
 //! Session admission: what happens before a session is open, for both protocols.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tracing::{debug, warn};
 
-use super::{active::ActiveSession, rejections::RejectionLimiter};
+use super::{StreamClient, active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
-    grpc::{
-        connection::ConnectionAge,
-        status::{draining, held_off, limit_reached, superseded, too_many_rejections},
-    },
+    access::{Action, Object, OwnedObject},
+    grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
     model::Dataplane,
     net::rejection::is_rejection,
     registry::{
-        Client, ConnectError, ConnectOptions, Connected, LimitReached, Registry, RetryBehavior,
-        events::UnknownProxy,
+        ConnectError, ConnectOptions, Connected, LimitReached, Registry, RetryBehavior, events::UnknownProxy,
     },
     telemetry::metrics::{Metrics, SessionMetrics, ShedMetrics},
 };
@@ -71,13 +68,17 @@ impl SessionAdmission {
         }
     }
 
-    /// Opens a session, and returns it with the warnings for its client.
+    /// Opens a session if the client's credential is valid for the dataplane, and returns it with
+    /// the warnings for its client.
     pub(super) async fn admit(
         &self,
         dataplane: Dataplane,
         options: ConnectOptions,
-        age: &ConnectionAge,
+        client: &StreamClient,
     ) -> Result<(ActiveSession, Vec<String>), Status> {
+        client.caller.allow(Action::RegisterDataplane, Object::Dataplane(&dataplane))?;
+        let (idle_timeout, peer) = (options.idle.timeout, options.client.peer);
+        let options = ConnectOptions { caller: Some(client.caller.clone()), ..options };
         let connected = tokio::select! {
             biased;
             () = self.shutdown.cancelled() => return Err(draining()),
@@ -87,11 +88,14 @@ impl SessionAdmission {
             ConnectError::Limit(limit) => self.rejected(&limit),
             ConnectError::Superseded => superseded(None),
             ConnectError::HeldOff { retry_after, .. } => held_off(&error, retry_after),
+            ConnectError::NotOwner => Status::permission_denied(error.to_string()),
         })?;
-        let Client { peer, .. } = options.client;
+        let dataplane = OwnedObject::Dataplane(Arc::clone(session.dataplane()));
+        let right = client.caller.allow_live(Action::RegisterDataplane, dataplane)?;
         warnings.extend(session.dataplane().warnings());
         debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
-        Ok((ActiveSession::new(session, options.idle.timeout, age, self.metrics.clone()), warnings))
+        let active = ActiveSession::new(session, idle_timeout, &client.age, right, self.metrics.clone());
+        Ok((active, warnings))
     }
 
     /// Records an event about a proxy that shows its user no error.

@@ -5,21 +5,22 @@
 //! queue. So the server reads nothing from a client that does not read its
 //! acknowledgements, and when tonic drops the stream, for any reason, the session ends.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use tokio::task::{coop::consume_budget, yield_now};
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    End,
+    End, StreamClient,
     active::{ActiveSession, SessionEvent},
     admission::SessionAdmission,
 };
 use crate::{
+    access::Ended,
     config::Limits,
     convert,
-    grpc::{connection::ConnectionAge, status::malformed},
+    grpc::status::malformed,
     net::rejection::rejection,
     proto::{
         self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse,
@@ -40,8 +41,7 @@ const MIN_HEARTBEAT_DELAY: Duration = Duration::from_secs(1);
 pub(in crate::grpc) struct AgentStream {
     admission: SessionAdmission,
     limits: Arc<Limits>,
-    peer: Option<SocketAddr>,
-    age: ConnectionAge,
+    client: StreamClient,
     inbound: Streaming<SessionRequest>,
     phase: Phase,
 }
@@ -65,10 +65,10 @@ impl AgentStream {
     pub(in crate::grpc) fn new(
         admission: SessionAdmission,
         limits: Arc<Limits>,
-        request: tonic::Request<Streaming<SessionRequest>>,
+        client: StreamClient,
+        inbound: Streaming<SessionRequest>,
     ) -> Self {
-        let (peer, age) = (request.remote_addr(), ConnectionAge::of(&request));
-        Self { admission, limits, peer, age, inbound: request.into_inner(), phase: Phase::Opening }
+        Self { admission, limits, client, inbound, phase: Phase::Opening }
     }
 
     /// The responses to the client.
@@ -119,7 +119,7 @@ impl AgentStream {
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
         };
-        self.admission.on_rejected(self.peer, None, &rejected);
+        self.admission.on_rejected(self.client.peer, None, &rejected);
         Err(rejected.into())
     }
 
@@ -128,11 +128,11 @@ impl AgentStream {
         let delay = keepalive_timeout.max(MIN_HEARTBEAT_DELAY);
         let heartbeat_timeout = convert::heartbeat_interval(&hello)?.map(|interval| interval + delay);
         let options = ConnectOptions {
-            client: Client { attempt: convert::attempt(&hello), peer: self.peer },
+            client: Client { attempt: convert::attempt(&hello), peer: self.client.peer },
             ..ConnectOptions::new(heartbeat_timeout.unwrap_or(idle_timeout))
         };
         let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;
-        let (session, warnings) = self.admission.admit(dataplane, options, &self.age).await?;
+        let (session, warnings) = self.admission.admit(dataplane, options, &self.client).await?;
         let dataplane = session.dataplane();
         let welcome = proto::Welcome {
             session_id: session.id().to_string(),
@@ -154,6 +154,7 @@ impl AgentStream {
                 SessionEvent::Flushed(sequence) => return Ok(ack(sequence)),
                 SessionEvent::Notice(notice) => return self.on_notice(notice),
                 SessionEvent::Aged => return self.on_aged(),
+                SessionEvent::RightEnded(ended) => return self.on_right_ended(ended),
             };
             let rejected = match message {
                 Ok(Some(SessionRequest { message: Some(Request::Health(report)) })) => {
@@ -208,6 +209,11 @@ impl AgentStream {
         let reason = status.message().to_owned();
         self.phase = Phase::Drained(status);
         Ok(Response::Drain(Drain { retry_after: Some(convert::duration(Duration::ZERO)), reason }))
+    }
+
+    /// Ends the session because its client has lost the right to it.
+    fn on_right_ended(&mut self, ended: Ended) -> Result<Response, End> {
+        Err(self.end(|session| session.on_right_ended(ended)).ok_or(End::WithoutStatus)?.into())
     }
 
     /// Passes the open session to `end`, which consumes it; none if no session is open.

@@ -3,7 +3,7 @@
 //! As in `agent_stream`, the response stream is the whole session. The server responds
 //! once, with what to check, and then only reads.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
 use super::{
-    End,
+    End, StreamClient,
     active::{ActiveSession, SessionEvent},
     admission::SessionAdmission,
 };
@@ -23,7 +23,7 @@ use crate::{
         node::{self, Proxy},
         stream_health::{BadReport, StreamHealth},
     },
-    grpc::{connection::ConnectionAge, status::malformed},
+    grpc::status::malformed,
     model::{Attempt, HealthReport, Namespace},
     proto::envoy::{
         config::core::v3::Node,
@@ -55,9 +55,9 @@ impl HealthDiscoveryService for Envoys {
         &self,
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::StreamHealthCheckStream>, Status> {
-        let (service, peer, age) = (self.clone(), request.remote_addr(), ConnectionAge::of(&request));
-        self.admission.check_rate(peer, RetryBehavior::IgnoresRetryAfter)?;
-        let stream = EnvoyStream { service, peer, age, inbound: request.into_inner(), phase: Phase::Opening };
+        let (service, client) = (self.clone(), StreamClient::of(&request)?);
+        self.admission.check_rate(client.peer, RetryBehavior::IgnoresRetryAfter)?;
+        let stream = EnvoyStream { service, client, inbound: request.into_inner(), phase: Phase::Opening };
         let responses = stream::unfold(stream, |mut stream| async {
             let response = stream.next().await?;
             Some((response, stream))
@@ -69,8 +69,7 @@ impl HealthDiscoveryService for Envoys {
 /// The state of one stream.
 struct EnvoyStream {
     service: Envoys,
-    peer: Option<SocketAddr>,
-    age: ConnectionAge,
+    client: StreamClient,
     inbound: Streaming<Bytes>,
     phase: Phase,
 }
@@ -134,13 +133,13 @@ impl EnvoyStream {
             Err(status) => (None, malformed(&status).ok_or(End::WithoutStatus)?),
         };
         let name = proxy.as_ref().map(UnknownProxy::name);
-        self.service.admission.on_rejected(self.peer, name, &rejected);
+        self.service.admission.on_rejected(self.client.peer, name, &rejected);
         Err(rejected.into())
     }
 
     /// Records an event about an Envoy whose node could not be read, under its address.
     fn record_unnamed_rejection(&self, reason: &str) {
-        let address = self.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
+        let address = self.client.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
         let proxy = UnknownProxy::new(Namespace::default(), &address);
         self.service.admission.record_rejection(proxy, reason.to_owned());
     }
@@ -153,12 +152,13 @@ impl EnvoyStream {
         })?;
         let timeout = (MISSED_REPORTS * settings.report_interval.get()).max(MIN_IDLE_TIMEOUT);
         let options = ConnectOptions {
-            client: Client { attempt: Attempt::default(), peer: self.peer },
+            client: Client { attempt: Attempt::default(), peer: self.client.peer },
             retry: RetryBehavior::IgnoresRetryAfter,
             // An Envoy that has just started is busy with more than its reports.
             idle: IdlePolicy { timeout, startup_grace: limits.hello_timeout },
+            caller: None,
         };
-        let (session, warnings) = admission.admit(dataplane, options, &self.age).await?;
+        let (session, warnings) = admission.admit(dataplane, options, &self.client).await?;
         for warning in warnings {
             // Logged here, because an Envoy shows its user nothing.
             warn!(session = %session.id(), dataplane = %session.dataplane().key, "{warning}");
@@ -178,6 +178,7 @@ impl EnvoyStream {
                 SessionEvent::Flushed(_) => continue,
                 SessionEvent::Notice(notice) => return session.on_notice(notice).into(),
                 SessionEvent::Aged => return session.on_aged().into(),
+                SessionEvent::RightEnded(ended) => return session.on_right_ended(ended).into(),
             };
             let rejected = match message {
                 Ok(Some(report)) => match health.report(report, Instant::now()) {

@@ -18,7 +18,31 @@ mod rejections;
 
 pub(super) use self::{admission::SessionAdmission, agent_stream::AgentStream, envoy_stream::Envoys};
 
+use std::net::SocketAddr;
+
 use tonic::Status;
+
+use super::{access::caller, connection::ConnectionAge};
+use crate::access::{Action, Caller, Object};
+
+/// The client of a stream, before it has sent a message.
+#[derive(Debug, Clone)]
+pub(super) struct StreamClient {
+    peer: Option<SocketAddr>,
+    age: ConnectionAge,
+    caller: Caller,
+}
+
+impl StreamClient {
+    /// # Errors
+    ///
+    /// If the caller may not register any dataplane.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
+        let caller = caller(request)?;
+        caller.allow(Action::RegisterDataplane, Object::Server)?;
+        Ok(Self { peer: request.remote_addr(), age: ConnectionAge::of(request), caller })
+    }
+}
 
 /// How a stream ends.
 enum End {

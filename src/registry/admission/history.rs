@@ -101,6 +101,8 @@ pub(crate) enum NotAdmitted {
     Superseded,
     /// Another client has the session and lives.
     HeldOff(HoldOff),
+    /// The caller has no right to the registered dataplane.
+    NotOwner,
 }
 
 impl From<LimitReached> for NotAdmitted {

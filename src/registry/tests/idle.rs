@@ -43,8 +43,8 @@ async fn before_the_first_message_the_timeout_has_a_grace() {
     let registry = registry();
     let idle = IdlePolicy { timeout: TIMEOUT, startup_grace: TIMEOUT / 2 };
     let options = ConnectOptions { idle, ..ConnectOptions::new(TIMEOUT) };
-    let sessions =
-        ["a", "b"].map(|name| connect_with(&registry, dataplane(name, "web"), options).unwrap().session);
+    let sessions = ["a", "b"]
+        .map(|name| connect_with(&registry, dataplane(name, "web"), options.clone()).unwrap().session);
     assert_eq!(after(&registry, 3).await, Some((2, 0, 2)));
     sessions[0].touch();
     assert_eq!(after(&registry, 9).await, Some((2, 0, 2)));

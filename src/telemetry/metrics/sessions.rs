@@ -19,11 +19,21 @@ pub enum EndReason {
     Idle,
     /// The proxy violated the protocol.
     Refused,
+    /// The proxy's credential expired or was revoked.
+    Unauthorized,
 }
 
 impl EndReason {
-    const ALL: [Self; 7] =
-        [Self::Goodbye, Self::Lost, Self::Superseded, Self::Drained, Self::Aged, Self::Idle, Self::Refused];
+    const ALL: [Self; 8] = [
+        Self::Goodbye,
+        Self::Lost,
+        Self::Superseded,
+        Self::Drained,
+        Self::Aged,
+        Self::Idle,
+        Self::Refused,
+        Self::Unauthorized,
+    ];
 
     /// Returns the value of the metric's `reason` label.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +45,7 @@ impl EndReason {
             Self::Aged => "aged",
             Self::Idle => "idle",
             Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
         }
     }
 }
@@ -51,7 +62,7 @@ impl SessionMetrics {
     pub(super) fn new() -> prometheus::Result<Self> {
         let ended = Opts::new(
             "headcount_sessions_ended_total",
-            "Sessions that ended, by reason: goodbye, lost, superseded, drained, aged, idle, refused.",
+            "Sessions that ended, by reason: goodbye, lost, superseded, drained, aged, idle, refused, unauthorized.",
         );
         let ended = IntCounterVec::new(ended, &["reason"])?;
         // Prometheus computes no rate for the event that creates a series, so all start at 0.

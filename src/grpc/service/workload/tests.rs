@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::*;
 use crate::{
+    grpc::access::tests::trusted,
     proto::{self, Warming, WorkloadFilter},
     registry::{
         RegistrySettings, Session,
@@ -36,7 +37,7 @@ type Responses = <Workloads as WorkloadService>::WatchWorkloadsStream;
 
 async fn watch(service: &Workloads, filter: WorkloadFilter) -> Responses {
     let request = WatchWorkloadsRequest { filter: Some(filter), ..WatchWorkloadsRequest::default() };
-    service.watch_workloads(Request::new(request)).await.unwrap().into_inner()
+    service.watch_workloads(trusted(request)).await.unwrap().into_inner()
 }
 
 /// The next response as a client decodes it, and how long it took.
@@ -51,10 +52,10 @@ async fn a_get_and_a_list_state_that_the_server_is_warming() {
     let (registry, service, _session) = warming_server(2);
     let get = || async {
         let request = GetWorkloadRequest { name: "web".into(), ..GetWorkloadRequest::default() };
-        service.get_workload(Request::new(request)).await.unwrap().into_inner().warming
+        service.get_workload(trusted(request)).await.unwrap().into_inner().warming
     };
     let list = || async {
-        let request = Request::new(ListWorkloadsRequest::default());
+        let request = trusted(ListWorkloadsRequest::default());
         service.list_workloads(request).await.unwrap().into_inner().warming
     };
     assert_eq!((get().await, list().await), (Some(warming_for(2, 30)), Some(warming_for(2, 30))));
@@ -158,7 +159,7 @@ async fn a_wait_does_not_count_missing_dataplanes_and_reports_them() {
             timeout: Some(convert::duration(Duration::from_secs(9))),
             ..WaitForWorkloadRequest::default()
         };
-        service.wait_for_workload(Request::new(request))
+        service.wait_for_workload(trusted(request))
     };
     wait(1).await.unwrap();
     let timed_out = wait(2).await.unwrap_err();

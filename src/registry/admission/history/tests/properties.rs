@@ -101,7 +101,7 @@ proptest! {
                     hello.stage != Stage::New || client.attempt.instance != 0,
                     "a new hello of an Envoy is never stale"
                 ),
-                Err(NotAdmitted::Limit(_)) => unreachable!(),
+                Err(NotAdmitted::Limit(_) | NotAdmitted::NotOwner) => unreachable!(),
             }
         }
         prop_assert!(f.history.former.len() <= MAX_FORMER);

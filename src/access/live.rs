@@ -1,0 +1,199 @@
+//! Live calls: sessions, watches and waits, which end when the right of their caller ends.
+//!
+//! One task waits for the earliest expiry of all credentials, and checks all calls again when the
+//! policy, the keys, the revocations or the authorities have changed.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::pending,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Action, Denied, OwnedObject, Policy, allow, caller::Identity};
+use crate::runtime::sync::Mutex;
+
+/// Longest sleep while a credential can expire: the clock may be set forward meanwhile.
+const MAX_SLEEP: Duration = Duration::from_millis(500);
+
+/// Why a live call must end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The credential has expired.
+    #[error("the credential has expired: reconnect with a new one")]
+    Expired,
+    /// The credential is no longer valid, for the reason that is stated.
+    #[error("{0}: reconnect with a valid credential")]
+    Revoked(String),
+    /// The policy no longer allows the call.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+}
+
+/// A call that ends when the right of its caller ends. Dropping it ends the tracking.
+#[derive(Debug)]
+pub struct LiveCall(Option<Tracked>);
+
+#[derive(Debug)]
+struct Tracked {
+    id: u64,
+    call: Arc<Call>,
+    calls: LiveCalls,
+}
+
+/// A tracked call.
+#[derive(Debug)]
+struct Call {
+    identity: Arc<Identity>,
+    action: Action,
+    object: OwnedObject,
+    ended: CancellationToken,
+    why: OnceLock<Ended>,
+}
+
+/// All live calls of callers with a credential.
+#[derive(Debug, Clone)]
+pub(super) struct LiveCalls(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: fn() -> SystemTime,
+    calls: Mutex<Calls>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    last_id: u64,
+    by_id: HashMap<u64, Arc<Call>>,
+    /// The expiries of those that have one, with their ids.
+    expiries: BTreeSet<(SystemTime, u64)>,
+    /// Whether all calls are to be checked again.
+    recheck: bool,
+}
+
+impl LiveCall {
+    /// A call that no right limits.
+    pub(crate) fn endless() -> Self {
+        Self(None)
+    }
+
+    /// Waits until the call must end, and returns why.
+    pub async fn ended(&self) -> Ended {
+        let Some(tracked) = &self.0 else { return pending().await };
+        // Boxed, so that it adds little to the memory of each quiet session.
+        Box::pin(tracked.call.ended.cancelled()).await;
+        tracked.call.why.get().cloned().unwrap_or(Ended::Expired)
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.calls.forget(self.id, &self.call);
+    }
+}
+
+impl Call {
+    fn expiry(&self) -> Option<SystemTime> {
+        self.identity.credential.as_ref()?.expires
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), Ended> {
+        if let Some(credential) = &self.identity.credential {
+            (credential.recheck)().map_err(Ended::Revoked)?;
+        }
+        Ok(allow(policy, &self.identity.principal, self.action, self.object.get())?)
+    }
+
+    fn end(&self, why: Ended) {
+        // The first reason is the one that is stated.
+        let _ended_already = self.why.set(why);
+        self.ended.cancel();
+    }
+}
+
+impl LiveCalls {
+    pub(super) fn new(clock: fn() -> SystemTime) -> Self {
+        Self(Arc::new(Shared { clock, calls: Mutex::default(), changed: Notify::new() }))
+    }
+
+    /// Tracks a call that `policy` allows. Its right is checked once more after that, because it may
+    /// have ended in between.
+    pub(super) fn track(
+        &self,
+        identity: Arc<Identity>,
+        action: Action,
+        object: OwnedObject,
+        policy: impl Fn() -> Arc<Policy>,
+    ) -> LiveCall {
+        let call = Call { identity, action, object, ended: CancellationToken::new(), why: OnceLock::new() };
+        let call = Arc::new(call);
+        let mut calls = self.0.calls.lock();
+        calls.last_id += 1;
+        let id = calls.last_id;
+        let first_to_expire = call.expiry().is_some() && calls.expiries.is_empty();
+        if let Some(expiry) = call.expiry() {
+            calls.expiries.insert((expiry, id));
+        }
+        calls.by_id.insert(id, Arc::clone(&call));
+        drop(calls);
+        if first_to_expire {
+            self.0.changed.notify_one();
+        }
+        if let Err(why) = call.check(&policy()) {
+            call.end(why);
+        }
+        LiveCall(Some(Tracked { id, call, calls: self.clone() }))
+    }
+
+    /// Has all calls checked again by [`LiveCalls::run`].
+    pub(super) fn recheck(&self) {
+        self.0.calls.lock().recheck = true;
+        self.0.changed.notify_one();
+    }
+
+    /// Ends the calls that must end. Never returns.
+    pub(super) async fn run(&self, policy: impl Fn() -> Arc<Policy>) {
+        loop {
+            self.end_expired((self.0.clock)());
+            if std::mem::take(&mut self.0.calls.lock().recheck) {
+                self.end_denied(&policy());
+            }
+            let expiring = !self.0.calls.lock().expiries.is_empty();
+            tokio::select! {
+                () = self.0.changed.notified() => {}
+                () = sleep(MAX_SLEEP), if expiring => {}
+            }
+        }
+    }
+
+    fn end_expired(&self, now: SystemTime) {
+        let mut calls = self.0.calls.lock();
+        while let Some(&(expiry, id)) = calls.expiries.first().filter(|(expiry, _)| *expiry <= now) {
+            calls.expiries.remove(&(expiry, id));
+            if let Some(call) = calls.by_id.get(&id) {
+                call.end(Ended::Expired);
+            }
+        }
+    }
+
+    fn end_denied(&self, policy: &Policy) {
+        let all: Vec<_> = self.0.calls.lock().by_id.values().cloned().collect();
+        for call in all {
+            if let Err(why) = call.check(policy) {
+                call.end(why);
+            }
+        }
+    }
+
+    fn forget(&self, id: u64, call: &Call) {
+        let mut calls = self.0.calls.lock();
+        calls.by_id.remove(&id);
+        if let Some(expiry) = call.expiry() {
+            calls.expiries.remove(&(expiry, id));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Access: each call is authenticated before any of its messages is decoded, and its caller must
+//! be allowed to do what the method does.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use tonic::Status;
+use tracing::warn;
+
+use crate::{
+    access::{Action, Caller, Denied, Ended, Object},
+    authentication::Authenticator,
+    model::{AnonymousAccess, Principal, Quoted},
+};
+
+/// Where the caller's right is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CheckedBy {
+    /// Before the service is called, because the object is the server.
+    Layer,
+    /// By the service, because the object is in a message.
+    Service,
+}
+
+/// What each method does. No method can be called that is not here.
+const METHODS: [(&str, Action, CheckedBy); 15] = [
+    ("/headcount.v1.DataplaneService/Session", Action::RegisterDataplane, CheckedBy::Service),
+    ("/headcount.v1.DataplaneService/ListDataplanes", Action::ReadDataplanes, CheckedBy::Service),
+    ("/headcount.v1.WorkloadService/GetWorkload", Action::ReadWorkloads, CheckedBy::Service),
+    ("/headcount.v1.WorkloadService/ListWorkloads", Action::ReadWorkloads, CheckedBy::Service),
+    ("/headcount.v1.WorkloadService/WatchWorkloads", Action::ReadWorkloads, CheckedBy::Service),
+    ("/headcount.v1.WorkloadService/WaitForWorkload", Action::ReadWorkloads, CheckedBy::Service),
+    ("/headcount.v1.EventService/ListEvents", Action::ReadEvents, CheckedBy::Service),
+    ("/headcount.v1.EventService/WatchEvents", Action::ReadEvents, CheckedBy::Service),
+    ("/headcount.v1.BackupService/CreateBackup", Action::Backup, CheckedBy::Layer),
+    (
+        "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
+        Action::RegisterDataplane,
+        CheckedBy::Service,
+    ),
+    ("/grpc.health.v1.Health/Check", Action::CheckHealth, CheckedBy::Layer),
+    ("/grpc.health.v1.Health/Watch", Action::CheckHealth, CheckedBy::Layer),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Action::ReadSchema, CheckedBy::Layer),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Action::ReadSchema, CheckedBy::Layer),
+    // The answer to a method that does not exist shows the schema.
+    (UNKNOWN, Action::ReadSchema, CheckedBy::Layer),
+];
+
+const UNKNOWN: &str = "*";
+
+/// Authenticates a call, adds its [`Caller`] to the request's extensions, and rejects it if the
+/// caller may not call the method.
+pub(super) async fn authenticate(
+    State(authenticator): State<Arc<Authenticator>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match authenticator.authenticate(request.headers()) {
+        Ok(caller) => caller,
+        Err(error) => return Status::unauthenticated(error.to_string()).into_http(),
+    };
+    if let Err(denied) = check_method(&caller, request.uri().path()) {
+        let (caller, path) = (caller.principal(), Quoted(request.uri().path()));
+        warn!(%caller, %path, "refused: {denied}");
+        return Status::from(denied).into_http();
+    }
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+fn check_method(caller: &Caller, path: &str) -> Result<(), Denied> {
+    let method = METHODS.iter().find(|(name, ..)| *name == path).or(METHODS.last());
+    let Some(&(_, action, checked)) = method else { return Ok(()) };
+    match (caller.principal(), checked) {
+        // Nothing of an anonymous caller is decoded.
+        (Principal::Anonymous(AnonymousAccess::Public), _) | (_, CheckedBy::Layer) => {
+            caller.allow(action, Object::Server)
+        }
+        (_, CheckedBy::Service) => Ok(()),
+    }
+}
+
+/// Returns the caller of a call.
+///
+/// # Errors
+///
+/// `INTERNAL` if the call was not authenticated, which is a fault of the server.
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("the call was not authenticated"))
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::Unauthenticated(_) => Self::unauthenticated(message),
+            Denied::NoPermission { .. } | Denied::Mismatch(_) => Self::permission_denied(message),
+        }
+    }
+}
+
+impl From<Ended> for Status {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Denied(denied) => denied.into(),
+            Ended::Expired | Ended::Revoked(_) => Self::unauthenticated(ended.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::body::Body;
+    use http::Method;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+    use tokio_util::sync::CancellationToken;
+    use tonic::Code;
+    use tower::Service as _;
+
+    use super::*;
+    use crate::{
+        access::{Access, Policy},
+        config::Limits,
+        envoy::checks::CheckSettings,
+        grpc::Grpc,
+        proto::DESCRIPTORS,
+        registry::{Registry, RegistrySettings},
+        telemetry::metrics::Metrics,
+    };
+
+    /// A request of a trusted caller, for tests that call a service directly.
+    pub(in crate::grpc) fn trusted<T>(message: T) -> tonic::Request<T> {
+        let access = Access::new(Policy::default(), std::time::SystemTime::now);
+        let mut request = tonic::Request::new(message);
+        request.extensions_mut().insert(access.anonymous(AnonymousAccess::Full));
+        request
+    }
+
+    /// The paths of all methods that the server has.
+    fn methods() -> BTreeSet<String> {
+        let sets = [
+            DESCRIPTORS,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let files = sets.iter().flat_map(|set| FileDescriptorSet::decode(*set).unwrap().file);
+        let path = |package: &str, service: &str, method: &str| format!("/{package}.{service}/{method}");
+        files
+            .flat_map(|file| {
+                let package = file.package().to_owned();
+                file.service.into_iter().flat_map(move |service| {
+                    let (package, name) = (package.clone(), service.name().to_owned());
+                    service.method.into_iter().map(move |method| path(&package, &name, method.name()))
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_method_has_an_action() {
+        let listed: BTreeSet<_> =
+            METHODS.iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path != UNKNOWN).collect();
+        assert_eq!(listed, methods());
+        assert_eq!(METHODS.last().unwrap().0, UNKNOWN);
+    }
+
+    /// Calls each method with an empty body, and returns the code of its status.
+    async fn call_all(anonymous: AnonymousAccess) -> Vec<(String, Code)> {
+        let registry = Registry::new(RegistrySettings::default());
+        let metrics = Metrics::new(&registry).unwrap();
+        let access = Access::new(Policy::default(), std::time::SystemTime::now);
+        let authenticator = Authenticator::new(&access, anonymous);
+        let (limits, checks) = (Limits::default(), CheckSettings::default());
+        let shutdown = CancellationToken::new();
+        let grpc =
+            Grpc::new(&registry, None, limits, checks, authenticator, &metrics, shutdown).await.unwrap();
+        let mut codes = Vec::new();
+        for path in methods().into_iter().chain(["/headcount.v1.WorkloadService/DeleteWorkload".into()]) {
+            let request = http::Request::builder().method(Method::POST).uri(&path);
+            let request = request.header("content-type", "application/grpc").body(Body::empty()).unwrap();
+            let response = grpc.routes.clone().call(request).await.unwrap();
+            let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+            codes.push((path, code));
+        }
+        codes
+    }
+
+    #[tokio::test]
+    async fn an_anonymous_caller_can_only_check_the_health() {
+        for (path, code) in call_all(AnonymousAccess::Public).await {
+            let public = path.starts_with("/grpc.health.v1.Health/");
+            assert_eq!(code == Code::Unauthenticated, !public, "{path}: {code:?}");
+        }
+        for (path, code) in call_all(AnonymousAccess::Full).await {
+            assert_ne!(code, Code::Unauthenticated, "{path}");
+        }
+    }
+}
