@@ -103,7 +103,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// As [`allow`].
+    /// As [`allow()`].
     pub fn allow(&self, action: Action, object: Object<'_>) -> Result<(), Denied> {
         if let Principal::Anonymous(AnonymousAccess::Full) = self.identity.principal {
             return Ok(());
@@ -115,7 +115,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// As [`allow`].
+    /// As [`allow()`].
     pub fn allow_live(&self, action: Action, object: OwnedObject) -> Result<LiveCall, Denied> {
         self.allow(action, object.get())?;
         let Some(_) = self.credential() else {

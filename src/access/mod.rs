@@ -1,6 +1,6 @@
 //! Authorization: which principal may do what.
 //!
-//! Every service asks [`allow`], a pure function of the policy, the principal, the action and its
+//! Every service asks [`allow()`], a pure function of the policy, the principal, the action and its
 //! object. No service has a rule of its own. `docs/access.md` is the table of all cells, and a
 //! test compares it with this module.
 
