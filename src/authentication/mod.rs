@@ -1,5 +1,9 @@
 //! Authentication: from the credential of a request to its [`Caller`].
 
+mod json;
+mod jws;
+pub mod token;
+
 use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{

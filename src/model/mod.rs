@@ -14,6 +14,7 @@ mod principal;
 mod record;
 mod selector;
 mod shared;
+mod token;
 mod workload;
 
 pub(crate) use address::check_address;
@@ -40,6 +41,7 @@ pub(crate) use placeholder::{placeholder, unfilled};
 pub use principal::{AnonymousAccess, DataplaneGrant, GrantMismatch, Principal, Proof, User};
 pub use record::{Records, RegistrationRecord, WorkloadRecord};
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
+pub use token::{KeyAlgorithm, KeyId, KeyUse, PrivateKey, Revocation, SigningKeyRecord, TokenId};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};
 
 /// An invalid input value: its field, the value, the rule and the remedy.

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Dataplane, DataplaneName, MeshName, Namespace, Quoted, WORKLOAD_LABEL, WorkloadName};
+use super::{Dataplane, DataplaneName, Invalid, MeshName, Namespace, Quoted, WORKLOAD_LABEL, WorkloadName};
 
 /// A caller of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,32 @@ pub struct User {
     pub name: String,
     /// The groups that the user is in.
     pub groups: Vec<String>,
+}
+
+impl User {
+    /// The longest name of a user or a group, in bytes.
+    const MAX_BYTES: usize = 253;
+
+    /// Parses the name of a user and those of its groups.
+    ///
+    /// # Errors
+    ///
+    /// If a name is empty, too long, has a control character, or white space at an end.
+    pub fn parse(name: &str, groups: &[String]) -> Result<Self, Invalid> {
+        let check = |field, text: &str| {
+            let valid = !text.is_empty()
+                && text.len() <= Self::MAX_BYTES
+                && text.trim() == text
+                && !text.chars().any(char::is_control);
+            let problem = "must have 1 to 253 bytes, no control characters, and no white space at its ends";
+            valid
+                .then(|| text.to_owned())
+                .ok_or_else(|| Invalid::new(field, format!("{}: {problem}", Quoted(text))))
+        };
+        let name = check("name", name)?;
+        let groups = groups.iter().map(|group| check("group", group)).collect::<Result<_, _>>()?;
+        Ok(Self { name, groups })
+    }
 }
 
 /// The dataplanes that a credential may register. What is `None` or empty is not restricted.

@@ -1,0 +1,156 @@
+//! Public keys, which verify signatures.
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
+use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
+use x509_cert::{
+    der::{
+        self, Decode as _, Encode as _, Reader as _, SliceReader,
+        asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
+    },
+    spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef},
+};
+
+use crate::model::KeyAlgorithm;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ELLIPTIC_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const ED25519_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// Bits of an RSA key.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// Bytes of an uncompressed point of P-256, and its first byte.
+const P256_POINT: (usize, u8) = (65, 4);
+const ED25519_BYTES: usize = 32;
+
+/// A public key, and the one algorithm that it is used with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    algorithm: KeyAlgorithm,
+    /// As ring reads it: an `RSAPublicKey`, an uncompressed point, or 32 bytes.
+    bytes: Arc<[u8]>,
+}
+
+/// Why a key can't be used. The text completes a sentence that begins with the key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyError(pub(super) &'static str);
+
+impl PublicKey {
+    /// Takes the public key of a key pair of ring.
+    pub(super) fn trusted(algorithm: KeyAlgorithm, bytes: &[u8]) -> Self {
+        Self { algorithm, bytes: bytes.into() }
+    }
+
+    /// Reads a PEM file with one public key (`BEGIN PUBLIC KEY`).
+    ///
+    /// # Errors
+    ///
+    /// If there is not exactly one public key, or it is not one of RSA (2048 to 8192 bits), ECDSA
+    /// P-256 or Ed25519.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        let none = "has no public key: there must be a block that begins with BEGIN PUBLIC KEY";
+        let key = keys.next().and_then(Result::ok).ok_or(KeyError(none))?;
+        if keys.next().is_some() {
+            return Err(KeyError("has more than one public key: give each key a file of its own"));
+        }
+        Self::from_spki(&key)
+    }
+
+    fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        let unreadable = |_error: der::Error| KeyError("can't be decoded as a public key");
+        let key = SubjectPublicKeyInfoRef::from_der(der).map_err(unreadable)?;
+        let bytes = key.subject_public_key.as_bytes().ok_or(KeyError("can't be decoded as a public key"))?;
+        let algorithm = match key.algorithm.oid {
+            RSA => {
+                if !RSA_BITS.contains(&rsa_bits(bytes).map_err(unreadable)?) {
+                    return Err(KeyError("is an RSA key with less than 2048 or more than 8192 bits"));
+                }
+                KeyAlgorithm::Rs256
+            }
+            ELLIPTIC_CURVE if key.algorithm.parameters_oid() == Ok(P256) => {
+                if (bytes.len(), bytes[0]) != P256_POINT {
+                    return Err(KeyError(
+                        "is not an uncompressed point: convert it with `openssl pkey -pubin`",
+                    ));
+                }
+                KeyAlgorithm::Es256
+            }
+            ED25519_KEY if bytes.len() == ED25519_BYTES => KeyAlgorithm::EdDsa,
+            _ => return Err(KeyError("is of another kind than RSA, ECDSA P-256 and Ed25519")),
+        };
+        Ok(Self::trusted(algorithm, bytes))
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// Whether the key has signed a message.
+    pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &dyn VerificationAlgorithm = match self.algorithm {
+            KeyAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+            KeyAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+            KeyAlgorithm::EdDsa => &ED25519,
+        };
+        UnparsedPublicKey::new(algorithm, &self.bytes).verify(message, signature).is_ok()
+    }
+
+    /// The key as PEM (`BEGIN PUBLIC KEY`).
+    ///
+    /// # Panics
+    ///
+    /// Never: keys are much smaller than the largest DER, 256 MiB.
+    pub fn to_pem(&self) -> String {
+        let der = self.to_spki().expect("a key is much smaller than the largest DER");
+        pem("PUBLIC KEY", &der)
+    }
+
+    fn to_spki(&self) -> der::Result<Vec<u8>> {
+        let (oid, parameters) = match self.algorithm {
+            KeyAlgorithm::Rs256 => (RSA, Some(AnyRef::NULL)),
+            KeyAlgorithm::Es256 => (ELLIPTIC_CURVE, Some(AnyRef::from(&P256))),
+            KeyAlgorithm::EdDsa => (ED25519_KEY, None),
+        };
+        let algorithm = AlgorithmIdentifierRef { oid, parameters };
+        let subject_public_key = BitStringRef::from_bytes(&self.bytes)?;
+        SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der()
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.algorithm)
+    }
+}
+
+/// Bits of the modulus of an `RSAPublicKey`.
+fn rsa_bits(der: &[u8]) -> der::Result<usize> {
+    let mut reader = SliceReader::new(der)?;
+    let modulus = reader.sequence(|reader| {
+        let modulus = UintRef::decode(reader)?;
+        UintRef::decode(reader)?;
+        Ok::<_, der::Error>(modulus.as_bytes())
+    })?;
+    reader.finish()?;
+    let leading_zeros = modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+    Ok(modulus.len() * 8 - leading_zeros)
+}
+
+/// A block of PEM, with lines of 64 characters.
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for start in (0..base64.len()).step_by(64) {
+        pem += &base64[start..base64.len().min(start + 64)];
+        pem.push('\n');
+    }
+    pem + &format!("-----END {label}-----\n")
+}

@@ -1,0 +1,129 @@
+//! Verification of tokens.
+
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
+
+use super::{PublicKey, Subject, TokenError, VerificationKeys, claims::RawClaims};
+use crate::{
+    authentication::jws::Jws,
+    model::{KeyId, KeyUse, Principal, Revocation, TokenId},
+};
+
+/// Verifies tokens with a set of keys and revocations. It does not change: when they do, there is
+/// a new one. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Verifier(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    keys: VerificationKeys,
+    revoked: Revocations,
+}
+
+/// What has been revoked.
+#[derive(Debug, Clone, Default)]
+pub struct Revocations {
+    tokens: HashSet<TokenId>,
+    keys: HashSet<(KeyUse, KeyId)>,
+}
+
+/// A valid token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Who may use it.
+    pub subject: Subject,
+    /// Its identifier.
+    pub id: TokenId,
+    /// The use of the key that has signed it.
+    pub key_use: KeyUse,
+    /// The key that has signed it.
+    pub key_id: KeyId,
+    /// When it ends.
+    pub expires: SystemTime,
+    /// The key itself: another one may get the same identifier.
+    key: PublicKey,
+}
+
+impl Verifier {
+    /// Verifies with these keys, and rejects what is revoked.
+    pub fn new(keys: VerificationKeys, revoked: Revocations) -> Self {
+        Self(Arc::new(Inner { keys, revoked }))
+    }
+
+    /// Whether there are keys. Without any, no token is valid.
+    pub fn has_keys(&self) -> bool {
+        !self.0.keys.is_empty()
+    }
+
+    /// Verifies a token at a time of day.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the token breaks. The text never contains the token.
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, TokenError> {
+        let jws = Jws::parse(token)?;
+        let claims = RawClaims::parse(&jws.payload)?;
+        // Not trusted until the signature is verified: they only select the key.
+        let usage = claims.usage()?;
+        let (key_use, key) = self.signed_with(&jws, &usage)?;
+        claims.check_times(now)?;
+        let (id, expires) = claims.id()?;
+        let subject = claims.subject()?;
+        let verified = Verified { subject, id, key_use, key_id: jws.key_id, expires, key };
+        self.recheck(&verified)?;
+        Ok(verified)
+    }
+
+    /// Checks again that a token that was verified before is not revoked, and that its key is
+    /// still there. Its time is not checked.
+    ///
+    /// # Errors
+    ///
+    /// If the token or its key is revoked, or the key was removed.
+    pub fn recheck(&self, token: &Verified) -> Result<(), TokenError> {
+        let Inner { keys, revoked } = &*self.0;
+        let (usage, id) = (&token.key_use, &token.key_id);
+        if revoked.tokens.contains(&token.id) || revoked.keys.contains(&(usage.clone(), id.clone())) {
+            return Err(TokenError::Revoked);
+        }
+        if !keys.candidates(usage, id).any(|found| found == (usage, &token.key)) {
+            return Err(TokenError::UnknownKey { id: id.clone(), usage: usage.clone() });
+        }
+        Ok(())
+    }
+
+    /// Returns the key that has signed a token, and its use.
+    fn signed_with(&self, jws: &Jws<'_>, usage: &KeyUse) -> Result<(KeyUse, PublicKey), TokenError> {
+        let mut problem = None;
+        for (found, key) in self.0.keys.candidates(usage, &jws.key_id) {
+            if key.algorithm().name() != jws.algorithm {
+                problem.get_or_insert_with(|| TokenError::algorithm(&jws.algorithm, key.algorithm()));
+            } else if key.has_signed(jws.signed, &jws.signature) {
+                return Ok((found.clone(), key.clone()));
+            } else {
+                problem = Some(TokenError::signature(key.algorithm()));
+            }
+        }
+        let unknown = || TokenError::UnknownKey { id: jws.key_id.clone(), usage: usage.clone() };
+        Err(problem.unwrap_or_else(unknown))
+    }
+}
+
+impl Verified {
+    /// The principal that the token proves.
+    pub fn principal(&self) -> Principal {
+        self.subject.clone().into()
+    }
+}
+
+impl FromIterator<Revocation> for Revocations {
+    fn from_iter<I: IntoIterator<Item = Revocation>>(revocations: I) -> Self {
+        let mut all = Self::default();
+        for revocation in revocations {
+            match revocation {
+                Revocation::Token { id, .. } => drop(all.tokens.insert(id)),
+                Revocation::Key { usage, id } => drop(all.keys.insert((usage, id))),
+            }
+        }
+        all
+    }
+}
