@@ -56,8 +56,10 @@ impl Persistence {
     /// If the store can't be read or written. Records that can't be decoded are skipped and
     /// logged.
     pub async fn load(stores: Stores, clock_revision: u64) -> Result<Loaded, StoreError> {
-        let reservation = Reservation::begin(&*stores.resources, clock_revision).await?;
-        let records = load::records(&*stores.registrations).await?;
+        let (reservation, records) = tokio::try_join!(
+            Reservation::begin(&*stores.resources, clock_revision),
+            load::records(&*stores.registrations),
+        )?;
         let first_revision = reservation.first;
         let status = StoreStatus::default();
         let persistence = Self { stores, status, writing: Mutex::new(reservation) };

@@ -171,11 +171,11 @@ async fn a_newer_format_is_rejected_with_both_numbers() {
     let database = Database::open(&file).unwrap();
     let transaction = database.begin_write().unwrap();
     let meta = TableDefinition::<&str, &[u8]>::new("meta");
-    transaction.open_table(meta).unwrap().insert("format", &2_u64.to_be_bytes()[..]).unwrap();
+    transaction.open_table(meta).unwrap().insert("format", &3_u64.to_be_bytes()[..]).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let remedy = "start the version of headcount that wrote it, or a later one";
-    rejects(&path, &["its format is 2, and this version of headcount reads formats up to 1", remedy]);
+    rejects(&path, &["its format is 3, and this version of headcount reads formats up to 2", remedy]);
 
     // A later version of redb: the first byte of each commit slot.
     fs::write(&file, &original).unwrap();

@@ -6,7 +6,10 @@
 //! | `meta` | `kind` | `registrations` or `resources` |
 //! | `entries` | the key of an entry | its revision; how many revisions earlier it was created; its value |
 //!
-//! The numbers of an entry are varints of protobuf, which take 2 to 6 bytes together.
+//! The numbers of an entry are varints of protobuf, which take 2 to 6 bytes together. In format 2
+//! the value is compressed (`compression.rs`). A file of format 1 is used without that.
+
+use std::borrow::Cow;
 
 use prost::encoding::{decode_varint, encode_varint};
 use redb::{
@@ -19,14 +22,17 @@ use super::{
         Item,
         batch::{Entries, Version},
     },
+    compression::Compression,
     open::OpenError,
 };
 
-/// The format that this version reads and writes.
-pub(super) const FORMAT: u64 = 1;
+/// The newest format, which new files have.
+pub(super) const FORMAT: u64 = 2;
+/// The first format whose values are compressed.
+const COMPRESSED: u64 = 2;
 
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
+pub(super) const ENTRIES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
 
 /// What a file is for. The files of a directory must not be confused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +79,15 @@ pub(super) fn check(database: &Database, kind: Kind) -> Result<u64, OpenError> {
         return Err(OpenError::Kind { found: found.unwrap_or_default(), expected: kind.name() });
     }
     let revision = number(&meta, "revision")?;
-    check_entries(&transaction, revision)?;
+    check_entries(&transaction, revision, Values::of(format))?;
     Ok(revision)
 }
 
-fn check_entries(transaction: &ReadTransaction, latest: u64) -> Result<(), Error> {
+fn check_entries(transaction: &ReadTransaction, latest: u64, mut values: Values) -> Result<(), Error> {
     for entry in transaction.open_table(ENTRIES)?.range::<&[u8]>(..)? {
         let (key, stored) = entry?;
-        let (version, _) = decode(key.value(), stored.value())?;
+        let (version, value) = decode(key.value(), stored.value())?;
+        values.decode(key.value(), value)?;
         if version.revision > latest {
             let (key, revision) = (key.value().escape_ascii(), version.revision);
             return Err(Error::Corrupted(format!("the entry {key} has revision {revision} of {latest}")));
@@ -102,6 +109,7 @@ fn number(meta: &impl ReadableTable<&'static str, &'static [u8]>, name: &str) ->
 /// The entries whose keys begin with `prefix`.
 pub(super) fn load(transaction: &ReadTransaction, prefix: &[u8]) -> Result<Vec<Item>, Error> {
     let entries = transaction.open_table(ENTRIES)?;
+    let mut values = Values::of(number(&transaction.open_table(META)?, "format")?);
     let mut items = Vec::new();
     for entry in entries.range(prefix..)? {
         let (key, stored) = entry?;
@@ -112,7 +120,7 @@ pub(super) fn load(transaction: &ReadTransaction, prefix: &[u8]) -> Result<Vec<I
         let (version, value) = decode(key, stored.value())?;
         items.push(Item {
             key: key.to_vec().into(),
-            value: value.to_vec().into(),
+            value: values.decode(key, value)?.into_owned().into(),
             revision: version.revision,
             created: version.created,
         });
@@ -124,6 +132,7 @@ pub(super) fn load(transaction: &ReadTransaction, prefix: &[u8]) -> Result<Vec<I
 pub(super) struct Tables<'a> {
     meta: Table<'a, &'static str, &'static [u8]>,
     entries: Table<'a, &'static [u8], &'static [u8]>,
+    values: Values,
     /// Of the value that is written, to reuse its memory.
     encoded: Vec<u8>,
 }
@@ -131,7 +140,8 @@ pub(super) struct Tables<'a> {
 impl<'a> Tables<'a> {
     pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, Error> {
         let (meta, entries) = (transaction.open_table(META)?, transaction.open_table(ENTRIES)?);
-        Ok(Self { meta, entries, encoded: Vec::new() })
+        let values = Values::of(number(&meta, "format")?);
+        Ok(Self { meta, entries, values, encoded: Vec::new() })
     }
 
     pub(super) fn revision(&self) -> Result<u64, Error> {
@@ -156,7 +166,7 @@ impl Entries for Tables<'_> {
         self.encoded.clear();
         encode_varint(item.revision, &mut self.encoded);
         encode_varint(item.revision - item.created, &mut self.encoded);
-        self.encoded.extend_from_slice(&item.value);
+        self.values.encode(&item.key, &item.value, &mut self.encoded);
         self.entries.insert(&*item.key, &*self.encoded)?;
         Ok(())
     }
@@ -167,6 +177,35 @@ impl Entries for Tables<'_> {
     }
 }
 
+/// How a file has its values.
+enum Values {
+    Plain,
+    Compressed(Compression),
+}
+
+impl Values {
+    fn of(format: u64) -> Self {
+        if format < COMPRESSED { Self::Plain } else { Self::Compressed(Compression::default()) }
+    }
+
+    fn encode(&mut self, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Plain => out.extend_from_slice(value),
+            Self::Compressed(compression) => compression.compress(key, value, out),
+        }
+    }
+
+    fn decode<'a>(&mut self, key: &[u8], stored: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
+        match self {
+            Self::Plain => Ok(stored.into()),
+            Self::Compressed(compression) => compression.decompress(key, stored).ok_or_else(|| {
+                Error::Corrupted(format!("the value of the entry {} is wrong", key.escape_ascii()))
+            }),
+        }
+    }
+}
+
+/// The revisions of an entry, and its value as it is stored.
 fn decode<'a>(key: &[u8], stored: &'a [u8]) -> Result<(Version, &'a [u8]), Error> {
     let mut rest = stored;
     let mut number = || decode_varint(&mut rest).ok();

@@ -6,8 +6,10 @@
 //!      open        checks a file before anything is written to it
 //!      held_back   the storage that makes this possible
 //!      format      the tables and their values
+//!      compression of values
 //! ```
 
+mod compression;
 mod disk;
 mod format;
 mod held_back;

@@ -1,5 +1,7 @@
 //! The size of a file.
 
+use std::iter;
+
 use super::{commit, new_disk, open, put};
 use crate::store::{Expected, Write};
 
@@ -15,7 +17,11 @@ fn a_file_does_not_grow_with_the_changes_of_its_entries() {
     let disk = new_disk(0);
     let store = open(&disk).unwrap();
     let mut random = fastrand::Rng::with_seed(0);
-    let value = |random: &mut fastrand::Rng| vec![random.u8(..); random.usize(150..200)];
+    // They can't be compressed.
+    let value = |random: &mut fastrand::Rng| {
+        let length = random.usize(150..200);
+        iter::repeat_with(|| random.u8(..)).take(length).collect::<Vec<_>>()
+    };
     for batch in 0..RECORDS / 500 {
         let keys = batch * 500..(batch + 1) * 500;
         commit(&store, keys.map(|n| put(key(n), value(&mut random))).collect()).unwrap();
@@ -33,4 +39,21 @@ fn a_file_does_not_grow_with_the_changes_of_its_entries() {
         largest = largest.max(disk.bytes().len());
     }
     assert!(largest <= 2 * full, "{full} bytes grew to {largest}");
+}
+
+#[test]
+fn a_file_that_has_all_entries_changed_again_and_again_keeps_its_length() {
+    const ENTRIES: u32 = 1_000;
+    let disk = new_disk(0);
+    let store = open(&disk).unwrap();
+    let mut random = fastrand::Rng::with_seed(0);
+    let mut lengths = Vec::new();
+    for _ in 0..40 {
+        for batch in 0..ENTRIES / 250 {
+            let put = |n| put(key(n), iter::repeat_with(|| random.u8(..)).take(150).collect::<Vec<_>>());
+            commit(&store, (batch * 250..(batch + 1) * 250).map(put).collect()).unwrap();
+        }
+        lengths.push(disk.bytes().len());
+    }
+    assert!(lengths[3..].iter().all(|length| *length <= lengths[2]), "{lengths:?}");
 }

@@ -3,6 +3,7 @@
 
 mod crashes;
 mod faults;
+mod formats;
 mod growth;
 mod held_back;
 mod simulated_disk;
