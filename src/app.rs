@@ -1,12 +1,9 @@
 //! The control plane as one value: it binds its listeners, serves, and drains.
 
 mod addresses;
+mod trust;
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -16,8 +13,6 @@ use tracing::{info, warn};
 
 pub use self::addresses::Addresses;
 use crate::{
-    access::{Access, Policy},
-    authentication::Authenticator,
     config::Config,
     grpc::{Grpc, set_health},
     http,
@@ -78,6 +73,7 @@ impl App {
         let addresses = Addresses { grpc: grpc_addr, http: http_addr, kube: kube_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
+        let (trust, trust_task) = trust::load(&config)?;
         let (persistence, records) = load(&mut config).await?;
         let registry = Registry::new(config.registry);
         if persistence.is_some() {
@@ -89,8 +85,7 @@ impl App {
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
-        let access = Access::new(Policy::default(), SystemTime::now);
-        let authenticator = Authenticator::new(&access, AnonymousAccess::Full);
+        let authenticator = trust.listener(AnonymousAccess::Full);
         let grpc = Grpc::new(
             &registry,
             stores,
@@ -109,7 +104,7 @@ impl App {
             let registry = registry.clone();
             async move { registry.run().await }
         });
-        core.spawn(async move { access.run().await });
+        core.spawn(trust_task);
         if let Some(persistence) = &persistence {
             let (persistence, registry) = (Arc::clone(persistence), registry.clone());
             core.spawn(async move { match persistence.run(&registry).await {} });

@@ -28,6 +28,9 @@ pub struct Config {
     /// Directory of the registrations and resources, which a restart restores. Without one they
     /// are in memory.
     pub data_dir: Option<PathBuf>,
+    /// YAML file of roles, and of the client certificates of dataplanes. It is reloaded when it
+    /// changes. Without one no user has a role.
+    pub access_file: Option<PathBuf>,
     /// Longest time after a restart in which dataplanes that were connected before are expected
     /// back. Agents reconnect within 10 s; a large fleet takes some 20 s more to be admitted.
     pub warming_timeout: Duration,
@@ -51,6 +54,7 @@ impl Default for Config {
             kube: KubeSettings::default(),
             addresses_file: None,
             data_dir: None,
+            access_file: None,
             warming_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),

@@ -1,45 +1,23 @@
 //! Authentication: from the credential of a request to its [`Caller`].
+//!
+//! ```text
+//! authorization header ─► token/ ───────────────────┐
+//! client certificate ──► certificate ─► spiffe rule ─┼─► Authenticator ─► Caller
+//! none ─────────────────────────────────────────────┘
+//! access file ─► policy, spiffe rules
+//! ```
 
+mod access_file;
+mod authenticator;
+mod certificate;
 mod json;
 mod jws;
+mod spiffe;
 pub mod token;
 
-use http::{HeaderMap, header::AUTHORIZATION};
-
-use crate::{
-    access::{Access, Caller},
-    model::AnonymousAccess,
+pub use self::{
+    access_file::AccessFile,
+    authenticator::{AuthenticationError, Authenticator, Trust},
+    certificate::UnusableCertificate,
+    spiffe::{Fixed, SpiffeRule},
 };
-
-/// Authenticates the requests of one listener.
-#[derive(Debug, Clone)]
-pub struct Authenticator {
-    anonymous: Caller,
-}
-
-/// Why a request with a credential is not authenticated. The texts never contain the credential.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthenticationError {
-    /// The request has a token, and the server accepts none.
-    #[error("authorization: this server accepts no tokens: send none, or configure the server's keys")]
-    NoTokens,
-}
-
-impl Authenticator {
-    /// Callers without a credential have this access.
-    pub fn new(access: &Access, anonymous: AnonymousAccess) -> Self {
-        Self { anonymous: access.anonymous(anonymous) }
-    }
-
-    /// Returns the caller of a request.
-    ///
-    /// # Errors
-    ///
-    /// If the request has a credential that is not valid.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthenticationError> {
-        if headers.contains_key(AUTHORIZATION) {
-            return Err(AuthenticationError::NoTokens);
-        }
-        Ok(self.anonymous.clone())
-    }
-}

@@ -59,7 +59,7 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match authenticator.authenticate(request.headers()) {
+    let caller = match authenticator.authenticate(request.headers(), request.extensions()) {
         Ok(caller) => caller,
         Err(error) => return Status::unauthenticated(error.to_string()).into_http(),
     };
@@ -128,6 +128,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         access::{Access, Policy},
+        authentication::Trust,
         config::Limits,
         envoy::checks::CheckSettings,
         grpc::Grpc,
@@ -178,7 +179,7 @@ pub(super) mod tests {
         let registry = Registry::new(RegistrySettings::default());
         let metrics = Metrics::new(&registry).unwrap();
         let access = Access::new(Policy::default(), std::time::SystemTime::now);
-        let authenticator = Authenticator::new(&access, anonymous);
+        let authenticator = Trust::nobody(access).listener(anonymous);
         let (limits, checks) = (Limits::default(), CheckSettings::default());
         let shutdown = CancellationToken::new();
         let grpc =

@@ -8,7 +8,7 @@ use std::{
 
 use headcount::{
     access::{Access, Policy},
-    authentication::Authenticator,
+    authentication::Trust,
     config::Limits,
     envoy::checks::CheckSettings,
     grpc::{Grpc, set_health},
@@ -102,7 +102,7 @@ impl Server {
             None,
             Limits::default(),
             CheckSettings::default(),
-            Authenticator::new(&access, AnonymousAccess::Full),
+            Trust::nobody(access.clone()).listener(AnonymousAccess::Full),
             &metrics,
             shutdown.clone(),
         )

@@ -74,6 +74,12 @@ pub(super) struct ServeArgs {
     /// an empty registry.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
+    /// YAML file of the roles of users, and of the dataplanes of client certificates
+    ///
+    /// docs/access.md describes it. Without it no user has a role. The file is reloaded when it
+    /// changes; calls that it no longer allows end within a second.
+    #[arg(long, value_name = "FILE")]
+    access_file: Option<PathBuf>,
     /// Longest time after a restart in which the server waits for dataplanes to come back
     ///
     /// Until they are back or this time has passed, the server reports that it is warming, and
@@ -169,6 +175,7 @@ impl ServeArgs {
             kube: self.kube.check(&mut problems),
             addresses_file: self.addresses_file,
             data_dir: data_dir(&mut problems, self.data_dir, demo),
+            access_file: self.access_file,
             warming_timeout: period(&mut problems, "warming-timeout", self.warming_timeout),
             drain_timeout: period(&mut problems, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {

@@ -67,12 +67,25 @@ impl Authority {
         presented: &PresentedCertificates,
         now: UnixTime,
     ) -> Result<String, Unverified> {
+        common_name(self.verify_chain(presented, now)?)
+    }
+
+    /// As [`Authority::verify`], and returns the client's own certificate.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate, or it is not valid.
+    pub(crate) fn verify_chain<'a>(
+        &self,
+        presented: &'a PresentedCertificates,
+        now: UnixTime,
+    ) -> Result<&'a CertificateDer<'static>, Unverified> {
         let [leaf, issuers @ ..] = presented.certificates() else {
             return Err(Unverified::NoCertificate);
         };
         let verified = self.0.verify_client_cert(leaf, issuers, now);
         verified.map_err(|error| Unverified::NotIssued(error.to_string()))?;
-        common_name(leaf)
+        Ok(leaf)
     }
 }
 

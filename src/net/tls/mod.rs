@@ -28,4 +28,4 @@ pub(crate) use self::{
 
 #[cfg(test)]
 #[path = "../../../tests/pki/mod.rs"]
-mod pki;
+pub(crate) mod pki;

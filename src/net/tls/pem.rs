@@ -33,7 +33,7 @@ impl PemFile {
     }
 
     /// The setting and the path, as error messages name them.
-    pub(super) fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         format!("--{} {}", self.setting, self.path.display())
     }
 

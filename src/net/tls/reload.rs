@@ -76,7 +76,12 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
 
     /// Polls the files at this interval until dropped. If they are invalid, logs the error and
     /// keeps the current value.
-    pub(crate) async fn run(mut self, interval: Duration) {
+    pub(crate) async fn run(self, interval: Duration) {
+        self.run_then(interval, |_| ()).await;
+    }
+
+    /// As [`Reloading::run`], and calls `on_replaced` with each new value.
+    pub(crate) async fn run_then(mut self, interval: Duration, on_replaced: impl Fn(&T)) {
         loop {
             sleep(interval).await;
             // Off the runtime's threads: a file may be on a slow network disk.
@@ -89,7 +94,10 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
             let files = self.files.each_ref().map(PemFile::source).join(", ");
             match result {
                 Poll::Unchanged => {}
-                Poll::Replaced => info!(files, "reloaded"),
+                Poll::Replaced => {
+                    info!(files, "reloaded");
+                    on_replaced(&self.current.get());
+                }
                 Poll::Invalid(error) => {
                     warn!(files, "can't reload, still using the previous content: {error:#}");
                 }
