@@ -1,4 +1,4 @@
-//! Authentication: from the credential of a request to its [`Caller`].
+//! Authentication: from the credential of a request to its [`Caller`](crate::access::Caller).
 //!
 //! ```text
 //! authorization header ─► token/ ───────────────────┐
