@@ -1,6 +1,7 @@
 //! The control plane as one value: it binds its listeners, serves, and drains.
 
 mod addresses;
+mod tls;
 mod trust;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,10 +18,11 @@ use crate::{
     grpc::{Grpc, set_health},
     http,
     kube::Kube,
-    model::{AnonymousAccess, Records},
+    model::Records,
     net::{
         accept::{incoming, incoming_with_keepalive},
         listen::listen,
+        tls::Protocol,
     },
     persistence::{Loaded, Persistence},
     registry::Registry,
@@ -73,7 +75,10 @@ impl App {
         let addresses = Addresses { grpc: grpc_addr, http: http_addr, kube: kube_addr };
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
-        let (trust, trust_task) = trust::load(&config)?;
+        let mut core = JoinSet::new();
+        let trust = trust::load(&config, &mut core)?;
+        let grpc_tls = tls::load(config.tls.grpc.as_ref(), Protocol::Http2, &config.tls, &mut core)?;
+        let http_tls = tls::load(config.tls.http.as_ref(), Protocol::Http1, &config.tls, &mut core)?;
         let (persistence, records) = load(&mut config).await?;
         let registry = Registry::new(config.registry);
         if persistence.is_some() {
@@ -85,7 +90,7 @@ impl App {
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
-        let authenticator = trust.listener(AnonymousAccess::Full);
+        let authenticator = trust.listener(tls::anonymous_access(grpc_addr, grpc_tls.as_ref(), &config.tls));
         let grpc = Grpc::new(
             &registry,
             stores,
@@ -99,24 +104,26 @@ impl App {
         let (health, ready) = (grpc.health(), Readiness::default());
         let checks = ReadyChecks::new(ready.clone(), &registry);
 
-        let mut core = JoinSet::new();
         core.spawn({
             let registry = registry.clone();
             async move { registry.run().await }
         });
-        core.spawn(trust_task);
         if let Some(persistence) = &persistence {
             let (persistence, registry) = (Arc::clone(persistence), registry.clone());
             core.spawn(async move { match persistence.run(&registry).await {} });
         }
         let mut servers = JoinSet::new();
-        servers.spawn(grpc.serve(incoming(grpc_listener, peer_timeout)));
+        let incoming = incoming(grpc_listener, peer_timeout);
+        match grpc_tls {
+            Some(tls) => servers.spawn(grpc.serve_tls(incoming, tls)),
+            None => servers.spawn(grpc.serve(incoming)),
+        };
         if let Some(listener) = kube_listener {
             let kube = Kube::new(&registry, &config.kube, &metrics, checks.clone(), shutdown.clone())?;
             servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PEER_TIMEOUT)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, checks));
-        http.spawn(http::serve(http_listener, router, http_shutdown.clone()));
+        http.spawn(http::serve(http_listener, http_tls, router, http_shutdown.clone()));
 
         set_health(&health, ServingStatus::Serving).await;
         ready.set(true);

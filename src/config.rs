@@ -4,23 +4,26 @@
 
 mod kube;
 mod limits;
+mod tls;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use self::{
     kube::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     limits::{Http2Limits, Limits},
+    tls::{CertificateFiles, TlsSettings},
 };
 use crate::{envoy::checks::CheckSettings, registry::RegistrySettings};
 
 /// All settings of `headcount serve`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Address of the gRPC server. On loopback by default, because clients are not
-    /// authenticated yet.
+    /// Address of the gRPC server. On loopback by default, where callers need no credential.
     pub grpc_addr: SocketAddr,
     /// Address of the HTTP server (metrics, health). On loopback for the same reason.
     pub http_addr: SocketAddr,
+    /// TLS of the gRPC and the HTTP server.
+    pub tls: TlsSettings,
     /// The Kubernetes API.
     pub kube: KubeSettings,
     /// File that the bound addresses are written to as JSON, once the server is ready.
@@ -51,6 +54,7 @@ impl Default for Config {
         Self {
             grpc_addr: SocketAddr::from(([127, 0, 0, 1], 7100)),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 7101)),
+            tls: TlsSettings::default(),
             kube: KubeSettings::default(),
             addresses_file: None,
             data_dir: None,

@@ -11,7 +11,7 @@ mod service;
 mod session;
 mod status;
 
-use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -25,7 +25,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Layer as _;
 
 use self::{
-    connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request},
+    connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request, plaintext},
     service::{Backups, Dataplanes, Events, Workloads},
     session::{Envoys, SessionAdmission},
 };
@@ -34,6 +34,7 @@ use crate::{
     config::Limits,
     envoy::checks::CheckSettings,
     net::places::{PlaceLimits, Places},
+    net::tls::{PresentedCertificates, Tls},
     proto::{
         DESCRIPTORS,
         envoy::service::health::v3::server::health_discovery_service_server::{
@@ -141,19 +142,47 @@ impl Grpc {
         self.health.clone()
     }
 
-    /// Serves accepted connections, which need not be sockets, until `shutdown` is
+    /// Serves accepted connections, which need not be sockets, without TLS, until `shutdown` is
     /// cancelled and every stream has ended.
     pub fn serve<S, Io>(self, accepted: S) -> impl Future<Output = ()> + Send + use<S, Io>
     where
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        self.serve_with(accepted, plaintext)
+    }
+
+    /// As [`Grpc::serve`], with TLS.
+    pub(crate) fn serve_tls<S, Io>(
+        self,
+        accepted: S,
+        tls: Tls,
+    ) -> impl Future<Output = ()> + Send + use<S, Io>
+    where
+        S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.serve_with(accepted, move |io| tls.clone().accept(io))
+    }
+
+    fn serve_with<S, Io, Handshake, Shaken, Transport>(
+        self,
+        accepted: S,
+        handshake: Handshake,
+    ) -> impl Future<Output = ()> + Send + use<S, Io, Handshake, Shaken, Transport>
+    where
+        S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
+        Io: Send + 'static,
+        Handshake: Fn(Io) -> Shaken + Send + 'static,
+        Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
+        Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let places = Places::new(PlaceLimits {
             total: self.limits.max_connections,
             per_address: self.limits.max_connections_per_address,
         });
-        let connections =
-            connection::with_preface(accepted, places.clone(), self.limits.hello_timeout, self.shed);
+        let timeout = self.limits.hello_timeout;
+        let connections = connection::with_preface(accepted, handshake, places.clone(), timeout, self.shed);
         let serving = connection::serve(connections, places, self.routes, self.limits, self.shutdown.clone());
         async move {
             let mut serving = pin!(serving);

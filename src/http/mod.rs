@@ -21,6 +21,7 @@ use crate::{
         host::check_loopback_host,
         http1::{self, ConnectionLimits, no_handshake},
         places::PlaceLimits,
+        tls::Tls,
     },
     telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
@@ -89,7 +90,12 @@ async fn loopback_host(request: Request, next: Next) -> Response {
 }
 
 /// Serves until `shutdown` is cancelled, then lets the requests in flight finish.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let loopback = listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback());
     let router = if loopback { router.layer(from_fn(loopback_host)) } else { router };
     let incoming = incoming_with_keepalive(listener, PEER_TIMEOUT);
@@ -97,7 +103,13 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         let most = LIMITS.places.total;
         warn!(%peer, ?shed, "too many HTTP connections: at most {most}, and half of them from one address");
     };
-    http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await;
+    match tls {
+        None => http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await,
+        Some(tls) => {
+            let handshake = move |io| tls.clone().accept(io);
+            http1::serve(incoming, handshake, router, LIMITS, on_shed, shutdown).await;
+        }
+    }
 }
 
 #[cfg(test)]

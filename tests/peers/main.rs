@@ -16,7 +16,6 @@
 //! `PATH`. A test whose peer is missing prints `SKIPPED: ` and the reason; with
 //! `HEADCOUNT_REQUIRE_PEERS=1` it fails.
 
-#[expect(dead_code, reason = "no client presents a certificate here")]
 #[path = "../pki/mod.rs"]
 mod pki;
 mod signals;
@@ -28,6 +27,7 @@ mod alerts;
 mod backup;
 mod cli_help;
 mod cli_output;
+mod client_certificates;
 mod configuration;
 mod data_dir;
 mod demo;

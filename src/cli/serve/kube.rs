@@ -75,10 +75,20 @@ pub(super) struct KubeArgs {
 
 impl KubeArgs {
     /// Returns the settings; adds invalid flags to `problems`.
-    pub(super) fn check(self, problems: &mut Problems) -> KubeSettings {
+    ///
+    /// `shared` has the certificate and the key of all listeners.
+    pub(super) fn check(
+        self,
+        shared: (Option<PathBuf>, Option<PathBuf>),
+        problems: &mut Problems,
+    ) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
         let front_proxy = front_proxy(self.kube_client_ca_file, self.kube_allowed_names, problems);
-        let tls = tls(self.kube_tls_cert_file, self.kube_tls_key_file, front_proxy, problems);
+        let (cert_file, key_file) = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
+            (None, None) if shared.0.is_some() && shared.1.is_some() => shared,
+            own => own,
+        };
+        let tls = tls(cert_file, key_file, front_proxy, problems);
         if let Some(addr) = addr {
             check_exposure(addr, tls.as_ref(), problems);
         }
@@ -171,7 +181,7 @@ mod tests {
     fn check(args: &str) -> Result<KubeSettings, String> {
         let args = std::iter::once("headcount").chain(args.split_whitespace());
         let mut problems = Problems::default();
-        let settings = Command::parse_from(args).kube.check(&mut problems);
+        let settings = Command::parse_from(args).kube.check((None, None), &mut problems);
         problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
     }
 

@@ -4,6 +4,7 @@ mod demo;
 mod envoy;
 mod kube;
 mod limits;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -15,7 +16,7 @@ use std::{
 use clap::Args;
 use tracing::{info, warn};
 
-use self::{demo::Demo, envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs};
+use self::{demo::Demo, envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs, tls::TlsArgs};
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
     args::{
@@ -35,8 +36,8 @@ use crate::{
 /// Agents and Envoys report to the gRPC address; watchers, `headcount get` and grpcurl
 /// read from it. The HTTP address serves /metrics, /livez and /readyz. A third address
 /// serves the Kubernetes API, for kubectl and admission webhooks. All three are on
-/// loopback by default, because clients are not authenticated: only the Kubernetes API
-/// can be restricted, to kube-apiserver.
+/// loopback by default, where callers need no credential. Other addresses require TLS and
+/// authentication.
 ///
 /// SIGTERM, SIGQUIT and Ctrl-C start a drain: the health services report that the server is not
 /// ready, proxies are asked to reconnect later, and every stream ends with a status.
@@ -74,12 +75,6 @@ pub(super) struct ServeArgs {
     /// an empty registry.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// YAML file of the roles of users, and of the dataplanes of client certificates
-    ///
-    /// docs/access.md describes it. Without it no user has a role. The file is reloaded when it
-    /// changes; calls that it no longer allows end within a second.
-    #[arg(long, value_name = "FILE")]
-    access_file: Option<PathBuf>,
     /// Longest time after a restart in which the server waits for dataplanes to come back
     ///
     /// Until they are back or this time has passed, the server reports that it is warming, and
@@ -115,6 +110,8 @@ pub(super) struct ServeArgs {
     flap_interval: Parsed<Period>,
     #[command(flatten)]
     kube: KubeArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     envoy: EnvoyArgs,
     #[command(flatten)]
@@ -168,14 +165,19 @@ impl ServeArgs {
         let Switch(demo) = problems.take("demo", self.demo).unwrap_or_default();
         let defaults = Config::default();
         let (limits, registry_limits) = self.limits.check(&mut problems);
+        let grpc_addr = problems.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr);
+        let http_addr = problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr);
+        let kube = self.kube.check(self.tls.shared_files(), &mut problems);
+        let (tls, access_file) = self.tls.check(grpc_addr, http_addr, &mut problems);
         // An invalid value is replaced, so that the problems of all flags are found.
         let config = Config {
-            grpc_addr: problems.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr),
-            http_addr: problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr),
-            kube: self.kube.check(&mut problems),
+            grpc_addr,
+            http_addr,
+            kube,
             addresses_file: self.addresses_file,
             data_dir: data_dir(&mut problems, self.data_dir, demo),
-            access_file: self.access_file,
+            access_file,
+            tls,
             warming_timeout: period(&mut problems, "warming-timeout", self.warming_timeout),
             drain_timeout: period(&mut problems, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {

@@ -10,7 +10,7 @@ mod strict;
 pub(super) use self::{
     lifetime::{ConnectionAge, Lifetime, UntilEnd, until_end},
     observe::{CallObserver, Observed},
-    preface::with_preface,
+    preface::{plaintext, with_preface},
     serve::serve,
     strict::{RequestRules, check_request},
 };

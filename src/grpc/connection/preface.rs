@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use crate::{
     net::places::{Full, Place, Places, Taken},
+    net::tls::PresentedCertificates,
     telemetry::metrics::ShedMetrics,
 };
 
@@ -32,34 +33,49 @@ const QUEUE: usize = 64;
 pub(in crate::grpc) struct Connection<Io> {
     pub(super) io: WithPreface<Io>,
     pub(super) peer: SocketAddr,
+    pub(super) certificates: PresentedCertificates,
     pub(super) place: Place,
 }
 
-/// The accepted connections that have sent the HTTP/2 preface in time.
-pub(in crate::grpc) fn with_preface<S, Io>(
+/// The accepted connections that have finished `handshake` and sent the HTTP/2 preface in time.
+///
+/// `handshake` is that of TLS, or [`plaintext`].
+pub(in crate::grpc) fn with_preface<S, Io, Handshake, Shaken, Transport>(
     accepted: S,
+    handshake: Handshake,
     places: Places,
     deadline: Duration,
     shed: ShedMetrics,
-) -> impl Stream<Item = Connection<Io>> + use<S, Io>
+) -> impl Stream<Item = Connection<Transport>> + use<S, Io, Handshake, Shaken, Transport>
 where
     S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
-    Io: AsyncRead + Send + Unpin + 'static,
+    Io: Send + 'static,
+    Handshake: Fn(Io) -> Shaken + Send + 'static,
+    Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
+    Transport: AsyncRead + Send + Unpin + 'static,
 {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(read_prefaces(accepted, places, deadline, sender, shed));
+    tokio::spawn(read_prefaces(accepted, handshake, places, deadline, sender, shed));
     stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
 }
 
-async fn read_prefaces<S, Io>(
+/// The handshake of a listener without TLS: none.
+pub(in crate::grpc) async fn plaintext<Io>(io: Io) -> io::Result<(Io, PresentedCertificates)> {
+    Ok((io, PresentedCertificates::default()))
+}
+
+async fn read_prefaces<S, Io, Handshake, Shaken, Transport>(
     accepted: S,
+    handshake: Handshake,
     places: Places,
     deadline: Duration,
-    sender: mpsc::Sender<Connection<Io>>,
+    sender: mpsc::Sender<Connection<Transport>>,
     shed: ShedMetrics,
 ) where
     S: Stream<Item = (Io, SocketAddr)>,
-    Io: AsyncRead + Send + Unpin + 'static,
+    Handshake: Fn(Io) -> Shaken,
+    Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
+    Transport: AsyncRead + Send + Unpin + 'static,
 {
     let mut accepted = pin!(accepted);
     loop {
@@ -74,15 +90,19 @@ async fn read_prefaces<S, Io>(
         let Some(mut place) = take_place(&places, peer, &shed) else {
             continue;
         };
-        let sender = sender.clone();
+        let (sender, handshake) = (sender.clone(), handshake(io));
         tokio::spawn(async move {
+            let open = async {
+                let (io, certificates) = handshake.await?;
+                Ok::<_, io::Error>((WithPreface::read(io).await?, certificates))
+            };
             let opened = tokio::select! {
-                opened = timeout(deadline, WithPreface::read(io)) => opened,
+                opened = timeout(deadline, open) => opened,
                 why = place.closed() => return debug!(%peer, ?why, "closed a connection without a preface"),
             };
             match opened {
-                Ok(Ok(io)) => {
-                    let _closed = sender.send(Connection { io, peer, place }).await;
+                Ok(Ok((io, certificates))) => {
+                    let _closed = sender.send(Connection { io, peer, certificates, place }).await;
                 }
                 Ok(Err(error)) => debug!(%peer, %error, "refused a connection"),
                 Err(_) => debug!(%peer, "refused a connection: no HTTP/2 preface in time"),

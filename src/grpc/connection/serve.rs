@@ -35,6 +35,7 @@ use crate::{
     net::{
         guarded_body::GuardedBody,
         places::{Closing, InUse, PlaceHandle, Places},
+        tls::PresentedCertificates,
     },
     runtime::coalescing_timer::CoalescingTimer,
 };
@@ -119,11 +120,12 @@ impl ConnectionServer {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Connection { io, peer, mut place } = connection;
+        let Connection { io, peer, certificates, mut place } = connection;
         let aged = self.age.map(|_| CancellationToken::new());
         let service = PeerService {
             routes: self.routes,
             peer,
+            certificates,
             place: place.handle(),
             age: ConnectionAge(aged.clone()),
         };
@@ -178,6 +180,7 @@ fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
 struct PeerService {
     routes: Observed<Router>,
     peer: SocketAddr,
+    certificates: PresentedCertificates,
     place: PlaceHandle,
     age: ConnectionAge,
 }
@@ -193,6 +196,9 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         let peer = TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) };
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(self.age.clone());
+        if !self.certificates.certificates().is_empty() {
+            request.extensions_mut().insert(self.certificates.clone());
+        }
         let response = self.routes.clone().call(request);
         Box::pin(async move { Ok(response.await?.map(|body| GuardedBody::new(body, in_use))) })
     }

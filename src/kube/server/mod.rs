@@ -9,7 +9,6 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::Stream;
-use rustls::sign::CertifiedKey;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
@@ -26,7 +25,7 @@ use crate::{
     config::{KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
     net::places::PlaceLimits,
-    net::tls::{Authority, PemFile, Reloading, Tls, authority, certified_key},
+    net::tls::{Authority, ClientCertificates, PemFile, Protocol, Reloading, TlsListener, authority},
     registry::Registry,
     telemetry::{
         metrics::{Metrics, ShedMetrics},
@@ -61,8 +60,7 @@ pub struct Kube {
 
 /// TLS and the files that configure it.
 struct TlsFiles {
-    tls: Tls,
-    certificate: Reloading<CertifiedKey, 2>,
+    listener: TlsListener,
     client_authority: Option<Reloading<Authority, 1>>,
     reload_interval: Duration,
 }
@@ -71,12 +69,15 @@ impl TlsFiles {
     fn load(settings: &KubeTls) -> anyhow::Result<Self> {
         let cert = PemFile::new("kube-tls-cert-file", &settings.cert_file);
         let key = PemFile::new("kube-tls-key-file", &settings.key_file);
-        let certificate = Reloading::load([cert, key], certified_key)?;
         let ca =
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
         let client_authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
-        let tls = Tls::new(certificate.current(), client_authority.is_some())?;
-        Ok(Self { tls, certificate, client_authority, reload_interval: settings.reload_interval })
+        let clients = match client_authority {
+            Some(_) => ClientCertificates::Requested,
+            None => ClientCertificates::Ignored,
+        };
+        let listener = TlsListener::load(cert, key, Protocol::Http1, clients)?;
+        Ok(Self { listener, client_authority, reload_interval: settings.reload_interval })
     }
 }
 
@@ -148,18 +149,15 @@ impl Kube {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, shed = ?what, "too many connections to the Kubernetes API (max-kube-connections)");
         };
-        let Some(TlsFiles { tls, certificate, client_authority, reload_interval }) = tls else {
+        let Some(TlsFiles { listener, client_authority, reload_interval }) = tls else {
             return http1::serve(incoming, no_handshake, router, limits, on_shed, shutdown).await;
         };
-        let mut reloading = JoinSet::new();
-        reloading.spawn(certificate.run(reload_interval));
+        let (tls, mut reloading) = (listener.tls(), JoinSet::new());
+        reloading.spawn(listener.run(reload_interval));
         if let Some(authority) = client_authority {
             reloading.spawn(authority.run(reload_interval));
         }
-        let handshake = move |io| {
-            let tls = tls.clone();
-            async move { tls.accept(io).await }
-        };
+        let handshake = move |io| tls.clone().accept(io);
         tokio::select! {
             () = http1::serve(incoming, handshake, router, limits, on_shed, shutdown) => {}
             // Without it the certificate would expire unnoticed. The end of the server is a failure of the app.

@@ -14,6 +14,7 @@
 
 mod authority;
 mod certified;
+mod listener;
 mod pem;
 mod reload;
 mod serve;
@@ -21,9 +22,10 @@ mod serve;
 pub(crate) use self::{
     authority::{Authority, Unverified, authority},
     certified::certified_key,
+    listener::TlsListener,
     pem::PemFile,
     reload::{Current, Reloading},
-    serve::{PresentedCertificates, Tls},
+    serve::{ClientCertificates, PresentedCertificates, Protocol, Tls},
 };
 
 #[cfg(test)]

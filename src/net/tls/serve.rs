@@ -18,9 +18,33 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::reload::Current;
 
-/// The only protocol offered (ALPN). With HTTP/2 a client could send a thousand requests on
-/// one connection, so a limit on connections would limit nothing.
-const HTTP1: &[u8] = b"http/1.1";
+/// The only protocol that a listener offers (ALPN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// With HTTP/2 a client could send a thousand requests on one connection, so a limit on
+    /// connections would limit nothing.
+    Http1,
+    /// As gRPC requires.
+    Http2,
+}
+
+/// Whether clients are asked for a certificate. They need not present one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    /// Clients are asked for one.
+    Requested,
+    /// Clients are not asked.
+    Ignored,
+}
+
+impl Protocol {
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
 
 /// Accepts TLS connections with the current certificate.
 #[derive(Clone)]
@@ -43,27 +67,28 @@ impl PresentedCertificates {
 }
 
 impl Tls {
-    /// A server that presents the current `certificate` and, with `request_client_cert`,
-    /// requests one of each client.
+    /// A server that presents the current `certificate`.
     ///
     /// # Errors
     ///
     /// If the crypto provider supports no safe protocol version.
     pub(crate) fn new(
         certificate: Arc<Current<CertifiedKey>>,
-        request_client_cert: bool,
+        protocol: Protocol,
+        clients: ClientCertificates,
     ) -> anyhow::Result<Self> {
         let provider = Arc::new(ring::default_provider());
         // Includes TLS 1.2, the newest that some kube-apiservers in FIPS mode support.
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let config = if request_client_cert {
-            config.with_client_cert_verifier(Arc::new(RequestOnly(provider)))
-        } else {
-            config.with_no_client_auth()
+        let config = match clients {
+            ClientCertificates::Requested => {
+                config.with_client_cert_verifier(Arc::new(RequestOnly(provider)))
+            }
+            ClientCertificates::Ignored => config.with_no_client_auth(),
         };
         let mut config = config.with_cert_resolver(Arc::new(CurrentCertificate(certificate)));
-        config.alpn_protocols = vec![HTTP1.to_vec()];
+        config.alpn_protocols = vec![protocol.alpn().to_vec()];
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -72,7 +97,7 @@ impl Tls {
     /// # Errors
     ///
     /// If the handshake fails or the connection ends.
-    pub(crate) async fn accept<Io>(&self, io: Io) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
+    pub(crate) async fn accept<Io>(self, io: Io) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
