@@ -30,7 +30,8 @@ impl Persistence {
     /// Writes changes of records until it is dropped. A change that can't be written is kept
     /// and tried again.
     pub async fn run(&self, registry: &Registry) -> Infallible {
-        let mut warming = registry.warming().is_some();
+        // Even if the warming has ended already, those that are missing must be recorded.
+        let (warmed, mut ended) = (registry.warming().is_some(), false);
         loop {
             let began = Instant::now();
             let upkeep = sleep(UPKEEP_INTERVAL);
@@ -39,9 +40,9 @@ impl Persistence {
                 () = registry.records_changed() => {}
                 () = upkeep => {}
             }
-            if warming && registry.warming().is_none() {
-                warming = false;
-                end_warming(registry);
+            if !ended && registry.warming().is_none() {
+                ended = true;
+                end_warming(registry, warmed);
             }
             let pause = if self.write_pending(registry).await { BATCH_INTERVAL } else { RETRY_INTERVAL };
             sleep_until(began + pause).await;
@@ -120,9 +121,10 @@ impl Persistence {
     }
 }
 
-fn end_warming(registry: &Registry) {
+fn end_warming(registry: &Registry, warmed: bool) {
     match run_blocking(|| registry.record_missing()) {
-        0 => info!("all dataplanes that were connected before the restart are back"),
+        0 if warmed => info!("no dataplane that was connected before the restart is missing any longer"),
+        0 => {}
         missing => warn!(missing, "dataplanes that were connected before the restart have not come back"),
     }
 }
