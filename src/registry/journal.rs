@@ -91,8 +91,9 @@ impl Journal {
         }
     }
 
-    /// Takes the changes of all Workloads and of at most `max` registrations. The Workloads are
-    /// first, so that a new registration is never stored before its Workload.
+    /// Takes the changes of Workloads and of at most `max` registrations. A new registration is
+    /// never taken before its Workload, and the removal of a Workload never before the changes of
+    /// its registrations: it remains pending while registrations do.
     ///
     /// They count as pending until [`Journal::stored`] or [`Journal::restore`].
     pub(crate) fn take(&self, max: usize) -> RecordChanges {
@@ -102,7 +103,16 @@ impl Journal {
             Some(first) => pending.registrations.split_off(&first),
             None => BTreeMap::new(),
         };
-        let changes = mem::replace(pending, RecordChanges { registrations, ..RecordChanges::default() });
+        let workloads = if registrations.is_empty() {
+            BTreeMap::new()
+        } else {
+            let (removed, stored) =
+                mem::take(&mut pending.workloads).into_iter().partition(|(_, record)| record.is_none());
+            pending.workloads = stored;
+            removed
+        };
+        let rest = RecordChanges { registrations, workloads, incomplete: false };
+        let changes = mem::replace(pending, rest);
         *taken = changes.len();
         changes
     }
@@ -204,6 +214,27 @@ mod tests {
         assert_eq!(seconds(&journal.take(2)), [("a", Some(1)), ("b", Some(1))]);
         assert_eq!(journal.changed().now_or_never(), Some(()), "the rest is waiting");
         assert_eq!(seconds(&journal.take(2)), [("c", Some(1))]);
+    }
+
+    #[test]
+    fn a_workload_is_stored_before_its_registrations_and_removed_after_them() {
+        let journal = journal(9);
+        let [gone, new] = ["gone", "new"].map(|name| WorkloadKey::parse("default", name).unwrap());
+        let record = WorkloadRecord {
+            key: new.clone(),
+            mesh: dataplane("a", "new").key.mesh,
+            uid: uuid::Uuid::nil(),
+            creation_time: SystemTime::UNIX_EPOCH,
+        };
+        journal.workload(&gone, None);
+        journal.workload(&new, Some(record));
+        for name in ["a", "b", "c"] {
+            add(&journal, name, None);
+        }
+        let (first, last) = (journal.take(2), journal.take(2));
+        assert_eq!((first.registrations.len(), last.registrations.len()), (2, 1));
+        assert_eq!(first.workloads.into_keys().collect::<Vec<_>>(), [new]);
+        assert_eq!(last.workloads.into_keys().collect::<Vec<_>>(), [gone]);
     }
 
     #[test]

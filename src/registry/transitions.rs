@@ -244,9 +244,10 @@ impl Shared {
         let (connected, healthy) = presence.end();
         let change = CountChange { connected: -connected, healthy: -healthy, total: -1 };
         let draft = locked.members().leave(&slot.key().0, change, now);
+        // First, so that the removal of the Workload is never stored without it.
+        self.journal.registration(&slot.key().0.key, None);
         self.commit([&mut locked], [draft]);
         drop(locked);
-        self.journal.registration(&slot.key().0.key, None);
         if matches!(presence, Presence::Lost(loss) if loss.awaited) {
             self.warming.found();
         }
