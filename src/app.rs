@@ -213,7 +213,9 @@ async fn load(config: &mut Config) -> anyhow::Result<(Option<Arc<Persistence>>, 
     };
     let directory = run_blocking(|| DataDir::open(&path))?;
     let Loaded { persistence, records, first_revision } =
-        Persistence::load(directory.stores(), config.registry.first_revision).await?;
+        Persistence::load(directory.stores(), &config.registry)
+            .await
+            .with_context(|| format!("can't use the data directory {}", path.display()))?;
     config.registry.first_revision = first_revision;
     info!(
         directory = %path.display(),

@@ -22,7 +22,8 @@ use self::revisions::Reservation;
 pub use self::status::{StoreState, StoreStatus};
 use crate::{
     model::Records,
-    registry::Registry,
+    registry::{LimitsExceeded, Registry, RegistrySettings},
+    runtime::blocking::run_blocking,
     store::{StoreError, Stores},
 };
 
@@ -47,19 +48,29 @@ pub struct Loaded {
     pub first_revision: u64,
 }
 
+/// Why a server can't start with what a store has.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The store can't be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// More registrations are stored than the settings allow.
+    #[error(transparent)]
+    Limits(#[from] LimitsExceeded),
+}
+
 impl Persistence {
-    /// Loads the records, and reserves the revisions after `clock_revision`, or after those of
-    /// earlier processes if these are greater.
+    /// Loads the records, and reserves the revisions after the first one of the settings, or after
+    /// those of earlier processes if these are greater.
     ///
     /// # Errors
     ///
-    /// If the store can't be read or written. Records that can't be decoded are skipped and
-    /// logged.
-    pub async fn load(stores: Stores, clock_revision: u64) -> Result<Loaded, StoreError> {
-        let (reservation, records) = tokio::try_join!(
-            Reservation::begin(&*stores.resources, clock_revision),
-            load::records(&*stores.registrations),
-        )?;
+    /// If the store can't be read or written, or if the records exceed a limit of the settings;
+    /// nothing is written then. Records that can't be decoded are skipped and logged.
+    pub async fn load(stores: Stores, settings: &RegistrySettings) -> Result<Loaded, LoadError> {
+        let records = load::records(&*stores.registrations).await?;
+        run_blocking(|| settings.check_records(&records))?;
+        let reservation = Reservation::begin(&*stores.resources, settings.first_revision).await?;
         let first_revision = reservation.first;
         let status = StoreStatus::default();
         let persistence = Self { stores, status, writing: Mutex::new(reservation) };

@@ -84,11 +84,16 @@ struct Disk {
 
 impl Disk {
     async fn load(&self, clock_revision: u64) -> Loaded {
+        let settings = RegistrySettings { first_revision: clock_revision, ..RegistrySettings::default() };
+        self.try_load(&settings).await.unwrap()
+    }
+
+    async fn try_load(&self, settings: &RegistrySettings) -> Result<Loaded, LoadError> {
         let stores = Stores {
             registrations: Arc::clone(&self.registrations) as Arc<dyn Store>,
             resources: Arc::clone(&self.resources) as Arc<dyn Store>,
         };
-        Persistence::load(stores, clock_revision).await.unwrap()
+        Persistence::load(stores, settings).await
     }
 
     /// Starts a server's registry on it.
@@ -170,6 +175,23 @@ async fn a_restart_restores_what_was_stored() {
     assert_eq!(after.warming().unwrap().missing, 1);
     assert!(after.head() > registry.head());
     drop(a);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_exceeds_a_limit_prevents_the_start_and_nothing_is_written() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let _sessions = [join(&registry, "a"), join(&registry, "b")];
+    persistence.flush(&registry).await;
+    let commits = || [&disk.registrations, &disk.resources].map(|map| map.state.lock().commits.len());
+    let before = (disk.registrations.items(), commits());
+    let low = RegistrySettings { max_dataplanes: 1, ..RegistrySettings::default() };
+    let error = disk.try_load(&low).await.unwrap_err();
+    assert!(matches!(error, LoadError::Limits(_)), "{error}");
+    assert_eq!((disk.registrations.items(), commits()), before);
+    let (after, _) = disk.start_with(RegistrySettings { max_dataplanes: 2, ..low }).await;
+    assert_eq!(after.records().workloads, registry.records().workloads);
+    assert_eq!(after.warming().unwrap().missing, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,6 +294,19 @@ async fn the_end_of_the_warming_is_recorded() {
     let (third, _) = disk.start().await;
     assert_eq!(third.warming(), None, "it is lost by now");
     assert_eq!(third.records().registrations.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warming_that_ends_before_the_writer_begins_is_recorded() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let _a = join(&registry, "a");
+    persistence.flush(&registry).await;
+    let (after, persistence) = disk.start().await;
+    advance(WARMING).await;
+    run(&persistence, &after, Duration::from_secs(2)).await;
+    let (third, _) = disk.start().await;
+    assert_eq!((third.warming(), third.records().registrations.len()), (None, 1), "it is lost by now");
 }
 
 fn names() -> impl Strategy<Value = String> {

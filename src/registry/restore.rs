@@ -8,11 +8,10 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::{
     Registry,
-    admission::{Reservation, footprint},
+    admission::footprint,
     counts::{EntryKey, Members},
     journal::RecordChanges,
     log::Draft,
@@ -32,6 +31,9 @@ impl Registry {
     /// the retention period is shorter.
     ///
     /// From now on the registry collects changes of its records.
+    ///
+    /// The limits are not enforced here: [`RegistrySettings::check_records`](super::RegistrySettings::check_records)
+    /// is called before.
     pub fn restore(&self, records: Records, warming: Duration) {
         self.shared.restore(records, warming);
     }
@@ -41,8 +43,8 @@ impl Registry {
         self.shared.journal.changed().await;
     }
 
-    /// Takes pending changes of records: those of all Workloads, and of at most `max`
-    /// registrations.
+    /// Takes pending changes of records, of at most `max` registrations. The removal of a Workload
+    /// is not taken before all changes of registrations.
     pub fn take_record_changes(&self, max: usize) -> RecordChanges {
         self.shared.journal.take(max)
     }
@@ -126,31 +128,27 @@ impl Shared {
             by_entry.entry(EntryKey::of(&record.dataplane)).or_default().push(record);
         }
         self.journal.enable();
-        let (mut missing, mut rejected) = (0, 0);
+        let mut missing = 0;
         for (key, records) in by_entry {
             let workload = key.workload_key().and_then(|key| workloads.remove(&key));
-            let outcome = self.restore_entry(&key, records, workload, &restored);
-            missing += outcome.missing;
-            rejected += outcome.rejected;
+            missing += self.restore_entry(&key, records, workload, &restored);
         }
         // No registration that belongs to them was stored, or none could be decoded.
         for key in workloads.into_keys() {
             self.journal.workload(&key, None);
         }
-        if rejected > 0 {
-            warn!(rejected, "stored dataplanes exceed max-dataplanes or max-registered-bytes: not restored");
-        }
         self.warming.begin(missing, warming);
     }
 
+    /// Restores the registrations of one entry. Returns how many of them were connected.
     fn restore_entry(
         &self,
         key: &EntryKey,
         records: Vec<RegistrationRecord>,
         workload: Option<WorkloadRecord>,
         restored: &Restored,
-    ) -> EntryOutcome {
-        let mut outcome = EntryOutcome::default();
+    ) -> usize {
+        let mut missing = 0;
         let entry = self.entries.get_or_create(key);
         let mut registrations = Vec::with_capacity(records.len());
         let mut locked = self.lock_own(&entry);
@@ -164,14 +162,8 @@ impl Shared {
             }
             let bytes = footprint(&dataplane);
             let dataplane = Arc::new(dataplane);
-            let mesh = &dataplane.key.mesh;
-            let needed = Reservation { mesh, registration: true, session: false, bytes, replaces: 0 };
-            let Ok(memory) = self.capacity.reserve(needed) else {
-                outcome.rejected += 1;
-                self.journal.registration(&dataplane.key, None);
-                continue;
-            };
-            outcome.missing += usize::from(awaited);
+            let memory = self.capacity.restore(&dataplane.key.mesh, bytes);
+            missing += usize::from(awaited);
             locked.members().restore(&dataplane);
             let loss = Loss {
                 since,
@@ -204,7 +196,7 @@ impl Shared {
             let presence = Presence::Lost(Box::new(loss));
             self.dataplanes.insert(key, Registration { entry: Arc::clone(&entry), presence });
         }
-        outcome
+        missing
     }
 
     fn record(&self, dataplane: &Arc<Dataplane>, registration: &Registration) -> RegistrationRecord {
@@ -220,12 +212,4 @@ impl Shared {
             }
         }
     }
-}
-
-#[derive(Default)]
-struct EntryOutcome {
-    /// Dataplanes that were connected.
-    missing: usize,
-    /// Dataplanes that exceed a limit.
-    rejected: usize,
 }

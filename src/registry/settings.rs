@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::admission::{LimitsExceeded, check_stored};
+use crate::model::Records;
+
 /// Settings of a [`Registry`](super::Registry).
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
@@ -48,6 +51,18 @@ pub struct RegistrySettings {
     /// The time of day, for people and for stored deadlines. It may jump: a restart limits
     /// the deadlines that it restores.
     pub wall_clock: fn() -> SystemTime,
+}
+
+impl RegistrySettings {
+    /// Checks that the registrations of an earlier process fit the limits, before
+    /// [`Registry::restore`](super::Registry::restore), which restores all of them.
+    ///
+    /// # Errors
+    ///
+    /// If they exceed the number of dataplanes or their memory.
+    pub fn check_records(&self, records: &Records) -> Result<(), LimitsExceeded> {
+        check_stored(self, records)
+    }
 }
 
 impl Default for RegistrySettings {

@@ -15,9 +15,13 @@ const REGISTRATIONS: &str = "registrations.redb";
 
 /// Runs `serve` with a data directory that it can't use.
 async fn serve_in(site: &Site, directory: &Path) -> Ended {
+    serve_with(site, directory, "").await
+}
+
+async fn serve_with(site: &Site, directory: &Path, flags: &str) -> Ended {
     let any = site.any_port();
     let serve = format!(
-        "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --data-dir {}",
+        "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --data-dir {} {flags}",
         directory.display()
     );
     Program::start(&mut headcount(&serve)).end().await
@@ -29,6 +33,16 @@ fn assert_message(ended: &Ended, parts: &[&str]) {
         assert!(ended.err.contains(part), "{part}: {ended}");
     }
     assert!(!ended.err.contains("panicked"), "{ended}");
+}
+
+/// The entries of both files: those of a backup, without its header and trailer.
+async fn entries(site: &Site, directory: &Path, backup: &str) -> Vec<String> {
+    let file = site.path(backup);
+    let backup = format!("backup --data-dir {} --output {}", directory.display(), file.display());
+    Program::start(&mut headcount(&backup)).end().await.expect_exit(0);
+    let text = fs::read_to_string(file).unwrap();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines[1..lines.len() - 1].to_vec()
 }
 
 /// Starts and stops a server that has stored one registration; returns its data directory.
@@ -76,6 +90,28 @@ async fn a_directory_in_use_is_2_and_the_message_names_the_process() {
     let _proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
     server.wait_for_counts("web", [1, 1, 1]).await;
     server.wait_until_stored().await;
+}
+
+#[tokio::test]
+async fn registrations_beyond_a_limit_are_2_and_are_kept() {
+    let mut server = Server::start_durable("").await;
+    let directory = server.site.path("data");
+    let mut proxies = Vec::new();
+    for name in ["web-1", "web-2", "web-3"] {
+        proxies.push(
+            Proxy::open(server.connect().await, [hello(dataplane("default", "web", name)), ready()]).await,
+        );
+    }
+    server.wait_for_counts("web", [3, 3, 3]).await;
+    server.wait_until_stored().await;
+    server.stop(Signal::TERM).await;
+    let before = entries(&server.site, &directory, "before.backup").await;
+    let ended = serve_with(&server.site, &directory, "--max-dataplanes 2").await.expect_exit(2);
+    let path = directory.display().to_string();
+    assert_message(&ended, &[&path, "3 dataplanes", "--max-dataplanes is 2", "raise", "another --data-dir"]);
+    assert_eq!(entries(&server.site, &directory, "after.backup").await, before);
+    server.start_again().await;
+    server.wait_for_counts("web", [0, 0, 3]).await;
 }
 
 #[tokio::test]

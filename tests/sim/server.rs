@@ -125,9 +125,11 @@ impl Server {
             return (Registry::new(self.settings.clone()), None);
         };
         let now = wall_clock().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros());
-        let loaded = Persistence::load(stores, now.try_into().expect("a time of our era")).await;
+        let first_revision = now.try_into().expect("a time of our era");
+        let settings = RegistrySettings { first_revision, ..self.settings.clone() };
+        let loaded = Persistence::load(stores, &settings).await;
         let Loaded { persistence, records, first_revision } = loaded.expect("a disk that does not fail");
-        let registry = Registry::new(RegistrySettings { first_revision, ..self.settings.clone() });
+        let registry = Registry::new(RegistrySettings { first_revision, ..settings });
         registry.restore(records, WARMING_TIMEOUT);
         (registry, Some(persistence))
     }

@@ -76,13 +76,24 @@ impl Capacity {
     ) -> Result<Arc<MemoryPermit>, LimitReached> {
         let mut used = self.used.lock();
         self.check(&used, needed)?;
+        Ok(self.take(&mut used, needed))
+    }
+
+    /// Reserves what a restored registration takes, which
+    /// [`check_stored`](super::stored::check_stored) has found to be within the limits.
+    pub(crate) fn restore(self: &Arc<Self>, mesh: &MeshName, bytes: usize) -> Arc<MemoryPermit> {
+        let needed = Reservation { mesh, registration: true, session: false, bytes, replaces: 0 };
+        self.take(&mut self.used.lock(), needed)
+    }
+
+    fn take(self: &Arc<Self>, used: &mut Used, needed: Reservation<'_>) -> Arc<MemoryPermit> {
         let Reservation { mesh, registration, session, bytes, .. } = needed;
         used.change(mesh, |amounts| {
             amounts.dataplanes += usize::from(registration);
             amounts.sessions += usize::from(session);
             amounts.bytes += bytes;
         });
-        Ok(Arc::new(MemoryPermit { capacity: Arc::clone(self), mesh: mesh.clone(), bytes }))
+        Arc::new(MemoryPermit { capacity: Arc::clone(self), mesh: mesh.clone(), bytes })
     }
 
     fn check(&self, used: &Used, needed: Reservation<'_>) -> Result<(), LimitReached> {

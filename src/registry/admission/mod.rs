@@ -7,6 +7,7 @@ mod histories;
 mod history;
 mod limit;
 mod rate_limiter;
+mod stored;
 mod throttle;
 
 pub(crate) use self::{
@@ -15,6 +16,7 @@ pub(crate) use self::{
     histories::Histories,
     history::{Hello, HoldOff, Known, NotAdmitted, Present, Stage},
     rate_limiter::{ClientClass, RateLimiter},
+    stored::check_stored,
     throttle::Throttle,
 };
-pub use self::{limit::LimitReached, rate_limiter::RetryBehavior};
+pub use self::{limit::LimitReached, rate_limiter::RetryBehavior, stored::LimitsExceeded};

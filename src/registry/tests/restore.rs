@@ -239,21 +239,6 @@ async fn a_workload_without_a_record_gets_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_exceeds_a_limit_is_not_restored() {
-    let settings = RegistrySettings { max_dataplanes: 1, ..settings() };
-    let registry = restored_with(settings, of([connected("a"), connected("b")]));
-    assert_eq!(counts(&registry, "web"), Some((0, 0, 1)));
-    let changes = registry.take_record_changes(usize::MAX).registrations;
-    assert_eq!(changes.into_values().collect::<Vec<_>>(), [None], "the other one is removed");
-
-    let before = recorded();
-    let _a = join(&before, "a", "web");
-    let settings = RegistrySettings { max_registered_bytes: 1, ..super::settings() };
-    let changes = restored_with(settings, before.records()).take_record_changes(usize::MAX);
-    assert_eq!(changes.workloads.into_iter().collect::<Vec<_>>(), [(key("web"), None)]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_dataplane_that_leaves_because_the_server_stops_is_expected_back() {
     let before = recorded();
     let (a, b) = (join(&before, "a", "web"), join(&before, "b", "web"));
