@@ -29,6 +29,8 @@ const PROTOS: [&str; 5] = [
 ];
 /// Messages of the data directory. No service uses them, so reflection does not list them.
 const STORE_PROTOS: [&str; 1] = ["headcount/store/v1/records.proto"];
+/// A message whose `Debug` would print a private key.
+const SECRET: &str = ".headcount.store.v1.SigningKey";
 const PACKAGE: &str = ".headcount.v1";
 /// A pre-encoded message; see `proto.rs`.
 const ENCODED: &str = ".headcount.v1.Encoded";
@@ -55,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .btree_map(".")
+        .skip_debug([SECRET])
         .out_dir(&out)
         .compile_fds(protox::compile(STORE_PROTOS, ["proto"])?)?;
 

@@ -6,6 +6,7 @@ mod filter;
 mod health;
 pub mod record;
 pub mod resource;
+pub mod token;
 mod workload;
 
 use std::{

@@ -10,6 +10,13 @@ pub mod watch_stream;
 /// The records of the data directory.
 pub mod store {
     tonic::include_proto!("headcount.store.v1");
+
+    impl std::fmt::Debug for SigningKey {
+        /// Without the private key.
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("SigningKey").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+        }
+    }
 }
 
 /// Descriptors of all services, for server reflection.

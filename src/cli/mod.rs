@@ -20,6 +20,7 @@ mod client;
 mod completions;
 mod config;
 mod envoy;
+mod generate;
 mod get;
 mod kubeconfig;
 mod outcome;
@@ -71,6 +72,7 @@ Examples:
   headcount wait workload web --healthy 3      wait until 3 proxies are healthy
   headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
   headcount backup --output headcount.backup   back up a server with a data directory
+  headcount generate signing-key               create a key that signs tokens
 
 Configuration:
   Each flag can also be set by an environment variable and by a key of the YAML
@@ -109,6 +111,7 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
     Store(store::StoreArgs),
+    Generate(generate::GenerateArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -148,6 +151,7 @@ async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Out
         Command::Backup(args) => interruptible(args.run(problems, terminal)).await,
         Command::Restore(args) => interruptible(args.run(problems, terminal)).await,
         Command::Store(args) => args.run(problems, terminal),
+        Command::Generate(args) => args.run(problems, terminal),
         Command::Envoy(args) => args.run(problems, terminal),
         // Reads no configuration, so problems of the file don't matter.
         Command::Completions(args) => args.run(terminal),

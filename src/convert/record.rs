@@ -114,6 +114,6 @@ pub fn workload_from_store(
     })
 }
 
-fn time(field: &str, stored: Option<prost_types::Timestamp>) -> Result<SystemTime, Invalid> {
+pub(super) fn time(field: &str, stored: Option<prost_types::Timestamp>) -> Result<SystemTime, Invalid> {
     stored.and_then(|time| time.try_into().ok()).ok_or_else(|| Invalid::new(field, "is not a point in time"))
 }

@@ -14,6 +14,7 @@ mod encode;
 mod load;
 mod revisions;
 mod status;
+pub mod tokens;
 mod writer;
 
 use tokio::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{DataplaneKey, WorkloadKey};
+use crate::model::{DataplaneKey, KeyId, KeyUse, MeshName, TokenId, WorkloadKey};
 
 /// The prefix of registrations.
 pub const DATAPLANES: &[u8] = b"dataplanes/";
@@ -10,6 +10,13 @@ pub const DATAPLANES: &[u8] = b"dataplanes/";
 pub const WORKLOADS: &[u8] = b"workloads/";
 /// The key of the reserved revisions.
 pub const REVISIONS: &[u8] = b"server/revisions";
+
+/// The prefix of the keys that the server signs tokens with.
+pub const TOKEN_KEYS: &[u8] = b"token-keys/";
+/// The prefix of revocations.
+pub const REVOCATIONS: &[u8] = b"revocations/";
+/// The prefix of revoked tokens.
+const REVOKED_TOKENS: &[u8] = b"revocations/token/";
 
 /// The key of a dataplane's registration.
 pub fn dataplane(key: &DataplaneKey) -> Bytes {
@@ -35,10 +42,80 @@ pub fn workload_parts(key: &[u8]) -> Option<[&str; 2]> {
     parts.next().is_none().then_some(found)
 }
 
+/// The key of a signing key.
+pub fn token_key(usage: &KeyUse, id: &KeyId) -> Bytes {
+    match usage {
+        KeyUse::Mesh(mesh) => format!("token-keys/mesh/{mesh}/{id}"),
+        KeyUse::AllMeshes => format!("token-keys/all-meshes/{id}"),
+        KeyUse::Users => format!("token-keys/users/{id}"),
+    }
+    .into()
+}
+
+/// The use and the identifier in the key of a signing key; none if it is another key.
+pub fn token_key_parts(key: &[u8]) -> Option<(KeyUse, KeyId)> {
+    let (usage, id) = str::from_utf8(key.strip_prefix(TOKEN_KEYS)?).ok()?.rsplit_once('/')?;
+    let usage = match usage {
+        "all-meshes" => KeyUse::AllMeshes,
+        "users" => KeyUse::Users,
+        mesh => KeyUse::Mesh(MeshName::parse("mesh", mesh.strip_prefix("mesh/")?).ok()?),
+    };
+    Some((usage, KeyId::parse("kid", id).ok()?))
+}
+
+/// The key of the revocation of a token.
+pub fn revoked_token(id: &TokenId) -> Bytes {
+    [REVOKED_TOKENS, id.as_str().as_bytes()].concat().into()
+}
+
+/// The key of the revocation of a key.
+pub fn revoked_key(usage: &KeyUse, id: &KeyId) -> Bytes {
+    [REVOCATIONS, &token_key(usage, id)].concat().into()
+}
+
+/// The token that the revocation with this key revokes; none if it is another key.
+pub fn revoked_token_id(key: &[u8]) -> Option<TokenId> {
+    TokenId::parse("jti", str::from_utf8(key.strip_prefix(REVOKED_TOKENS)?).ok()?).ok()
+}
+
+/// The use and the identifier of the key that the revocation with this key revokes; none if it is
+/// another key.
+pub fn revoked_key_parts(key: &[u8]) -> Option<(KeyUse, KeyId)> {
+    token_key_parts(key.strip_prefix(REVOCATIONS)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DataplaneName, MeshName, Namespace};
+    use crate::model::{DataplaneName, Namespace};
+
+    #[test]
+    fn the_keys_of_signing_keys_and_revocations_have_one_reading() {
+        let id = KeyId::parse("kid", "mesh").unwrap();
+        let uses = [KeyUse::Mesh(MeshName::parse("", "users").unwrap()), KeyUse::AllMeshes, KeyUse::Users];
+        for usage in uses {
+            let (key, revocation) = (token_key(&usage, &id), revoked_key(&usage, &id));
+            assert_eq!(token_key_parts(&key), Some((usage.clone(), id.clone())));
+            assert_eq!(
+                (token_key_parts(&revocation), revoked_key_parts(&revocation)),
+                (None, Some((usage, id.clone())))
+            );
+            assert_eq!(revoked_token_id(&revocation), None);
+        }
+        let token = TokenId::parse("jti", "a/b+c=").unwrap();
+        assert_eq!(revoked_token_id(&revoked_token(&token)), Some(token.clone()));
+        assert_eq!(revoked_key_parts(&revoked_token(&token)), None);
+        for bad in [
+            "token-keys/1",
+            "token-keys/mesh/1",
+            "token-keys/mesh/a/b/1",
+            "token-keys/other/1",
+            "token-keys/users/",
+        ] {
+            assert_eq!(token_key_parts(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(revoked_token_id(b"revocations/token/"), None);
+    }
 
     #[test]
     fn a_key_has_the_parts_that_it_was_made_of() {

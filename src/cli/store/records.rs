@@ -4,6 +4,7 @@ use prost::Message as _;
 
 use crate::{
     convert::record::{RecordError, registration_from_store, workload_from_store},
+    persistence::tokens::check_token_record,
     proto::store::Revisions,
     store::{Item, key},
 };
@@ -17,6 +18,9 @@ pub(super) enum Record {
 
 /// Decodes a record as a server does. The error completes a sentence that begins with the record.
 pub(super) fn check(item: &Item) -> Result<Record, String> {
+    if let Some(checked) = check_token_record(item) {
+        return checked.map(|()| Record::Other);
+    }
     let found = if let Some(parts) = key::dataplane_parts(&item.key) {
         registration_from_store(parts, &item.value).map(|_| Record::Dataplane)
     } else if let Some(parts) = key::workload_parts(&item.key) {

@@ -3,6 +3,7 @@
 mod backup;
 mod documentation;
 mod errors;
+mod generate;
 mod get;
 mod get_workloads;
 mod kubeconfig;

@@ -1,0 +1,37 @@
+//! `headcount generate`: keys and tokens, without a server.
+
+mod dataplane_token;
+mod key_files;
+mod signing_key;
+mod token;
+mod user_token;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, Outcome, Problems, Terminal};
+
+/// Generate keys and tokens without a server
+#[derive(Args, Debug)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(super) struct GenerateArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    SigningKey(signing_key::SigningKeyArgs),
+    DataplaneToken(dataplane_token::DataplaneTokenArgs),
+    UserToken(user_token::UserTokenArgs),
+}
+
+impl GenerateArgs {
+    /// Runs the subcommand.
+    pub(super) fn run(self, problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+        match self.command {
+            Command::SigningKey(args) => args.run(problems, terminal),
+            Command::DataplaneToken(args) => args.run(problems, terminal),
+            Command::UserToken(args) => args.run(problems, terminal),
+        }
+    }
+}

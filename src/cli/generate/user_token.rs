@@ -1,0 +1,44 @@
+//! `headcount generate user-token`.
+
+use clap::Args;
+
+use super::token::TokenArgs;
+use crate::{
+    authentication::token::Subject,
+    cli::{Failure, Outcome, Problems, Terminal},
+    model::User,
+};
+
+/// Generate a token for a user
+///
+/// Prints the token. What the user may do follows from the roles that the server binds to
+/// the user or its groups.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  headcount generate user-token --signing-key-file users.key --kid 1 --name alice \\
+      --group operators --valid-for 24h > alice.token")]
+pub(super) struct UserTokenArgs {
+    /// Name of the user
+    #[arg(long, value_name = "NAME", hide_env = true)]
+    name: String,
+    /// Group of the user; can be repeated
+    #[arg(long, value_name = "GROUP", hide_env = true)]
+    group: Vec<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+impl UserTokenArgs {
+    /// Issues the token, and prints it.
+    pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+        let user = User::parse(&self.name, &self.group);
+        let user = user.map_err(|invalid| problems.note(&invalid.field, &invalid.problem)).ok();
+        let signer = self.token.check(&mut problems);
+        let (Some(user), Some(signer)) = (user, signer) else {
+            return Err(problems.into());
+        };
+        problems.finish()?;
+        signer.print(Subject::User(user), terminal)
+    }
+}

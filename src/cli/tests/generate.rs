@@ -1,0 +1,119 @@
+//! `headcount generate`.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use super::run;
+use crate::{
+    authentication::token::{
+        PublicKey, Revocations, Subject, TokenError, VerificationKey, VerificationKeys, Verifier,
+    },
+    cli::Outcome,
+    model::{KeyId, KeyUse, MeshName, User},
+};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn verifier(public_key: &Path, usage: KeyUse) -> Verifier {
+    let key = PublicKey::from_pem(&fs::read(public_key).unwrap()).unwrap();
+    let mut keys = VerificationKeys::default();
+    assert!(keys.add(VerificationKey { id: KeyId::parse("kid", "2026").unwrap(), usage, key }));
+    Verifier::new(keys, Revocations::default())
+}
+
+#[tokio::test]
+async fn a_generated_key_signs_tokens_that_its_public_key_verifies() {
+    let directory = tempfile::tempdir().unwrap();
+    let (private, public) = (directory.path().join("key"), directory.path().join("pub"));
+    let (key_file, public_file) = (private.display(), public.display());
+    let files = format!("--key-file {key_file} --public-key-file {public_file}");
+    let ended = run(&format!("generate signing-key {files}")).await;
+    assert_eq!((ended.result.unwrap(), &*ended.out, &*ended.err), (Outcome::Success, "", ""));
+    assert_eq!((mode(&private), mode(&public)), (0o600, 0o644));
+
+    let signer = format!("--signing-key-file {key_file} --kid 2026 --valid-for 1h");
+    let of_dataplane =
+        "--name web-1 --namespace shop --workload web --tag team=a,b --tag team=c --tag kuma.io/zone=z";
+    let ended = run(&format!("generate dataplane-token {signer} {of_dataplane}")).await;
+    let (token, end) = ended.out.split_at(ended.out.len() - 1);
+    assert_eq!((end, &*ended.err), ("\n", ""));
+    let verifier_of_mesh = verifier(&public, KeyUse::Mesh(MeshName::parse("mesh", "default").unwrap()));
+    let verified = verifier_of_mesh.verify(token, SystemTime::now()).unwrap();
+    let Subject::Dataplane(grant) = verified.subject else { panic!("{:?}", verified.subject) };
+    assert_eq!(grant.to_string(), "default/shop/web-1 of workload web");
+    let tags: Vec<_> = grant.tags.iter().map(|(key, values)| (&**key, values.len())).collect();
+    assert_eq!(tags, [("kuma.io/zone", 1), ("team", 3)]);
+    let later = SystemTime::now() + Duration::from_hours(1);
+    assert_eq!(verifier_of_mesh.verify(token, later), Err(TokenError::Expired));
+
+    let ended = run(&format!("generate user-token {signer} --name alice --group ops --group dev")).await;
+    let verified = verifier(&public, KeyUse::Users).verify(ended.out.trim_end(), SystemTime::now()).unwrap();
+    let alice = User { name: "alice".to_owned(), groups: vec!["ops".to_owned(), "dev".to_owned()] };
+    assert_eq!(verified.subject, Subject::User(alice));
+}
+
+#[tokio::test]
+async fn a_key_file_is_never_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, other) = (directory.path().join("key"), directory.path().join("other"));
+    fs::write(&file, "precious").unwrap();
+    for flags in [
+        format!("--key-file {}", file.display()),
+        format!("--key-file {} --public-key-file {}", other.display(), file.display()),
+    ] {
+        let failure = run(&format!("generate signing-key {flags}")).await.failure();
+        assert!(failure.contains("exists: choose another file"), "{failure}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    assert!(!other.exists(), "no key without the public key that belongs to it");
+    let missing = directory.path().join("missing/key");
+    let failure = run(&format!("generate signing-key --key-file {}", missing.display())).await.failure();
+    assert!(failure.contains("--key-file: cannot write"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_key_without_a_file_is_printed() {
+    for algorithm in ["ES256", "EdDSA"] {
+        let ended = run(&format!("generate signing-key --algorithm {algorithm}")).await;
+        let key = crate::authentication::token::SigningKey::from_pem(ended.out.as_bytes()).unwrap();
+        assert_eq!(key.algorithm().name(), algorithm);
+    }
+    let failure = run("generate signing-key --algorithm RS256").await.failure();
+    assert!(failure.contains("--algorithm") && failure.contains("openssl genrsa"), "{failure}");
+    let failure = run("generate signing-key --algorithm HS256").await.failure();
+    assert!(failure.contains("must be ES256, EdDSA or RS256"), "{failure}");
+}
+
+#[tokio::test]
+async fn all_problems_of_a_token_are_reported_at_once() {
+    let flags = "--signing-key-file /nowhere --kid a/b --valid-for -1h";
+    let report =
+        run(&format!("generate dataplane-token {flags} --name Bad_Name --mesh a.b --workload X --tag t"))
+            .await
+            .failure();
+    for problem in
+        ["7 problems", "/nowhere", "--kid", "--valid-for", "--name", "--mesh", "--workload", "--tag"]
+    {
+        assert!(report.contains(problem), "{problem}: {report}");
+    }
+    let unset = run("generate dataplane-token --signing-key-file key --kid 1").await.failure();
+    assert!(unset.contains("--valid-for <DURATION>"), "{unset}");
+    let key = "--signing-key-file tests/tokens/rs256.key.pem --kid 1";
+    for lifetime in ["0s", "999999h"] {
+        let report =
+            run(&format!("generate user-token {key} --name a --valid-for {lifetime}")).await.failure();
+        assert!(report.contains("--valid-for") && report.contains(lifetime), "{report}");
+    }
+    let report = run(&format!("generate user-token {key} --name= --valid-for 1h")).await.failure();
+    assert!(report.contains("--name: \"\": must have 1 to 253 bytes"), "{report}");
+    let public = "--signing-key-file tests/tokens/rs256.pem --kid 1 --name a --valid-for 1h";
+    let report = run(&format!("generate user-token {public}")).await.failure();
+    assert!(report.contains("BEGIN PRIVATE KEY") && !report.contains("MII"), "{report}");
+    assert!(run(&format!("generate user-token {key} --name a --valid-for 1h")).await.result.is_ok());
+}
