@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use self::addresses::Addresses;
 use crate::{
@@ -26,12 +26,15 @@ use crate::{
     },
     persistence::{Loaded, Persistence},
     registry::Registry,
-    runtime::{blocking::run_blocking, readiness::Readiness},
+    runtime::{
+        blocking::{drop_blocking, run_blocking, spawn_blocking},
+        readiness::Readiness,
+    },
     store::DataDir,
     telemetry::{metrics::Metrics, readyz::ReadyChecks},
 };
 
-/// Longest time for the last batch of registrations at the end of a drain.
+/// Longest time for the last batch of registrations, after the drain timeout at the latest.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running control plane. Dropping it closes all connections; [`App::drain`] ends them
@@ -102,7 +105,10 @@ impl App {
         )
         .await?;
         let (health, ready) = (grpc.health(), Readiness::default());
-        let checks = ReadyChecks::new(ready.clone(), &registry);
+        let mut checks = ReadyChecks::new(ready.clone(), &registry);
+        if let Some(persistence) = &persistence {
+            checks = checks.with_store(persistence.status().clone());
+        }
 
         core.spawn({
             let registry = registry.clone();
@@ -190,9 +196,14 @@ impl App {
         };
         let in_time = timeout(self.drain_timeout, all_closed).await.is_ok();
         if let Some(persistence) = &self.persistence
-            && timeout(FLUSH_TIMEOUT, persistence.flush(&self.registry)).await.is_err()
+            && timeout(FLUSH_TIMEOUT, persistence.flush(&self.registry)).await != Ok(true)
         {
-            warn!("the last changes of registrations are not stored: the store did not answer in time");
+            let since = persistence.status().state().stored_until.map(humantime::format_rfc3339_seconds);
+            error!(
+                since = since.map(tracing::field::display),
+                pending = self.registry.pending_records(),
+                "the last changes of registrations are not stored"
+            );
         }
         if in_time {
             info!("drained");
@@ -200,6 +211,13 @@ impl App {
             warn!("the drain timeout has passed: closing the remaining connections");
         }
         in_time
+    }
+}
+
+impl Drop for App {
+    /// Closing the files of a data directory writes to the disk, which may hang.
+    fn drop(&mut self) {
+        drop_blocking(self.persistence.take());
     }
 }
 
@@ -211,7 +229,12 @@ async fn load(config: &mut Config) -> anyhow::Result<(Option<Arc<Persistence>>, 
         );
         return Ok((None, Records::default()));
     };
-    let directory = run_blocking(|| DataDir::open(&path))?;
+    // Not in place, so that a signal ends the start although the disk hangs.
+    let opened = {
+        let path = path.clone();
+        spawn_blocking(move || DataDir::open(&path)).await
+    };
+    let directory = opened.context("the process is shutting down")??;
     let Loaded { persistence, records, first_revision } =
         Persistence::load(directory.stores(), &config.registry)
             .await
@@ -236,6 +259,17 @@ fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketA
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{persistence::tests::outages::on_a_disk_that_hangs, runtime::captured_log::CapturedLog};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_although_the_disk_hangs() {
+        let log = CapturedLog::start();
+        let mut app = started().await;
+        app.persistence = Some(Arc::new(on_a_disk_that_hangs(&app.registry).await));
+        assert!(app.drain().await, "the connections are closed in time");
+        let lines = log.with("the last changes of registrations are not stored");
+        assert!(lines.len() == 1 && lines[0].contains("pending=2"), "{lines:?}");
+    }
 
     async fn started() -> App {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context as _;
 use headcount::{
     cli::{self, Failure, Terminal},
+    runtime::shutdown::run_to_end,
     telemetry::logs::{LogFormat, log_panics},
 };
 use tokio::runtime::Runtime;
@@ -29,7 +30,8 @@ fn run() -> ExitCode {
     // Fails if the process may open no more files, or panics if it may start no more threads.
     let runtime = panic::catch_unwind(Runtime::new);
     match runtime.unwrap_or_else(|_| Err(io::Error::other("tokio panicked"))).context("cannot start") {
-        Ok(runtime) => runtime.block_on(cli::run_to_exit(env::args_os(), &mut terminal)),
+        Ok(runtime) => run_to_end(runtime, cli::run_to_exit(env::args_os(), &mut terminal))
+            .unwrap_or_else(|_| cli::internal_error()),
         Err(error) => Failure::from(error).report(LogFormat::Text, &mut terminal),
     }
 }

@@ -88,12 +88,12 @@ impl Persistence {
         &self.status
     }
 
-    /// Stores all pending changes of records, such as at the end of the process. An error is
-    /// logged.
-    pub async fn flush(&self, registry: &Registry) {
-        self.write_pending(registry).await;
+    /// Stores all pending changes of records, such as at the end of the process. Returns false if
+    /// that failed; the error is logged.
+    pub async fn flush(&self, registry: &Registry) -> bool {
+        self.write_pending(registry).await
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,8 +20,11 @@ use crate::{
     },
     proto,
     registry::{RegistrySettings, Session, tests::connect},
+    runtime::captured_log::CapturedLog,
     store::{Committed, Expected, Item, MemoryStore, Store, Watch, Write, key},
 };
+
+pub(crate) mod outages;
 
 const WARMING: Duration = Duration::from_secs(30);
 
@@ -38,7 +41,8 @@ struct State {
     commits: Vec<(Instant, usize)>,
     /// The time that a commit takes.
     takes: Duration,
-    fails: bool,
+    /// Why commits fail.
+    fails: Option<StoreError>,
 }
 
 impl Map {
@@ -55,15 +59,14 @@ impl Store for Map {
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>> {
         let mut state = self.state.lock();
         let durable = Instant::now() + state.takes;
-        let fails = state.fails;
-        if !fails {
+        let fails = state.fails.clone();
+        if fails.is_none() {
             state.commits.push((durable, writes.len()));
         }
         async move {
-            let result = if fails {
-                Err(StoreError::Unavailable("no space left".into()))
-            } else {
-                self.store.commit(writes).await
+            let result = match fails {
+                Some(error) => Err(error),
+                None => self.store.commit(writes).await,
             };
             sleep_until(durable).await;
             result
@@ -74,6 +77,10 @@ impl Store for Map {
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {
         self.store.watch(prefix, after)
     }
+}
+
+fn full() -> StoreError {
+    StoreError::Unavailable("no space left".into())
 }
 
 #[derive(Debug, Default)]
@@ -198,13 +205,13 @@ async fn what_exceeds_a_limit_prevents_the_start_and_nothing_is_written() {
 async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
     let disk = Disk::default();
     let (registry, persistence) = disk.start().await;
-    disk.registrations.state.lock().fails = true;
+    disk.registrations.state.lock().fails = Some(full());
     let _a = join(&registry, "a");
     run(&persistence, &registry, Duration::from_secs(3)).await;
     let state = persistence.status().state();
     assert!((2..=4).contains(&state.failures), "{state:?}");
-    assert_eq!(state.error, Some(StoreError::Unavailable("no space left".into())));
-    disk.registrations.state.lock().fails = false;
+    assert_eq!(state.error, Some(full()));
+    disk.registrations.state.lock().fails = None;
     run(&persistence, &registry, Duration::from_secs(2)).await;
     assert_eq!((persistence.status().state().error, disk.keys().len()), (None, 2));
 }
@@ -213,6 +220,7 @@ async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
 async fn after_too_many_changes_everything_is_written_again() {
     // With one of these numbers the last change is the one too many.
     for short in 10..30 {
+        let log = CapturedLog::start();
         let disk = Disk::default();
         let settings = RegistrySettings { max_dataplanes: 5, ..RegistrySettings::default() };
         let (registry, persistence) = disk.start_with(settings).await;
@@ -220,15 +228,20 @@ async fn after_too_many_changes_everything_is_written_again() {
         join(&registry, "gone").goodbye();
         let _lost = join(&registry, "lost");
         persistence.flush(&registry).await;
-        disk.registrations.state.lock().fails = true;
+        disk.registrations.state.lock().fails = Some(full());
         let _b = join(&registry, "b");
         for number in 0..short {
             join(&registry, &format!("short{number}")).goodbye();
         }
         let _c = join(&registry, "c");
-        persistence.flush(&registry).await;
-        disk.registrations.state.lock().fails = false;
-        persistence.flush(&registry).await;
+        for _ in 0..2 {
+            assert!(!persistence.flush(&registry).await);
+        }
+        let written_again = || log.with("have been written again").len();
+        assert_eq!(written_again(), 0);
+        disk.registrations.state.lock().fails = None;
+        assert!(persistence.flush(&registry).await);
+        assert_eq!(written_again(), 1);
         let names = ["a", "b", "c", "lost"].map(|name| format!("dataplanes/default/default/{name}"));
         assert_eq!(disk.keys(), [&names[..], &["workloads/default/web".to_owned()]].concat(), "{short}");
         assert_eq!(registry.pending_records(), 0);

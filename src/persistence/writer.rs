@@ -1,8 +1,12 @@
 //! Writing changes of records in batches.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::{Persistence, encode};
@@ -22,6 +26,8 @@ const MAX_BATCH: usize = 5_000;
 const FEW: usize = 200;
 /// The pause after a batch that could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// After this time an operation of the store that has not ended is reported. It goes on.
+pub(super) const LATE_AFTER: Duration = Duration::from_secs(5);
 /// How often the writer checks whether it must reserve more revisions, and whether the server
 /// is still warming, while nothing changes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,7 +58,9 @@ impl Persistence {
     /// Writes all pending changes. Returns false if that failed.
     pub(super) async fn write_pending(&self, registry: &Registry) -> bool {
         let mut reservation = self.writing.lock().await;
-        let mut result = reservation.extend(&*self.stores.resources, registry.head()).await;
+        let began = SystemTime::now();
+        let mut result =
+            self.report_if_late(reservation.extend(&*self.stores.resources, registry.head())).await;
         let mut is_full = true;
         // Changes that come meanwhile wait for the next batch, or a busy server would sync without
         // a pause.
@@ -69,8 +77,14 @@ impl Persistence {
             }
         }
         if let Err(error) = result {
-            self.report(error);
+            let text = error.to_string();
+            if self.status.failed(error) {
+                report(&text);
+            }
             return false;
+        }
+        if self.status.all_stored(began) {
+            info!("registrations can be stored again");
         }
         true
     }
@@ -79,20 +93,24 @@ impl Persistence {
         if changes.incomplete {
             self.write_all(registry).await?;
         }
-        let encode = || encode::changes(changes);
+        let (encode, incomplete) = (|| encode::changes(changes), changes.incomplete);
         // Moving the other tasks of this worker to another thread would take longer than a few
         // records, and delay them.
-        self.commit(if changes.len() <= FEW { encode() } else { run_blocking(encode) }).await
+        self.commit(if changes.len() <= FEW { encode() } else { run_blocking(encode) }).await?;
+        if incomplete {
+            warn!(
+                "more changes of registrations were pending than are kept: \
+                  all registrations have been written again"
+            );
+        }
+        Ok(())
     }
 
     /// Makes the store have the records of the registry and no others.
     async fn write_all(&self, registry: &Registry) -> Result<(), StoreError> {
-        warn!(
-            "more changes of registrations were pending than are kept: all registrations are written again"
-        );
         let store = &self.stores.registrations;
-        let mut stored = store.load(key::DATAPLANES).await?.items;
-        stored.extend(store.load(key::WORKLOADS).await?.items);
+        let mut stored = self.report_if_late(store.load(key::DATAPLANES)).await?.items;
+        stored.extend(self.report_if_late(store.load(key::WORKLOADS)).await?.items);
         let writes = run_blocking(|| encode::all(&registry.records(), &stored));
         for batch in writes.chunks(MAX_BATCH) {
             self.commit(batch.to_vec()).await?;
@@ -102,23 +120,32 @@ impl Persistence {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let began = Instant::now();
-        self.stores.registrations.commit(writes).await?;
-        if self.status.written(began.elapsed()) {
-            info!("registrations can be stored again");
-        }
+        self.report_if_late(self.stores.registrations.commit(writes)).await?;
+        self.status.written(began.elapsed());
         Ok(())
     }
 
-    fn report(&self, failure: StoreError) {
-        let text = failure.to_string();
-        if self.status.failed(failure) {
-            error!(
-                error = text,
-                "registrations can't be stored: the server goes on, but a restart would lose their changes; \
-                 it tries again each second"
-            );
+    /// Waits for an operation of the store, however long it takes: one that is dropped may be
+    /// applied later.
+    async fn report_if_late<T>(&self, operation: impl Future<Output = T>) -> T {
+        let mut operation = pin!(operation);
+        if let Ok(result) = timeout(LATE_AFTER, &mut operation).await {
+            return result;
         }
+        let text = format!("the disk has not responded for {LATE_AFTER:?}");
+        if self.status.late(StoreError::Unknown(text.clone())) {
+            report(&text);
+        }
+        operation.await
     }
+}
+
+fn report(error: &str) {
+    error!(
+        error,
+        "registrations can't be stored: the server goes on, but a restart would lose their changes; \
+         it stores them as soon as it can"
+    );
 }
 
 fn end_warming(registry: &Registry, warmed: bool) {

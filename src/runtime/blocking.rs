@@ -35,6 +35,14 @@ pub(crate) async fn spawn_blocking<T: Send + 'static>(
     }
 }
 
+/// Drops a value, which waits for a disk, on a thread for blocking work. On a current-thread
+/// runtime and outside a runtime it is dropped in place.
+pub(crate) fn drop_blocking<T: Send + 'static>(value: T) {
+    if is_multi_thread() {
+        drop(task::spawn_blocking(move || drop(value)));
+    }
+}
+
 fn is_multi_thread() -> bool {
     let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
     matches!(flavor, Ok(RuntimeFlavor::MultiThread))

@@ -9,7 +9,9 @@ use tracing::info;
 ///
 /// SIGTERM, which orchestrators send, SIGINT, which Ctrl-C sends, and SIGQUIT end the process
 /// gracefully. SIGHUP, SIGUSR1 and SIGUSR2, which would end a process that does not handle them, are
-/// logged and change nothing: files that may change are read again without a signal.
+/// logged and change nothing: files that may change are read again without a signal. SIGXFSZ, which
+/// would end the process when a file reaches the limit of its size (`ulimit -f`), is handled by
+/// doing nothing, so that the write fails instead.
 #[derive(Debug)]
 pub struct ShutdownSignals {
     terminate: Signal,
@@ -28,6 +30,8 @@ impl ShutdownSignals {
     ///
     /// If a handler can't be installed.
     pub fn install() -> io::Result<Self> {
+        // The handler remains installed when the stream is dropped.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

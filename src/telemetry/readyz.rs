@@ -4,26 +4,34 @@ use std::fmt::Write as _;
 
 use http::StatusCode;
 
-use crate::{registry::Registry, runtime::readiness::Readiness};
+use crate::{persistence::StoreStatus, registry::Registry, runtime::readiness::Readiness};
 
 /// The checks of the server.
 #[derive(Debug, Clone)]
 pub struct ReadyChecks {
     ready: Readiness,
     registry: Registry,
+    store: Option<StoreStatus>,
 }
 
 impl ReadyChecks {
     /// Checks that the server is ready.
     pub fn new(ready: Readiness, registry: &Registry) -> Self {
-        Self { ready, registry: registry.clone() }
+        Self { ready, registry: registry.clone(), store: None }
+    }
+
+    /// Adds a line about the data directory.
+    #[must_use]
+    pub fn with_store(self, status: StoreStatus) -> Self {
+        Self { store: Some(status), ..self }
     }
 
     /// Returns the status code and the text, in the format of Kubernetes' servers: with `verbose`
     /// in the query one line for each check.
     ///
     /// A server that is warming is ready: its clients reach it only if it is, and it is warming
-    /// until they are back.
+    /// until they are back. One that can't store registrations is ready too, because it counts
+    /// the proxies as before.
     pub fn respond(&self, query: Option<&str>) -> (StatusCode, String) {
         let ready = self.ready.is_ready();
         let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -40,6 +48,12 @@ impl ReadyChecks {
         let mut text = format!("{check}\n[+]warming ok");
         if let Some(status) = self.registry.warming() {
             let _infallible = write!(text, ": {status}");
+        }
+        if let Some(store) = &self.store {
+            text += "\n[+]store ok";
+            if let Some(error) = store.state().error {
+                let _infallible = write!(text, ": registrations can't be stored: {error}");
+            }
         }
         text += "\nreadyz check ";
         text += result;
@@ -81,6 +95,18 @@ mod tests {
         let (code, text) = checks(false).respond(Some("verbose"));
         let failed = "[-]ready failed: starting or draining\n[+]warming ok\nreadyz check failed\n";
         assert_eq!((code.as_u16(), &*text), (503, failed));
+    }
+
+    #[test]
+    fn a_server_that_cannot_store_is_ready() {
+        let verbose =
+            |store: &str| format!("[+]ready ok\n[+]warming ok\n[+]store ok{store}\nreadyz check passed\n");
+        let stores = checks(true).with_store(StoreStatus::default());
+        assert_eq!(stores.respond(Some("verbose")), (StatusCode::OK, verbose("")));
+        let checks = checks(true).with_store(StoreStatus::failing("no space left"));
+        let failing = ": registrations can't be stored: no space left";
+        assert_eq!(checks.respond(Some("verbose")), (StatusCode::OK, verbose(failing)));
+        assert_eq!(checks.respond(None), (StatusCode::OK, "ok".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,7 @@ mod connections;
 mod crash;
 mod descriptors;
 mod disk_full;
+mod disk_hangs;
 mod link;
 mod lost_with_server;
 mod server_kill;

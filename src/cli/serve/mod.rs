@@ -41,7 +41,8 @@ use crate::{
 ///
 /// SIGTERM, SIGQUIT and Ctrl-C start a drain: the health services report that the server is not
 /// ready, proxies are asked to reconnect later, and every stream ends with a status.
-/// A second signal ends the process at once.
+/// With --data-dir the last changes are stored then, for at most 5s. A second signal ends the
+/// process at once, without that.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -139,7 +140,12 @@ impl ServeArgs {
         }
         config.registry.first_revision = first_revision((config.registry.wall_clock)());
         let mut signals = ShutdownSignals::install().map_err(anyhow::Error::from)?;
-        let mut app = App::start(config).await.map_err(start_failure)?;
+        let started = tokio::select! {
+            started = App::start(config) => started,
+            () = signals.recv() => return Ok(Outcome::Success),
+        };
+        let mut app = started.map_err(start_failure)?;
+        let registry = app.registry().clone();
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
         tokio::select! {
             () = signals.recv() => {}
@@ -155,7 +161,10 @@ impl ServeArgs {
         };
         tokio::select! {
             _in_time = shutdown => {}
-            () = signals.recv() => warn!("a second signal: ending at once"),
+            () = signals.recv() => {
+                let not_stored = registry.pending_records();
+                warn!(not_stored, "a second signal: ending at once");
+            }
         }
         Ok(Outcome::Success)
     }

@@ -11,7 +11,7 @@ use crate::{
 
 /// Appends the metrics in the Prometheus text format.
 pub(super) fn write(text: &mut String, status: &StoreStatus, registry: &Registry) {
-    let StoreState { commits, commit_time, failures, error } = status.state();
+    let StoreState { commits, commit_time, failures, error, .. } = status.state();
     let mut metric = |name: &str, kind, help, value: &dyn std::fmt::Display| {
         let name = format!("headcount_store_{name}");
         write_header(text, &name, help, kind);
@@ -22,7 +22,7 @@ pub(super) fn write(text: &mut String, status: &StoreStatus, registry: &Registry
     metric("commit_seconds_total", "counter", help, &commit_time.as_secs_f64());
     let help = "Batches of registrations that could not be stored; their changes are tried again.";
     metric("failures_total", "counter", help, &failures);
-    let help = "Whether the latest batch could not be stored: 1 if so.";
+    let help = "Whether the latest batch could not be stored, or has not been for 5 s: 1 if so.";
     metric("failing", "gauge", help, &u8::from(error.is_some()));
     let help = "Changes of registrations that are not stored yet.";
     metric("pending_records", "gauge", help, &registry.pending_records());
