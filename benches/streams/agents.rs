@@ -10,9 +10,12 @@ use std::{
 
 use anyhow::Context as _;
 use headcount::{
-    agent::{self, Session, SessionEnd, SessionEvent},
+    agent::{Session, SessionEnd, SessionEvent},
     model::{Attempt, Dataplane, Health, HealthState},
-    net::backoff::{Backoff, Policy},
+    net::{
+        backoff::{Backoff, Policy},
+        client::ServerEndpoint,
+    },
 };
 use tokio::{
     sync::watch,
@@ -20,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Endpoint};
+use tonic::Status;
 
 use crate::support::typical;
 
@@ -45,7 +48,7 @@ pub(crate) struct Agents {
 impl Agents {
     /// Starts this many agents, one after another.
     pub(crate) fn start(uri: &str, proxies: usize) -> anyhow::Result<Self> {
-        let (server, connected) = (agent::endpoint(uri)?, Arc::default());
+        let (server, connected) = (ServerEndpoint::plaintext(uri)?, Arc::default());
         let mut tasks = JoinSet::new();
         let mut delay = Duration::ZERO;
         for number in 0..proxies {
@@ -86,7 +89,7 @@ impl Agents {
 }
 
 /// Opens one session after another, forever.
-async fn run_agent(server: Endpoint, dataplane: Arc<Dataplane>, connected: Arc<AtomicUsize>) {
+async fn run_agent(server: ServerEndpoint, dataplane: Arc<Dataplane>, connected: Arc<AtomicUsize>) {
     let mut health = Health::of_proxy(HealthState::Ready);
     health.set_inbound(0, HealthState::Ready);
     let (_sender, health) = watch::channel(health);
@@ -95,10 +98,10 @@ async fn run_agent(server: Endpoint, dataplane: Arc<Dataplane>, connected: Arc<A
         let began = Instant::now();
         let mut counted = None;
         let end = match server.connect().await {
-            Ok(channel) => {
+            Ok(connection) => {
                 let leave = CancellationToken::new();
                 let session = Session {
-                    channel,
+                    connection,
                     dataplane: Arc::clone(&dataplane),
                     attempt: Attempt::default(),
                     health: health.clone(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use headcount::agent;
+use headcount::net::client::ServerEndpoint;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -66,8 +66,8 @@ pub(crate) fn run(Idle { uri, proxies, liveness }: &Idle) -> anyhow::Result<()> 
 
 /// Connects proxies, and keeps their sessions open. The child exits if a session ends.
 async fn connect_agents(uri: &str, proxies: usize, heartbeats: Option<Duration>) -> anyhow::Result<()> {
-    let endpoint = agent::endpoint(uri)?;
-    let connect = async |number| Proxy::open(endpoint.connect().await?, number, heartbeats).await;
+    let server = ServerEndpoint::plaintext(uri)?;
+    let connect = async |number| Proxy::open(server.http2().connect().await?, number, heartbeats).await;
     let connected = stream::iter(0..proxies).map(connect).buffer_unordered(CONCURRENT);
     connected
         .try_for_each(async |mut proxy| {

@@ -21,13 +21,16 @@ use std::{
 
 use serde_json::Value;
 
-use crate::model::{
-    Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL, entry,
-    placeholder,
+use crate::{
+    model::{
+        Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
+        entry, placeholder,
+    },
+    runtime::limited_file::read_limited,
 };
 
 pub use self::{fold::FileInbound, inbound::Application};
-use super::{limited_file::read_limited, monitor::InboundProbe};
+use super::monitor::InboundProbe;
 use yaml::YamlMap;
 
 /// Largest file that is read. Kuma's own examples are below 4 KiB; a larger one is a wrong path.

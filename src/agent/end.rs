@@ -25,6 +25,9 @@ pub enum SessionEnd {
     Superseded(Status),
     /// The server rejected the hello, and would reject it again.
     Refused(Status),
+    /// The server rejects the client's credential, or what it allows. The client should read its token file
+    /// again and reconnect: tokens and the server's rules change.
+    Denied(Status),
     /// Any other end. The dataplane should reconnect.
     Lost(Status),
 }
@@ -34,7 +37,7 @@ impl SessionEnd {
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Drained { retry_after, .. } => *retry_after,
-            Self::Lost(status) => backoff::retry_after(status),
+            Self::Lost(status) | Self::Denied(status) => backoff::retry_after(status),
             Self::Goodbye | Self::Superseded(_) | Self::Refused(_) => Duration::ZERO,
         }
     }
@@ -48,6 +51,7 @@ impl From<Status> for SessionEnd {
         }
         match (status.code(), is_rejection(&status)) {
             (Code::Aborted, true) => Self::Superseded(status),
+            (Code::Unauthenticated | Code::PermissionDenied, true) => Self::Denied(status),
             (_, true) => Self::Refused(status),
             // A proxy between agent and server may refuse for a passing fault.
             (
@@ -73,7 +77,7 @@ impl fmt::Display for SessionEnd {
         match self {
             Self::Goodbye => f.write_str("the dataplane sent a goodbye"),
             Self::Drained { reason, .. } => f.write_str(reason),
-            Self::Superseded(status) | Self::Refused(status) | Self::Lost(status) => {
+            Self::Superseded(status) | Self::Refused(status) | Self::Denied(status) | Self::Lost(status) => {
                 f.write_str(status.message())
             }
         }
@@ -102,12 +106,13 @@ mod tests {
             assert!(matches!(end, SessionEnd::Lost(_)), "{end:?}");
             assert_eq!(end.retry_after(), Duration::ZERO);
         }
-        for (code, superseded) in [
-            (Code::Aborted, true),
-            (Code::InvalidArgument, false),
-            (Code::FailedPrecondition, false),
-            (Code::PermissionDenied, false),
-        ] {
+        for code in [Code::Unauthenticated, Code::PermissionDenied] {
+            let end = SessionEnd::from(rejection(code, "the token has expired"));
+            assert!(matches!(end, SessionEnd::Denied(_)), "{end:?}");
+        }
+        for (code, superseded) in
+            [(Code::Aborted, true), (Code::InvalidArgument, false), (Code::FailedPrecondition, false)]
+        {
             let end = SessionEnd::from(rejection(code, "x"));
             let matches = match end {
                 SessionEnd::Superseded(_) => superseded,

@@ -15,11 +15,10 @@
 //! A [`Session`] needs neither a file nor probes: a load generator runs thousands of them over a few
 //! channels, with health that it sets itself.
 
+mod credentials;
 mod dataplane_file;
 mod end;
-mod endpoint;
 mod heartbeats;
-mod limited_file;
 mod monitor;
 mod pod;
 mod probe;
@@ -32,7 +31,6 @@ mod threshold;
 
 pub use dataplane_file::{Application, DataplaneFile, DataplaneFileError, FileInbound};
 pub use end::SessionEnd;
-pub use endpoint::endpoint;
 pub use monitor::{InboundProbe, Monitor, Probes};
 pub use pod::{Pod, PodInbound, PodInfo, PodInfoError};
 pub use probe::{ProbeHandler, ProbeSpec};

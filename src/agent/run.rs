@@ -7,11 +7,8 @@ use tokio::{
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Status,
-    transport::{self, Channel, Endpoint},
-};
-use tracing::{info, warn};
+use tonic::Status;
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +18,10 @@ use super::{
 };
 use crate::{
     model::{Attempt, Dataplane, DataplaneKey, Health},
-    net::backoff::{Backoff, Policy},
+    net::{
+        backoff::{Backoff, Policy},
+        client::{ConnectProblem, Connection, ServerEndpoint},
+    },
     proto::Welcome,
 };
 
@@ -33,8 +33,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// Configuration of an agent.
 #[derive(Debug)]
 pub struct AgentConfig {
-    /// The server; see [`endpoint`](fn@super::endpoint).
-    pub server: Endpoint,
+    /// The server, with the agent's credentials.
+    pub server: ServerEndpoint,
     /// The dataplane that the agent registers.
     pub dataplane: Dataplane,
     /// Probes of its health.
@@ -69,7 +69,8 @@ pub enum AgentError {
 ///
 /// # Errors
 ///
-/// If another session took over the dataplane, or the server rejects it. All other losses are retried.
+/// If another session took over the dataplane, or the server rejects it. All other losses are retried, also
+/// if the server rejects the credential.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let AgentConfig { server, dataplane, probes } = config;
     let connect = move || {
@@ -86,7 +87,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
 /// # Errors
 ///
 /// As [`run`].
-pub async fn keep_session<C, F>(
+pub async fn keep_session<C, F, T, E>(
     connect: C,
     dataplane: Dataplane,
     health: watch::Receiver<Health>,
@@ -94,9 +95,13 @@ pub async fn keep_session<C, F>(
 ) -> Result<SessionEnd, AgentError>
 where
     C: Fn() -> F,
-    F: Future<Output = Result<Channel, transport::Error>>,
+    F: Future<Output = Result<T, E>>,
+    T: Into<Connection>,
+    E: std::error::Error + Send + Sync + 'static,
 {
-    let ended = observe_session(connect, Arc::new(dataplane), health, shutdown, log_event).await;
+    let mut log = EventLog::default();
+    let observe = |event: AgentEvent<'_>| log.event(event);
+    let ended = observe_session(connect, Arc::new(dataplane), health, shutdown, observe).await;
     ended.inspect(log_shutdown)
 }
 
@@ -119,7 +124,7 @@ pub enum AgentEvent<'a> {
 /// # Errors
 ///
 /// As [`run`].
-pub async fn observe_session<C, F>(
+pub async fn observe_session<C, F, T, E>(
     connect: C,
     dataplane: Arc<Dataplane>,
     health: watch::Receiver<Health>,
@@ -128,7 +133,9 @@ pub async fn observe_session<C, F>(
 ) -> Result<SessionEnd, AgentError>
 where
     C: Fn() -> F,
-    F: Future<Output = Result<Channel, transport::Error>>,
+    F: Future<Output = Result<T, E>>,
+    T: Into<Connection>,
+    E: std::error::Error + Send + Sync + 'static,
 {
     let mut backoff = Backoff::new(Policy::Dataplane);
     // A UUID instead of a number from `fastrand`: agents of a simulation that share a seed need different
@@ -158,26 +165,31 @@ where
 }
 
 /// Connects and runs one session.
-async fn try_once(
-    connect: impl Future<Output = Result<Channel, transport::Error>>,
+async fn try_once<T: Into<Connection>, E: std::error::Error + Send + Sync + 'static>(
+    connect: impl Future<Output = Result<T, E>>,
     dataplane: Arc<Dataplane>,
     attempt: Attempt,
     health: watch::Receiver<Health>,
     leave: CancellationToken,
     observe: impl FnMut(SessionEvent<'_>),
 ) -> SessionEnd {
-    let channel = tokio::select! {
+    let connection = tokio::select! {
         biased;
         () = leave.cancelled() => return SessionEnd::Lost(Status::cancelled("shut down while connecting")),
         connected = connect => match connected {
-            Ok(channel) => channel,
-            // tonic prints only "transport error"; anyhow's format includes the causes.
-            Err(error) => {
-                return SessionEnd::Lost(Status::unavailable(format!("{:#}", anyhow::Error::from(error))));
-            }
+            Ok(connection) => connection.into(),
+            Err(error) => return SessionEnd::Lost(Status::unavailable(connect_error(error))),
         },
     };
-    Session { channel, dataplane, attempt, health, leave }.run(observe).await
+    Session { connection, dataplane, attempt, health, leave }.run(observe).await
+}
+
+fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    match ConnectProblem::of(&error) {
+        Some(problem) => problem.to_string(),
+        // tonic prints only "transport error"; anyhow's format includes the causes.
+        None => format!("{:#}", anyhow::Error::from(error)),
+    }
 }
 
 /// Returns an error if another attempt would fail in the same way.
@@ -190,16 +202,45 @@ fn check_retryable(end: &SessionEnd, dataplane: &DataplaneKey) -> Result<(), Age
         SessionEnd::Refused(status) => {
             Err(AgentError::Refused { dataplane, message: status.message().to_owned() })
         }
-        SessionEnd::Goodbye | SessionEnd::Drained { .. } | SessionEnd::Lost(_) => Ok(()),
+        SessionEnd::Goodbye | SessionEnd::Drained { .. } | SessionEnd::Denied(_) | SessionEnd::Lost(_) => {
+            Ok(())
+        }
     }
 }
 
-/// Logs the start and the end of a session. Acks are not logged.
-fn log_event(event: AgentEvent<'_>) {
-    match event {
-        AgentEvent::Session(SessionEvent::Welcomed(welcome)) => log_welcome(welcome),
-        AgentEvent::Session(SessionEvent::Acked { .. }) => {}
-        AgentEvent::Retry { end, next_attempt_in } => log_end(end, next_attempt_in),
+/// Logs the start and the end of each session. Acks are not logged.
+#[derive(Default)]
+struct EventLog {
+    /// Why the server denied access at the previous attempt. The same reason is logged once.
+    denied: Option<String>,
+}
+
+impl EventLog {
+    fn event(&mut self, event: AgentEvent<'_>) {
+        match event {
+            AgentEvent::Session(SessionEvent::Welcomed(welcome)) => {
+                self.denied = None;
+                log_welcome(welcome);
+            }
+            AgentEvent::Session(SessionEvent::Acked { .. }) => {}
+            AgentEvent::Retry { end: SessionEnd::Denied(status), next_attempt_in } => {
+                self.log_denied(status, next_attempt_in);
+            }
+            AgentEvent::Retry { end, next_attempt_in } => log_end(end, next_attempt_in),
+        }
+    }
+
+    fn log_denied(&mut self, status: &Status, next_attempt_in: Duration) {
+        let (code, reason) = (status.code(), status.message());
+        if self.denied.as_deref() == Some(reason) {
+            debug!(?code, reason, ?next_attempt_in, "access is still denied");
+        } else {
+            warn!(
+                ?code,
+                reason, "the server denies access; each attempt reads the token and certificate files again"
+            );
+            self.denied = Some(reason.to_owned());
+        }
     }
 }
 
@@ -219,7 +260,7 @@ fn log_end(end: &SessionEnd, next_attempt_in: Duration) {
             let code = status.code();
             warn!(?code, reason = status.message(), ?next_attempt_in, "session lost");
         }
-        SessionEnd::Goodbye | SessionEnd::Superseded(_) | SessionEnd::Refused(_) => {}
+        SessionEnd::Goodbye | SessionEnd::Superseded(_) | SessionEnd::Refused(_) | SessionEnd::Denied(_) => {}
     }
 }
 

@@ -16,10 +16,11 @@ use tonic::{
 };
 
 use crate::{
-    agent::endpoint,
     model::{Dataplane, DataplaneLimits, DataplaneSpec, InboundSpec},
+    net::client::ServerEndpoint,
     proto::{
-        self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse, Welcome,
+        self, CredentialAck, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest,
+        SessionResponse, Welcome,
         server::dataplane_service_server::{DataplaneService, DataplaneServiceServer},
         session_request::Message as ClientMessage,
         session_response::Message as ServerMessage,
@@ -56,6 +57,8 @@ pub(in crate::agent) struct Connector(mpsc::UnboundedSender<ScriptedSession>);
 
 /// The server's end of one session.
 pub(in crate::agent) struct ScriptedSession {
+    /// The `authorization` of the call.
+    pub(in crate::agent) authorization: Option<String>,
     requests: Streaming<SessionRequest>,
     responses: mpsc::UnboundedSender<Result<SessionResponse, Status>>,
 }
@@ -87,6 +90,11 @@ impl ScriptedServer {
     pub(in crate::agent) async fn session_with_heartbeats(&mut self) -> ScriptedSession {
         let heartbeat_timeout = Some(prost_types::Duration { seconds: 8, nanos: 0 });
         self.acknowledge(Welcome { heartbeat_timeout, ..Welcome::default() }).await
+    }
+
+    /// As [`acknowledged_session`](Self::acknowledged_session), with this welcome.
+    pub(in crate::agent) async fn session_with(&mut self, welcome: Welcome) -> ScriptedSession {
+        self.acknowledge(welcome).await
     }
 
     async fn acknowledge(&mut self, welcome: Welcome) -> ScriptedSession {
@@ -144,7 +152,7 @@ pub(in crate::agent) async fn connect_refused() -> Result<Channel, transport::Er
 }
 
 fn test_endpoint() -> Endpoint {
-    endpoint("http://test").unwrap()
+    ServerEndpoint::plaintext("http://test").unwrap().http2().clone()
 }
 
 #[tonic::async_trait]
@@ -156,7 +164,9 @@ impl DataplaneService for Service {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (responses, outbound) = mpsc::unbounded_channel();
-        let session = ScriptedSession { requests: request.into_inner(), responses };
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
+        let session = ScriptedSession { authorization, requests: request.into_inner(), responses };
         self.0.send(session).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(outbound.into()))
     }
@@ -196,6 +206,27 @@ impl ScriptedSession {
             matches!(heartbeat, Some(ClientMessage::Heartbeat(_))),
             "expected a heartbeat: {heartbeat:?}"
         );
+    }
+
+    /// The token of the next credential. Reports before it are acknowledged.
+    pub(in crate::agent) async fn credential(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Some(ClientMessage::Credential(credential)) => return credential.token,
+                Some(ClientMessage::Health(report)) => self.ack(report.sequence),
+                other => panic!("expected a credential: {other:?}"),
+            }
+        }
+    }
+
+    pub(in crate::agent) fn ack_credential(&self) {
+        self.send(ServerMessage::CredentialAck(CredentialAck { expires_at: None }));
+    }
+
+    /// Expects that for this long only reports arrive, which are acknowledged.
+    pub(in crate::agent) async fn no_credential_for(&mut self, duration: Duration) {
+        let credential = time::timeout(duration, self.credential()).await;
+        assert!(credential.is_err(), "expected no credential: {credential:?}");
     }
 
     pub(in crate::agent) fn ack_heartbeat(&self) {

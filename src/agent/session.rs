@@ -8,9 +8,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Request, Status, Streaming};
 
 use super::{
+    credentials::CredentialRefresh,
     end::SessionEnd,
     heartbeats::{self, HEARTBEAT_INTERVAL, HeartbeatSchedule},
     reports::ReportSchedule,
@@ -18,8 +19,9 @@ use super::{
 use crate::{
     convert,
     model::{Attempt, Dataplane, Health},
+    net::client::{Connection, Token},
     proto::{
-        Goodbye, Heartbeat, Hello, SessionRequest, SessionResponse, Welcome,
+        Credential, Goodbye, Heartbeat, Hello, SessionRequest, SessionResponse, Welcome,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as ClientMessage,
         session_response::Message as ServerMessage,
     },
@@ -28,23 +30,26 @@ use crate::{
 
 /// Longest time from the hello to the welcome; the same as the server's default `--hello-timeout`.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time from a report to its ack, which the server defers if the health changes often.
+/// Longest time from a report to its ack, which the server defers if the health changes often, and from a
+/// credential to its ack.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time to read the token file, which may be on a slow disk.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time from the goodbye to the end of the stream. It is short because the process is being
 /// stopped, and its supervisor kills it after a grace period.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time between two reports, as the protocol requires. Each report has the whole health, so the
 /// next one repairs a report that the server lost.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(30);
-/// Capacity of the queue of outbound messages: one report, one heartbeat, and a goodbye after them. The next
-/// report or heartbeat waits for the ack of the one before.
-const OUTBOUND_CAPACITY: usize = 3;
+/// Capacity of the queue of outbound messages: one report, one heartbeat, one credential, and a goodbye after
+/// them. The next report, heartbeat or credential waits for the ack of the one before.
+const OUTBOUND_CAPACITY: usize = 4;
 
-/// The inputs of one session. Many sessions may share a channel.
+/// The inputs of one session. Many sessions may share a connection.
 #[derive(Debug)]
 pub struct Session {
-    /// A channel to the server.
-    pub channel: Channel,
+    /// A connection to the server.
+    pub connection: Connection,
     /// The dataplane that the session registers.
     pub dataplane: Arc<Dataplane>,
     /// The attempt that the hello states.
@@ -76,7 +81,8 @@ impl Session {
     async fn try_run(&mut self, observe: &mut impl FnMut(SessionEvent<'_>)) -> Result<SessionEnd, Status> {
         let (requests, outbound) = mpsc::channel(OUTBOUND_CAPACITY);
         send(&requests, ClientMessage::Hello(hello(&self.dataplane, self.attempt)));
-        let mut opening = pin!(open(self.channel.clone(), ReceiverStream::new(outbound)));
+        let token = with_timeout(TOKEN_TIMEOUT, "no token", self.read_token()).await?;
+        let mut opening = pin!(open(self.connection.clone(), token.clone(), ReceiverStream::new(outbound)));
         let (welcome, mut responses) = tokio::select! {
             biased;
             opened = with_timeout(WELCOME_TIMEOUT, "no welcome", &mut opening) => opened?,
@@ -91,6 +97,9 @@ impl Session {
         let mut reports = ReportSchedule::new();
         let mut heartbeats = HeartbeatSchedule::new(welcome.heartbeat_timeout.is_some(), Instant::now());
         let mut heartbeat_timer = ResettableTimer::default();
+        let mut credentials = token
+            .filter(|_| welcome.accepts_credentials)
+            .map(|token| CredentialRefresh::new(self.connection.clone(), token));
         let mut health_may_change = true;
         let mut report_interval = time::interval(REPORT_INTERVAL);
         report_interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,6 +121,9 @@ impl Session {
                         }
                     }
                     Some(Some(ServerMessage::HeartbeatAck(_))) => heartbeats.acked(),
+                    Some(Some(ServerMessage::CredentialAck(_))) => {
+                        credentials.iter_mut().for_each(CredentialRefresh::acked);
+                    }
                     // Without a goodbye the dataplane stays registered until it reconnects.
                     Some(Some(ServerMessage::Drain(drain))) => return Ok(drain.into()),
                     // A second welcome, or a message type of a newer server.
@@ -134,9 +146,30 @@ impl Session {
                     heartbeats.heartbeat_sent(Instant::now());
                     send(&requests, ClientMessage::Heartbeat(Heartbeat {}));
                 }
+                () = ack_timeout(credentials.as_ref().and_then(CredentialRefresh::sent_at)) => {
+                    return Err(Status::deadline_exceeded(format!("no ack of a credential within {ACK_TIMEOUT:?}")));
+                }
+                token = fresh_token(credentials.as_mut()) => {
+                    let now = Instant::now();
+                    heartbeats.message_sent(now);
+                    send(&requests, ClientMessage::Credential(Credential { token: token.secret().to_owned() }));
+                    credentials.iter_mut().for_each(|credentials| credentials.sent(token.clone(), now));
+                }
                 () = self.leave.cancelled() => return close(requests, read_to_end(responses)).await,
             }
         }
+    }
+
+    async fn read_token(&self) -> Result<Option<Token>, Status> {
+        self.connection.token().await.map_err(|problem| Status::unavailable(problem.to_string()))
+    }
+}
+
+/// Waits for a token that the server does not have; forever if there are none to send.
+async fn fresh_token(credentials: Option<&mut CredentialRefresh>) -> Token {
+    match credentials {
+        Some(credentials) => credentials.fresh().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -162,10 +195,13 @@ fn send(requests: &mpsc::Sender<SessionRequest>, message: ClientMessage) {
 
 /// Opens the stream, whose hello is queued already, and waits for the welcome.
 async fn open(
-    channel: Channel,
+    connection: Connection,
+    token: Option<Token>,
     outbound: ReceiverStream<SessionRequest>,
 ) -> Result<(Welcome, Streaming<SessionResponse>), Status> {
-    let mut responses = DataplaneServiceClient::new(channel).session(outbound).await?.into_inner();
+    let mut request = Request::new(outbound);
+    request.extensions_mut().insert(token);
+    let mut responses = DataplaneServiceClient::new(connection).session(request).await?.into_inner();
     match responses.message().await?.and_then(|response| response.message) {
         Some(ServerMessage::Welcome(welcome)) => Ok((welcome, responses)),
         Some(_) => Err(Status::internal("the server sent another message before its welcome")),

@@ -1,29 +1,23 @@
 //! A connection to a server: how it is made, and how its errors are explained.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io};
 
-use tonic::{
-    Code, Response, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{
     Failure,
     args::{server::Target, server_url::ServerUrl},
     terminal::visible,
 };
-use crate::net::foreign::http_answer;
+use crate::net::{
+    client::{ConnectProblem, Connection, causes},
+    foreign::http_answer,
+};
 use crate::proto::{
     backup_service_client::BackupServiceClient, dataplane_service_client::DataplaneServiceClient,
     event_service_client::EventServiceClient, workload_service_client::WorkloadServiceClient,
 };
 
-/// A reachable server accepts within milliseconds; the rest is for lost packets.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// With PINGs a dead connection is closed within 10 s, so that the next call opens another one. The
-/// interval is above that of a watch's keep-alives, which take the place of PINGs.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(6_500);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A page of 500 dataplanes with the maximum of labels and inbounds is larger than tonic's
 /// default of 4 MiB.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -31,38 +25,33 @@ const MAX_MESSAGE: usize = 64 << 20;
 /// A connection to a server. It reconnects by itself when a call finds it lost.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    channel: Channel,
+    connection: Connection,
     target: Target,
 }
 
 impl Client {
     /// Connects to a server.
     pub(super) async fn connect(target: Target) -> Result<Self, Failure> {
-        let endpoint = Endpoint::from(target.server.uri())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        match endpoint.connect().await {
-            Ok(channel) => Ok(Self { channel, target }),
+        match target.endpoint.connect().await {
+            Ok(connection) => Ok(Self { connection, target }),
             Err(error) => Err(Failure::Server(connection_error(&target.server, &error))),
         }
     }
 
-    pub(super) fn workloads(&self) -> WorkloadServiceClient<Channel> {
-        WorkloadServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    pub(super) fn workloads(&self) -> WorkloadServiceClient<Connection> {
+        WorkloadServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    pub(super) fn dataplanes(&self) -> DataplaneServiceClient<Channel> {
-        DataplaneServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    pub(super) fn dataplanes(&self) -> DataplaneServiceClient<Connection> {
+        DataplaneServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    pub(super) fn events(&self) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    pub(super) fn events(&self) -> EventServiceClient<Connection> {
+        EventServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    pub(super) fn backups(&self) -> BackupServiceClient<Channel> {
-        BackupServiceClient::new(self.channel.clone())
+    pub(super) fn backups(&self) -> BackupServiceClient<Connection> {
+        BackupServiceClient::new(self.connection.clone())
     }
 
     /// Limits the next message of a stream to the request timeout.
@@ -82,7 +71,7 @@ impl Client {
 
     /// Turns a status into an error text with a remedy.
     pub(super) fn explain(&self, status: &Status) -> Failure {
-        let Target { server, request_timeout } = &self.target;
+        let Target { server, request_timeout, .. } = &self.target;
         let message = visible(status.message());
         if let Some(answer) = http_answer(status) {
             return Failure::Server(format!(
@@ -102,9 +91,11 @@ impl Client {
                  it may be older than this headcount ({}), or not a headcount server: check --server",
                 env!("CARGO_PKG_VERSION")
             ),
-            Code::Unauthenticated | Code::PermissionDenied => {
-                format!("the server at {server} denied the request: {message}")
-            }
+            Code::Unauthenticated => format!(
+                "the server at {server} denied the request: {message}\n  \
+                 check --token-file, or --client-cert-file and --client-key-file: it must be the credential of a user"
+            ),
+            Code::PermissionDenied => format!("the server at {server} denied the request: {message}"),
             _ if is_transport(status) => connection_error(server, status),
             Code::Unavailable => format!(
                 "the server at {server} is unavailable: {message}\n  it may be starting or stopping: try again"
@@ -135,6 +126,9 @@ pub(super) fn is_transient(status: &Status) -> bool {
 }
 
 fn connection_error(server: &ServerUrl, error: &(dyn StdError + 'static)) -> String {
+    if let Some(ConnectProblem { problem, remedy }) = ConnectProblem::of(error) {
+        return format!("cannot connect to the server at {server}: {}\n  {remedy}", visible(problem));
+    }
     let io_kind = causes(error).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
     let (problem, remedy) = match io_kind {
         Some(io::ErrorKind::ConnectionRefused) => (
@@ -153,9 +147,4 @@ fn connection_error(server: &ServerUrl, error: &(dyn StdError + 'static)) -> Str
         }
     };
     format!("cannot reach the server at {server}: {problem}\n  {remedy}")
-}
-
-/// An error and its causes; the root cause is last.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
 }

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::{
     Failure, Outcome, Parsed, Problems, Terminal,
-    args::server_url::KubeUrl,
+    args::{
+        security::SecurityArgs,
+        server_url::{KubeUrl, ServerUrl},
+    },
     output::{Format, document},
 };
-use crate::{
-    model::{DEFAULT_NAMESPACE, Namespace},
-    net::tls::PemFile,
-};
+use crate::model::{DEFAULT_NAMESPACE, Namespace};
 
 /// Name of the cluster, the user and the context.
 const NAME: &str = "headcount";
@@ -21,26 +21,27 @@ const NAME: &str = "headcount";
 /// Print a kubeconfig for the Kubernetes API of a server
 ///
 /// The command does not connect to the server. Set --kube-server to the address that the
-/// server listens on (its --kube-api-addr).
+/// server listens on (its --kube-api-addr). The output has the paths of the given files, not
+/// their content; kubectl reads the token file again for each command. Without --ca-file,
+/// kubectl uses the CAs that this machine trusts.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   headcount kubeconfig > headcount.kubeconfig
   KUBECONFIG=headcount.kubeconfig kubectl get workloads
   KUBECONFIG=~/.kube/config:headcount.kubeconfig kubectl --context headcount get wl -A -w
-  headcount kubeconfig --kube-server https://localhost:7102 --certificate-authority ca.crt")]
+  headcount kubeconfig --kube-server https://localhost:7102 --ca-file ca.crt --token-file me.jwt")]
 pub(super) struct KubeconfigArgs {
     /// Address of the Kubernetes API: an http or https URL, HOST:PORT or HOST
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7102")]
-    kube_server: Parsed<KubeUrl>,
-    /// PEM file of the CA that issued the certificate of an https server
     ///
-    /// Without it kubectl uses the CAs that this machine trusts.
-    #[arg(long, value_name = "FILE")]
-    certificate_authority: Option<PathBuf>,
+    /// The default is port 7102 of the context's server, or else of 127.0.0.1.
+    #[arg(long, value_name = "URL")]
+    kube_server: Option<Parsed<KubeUrl>>,
     /// Default namespace of kubectl
     #[arg(short, long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
+    #[command(flatten)]
+    security: SecurityArgs,
 }
 
 #[derive(Serialize)]
@@ -73,17 +74,26 @@ struct Server {
     server: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_authority: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_server_name: Option<String>,
 }
 
 #[derive(Serialize)]
 struct User {
-    user: Anonymous,
+    user: Credentials,
 }
 
-/// No credentials. Over TLS kubectl prompts for a user name and password unless it has a token, so
-/// it gets a placeholder.
 #[derive(Serialize)]
-struct Anonymous {
+#[serde(rename_all = "kebab-case")]
+struct Credentials {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<PathBuf>,
+    #[serde(rename = "tokenFile", skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
+    /// Over TLS kubectl prompts for a user name and password unless it has credentials, so without any it
+    /// gets a placeholder.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'static str>,
 }
@@ -102,33 +112,48 @@ struct ContextSpec {
 
 impl KubeconfigArgs {
     pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let server = problems.take("kube-server", self.kube_server);
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
-        let (Some(server), Some(namespace)) = (server, namespace) else {
+        let access = check_access(self.kube_server, self.security, &mut problems);
+        let (Some((server, credentials)), Some(namespace)) = (access, namespace) else {
             return Err(problems.into());
         };
-        let encrypted = server.is_encrypted();
-        let certificate_authority = self.certificate_authority.and_then(|file| {
-            if !encrypted {
-                problems
-                    .note("certificate-authority", "is only valid for an https:// --kube-server: remove it");
-            }
-            let path = PemFile::new("certificate-authority", file).path_to_certificates();
-            path.map_err(|problem| problems.note_text(format!("{problem:#}"))).ok()
-        });
         problems.finish()?;
-        let server = Server { server: server.to_string(), certificate_authority };
-        let user = Anonymous { token: encrypted.then_some("none") };
         let context = ContextSpec { cluster: NAME, user: NAME, namespace: namespace.to_string() };
         let kubeconfig = Kubeconfig {
             api_version: "v1",
             kind: "Config",
             clusters: [Named { name: NAME, of: Cluster { cluster: server } }],
-            users: [Named { name: NAME, of: User { user } }],
+            users: [Named { name: NAME, of: User { user: credentials } }],
             contexts: [Named { name: NAME, of: Context { context } }],
             current_context: NAME,
         };
         terminal.print(&document(Format::Yaml, &kubeconfig))?;
         Ok(Outcome::Success)
     }
+}
+
+/// The server and the user's credentials.
+fn check_access(
+    url: Option<Parsed<KubeUrl>>,
+    security: SecurityArgs,
+    problems: &mut Problems,
+) -> Option<(Server, Credentials)> {
+    let mut security = security.resolve(url.is_some(), problems)?;
+    let url = match (url, security.server.take()) {
+        (Some(url), _) => problems.take("kube-server", url)?,
+        (None, Some(server)) => problems.take("server", server).as_ref().and_then(ServerUrl::to_kube)?,
+        (None, None) => KubeUrl::default(),
+    };
+    let server = url.to_string();
+    let [ca, token, cert, key] = security.check_files(&url, problems)?;
+    let token_placeholder = (url.is_encrypted() && token.is_none() && cert.is_none()).then_some("none");
+    Some((
+        Server { server, certificate_authority: ca, tls_server_name: security.tls_server_name },
+        Credentials {
+            client_certificate: cert,
+            client_key: key,
+            token_file: token,
+            token: token_placeholder,
+        },
+    ))
 }

@@ -19,6 +19,7 @@ mod backup;
 mod client;
 mod completions;
 mod config;
+mod context;
 mod envoy;
 mod generate;
 mod get;
@@ -44,6 +45,7 @@ use clap::{Parser, Subcommand};
 
 pub use args::{Parsed, Problems, choice};
 use config::Sources;
+pub use context::Contexts;
 pub use outcome::{Failure, Outcome, internal_error};
 pub use output::Format;
 pub use terminal::Terminal;
@@ -73,6 +75,8 @@ Examples:
   headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
   headcount backup --output headcount.backup   back up a server with a data directory
   headcount generate signing-key               create a key that signs tokens
+  headcount context set prod --server https://headcount.example.com --ca-file ca.crt
+                                               name a server and its files
 
 Configuration:
   Each flag can also be set by an environment variable and by a key of the YAML
@@ -113,6 +117,7 @@ enum Command {
     Store(store::StoreArgs),
     Generate(generate::GenerateArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    Context(context::ContextArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -153,6 +158,7 @@ async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Out
         Command::Store(args) => args.run(problems, terminal),
         Command::Generate(args) => args.run(problems, terminal),
         Command::Envoy(args) => args.run(problems, terminal),
+        Command::Context(args) => args.run(problems, terminal),
         // Reads no configuration, so problems of the file don't matter.
         Command::Completions(args) => args.run(terminal),
     }

@@ -18,13 +18,12 @@ use super::{
     args::{
         log::{LogArgs, LogSettings},
         period::NonZeroPeriod,
-        server_url::ServerUrl,
+        server::EndpointArgs,
     },
     choice,
     terminal::visible,
 };
 use crate::{
-    agent::endpoint,
     model::{MeshName, Namespace},
     net::file_descriptors::connection_capacity,
     runtime::signals::ShutdownSignals,
@@ -35,13 +34,15 @@ use crate::{
 ///
 /// The command connects the proxies, changes the health of random ones for a while, and
 /// disconnects them. After each phase it waits until a watch reports exactly the right
-/// counts, and prints how long that took. The exit code is 1 if the counts were not right
+/// counts, and prints how long that took. All proxies and the watch send the same token, which
+/// must allow them. The exit code is 1 if the counts were not right
 /// in time or a session was lost.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   headcount simulate --proxies 1000 --workloads 20
   headcount simulate --proxies 10000 --workloads 100 --flaps 1000 --duration 30s
+  headcount simulate --server https://headcount.mesh.svc --ca-file ca.crt --token-file sim.jwt
   headcount simulate -o json | jq .ackP99Micros")]
 pub(super) struct SimulateArgs {
     /// Number of proxies
@@ -74,12 +75,11 @@ pub(super) struct SimulateArgs {
     /// Namespace of the proxies; other dataplanes in it make the counts wrong
     #[arg(short, long, value_name = "NAMESPACE", default_value = "simulate", hide_env = true)]
     namespace: String,
-    /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
-    #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
-    server: Parsed<ServerUrl>,
     /// Format of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "text", value_parser = choice::<ReportFormat>())]
     output: Parsed<ReportFormat>,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -135,8 +135,7 @@ impl SimulateArgs {
         let log = self.log.check(&mut problems);
         let mesh = problems.take_checked("mesh", MeshName::parse("mesh", &self.mesh));
         let namespace = problems.take_checked("namespace", Namespace::parse("namespace", &self.namespace));
-        let server = problems.take("server", self.server);
-        let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
+        let server = self.endpoint.check(&mut problems).map(|(_, endpoint)| endpoint);
         let proxies = problems.take("proxies", self.proxies).map_or(1, NonZeroU32::get);
         let workloads = problems.take("workloads", self.workloads).map_or(1, NonZeroU32::get);
         let connections = problems.take_optional("connections", self.connections).map(NonZeroU32::get);

@@ -3,6 +3,7 @@
 
 pub(crate) mod accept;
 pub mod backoff;
+pub mod client;
 pub(crate) mod client_address;
 pub mod file_descriptors;
 pub(crate) mod foreign;

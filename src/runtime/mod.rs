@@ -7,6 +7,7 @@ pub(crate) mod captured_log;
 pub(crate) mod coalescing_timer;
 pub(crate) mod deadline_timer;
 pub(crate) mod files;
+pub(crate) mod limited_file;
 pub mod readiness;
 pub(crate) mod resettable_timer;
 pub mod shutdown;

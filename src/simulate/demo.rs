@@ -4,12 +4,12 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 use super::{dataplane, health};
 use crate::{
     agent::Session,
     model::{Attempt, Dataplane, Health, Invalid},
+    net::client::{Connection, ServerEndpoint},
 };
 
 /// A stable workload, one whose applications often fail, and one whose proxies leave, so that its
@@ -57,15 +57,15 @@ enum Exit {
 ///
 /// If a dataplane were invalid; those built in are valid.
 pub fn run(
-    server: &Endpoint,
+    server: &ServerEndpoint,
     shutdown: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + Send + use<>, Invalid> {
-    let channel = server.connect_lazy();
+    let connection = server.connect_lazy();
     let mut proxies = JoinSet::new();
     for (workload, replicas, behaviour) in &WORKLOADS {
         for replica in 0..*replicas {
             let dataplane = dataplane("default", "default", workload, format!("{workload}-{replica}"))?;
-            proxies.spawn(run_proxy(channel.clone(), dataplane, behaviour, shutdown.clone()));
+            proxies.spawn(run_proxy(connection.clone(), dataplane, behaviour, shutdown.clone()));
         }
     }
     Ok(async move { drop(proxies.join_all().await) })
@@ -73,7 +73,7 @@ pub fn run(
 
 /// Opens one session after the other.
 async fn run_proxy(
-    channel: Channel,
+    connection: Connection,
     dataplane: Arc<Dataplane>,
     behaviour: &'static Behaviour,
     shutdown: CancellationToken,
@@ -82,7 +82,7 @@ async fn run_proxy(
         let (health_sender, health) = watch::channel(health(true));
         let leave = shutdown.child_token();
         let session = Session {
-            channel: channel.clone(),
+            connection: connection.clone(),
             dataplane: dataplane.clone(),
             attempt: Attempt::default(),
             health,

@@ -1,6 +1,6 @@
 //! The proxies of a load test.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -9,7 +9,6 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::{
     dataplane, health,
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     agent::{AgentEvent, SessionEnd, SessionEvent, observe_session},
     model::{Dataplane, Health, Invalid},
+    net::client::Connection,
     proto::WorkloadFilter,
 };
 
@@ -69,18 +69,19 @@ impl Pace {
 impl Fleet {
     /// Starts all proxies, each at its turn.
     pub(super) fn start(config: &LoadConfig) -> Result<Self, Invalid> {
-        let channels: Vec<Channel> = (0..config.connections).map(|_| config.server.connect_lazy()).collect();
+        let connections: Vec<Connection> =
+            (0..config.connections).map(|_| config.server.connect_lazy()).collect();
         let measurements = Arc::new(Mutex::new(Measurements::new()?));
         let opens = Arc::new(Semaphore::new(CONCURRENT_OPENS));
         let (pace, now) = (Pace(config.connect_rate.into()), Instant::now());
         let (mut sessions, mut proxies) = (JoinSet::new(), Vec::new());
-        for (index, channel) in (0..config.proxies).zip(channels.iter().cycle()) {
+        for (index, connection) in (0..config.proxies).zip(connections.iter().cycle()) {
             let workload = format!("sim-{}", index % config.workloads);
             let name = format!("{workload}-{}", index / config.workloads);
             let (sender, health) = watch::channel(health(true));
             let leave = CancellationToken::new();
             let proxy = Proxy {
-                channel: channel.clone(),
+                connection: connection.clone(),
                 dataplane: dataplane(&config.mesh, &config.namespace, &workload, name)?,
                 health,
                 leave: leave.clone(),
@@ -214,7 +215,7 @@ impl Handle {
 
 /// A simulated proxy: the real agent without probes.
 struct Proxy {
-    channel: Channel,
+    connection: Connection,
     dataplane: Arc<Dataplane>,
     health: watch::Receiver<Health>,
     leave: CancellationToken,
@@ -226,13 +227,13 @@ impl Proxy {
     /// Keeps a session open from `turn` until `leave` is cancelled. The first attempt holds a permit of
     /// `opens`.
     async fn run(self, turn: Instant) {
-        let Self { channel, dataplane, health, leave, opens, measurements } = self;
+        let Self { connection, dataplane, health, leave, opens, measurements } = self;
         tokio::select! {
             () = sleep_until(turn) => {}
             () = leave.cancelled() => return,
         }
         let (mut permit, mut open) = (opens.acquire().await.ok(), false);
-        let connect = || std::future::ready(Ok(channel.clone()));
+        let connect = || std::future::ready(Ok::<_, Infallible>(connection.clone()));
         let observe = |event: AgentEvent<'_>| match event {
             AgentEvent::Session(SessionEvent::Welcomed(_)) => (permit, open) = (None, true),
             AgentEvent::Session(SessionEvent::Acked { after }) => measurements.lock().acked(after),

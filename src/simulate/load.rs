@@ -5,16 +5,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use super::{fleet::Fleet, totals::Totals};
-use crate::model::Invalid;
+use crate::{model::Invalid, net::client::ServerEndpoint};
 
 /// Settings of a load test.
 #[derive(Debug, Clone)]
 pub struct LoadConfig {
     /// The server under test.
-    pub server: Endpoint,
+    pub server: ServerEndpoint,
     /// Number of proxies.
     pub proxies: u32,
     /// Number of workloads; proxies are spread evenly over them.

@@ -63,7 +63,10 @@ pub(super) fn reason(end: &SessionEnd) -> String {
     match end {
         SessionEnd::Goodbye => "goodbye".to_owned(),
         SessionEnd::Drained { reason, .. } => reason.clone(),
-        SessionEnd::Superseded(status) | SessionEnd::Refused(status) | SessionEnd::Lost(status) => {
+        SessionEnd::Superseded(status)
+        | SessionEnd::Refused(status)
+        | SessionEnd::Denied(status)
+        | SessionEnd::Lost(status) => {
             format!("{:?}: {}", status.code(), status.message())
         }
     }

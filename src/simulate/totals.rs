@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use crate::proto::{
-    DataplaneProxies, WatchWorkloadsRequest, WatchWorkloadsResponse, WorkloadFilter,
-    watch_stream::{KEEPALIVE_INTERVAL, WatchStream},
-    workload_service_client::WorkloadServiceClient,
+use crate::{
+    net::client::Connection,
+    proto::{
+        DataplaneProxies, WatchWorkloadsRequest, WatchWorkloadsResponse, WorkloadFilter,
+        watch_stream::{KEEPALIVE_INTERVAL, WatchStream},
+        workload_service_client::WorkloadServiceClient,
+    },
 };
 
 /// Wait before a watch that ended is opened again.
@@ -36,10 +39,14 @@ impl Totals {
 }
 
 /// Watches Workloads until dropped, and publishes the totals after each message.
-pub(super) async fn follow(channel: Channel, filter: WorkloadFilter, totals: watch::Sender<Option<Totals>>) {
+pub(super) async fn follow(
+    connection: Connection,
+    filter: WorkloadFilter,
+    totals: watch::Sender<Option<Totals>>,
+) {
     let mut replica = Replica::default();
     loop {
-        let ended = replica.watch(&channel, &filter, &totals).await;
+        let ended = replica.watch(&connection, &filter, &totals).await;
         tracing::debug!(?ended, "the watch ended");
         sleep(RETRY_DELAY).await;
     }
@@ -55,11 +62,12 @@ struct Replica {
 impl Replica {
     async fn watch(
         &mut self,
-        channel: &Channel,
+        connection: &Connection,
         filter: &WorkloadFilter,
         totals: &watch::Sender<Option<Totals>>,
     ) -> Result<(), Status> {
-        let mut client = WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut client =
+            WorkloadServiceClient::new(connection.clone()).max_decoding_message_size(MAX_MESSAGE);
         let request = WatchWorkloadsRequest {
             filter: Some(filter.clone()),
             resume_token: self.resume_token.clone(),

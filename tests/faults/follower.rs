@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use headcount::{
-    agent::endpoint,
+    net::client::ServerEndpoint,
     proto::{WatchWorkloadsRequest, WatchWorkloadsResponse, workload_service_client::WorkloadServiceClient},
 };
 use tokio::{sync::watch, time::sleep};
@@ -30,7 +30,7 @@ pub(crate) struct Observed {
 
 /// Watches until all receivers of `observed` are dropped.
 pub(crate) async fn follow(server: SocketAddr, observed: watch::Sender<Observed>) {
-    let endpoint = endpoint(&format!("http://{server}")).expect("a server");
+    let endpoint = ServerEndpoint::plaintext(&format!("http://{server}")).expect("a server");
     let mut follower = Follower { token: String::new(), pending: CountsByWorkload::new(), observed };
     while !follower.observed.is_closed() {
         // Reconnect after every error and every end.

@@ -167,7 +167,7 @@ async fn kubectl_reads_over_tls_with_the_printed_kubeconfig() {
         Server::start_at(site, &format!("--kube-tls-cert-file {cert} --kube-tls-key-file {key}")).await;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
     server.wait_for_counts("web", [1, 1, 1]).await;
-    let arguments = format!("--kube-server https://{} --certificate-authority {ca}", server.kube);
+    let arguments = format!("--kube-server https://{} --ca-file {ca}", server.kube);
     for kubectl in Kubectl::all_for(&server, &arguments).await {
         let table = kubectl.table("get workloads").await;
         assert_eq!(table[1][..5], ["web", "default", "1", "1", "1"]);

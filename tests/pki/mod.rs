@@ -21,8 +21,13 @@ pub(crate) struct Authority {
 impl Authority {
     /// Creates an authority. All have the same name and differ only in their keys.
     pub(crate) fn new() -> Self {
+        Self::named("test authority")
+    }
+
+    /// Creates an authority of this name.
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().expect("a key");
@@ -32,9 +37,15 @@ impl Authority {
 
     /// Issues a certificate for a server with these names and addresses.
     pub(crate) fn server(&self, names: &[&str]) -> Pair {
+        self.server_with(names, |_| ())
+    }
+
+    /// Like [`Self::server`], with changed parameters.
+    pub(crate) fn server_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
         self.issue(&params)
     }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use headcount::agent::endpoint;
+use headcount::net::client::ServerEndpoint;
 use hyper_util::rt::TokioIo;
 use tonic::transport::{self, Channel};
 
@@ -28,6 +28,6 @@ pub async fn connect(
             Ok::<_, std::io::Error>(TokioIo::new(socket))
         }
     };
-    let endpoint = endpoint("http://server:7100").expect("a URL");
-    endpoint.connect_with_connector(tower::service_fn(connector)).await
+    let server = ServerEndpoint::plaintext("http://server:7100").expect("a URL");
+    server.http2().connect_with_connector(tower::service_fn(connector)).await
 }

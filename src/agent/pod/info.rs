@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::agent::limited_file::read_limited;
+use crate::runtime::limited_file::read_limited;
 
 /// Largest file that is read. A Pod's annotations have at most 256 KiB, and the escape of a byte has at
 /// most four characters.

@@ -9,9 +9,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
 use crate::agent::{
-    ProbeHandler, ProbeSpec, endpoint,
+    ProbeHandler, ProbeSpec,
     scripted_server::{
-        ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
+        Connector, ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
     },
 };
 use crate::{model::HealthState, net::rejection::rejection};
@@ -164,7 +164,7 @@ async fn shutdown_between_two_sessions_ends_the_delay() {
 #[tokio::test(start_paused = true)]
 async fn shutdown_ends_a_pending_connect() {
     let shutdown = CancellationToken::new();
-    let connect = || std::future::pending::<Result<Channel, transport::Error>>();
+    let connect = || std::future::pending::<Result<Connection, ConnectProblem>>();
     let agent = tokio::spawn(keep_session(connect, dataplane(), healthy(), shutdown.clone()));
     shutdown.cancel();
     in_time(agent).await.unwrap().unwrap();
@@ -183,9 +183,7 @@ async fn a_takeover_by_a_newer_session_ends_the_agent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_final_rejection_ends_the_agent_with_the_server_message() {
-    for code in
-        [Code::InvalidArgument, Code::FailedPrecondition, Code::Unauthenticated, Code::PermissionDenied]
-    {
+    for code in [Code::InvalidArgument, Code::FailedPrecondition] {
         let mut fixture = start();
         let mut session = fixture.server.session().await;
         session.hello().await;
@@ -201,7 +199,7 @@ async fn a_final_rejection_ends_the_agent_with_the_server_message() {
 async fn an_agent_reports_the_result_of_its_probe() {
     let application = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let server = endpoint(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let server = ServerEndpoint::plaintext(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let (mut scripted, connector) = scripted_server();
     tokio::spawn(connector.serve(TcpListenerStream::new(listener)));
     let probe = ProbeSpec {
@@ -227,4 +225,105 @@ async fn an_agent_reports_the_result_of_its_probe() {
     session.goodbye().await;
     drop(session);
     in_time(agent).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn denied_access_is_retried_however_often() {
+    let mut fixture = start();
+    for attempt in 1..=8 {
+        let mut session = fixture.server.session().await;
+        assert_eq!(session.hello().await.attempt, attempt);
+        let code = if attempt % 2 == 0 { Code::Unauthenticated } else { Code::PermissionDenied };
+        session.end(rejection(code, "the token has expired"));
+    }
+    fixture.server.acknowledged_session().await;
+}
+
+/// A server connected by `connector`, for a client with this token file.
+fn connect_with_token(
+    connector: &Connector,
+    token: &std::path::Path,
+) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result<Connection, ConnectProblem>> + Send>> + use<> {
+    let (connector, token) = (connector.clone(), token.to_owned());
+    move || {
+        let (connector, token) = (connector.clone(), token.clone());
+        Box::pin(async move {
+            let channel = connector.connect().await.expect("in memory");
+            Ok(Connection::from(channel).with_token_file(&token))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_reads_the_token_again() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one").unwrap();
+    let (mut server, connector) = scripted_server();
+    let connect = connect_with_token(&connector, file.path());
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let first = server.session().await;
+    assert_eq!(first.authorization.as_deref(), Some("Bearer one"));
+    std::fs::write(file.path(), "two\n").unwrap();
+    first.end(rejection(Code::Unauthenticated, "the token was revoked"));
+    let second = server.session().await;
+    assert_eq!(second.authorization.as_deref(), Some("Bearer two"));
+    std::fs::write(file.path(), "").unwrap();
+    second.end(rejection(Code::Unauthenticated, "the token was revoked"));
+    // Without a token no session is opened, until there is one again.
+    time::sleep(Duration::from_secs(30)).await;
+    assert!(server.session_if_any().is_none());
+    std::fs::write(file.path(), "three").unwrap();
+    assert_eq!(server.session().await.authorization.as_deref(), Some("Bearer three"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_token_is_sent_over_the_open_session() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one").unwrap();
+    let (mut server, connector) = scripted_server();
+    let connect = connect_with_token(&connector, file.path());
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let mut session = server.session_with(Welcome { accepts_credentials: true, ..Welcome::default() }).await;
+    std::fs::write(file.path(), "two").unwrap();
+    let replaced_at = Instant::now();
+    assert_eq!(session.credential().await, "two");
+    assert!(replaced_at.elapsed() <= Duration::from_secs(61), "{:?}", replaced_at.elapsed());
+    // Unchanged, it is not sent again; a change before the ack waits for it.
+    std::fs::write(file.path(), "three").unwrap();
+    session.ack_credential();
+    assert_eq!(session.credential().await, "three");
+    session.ack_credential();
+    std::fs::write(file.path(), "").unwrap();
+    session.no_credential_for(Duration::from_secs(200)).await;
+    std::fs::write(file.path(), "four").unwrap();
+    let emptied_at = Instant::now();
+    assert_eq!(session.credential().await, "four");
+    assert!(emptied_at.elapsed() <= Duration::from_secs(2), "an unreadable file is read each second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_reconnects_when_the_ack_of_a_credential_is_missing() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one").unwrap();
+    let (mut server, connector) = scripted_server();
+    let connect = connect_with_token(&connector, file.path());
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let mut session = server.session_with(Welcome { accepts_credentials: true, ..Welcome::default() }).await;
+    std::fs::write(file.path(), "two").unwrap();
+    assert_eq!(session.credential().await, "two");
+    let sent_at = Instant::now();
+    assert_eq!(server.session().await.authorization.as_deref(), Some("Bearer two"));
+    assert!((5000..=6010).contains(&sent_at.elapsed().as_millis()), "{:?}", sent_at.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_no_credentials_is_sent_none() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one").unwrap();
+    let (mut server, connector) = scripted_server();
+    let connect = connect_with_token(&connector, file.path());
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let mut session = server.acknowledged_session().await;
+    std::fs::write(file.path(), "two").unwrap();
+    session.no_credential_for(Duration::from_secs(200)).await;
 }

@@ -30,7 +30,7 @@ async fn start() -> Fixture {
     let (health, receiver) = watch::channel(Health::of_proxy(Ready));
     let leave = CancellationToken::new();
     let session = Session {
-        channel: connector.connect().await.unwrap(),
+        connection: connector.connect().await.unwrap().into(),
         dataplane: Arc::new(dataplane()),
         attempt: Attempt { instance: 7, number: 3 },
         health: receiver,
@@ -318,7 +318,7 @@ async fn detects_a_cut(admit: impl AsyncFnOnce(&mut ScriptedServer) -> ScriptedS
         }
     });
     let session = Session {
-        channel: connector.connect_over(client, end).await.unwrap(),
+        connection: connector.connect_over(client, end).await.unwrap().into(),
         dataplane: Arc::new(dataplane()),
         attempt: Attempt::default(),
         health: watch::channel(Health::of_proxy(Ready)).1,
@@ -342,7 +342,7 @@ async fn many_sessions_share_a_channel() {
     let dataplane = Arc::new(dataplane());
     for _ in 0..100 {
         let session = Session {
-            channel: channel.clone(),
+            connection: channel.clone().into(),
             dataplane: dataplane.clone(),
             attempt: Attempt::default(),
             health: receiver.clone(),

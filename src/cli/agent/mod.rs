@@ -10,15 +10,15 @@ use tracing::{info, warn};
 
 use self::pod::PodArgs;
 use super::{
-    Failure, Outcome, Parsed, Problems,
+    Failure, Outcome, Problems,
     args::{
         dataplane_file::DataplaneFileArg,
         log::{LogArgs, LogSettings},
-        server_url::ServerUrl,
+        server::EndpointArgs,
     },
 };
 use crate::{
-    agent::{self, AgentConfig, InboundProbe, ProbeSpec, Probes, endpoint},
+    agent::{self, AgentConfig, InboundProbe, ProbeSpec, Probes},
     model::Dataplane,
     runtime::signals::ShutdownSignals,
 };
@@ -34,6 +34,11 @@ use crate::{
 /// environment variables, its labels and annotations from a downward API volume, and
 /// the application's ports from --inbound.
 ///
+/// The token, certificate and CA files are read again for each connection. While a session
+/// is open, the agent reads the token file each minute or more often and sends a token that
+/// has changed, so that the session outlives the token that opened it. If the server denies
+/// access, the agent retries with the files that are then there.
+///
 /// It exits with 2 if a retry would not help: the server rejects the dataplane, or a
 /// newer agent has taken over its session. If the server holds it off because another
 /// agent of the dataplane is connected, it retries until that one has left.
@@ -43,14 +48,13 @@ Examples:
   headcount agent --dataplane-file examples/dataplanes/demo-workload.yaml
   headcount agent --dataplane-file dp.yaml --proxy-ready-url http://127.0.0.1:9901/ready
   headcount agent --dataplane-file dp.yaml --server headcount.mesh.svc:7100
+  headcount agent --dataplane-file dp.yaml --server https://headcount.mesh.svc:7100 \\
+      --ca-file ca.crt --token-file /var/run/secrets/headcount/token
   POD_NAME=web-0 POD_NAMESPACE=shop headcount agent --workload web --inbound 8080=/healthz")]
 pub(super) struct AgentArgs {
     /// YAML file with the Kuma Dataplane resource of the proxy
     #[arg(long, value_name = "FILE")]
     dataplane_file: Option<PathBuf>,
-    /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
-    #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
-    server: Parsed<ServerUrl>,
     /// Readiness URL of the proxy, such as Envoy's <http://127.0.0.1:9901/ready>
     ///
     /// The agent requests it every 250 ms; a 2xx or 3xx response means that the proxy is
@@ -59,6 +63,8 @@ pub(super) struct AgentArgs {
     proxy_ready_url: Option<String>,
     #[command(flatten)]
     pod: PodArgs,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -91,8 +97,7 @@ impl AgentArgs {
 
     fn check(self, mut problems: Problems) -> Result<Checked, Failure> {
         let log = self.log.check(&mut problems);
-        let server = problems.take("server", self.server);
-        let server = server.and_then(|url| problems.take_checked("server", endpoint(&url.to_string())));
+        let server = self.endpoint.check(&mut problems).map(|(_, endpoint)| endpoint);
         let ready_url = self.proxy_ready_url.as_deref();
         let proxy_probe =
             ready_url.map(|url| problems.take_checked("proxy-ready-url", ProbeSpec::proxy_ready(url)));

@@ -10,6 +10,7 @@ pub(super) mod log;
 mod parsed;
 pub(super) mod period;
 mod problems;
+pub(super) mod security;
 pub(super) mod server;
 pub(super) mod server_url;
 pub(super) mod switch;

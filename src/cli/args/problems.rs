@@ -31,6 +31,11 @@ impl Problems {
         Self { origins, ..self }
     }
 
+    /// Sets the source of the value of one flag, which later problems name.
+    pub(in crate::cli) fn set_place(&mut self, name: &str, place: String) {
+        self.origins.insert(name.to_owned(), Origin { place, example: None });
+    }
+
     /// Returns the value of the flag `name` (without dashes). If it is invalid, adds a
     /// problem and returns `None`.
     pub fn take<T>(&mut self, name: &str, parsed: Parsed<T>) -> Option<T> {
@@ -67,6 +72,11 @@ impl Problems {
     /// Adds a problem that belongs to no flag.
     pub fn note_text(&mut self, problem: impl Into<String>) {
         self.lines.push(problem.into());
+    }
+
+    /// The number of problems so far.
+    pub(in crate::cli) fn len(&self) -> usize {
+        self.lines.len()
     }
 
     /// Whether there are no problems so far.

@@ -1,17 +1,31 @@
-//! `--server` and `--request-timeout`, the flags of every command that calls a server.
+//! `--server` and `--request-timeout`: which server a command calls, and for how long it waits.
 
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Parsed, Problems, period::NonZeroPeriod, server_url::ServerUrl};
+use super::{Parsed, Problems, period::NonZeroPeriod, security::SecurityArgs, server_url::ServerUrl};
+use crate::net::client::ServerEndpoint;
 
+/// The server to connect to, and the client's credentials.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Server")]
+pub(in crate::cli) struct EndpointArgs {
+    /// gRPC address of the server: https://HOST:PORT (TLS), http://HOST:PORT, HOST:PORT or HOST
+    ///
+    /// The default is that of the context, or else <http://127.0.0.1:7100>.
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<Parsed<ServerUrl>>,
+    #[command(flatten)]
+    security: SecurityArgs,
+}
+
+/// The flags of every command that calls a server.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Server")]
 pub(in crate::cli) struct ServerArgs {
-    /// gRPC address of the server: http://HOST:PORT, HOST:PORT or HOST
-    #[arg(long, value_name = "ADDRESS", default_value = "http://127.0.0.1:7100")]
-    server: Parsed<ServerUrl>,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
     /// Longest time to wait for the response to one request
     ///
     /// A watch must start within this time; it is not limited afterwards.
@@ -23,15 +37,29 @@ pub(in crate::cli) struct ServerArgs {
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Target {
     pub(in crate::cli) server: ServerUrl,
+    pub(in crate::cli) endpoint: ServerEndpoint,
     /// Longest time for the response to one request.
     pub(in crate::cli) request_timeout: Duration,
+}
+
+impl EndpointArgs {
+    /// Returns the server's URL and how to connect to it, or adds what is wrong to `problems`.
+    pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<(ServerUrl, ServerEndpoint)> {
+        let mut security = self.security.resolve(self.server.is_some(), problems)?;
+        let server = self.server.or(security.server.take());
+        let url = server.map_or_else(|| Some(ServerUrl::default()), |url| problems.take("server", url))?;
+        let (tls, token) = security.check(&url, problems)?;
+        let endpoint = ServerEndpoint::new(url.uri(), tls, token);
+        Some((url, endpoint))
+    }
 }
 
 impl ServerArgs {
     /// Returns the target, or adds the invalid flags to `problems`.
     pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<Target> {
-        let server = problems.take("server", self.server);
+        let checked = self.endpoint.check(problems);
         let request_timeout = problems.take("request-timeout", self.request_timeout);
-        Some(Target { server: server?, request_timeout: request_timeout?.into() })
+        let (server, endpoint) = checked?;
+        Some(Target { server, endpoint, request_timeout: request_timeout?.into() })
     }
 }

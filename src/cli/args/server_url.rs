@@ -1,6 +1,6 @@
 //! Addresses of servers, in the forms that people type.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
@@ -9,15 +9,14 @@ const GRPC: u16 = 7100;
 /// Default port of `headcount serve --kube-api-addr`.
 const KUBE: u16 = 7102;
 
-/// The URL of a server: `http://host:port`, where `PORT` is the default port. With `TLS` it
-/// may also begin with `https://`.
+/// The URL of a server: `http://host:port` or `https://host:port`, where `PORT` is the default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct ServerUrl<const PORT: u16 = GRPC, const TLS: bool = false>(Uri);
+pub(in crate::cli) struct ServerUrl<const PORT: u16 = GRPC>(Uri);
 
 /// The URL of the Kubernetes API.
-pub(in crate::cli) type KubeUrl = ServerUrl<KUBE, true>;
+pub(in crate::cli) type KubeUrl = ServerUrl<KUBE>;
 
-impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
+impl<const PORT: u16> ServerUrl<PORT> {
     /// The URI, with scheme, host and port.
     pub(in crate::cli) fn uri(&self) -> Uri {
         self.0.clone()
@@ -32,28 +31,48 @@ impl<const PORT: u16, const TLS: bool> ServerUrl<PORT, TLS> {
     pub(in crate::cli) fn port(&self) -> u16 {
         self.0.port_u16().unwrap_or(PORT)
     }
-}
 
-impl KubeUrl {
+    /// Whether the host is this machine: `localhost` or a loopback address.
+    pub(in crate::cli) fn is_loopback(&self) -> bool {
+        let host = self.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
     /// Whether the scheme is `https`.
     pub(in crate::cli) fn is_encrypted(&self) -> bool {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 }
 
-/// Accepts `http://host:port`, `host:port` and `host`.
-impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
+impl ServerUrl {
+    /// The URL of the Kubernetes API of the same server, on its default port.
+    pub(in crate::cli) fn to_kube(&self) -> Option<KubeUrl> {
+        format!("{}://{}", self.0.scheme_str()?, self.host()).parse().ok()
+    }
+}
+
+impl Default for ServerUrl {
+    fn default() -> Self {
+        Self(Uri::from_static("http://127.0.0.1:7100"))
+    }
+}
+
+impl Default for KubeUrl {
+    fn default() -> Self {
+        Self(Uri::from_static("http://127.0.0.1:7102"))
+    }
+}
+
+/// Accepts `http[s]://host:port`, `host:port` and `host`.
+impl<const PORT: u16> FromStr for ServerUrl<PORT> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (schemes, pattern) = if TLS { ("http or https", "http[s]") } else { ("http", "http") };
-        let expected = |problem: &str| format!("{problem}; write {pattern}://HOST:PORT or HOST:PORT");
+        let expected = |problem: &str| format!("{problem}; write http[s]://HOST:PORT or HOST:PORT");
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        match scheme {
-            "http" => {}
-            "https" if TLS => {}
-            "https" => return Err(expected("TLS is not supported yet")),
-            _ => return Err(expected(&format!("the scheme must be {schemes}"))),
+        if !matches!(scheme, "http" | "https") {
+            return Err(expected("the scheme must be http or https"));
         }
         let uri: Uri = format!("{scheme}://{rest}")
             .parse()
@@ -76,7 +95,7 @@ impl<const PORT: u16, const TLS: bool> FromStr for ServerUrl<PORT, TLS> {
     }
 }
 
-impl<const PORT: u16, const TLS: bool> fmt::Display for ServerUrl<PORT, TLS> {
+impl<const PORT: u16> fmt::Display for ServerUrl<PORT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.to_string().trim_end_matches('/'))
     }
@@ -109,10 +128,34 @@ mod tests {
     }
 
     #[test]
+    fn this_machine_is_recognized() {
+        for (text, loopback) in [
+            ("localhost", true),
+            ("LOCALHOST:1", true),
+            ("127.8.9.1", true),
+            ("https://[::1]", true),
+            ("0.0.0.0", false),
+            ("10.0.0.1", false),
+            ("127.0.0.1.example.com", false),
+            ("localhost.example.com", false),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().unwrap().is_loopback(), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_kubernetes_api_has_the_host_of_the_server() {
+        for (server, kube) in
+            [("https://a:1", "https://a:7102"), ("[::1]:1", "http://[::1]:7102"), ("a", "http://a:7102")]
+        {
+            assert_eq!(server.parse::<ServerUrl>().unwrap().to_kube().unwrap().to_string(), kube);
+        }
+    }
+
+    #[test]
     fn errors_show_the_expected_form() {
         for (text, problem) in [
             ("", "is not a URL"),
-            ("https://example.com", "TLS is not supported yet"),
             ("ftp://example.com", "the scheme must be http"),
             ("http://example.com/path", "must not have a path"),
             ("http://user@example.com", "must have a host"),

@@ -1,17 +1,23 @@
 //! `headcount envoy bootstrap`.
 
+use std::path::{self, Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{
     admin::{AdminAddress, DEFAULT_PORT},
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, Host, Security, Tls},
     document::Bootstrap,
     node,
 };
-use crate::cli::{
-    Failure, Format, Outcome, Parsed, Problems, Terminal,
-    args::{dataplane_file::DataplaneFileArg, server_url::ServerUrl},
-    output::document,
+use crate::{
+    cli::{
+        Failure, Format, Outcome, Parsed, Problems, Terminal,
+        args::{dataplane_file::DataplaneFileArg, security::SecurityArgs, server_url::ServerUrl},
+        output::document,
+    },
+    net::{client::TokenFile, tls::ClientTls},
 };
 
 /// Print the bootstrap configuration of an Envoy that reports to headcount
@@ -30,13 +36,19 @@ use crate::cli::{
 /// listeners and clusters to a file of their own, and let Envoy merge it with
 /// `--config-yaml`: it appends the lists of the second file to those of the
 /// first. Leave `node`, `admin` and `hds_config` out of your file.
+///
+/// The output has the paths of the files of --ca-file, --token-file, --client-cert-file
+/// and --client-key-file, not their content. Envoy reads them when it starts, and must be
+/// restarted when they are replaced. The token file must have no white space after the
+/// token, because Envoy sends the whole file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Output:
   node               the dataplane: its name, namespace, labels and inbounds
   admin              Envoy's admin interface, where headcount has /ready checked
   hds_config         the stream that receives health checks and sends reports
-  static_resources   the cluster `headcount`: the server's address, HTTP/2, keepalive
+  static_resources   the cluster `headcount`: the server's address, HTTP/2, keepalive, TLS,
+                     and the token of --token-file, as the secret `headcount-token`
 
 Examples:
   Print a bootstrap, and start an Envoy that only reports:
@@ -44,16 +56,19 @@ Examples:
     envoy -c headcount.yaml
   Start an Envoy that also carries the traffic of your listeners:
     envoy -c headcount.yaml --config-yaml \"$(cat listeners.yaml)\"
-  Use a server on another host:
-    headcount envoy bootstrap --dataplane-file dp.yaml --control-plane headcount.mesh.svc:7100")]
+  Use a server on another host, by TLS and with a token:
+    headcount envoy bootstrap --dataplane-file dp.yaml --control-plane https://headcount.mesh.svc:7100 \\
+        --ca-file ca.crt --token-file dp.jwt")]
 pub(super) struct BootstrapArgs {
     #[command(flatten)]
     dataplane_file: DataplaneFileArg,
-    /// gRPC address of headcount as the Envoy reaches it: `http://host:port` or `host:port`
+    /// gRPC address of headcount as the Envoy reaches it: `https://host:port` (TLS), `http://host:port` or
+    /// `host:port`
     ///
-    /// The port defaults to 7100. A host name is resolved by Envoy, for IPv4 and IPv6.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7100")]
-    control_plane: Parsed<ServerUrl>,
+    /// The default is the server of the context, or else `http://127.0.0.1:7100`. The port defaults to 7100.
+    /// A host name is resolved by Envoy, for IPv4 and IPv6.
+    #[arg(long, value_name = "URL")]
+    control_plane: Option<Parsed<ServerUrl>>,
     /// Address of Envoy's admin interface: `IP:PORT`
     ///
     /// Envoy checks its own readiness there. If the address is `0.0.0.0` or `[::]`, the check uses
@@ -61,19 +76,19 @@ pub(super) struct BootstrapArgs {
     /// networking.admin.port, or else 9901.
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<Parsed<AdminAddress>>,
+    #[command(flatten)]
+    security: SecurityArgs,
 }
 
 impl BootstrapArgs {
     /// Prints the bootstrap on stdout, and on stderr how it differs from the file.
     pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let control_plane = problems.take("control-plane", self.control_plane);
-        let control_plane = control_plane
-            .and_then(|url| problems.take_checked("control-plane", ControlPlane::from_url(&url)));
+        let control_plane = check_control_plane(self.control_plane, self.security, &mut problems);
         let admin = problems.take_optional("admin-addr", self.admin_addr);
         let file = self.dataplane_file.read(&mut problems);
         let file =
             file.and_then(|file| self.dataplane_file.take(node::ValidatedFile::new(file), &mut problems));
-        let (Some(control_plane), Some(file)) = (control_plane, file) else {
+        let (Some((control_plane, security)), Some(file)) = (control_plane, file) else {
             return Err(problems.into());
         };
         problems.finish()?;
@@ -82,8 +97,58 @@ impl BootstrapArgs {
         for remark in file.remarks() {
             terminal.remark(remark);
         }
-        let bootstrap = Bootstrap::new(file.into_node(admin), admin, &control_plane);
+        let bootstrap = Bootstrap::new(file.into_node(admin), admin, &control_plane, &security);
         terminal.print(&document(Format::Yaml, &bootstrap))?;
         Ok(Outcome::Success)
     }
+}
+
+/// The address of the server, and what the Envoy needs for it.
+fn check_control_plane(
+    url: Option<Parsed<ServerUrl>>,
+    security: SecurityArgs,
+    problems: &mut Problems,
+) -> Option<(ControlPlane, Security)> {
+    let mut settings = security.resolve(url.is_some(), problems)?;
+    let url = url.or(settings.server.take());
+    let url = url.map_or_else(|| Some(ServerUrl::default()), |url| problems.take("control-plane", url))?;
+    let control_plane = problems.take_checked("control-plane", ControlPlane::from_url(&url));
+    let (tls, token) = settings.check(&url, problems)?;
+    let tls = match tls.map(|tls| absolute_tls(&tls)).transpose() {
+        Ok(tls) => tls,
+        Err(error) => {
+            problems.note_text(format!("{error:#}"));
+            return None;
+        }
+    };
+    let token = token.and_then(|token| check_token(&token, problems));
+    Some((control_plane?, Security { tls, token }))
+}
+
+fn absolute_tls(tls: &ClientTls) -> anyhow::Result<Tls> {
+    let identity = tls.identity().map(|[cert, key]| anyhow::Ok([absolute(cert)?, absolute(key)?]));
+    let name = tls.server_name().to_str();
+    Ok(Tls {
+        ca: absolute(tls.ca())?,
+        identity: identity.transpose()?,
+        server_name: name.parse().map_or_else(|_| Host::Name(name.into_owned()), Host::Address),
+    })
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    path::absolute(path).with_context(|| path.display().to_string())
+}
+
+/// Envoy puts the whole file into the header.
+fn check_token(token: &TokenFile, problems: &mut Problems) -> Option<PathBuf> {
+    let (text, path) = (std::fs::read(token.path()), absolute(token.path()));
+    if text.is_ok_and(|text| text.iter().any(u8::is_ascii_whitespace)) {
+        let problem = format!(
+            "{}: has white space or a line break, which Envoy would send: write the token alone, for example with `printf %s`",
+            token.path().display()
+        );
+        problems.note("token-file", &problem);
+        return None;
+    }
+    path.map_err(|error| problems.note_text(format!("{error:#}"))).ok()
 }

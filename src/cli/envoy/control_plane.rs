@@ -1,8 +1,30 @@
-//! The address of headcount in a bootstrap.
+//! How the Envoy of a bootstrap reaches headcount: the address, TLS and the token.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use crate::{cli::args::server_url::ServerUrl, model::Invalid};
+
+/// What the Envoy uses to prove its identity and to verify the server's. All paths are absolute: an Envoy
+/// resolves others against its own working directory.
+#[derive(Debug, Default)]
+pub(super) struct Security {
+    pub(super) tls: Option<Tls>,
+    /// File with the token.
+    pub(super) token: Option<PathBuf>,
+}
+
+/// TLS of an `https://` server.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) ca: PathBuf,
+    /// The certificate and its private key.
+    pub(super) identity: Option<[PathBuf; 2]>,
+    /// The name that the server's certificate must have.
+    pub(super) server_name: Host,
+}
 
 /// The address of the server, valid for an Envoy cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

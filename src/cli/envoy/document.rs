@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{
     admin::AdminAddress,
-    control_plane::{ControlPlane, Host},
+    control_plane::{ControlPlane, Host, Security},
     node::Node,
+    security::{HttpFilter, Secret, TransportSocket, http_filters, secrets},
 };
 
 /// Name of the cluster of the headcount server, also in `/clusters` and in Envoy's statistics.
@@ -52,6 +53,8 @@ struct EnvoyGrpc {
 #[derive(Debug, Serialize)]
 struct StaticResources {
     clusters: [Cluster; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<Secret>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +65,8 @@ struct Cluster {
     connect_timeout: &'static str,
     load_assignment: ClusterLoadAssignment,
     typed_extension_protocol_options: ProtocolOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport_socket: Option<TransportSocket>,
 }
 
 /// The cluster's type. `LOGICAL_DNS` rather than `STRICT_DNS`, which makes an endpoint of each address of a
@@ -112,12 +117,14 @@ struct ProtocolOptions {
     http: HttpProtocolOptions,
 }
 
-/// Cleartext HTTP/2, which Envoy does not negotiate and which gRPC requires.
+/// HTTP/2 without negotiation: gRPC requires it. Over TLS Envoy offers it by ALPN.
 #[derive(Debug, Serialize)]
 struct HttpProtocolOptions {
     #[serde(rename = "@type")]
     message: &'static str,
     explicit_http_config: ExplicitHttpConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    http_filters: Vec<HttpFilter>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,7 +145,12 @@ struct Keepalive {
 
 impl Bootstrap {
     /// A bootstrap with one cluster, the server's, and no listeners.
-    pub(super) fn new(node: Node, admin: AdminAddress, control_plane: &ControlPlane) -> Self {
+    pub(super) fn new(
+        node: Node,
+        admin: AdminAddress,
+        control_plane: &ControlPlane,
+        security: &Security,
+    ) -> Self {
         let grpc = GrpcService { envoy_grpc: EnvoyGrpc { cluster_name: CLUSTER } };
         Self {
             node,
@@ -148,13 +160,16 @@ impl Bootstrap {
                 transport_api_version: "V3",
                 grpc_services: [grpc],
             },
-            static_resources: StaticResources { clusters: [Cluster::of(control_plane)] },
+            static_resources: StaticResources {
+                clusters: [Cluster::of(control_plane, security)],
+                secrets: secrets(security),
+            },
         }
     }
 }
 
 impl Cluster {
-    fn of(ControlPlane { host, port }: &ControlPlane) -> Self {
+    fn of(ControlPlane { host, port }: &ControlPlane, security: &Security) -> Self {
         let (discovery, address) = match host {
             Host::Address(address) => (Discovery::Static, address.to_string()),
             Host::Name(name) => (Discovery::LogicalDns { dns_lookup_family: "ALL" }, name.clone()),
@@ -174,8 +189,10 @@ impl Cluster {
                 http: HttpProtocolOptions {
                     message: "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                     explicit_http_config: ExplicitHttpConfig { http2_protocol_options: http2 },
+                    http_filters: http_filters(security),
                 },
             },
+            transport_socket: security.tls.as_ref().map(TransportSocket::of),
         }
     }
 }

@@ -11,6 +11,7 @@ mod bootstrap;
 mod control_plane;
 mod document;
 mod node;
+mod security;
 #[cfg(test)]
 mod tests;
 

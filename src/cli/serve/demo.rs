@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    agent::endpoint,
     app::Addresses,
     cli::{self, Failure, Terminal},
+    net::client::ServerEndpoint,
     simulate::demo,
 };
 
@@ -40,7 +40,7 @@ impl Demo {
         terminal: &mut Terminal<'_>,
     ) -> Result<Self, Failure> {
         let server = format!("http://{grpc}");
-        let endpoint = endpoint(&server).map_err(anyhow::Error::from)?;
+        let endpoint = ServerEndpoint::plaintext(&server).map_err(anyhow::Error::from)?;
         let shutdown = CancellationToken::new();
         let proxies = demo::run(&endpoint, &shutdown).map_err(anyhow::Error::from)?;
         let headcount = std::env::args().next().unwrap_or_else(|| "headcount".to_owned());

@@ -24,12 +24,12 @@ async fn a_kubeconfig_has_the_server_and_the_namespace() {
 #[tokio::test]
 async fn an_unusable_ca_file_is_rejected() {
     for (flags, problems) in [
+        ("--kube-server https://a --ca-file /nowhere", &["--ca-file: /nowhere: can't read it"][..]),
+        ("--kube-server https://a --ca-file Cargo.toml", &["Cargo.toml", "certificate"]),
         (
-            "--kube-server https://a --certificate-authority /nowhere",
-            &["--certificate-authority /nowhere"][..],
+            "--ca-file /nowhere",
+            &["2 problems", "--ca-file: requires TLS, and http://127.0.0.1:7102 has none"],
         ),
-        ("--kube-server https://a --certificate-authority Cargo.toml", &["Cargo.toml", "certificate"]),
-        ("--certificate-authority /nowhere", &["2 problems", "only valid for an https:// --kube-server"]),
     ] {
         let report = run(&format!("kubeconfig {flags}")).await.failure();
         assert!(problems.iter().all(|problem| report.contains(problem)), "{flags}: {report}");

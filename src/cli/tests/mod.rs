@@ -1,6 +1,7 @@
 //! Tests of whole commands, from the command line to the output.
 
 mod backup;
+mod context;
 mod documentation;
 mod errors;
 mod generate;
@@ -10,6 +11,7 @@ mod kubeconfig;
 mod real_server;
 pub(super) mod samples;
 mod scripted_server;
+mod security;
 mod wait;
 
 use std::{ffi::OsString, sync::Arc};

@@ -115,6 +115,7 @@ impl AgentStream {
             Ok(Some(SessionRequest { message: Some(Request::Health(_)) })) => before_hello("health"),
             Ok(Some(SessionRequest { message: Some(Request::Heartbeat(_)) })) => before_hello("heartbeat"),
             Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => before_hello("goodbye"),
+            Ok(Some(SessionRequest { message: Some(Request::Credential(_)) })) => before_hello("credential"),
             Ok(Some(SessionRequest { message: None })) => empty_message(),
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
@@ -139,6 +140,7 @@ impl AgentStream {
             workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
             heartbeat_timeout: heartbeat_timeout.map(convert::duration),
+            accepts_credentials: false,
         };
         self.phase = Phase::Open { session, sequence: 0 };
         Ok(welcome)
@@ -181,6 +183,10 @@ impl AgentStream {
                 Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => rejection(
                     Code::FailedPrecondition,
                     "hello: was sent already; open a new stream to declare another dataplane",
+                ),
+                Ok(Some(SessionRequest { message: Some(Request::Credential(_)) })) => rejection(
+                    Code::FailedPrecondition,
+                    "credential: this session accepts none: the welcome has no accepts_credentials",
                 ),
                 Ok(Some(SessionRequest { message: None })) => empty_message(),
                 Ok(None) => return Err(End::WithoutStatus),

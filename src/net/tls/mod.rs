@@ -1,10 +1,12 @@
-//! TLS: the server's certificate, and the certificates that clients present.
+//! TLS: the server's certificate, the certificates that clients present, and the client's side.
 //!
 //! ```text
 //! files ─► pem ─► certified key ─► Current ─► Tls: (connection) ─► (stream, PresentedCertificates)
 //!            └──► authority ─────► Current ─► verify(PresentedCertificates) ─► common name
 //!                                    ▲
 //!                          Reloading, while the server runs
+//!
+//! files ─► pem ─► ClientTls: (connection) ─► stream, or explain: what is wrong, and the remedy
 //! ```
 //!
 //! The TLS handshake requests a client certificate but does not require or verify one. Each
@@ -14,6 +16,8 @@
 
 mod authority;
 mod certified;
+mod connect;
+mod explain;
 mod listener;
 mod pem;
 mod reload;
@@ -22,6 +26,7 @@ mod serve;
 pub(crate) use self::{
     authority::{Authority, Unverified, authority},
     certified::certified_key,
+    connect::{ClientTls, client_certificate},
     listener::TlsListener,
     pem::PemFile,
     reload::{Current, Reloading},

@@ -1,0 +1,98 @@
+//! A connection that sends the client's token with each call.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::header::AUTHORIZATION;
+use tonic::{body::Body, transport::Channel};
+use tower::Service;
+
+use super::{
+    problem::{ConnectProblem, LastProblem},
+    token_file::{Token, TokenFile},
+};
+
+/// A channel to a server, and the token file whose token is sent with each call. Clones share the channel.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    channel: Channel,
+    token: Option<TokenFile>,
+    problem: LastProblem,
+}
+
+impl Connection {
+    pub(super) fn new(channel: Channel, token: Option<TokenFile>, problem: LastProblem) -> Self {
+        Self { channel, token, problem }
+    }
+
+    /// The same connection, with the token of this file.
+    #[cfg(test)]
+    pub(crate) fn with_token_file(self, file: &std::path::Path) -> Self {
+        Self { token: Some(TokenFile::new(file)), ..self }
+    }
+
+    /// Reads the token to send now; none if the client has no token file.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read or has not exactly one token.
+    pub(crate) async fn token(&self) -> Result<Option<Token>, ConnectProblem> {
+        match &self.token {
+            Some(file) => file.read_async().await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A connection without a token.
+impl From<Channel> for Connection {
+    fn from(channel: Channel) -> Self {
+        Self::new(channel, None, LastProblem::default())
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<http::Request<Body>> for Connection {
+    type Response = http::Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.channel.poll_ready(cx).map_err(Into::into)
+    }
+
+    /// Sends a call with the token of the file. A caller that needs to know the token puts an
+    /// `Option<Token>` that it has read into the request's extensions.
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let known = request.extensions_mut().remove::<Option<Token>>();
+        if let Some(token) = known.or(self.token.is_none().then_some(None)) {
+            set(&mut request, token);
+            return Box::pin(forward(self.channel.call(request), self.problem.clone()));
+        }
+        // `self.channel` is the one that is ready.
+        let clone = self.clone();
+        let mut ready = std::mem::replace(self, clone);
+        Box::pin(async move {
+            let token = ready.token().await?;
+            set(&mut request, token);
+            forward(ready.channel.call(request), ready.problem).await
+        })
+    }
+}
+
+fn set(request: &mut http::Request<Body>, token: Option<Token>) {
+    if let Some(token) = token {
+        request.headers_mut().insert(AUTHORIZATION, token.header());
+    }
+}
+
+/// Replaces the error of a failed call by the reason why its connection failed.
+async fn forward<T, E: Into<BoxError>>(
+    call: impl Future<Output = Result<T, E>>,
+    problem: LastProblem,
+) -> Result<T, BoxError> {
+    call.await.map_err(|error| problem.get().map_or_else(|| error.into(), Into::into))
+}
