@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Longest time between two reads of the token file.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
 /// Shortest time between two reads.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -113,7 +113,7 @@ mod tests {
             let life = Duration::from_secs(life);
             let mut at = Duration::ZERO;
             while at < life.mul_f64(0.8) {
-                at += interval(Some(life - at));
+                at += interval(life.checked_sub(at));
             }
             assert!(at < life.mul_f64(0.91), "{life:?}: {at:?}");
         }

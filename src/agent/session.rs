@@ -122,7 +122,9 @@ impl Session {
                     }
                     Some(Some(ServerMessage::HeartbeatAck(_))) => heartbeats.acked(),
                     Some(Some(ServerMessage::CredentialAck(_))) => {
-                        credentials.iter_mut().for_each(CredentialRefresh::acked);
+                        if let Some(credentials) = &mut credentials {
+                            credentials.acked();
+                        }
                     }
                     // Without a goodbye the dataplane stays registered until it reconnects.
                     Some(Some(ServerMessage::Drain(drain))) => return Ok(drain.into()),
@@ -153,7 +155,9 @@ impl Session {
                     let now = Instant::now();
                     heartbeats.message_sent(now);
                     send(&requests, ClientMessage::Credential(Credential { token: token.secret().to_owned() }));
-                    credentials.iter_mut().for_each(|credentials| credentials.sent(token.clone(), now));
+                    if let Some(credentials) = &mut credentials {
+                        credentials.sent(token, now);
+                    }
                 }
                 () = self.leave.cancelled() => return close(requests, read_to_end(responses)).await,
             }

@@ -71,7 +71,8 @@ struct Cluster {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Server {
-    server: String,
+    #[serde(rename = "server")]
+    url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_authority: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,11 +145,10 @@ fn check_access(
         (None, Some(server)) => problems.take("server", server).as_ref().and_then(ServerUrl::to_kube)?,
         (None, None) => KubeUrl::default(),
     };
-    let server = url.to_string();
     let [ca, token, cert, key] = security.check_files(&url, problems)?;
     let token_placeholder = (url.is_encrypted() && token.is_none() && cert.is_none()).then_some("none");
     Some((
-        Server { server, certificate_authority: ca, tls_server_name: security.tls_server_name },
+        Server { url: url.to_string(), certificate_authority: ca, tls_server_name: security.tls_server_name },
         Credentials {
             client_certificate: cert,
             client_key: key,

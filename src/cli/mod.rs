@@ -144,17 +144,18 @@ pub async fn run_to_exit(args: impl IntoIterator<Item = OsString>, terminal: &mu
     }
 }
 
+/// Boxes the commands, because some are large futures.
 async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
     let (cli, problems) = sources.parse::<Cli>()?;
     match cli.command {
-        Command::Serve(args) => args.run(problems, terminal).await,
-        Command::Agent(args) => args.run(problems).await,
-        Command::Simulate(args) => args.run(problems, terminal).await,
+        Command::Serve(args) => Box::pin(args.run(problems, terminal)).await,
+        Command::Agent(args) => Box::pin(args.run(problems)).await,
+        Command::Simulate(args) => Box::pin(args.run(problems, terminal)).await,
         Command::Kubeconfig(args) => args.run(problems, terminal),
-        Command::Get(args) => interruptible(args.run(problems, terminal)).await,
-        Command::Wait(args) => interruptible(args.run(problems, terminal)).await,
-        Command::Backup(args) => interruptible(args.run(problems, terminal)).await,
-        Command::Restore(args) => interruptible(args.run(problems, terminal)).await,
+        Command::Get(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
+        Command::Wait(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
+        Command::Backup(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
+        Command::Restore(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Store(args) => args.run(problems, terminal),
         Command::Generate(args) => args.run(problems, terminal),
         Command::Envoy(args) => args.run(problems, terminal),

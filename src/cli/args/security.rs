@@ -66,8 +66,7 @@ impl SecurityArgs {
     /// own server.
     pub(in crate::cli) fn resolve(self, has_address: bool, problems: &mut Problems) -> Option<Security> {
         let source = ContextSource { file: self.contexts_file, name: self.context };
-        let selected = source.select(has_address, problems)?;
-        let (context, place) = selected.unwrap_or_default();
+        let (context, place) = source.select(has_address, problems)?;
         let Context { server, ca_file, token_file, client_cert_file, client_key_file, tls_server_name } =
             context;
         let insecure = problems.take("insecure-plaintext-token", self.insecure_plaintext_token);

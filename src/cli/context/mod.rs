@@ -9,7 +9,7 @@
 mod file;
 mod source;
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -163,7 +163,8 @@ impl FileArgs {
         for (name, context) in &contexts.contexts {
             let current = if contexts.current_context.as_ref() == Some(name) { "*" } else { "" };
             let server = context.server.as_deref().unwrap_or("-");
-            table += &format!("{current:7}  {name:width$}  {}\n", visible(server));
+            // Writing to a String can't fail.
+            let _written = writeln!(table, "{current:7}  {name:width$}  {}", visible(server));
         }
         terminal.print(&table)?;
         Ok(Outcome::Success)
@@ -205,13 +206,13 @@ impl SetArgs {
         let mut absolute = |flag: &str, file: Option<String>| {
             let file = file?;
             match std::path::absolute(&file) {
-                Ok(path) => match path.into_os_string().into_string() {
-                    Ok(path) => Some(path),
-                    Err(_) => {
+                Ok(path) => {
+                    let path = path.into_os_string().into_string().ok();
+                    if path.is_none() {
                         problems.note(flag, "the path of the present directory is not UTF-8");
-                        None
                     }
-                },
+                    path
+                }
                 // The empty path, which removes the field.
                 Err(_) => Some(String::new()),
             }

@@ -11,6 +11,9 @@ use crate::{
     runtime::files::parent,
 };
 
+/// A context, and its place for error messages. Both are empty if there is none to use.
+type Selected = (Context, String);
+
 /// The file and the name that flags select.
 #[derive(Debug)]
 pub(in crate::cli) struct ContextSource {
@@ -19,15 +22,10 @@ pub(in crate::cli) struct ContextSource {
 }
 
 impl ContextSource {
-    /// Returns the context to use, and its place for error messages; none inside if there is none to use.
-    /// `has_address` is whether a flag sets the server's address; then the current context is not used.
-    pub(in crate::cli) fn select(
-        &self,
-        has_address: bool,
-        problems: &mut Problems,
-    ) -> Option<Option<(Context, String)>> {
+    /// Returns the context to use, or adds what is wrong to `problems`. `has_address` is whether a flag sets the server's address; then the current context is not used.
+    pub(in crate::cli) fn select(&self, has_address: bool, problems: &mut Problems) -> Option<Selected> {
         if has_address && self.name.is_none() {
-            return Some(None);
+            return Some(Selected::default());
         }
         let Some(path) = self.file.clone().or_else(default_path) else {
             return match &self.name {
@@ -35,7 +33,7 @@ impl ContextSource {
                     problems.note("context", "there is no home directory: set --contexts-file");
                     None
                 }
-                None => Some(None),
+                None => Some(Selected::default()),
             };
         };
         let contexts = match Contexts::read(&path) {
@@ -46,14 +44,14 @@ impl ContextSource {
             }
         };
         let Some(name) = self.name.as_ref().or(contexts.current_context.as_ref()) else {
-            return Some(None);
+            return Some(Selected::default());
         };
         let Some(context) = contexts.contexts.get(name) else {
             problems.note("context", &missing(name, &contexts, &path));
             return None;
         };
         let place = format!("context {:?} in {}", visible(name), path.display());
-        Some(Some((context.clone().relative_to(parent(&path)), place)))
+        Some((context.clone().relative_to(parent(&path)), place))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::runtime::{blocking::spawn_blocking, limited_file::read_limited};
 /// Largest token file, in bytes. Tokens have 1 to 2 KiB, and by default a server accepts 16 KiB of headers.
 const MAX_BYTES: u64 = 8 * 1024;
 
-/// A file with one token, such as a projected ServiceAccount token. It is read again for each connection
+/// A file with one token, such as a projected `ServiceAccount` token. It is read again for each connection
 /// and each call, because tokens are replaced before they expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenFile(PathBuf);

@@ -53,14 +53,13 @@ pub(super) fn handshake(tls: &ClientTls, error: &io::Error, now: SystemTime) -> 
 pub(super) fn after_handshake(tls: &ClientTls, error: &io::Error, received: bool) -> Option<ConnectProblem> {
     match rustls_error(error) {
         Some(Error::AlertReceived(alert)) => Some(rejected(tls, *alert)),
-        Some(_) => None,
         // A server that closes the connection while data of the client is in flight resets it, and the
         // client may not receive the alert.
         None if !received && tls.identity.is_none() => Some(ConnectProblem::new(
             "the server closed the connection right after the TLS handshake",
             format!("it may require a client certificate: {CLIENT_CERTIFICATE}"),
         )),
-        None => None,
+        _ => None,
     }
 }
 
