@@ -13,7 +13,8 @@ mod properties;
 use std::{fs, panic, path::Path};
 
 use properties::{
-    backup, dataplane_file, envoy_node, envoy_report, filter, hello, kube_request, report, store_file, token,
+    backup, dataplane_file, envoy_node, envoy_report, filter, hello, jwt, kube_request, report, store_file,
+    token,
 };
 
 #[track_caller]
@@ -50,6 +51,11 @@ fn the_corpus_of_report() {
 #[test]
 fn the_corpus_of_filter() {
     replay("filter", filter::check);
+}
+
+#[test]
+fn the_corpus_of_jwt() {
+    replay("jwt", jwt::check);
 }
 
 #[test]

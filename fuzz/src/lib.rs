@@ -13,6 +13,7 @@ pub mod envoy_node;
 pub mod envoy_report;
 pub mod filter;
 pub mod hello;
+pub mod jwt;
 pub mod kube_request;
 pub mod report;
 pub mod store_file;

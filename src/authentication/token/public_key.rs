@@ -25,8 +25,15 @@ const ED25519_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112"
 /// Bits of an RSA key.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// Bytes of an uncompressed point of P-256, and its first byte.
-const P256_POINT: (usize, u8) = (65, 4);
+const P256_BYTES: usize = 65;
+const UNCOMPRESSED: u8 = 4;
 const ED25519_BYTES: usize = 32;
+
+const UNREADABLE: &str = "can't be decoded as a public key";
+
+fn unreadable(_error: der::Error) -> KeyError {
+    KeyError(UNREADABLE)
+}
 
 /// A public key, and the one algorithm that it is used with.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,37 +54,43 @@ impl PublicKey {
         Self { algorithm, bytes: bytes.into() }
     }
 
-    /// Reads a PEM file with one public key (`BEGIN PUBLIC KEY`).
+    /// Reads a PEM file with one public key: `BEGIN PUBLIC KEY`, or `BEGIN RSA PUBLIC KEY`, which
+    /// `kumactl generate public-key` writes.
     ///
     /// # Errors
     ///
     /// If there is not exactly one public key, or it is not one of RSA (2048 to 8192 bits), ECDSA
     /// P-256 or Ed25519.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
-        let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        // One label is enough, because the contents differ as well.
+        let pem = String::from_utf8_lossy(pem).replace(" RSA PUBLIC KEY-", " PUBLIC KEY-");
+        let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem.as_bytes());
         let none = "has no public key: there must be a block that begins with BEGIN PUBLIC KEY";
         let key = keys.next().and_then(Result::ok).ok_or(KeyError(none))?;
         if keys.next().is_some() {
             return Err(KeyError("has more than one public key: give each key a file of its own"));
         }
-        Self::from_spki(&key)
+        if rsa_bits(&key).is_ok() { Self::from_rsa(&key) } else { Self::from_spki(&key) }
+    }
+
+    /// Takes an `RSAPublicKey`.
+    fn from_rsa(der: &[u8]) -> Result<Self, KeyError> {
+        let bits = rsa_bits(der).map_err(unreadable)?;
+        if !RSA_BITS.contains(&bits) {
+            return Err(KeyError("is an RSA key with less than 2048 or more than 8192 bits"));
+        }
+        Ok(Self::trusted(KeyAlgorithm::Rs256, der))
     }
 
     fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
-        let unreadable = |_error: der::Error| KeyError("can't be decoded as a public key");
         let key = SubjectPublicKeyInfoRef::from_der(der).map_err(unreadable)?;
-        let bytes = key.subject_public_key.as_bytes().ok_or(KeyError("can't be decoded as a public key"))?;
+        let bytes = key.subject_public_key.as_bytes().ok_or(KeyError(UNREADABLE))?;
         let algorithm = match key.algorithm.oid {
-            RSA => {
-                if !RSA_BITS.contains(&rsa_bits(bytes).map_err(unreadable)?) {
-                    return Err(KeyError("is an RSA key with less than 2048 or more than 8192 bits"));
-                }
-                KeyAlgorithm::Rs256
-            }
+            RSA => return Self::from_rsa(bytes),
             ELLIPTIC_CURVE if key.algorithm.parameters_oid() == Ok(P256) => {
-                if (bytes.len(), bytes[0]) != P256_POINT {
+                if (bytes.len(), bytes.first()) != (P256_BYTES, Some(&UNCOMPRESSED)) {
                     return Err(KeyError(
-                        "is not an uncompressed point: convert it with `openssl pkey -pubin`",
+                        "is not an uncompressed point: convert it with `openssl pkey -pubin -ec_conv_form uncompressed`",
                     ));
                 }
                 KeyAlgorithm::Es256

@@ -1,6 +1,6 @@
 //! Keys: what they may sign, and their files.
 
-use super::*;
+use super::{super::public_key::pem, *};
 
 #[test]
 fn a_key_proves_only_what_it_may_sign() {
@@ -103,24 +103,41 @@ fn keys_of_openssl_are_read_and_written_as_it_writes_them() {
 }
 
 #[test]
+fn a_public_key_of_kumactl_is_read() {
+    let pkcs1 = include_bytes!("../../../../tests/tokens/rs256.pkcs1.pem");
+    assert_eq!(PublicKey::from_pem(pkcs1), Ok(public_key(KeyAlgorithm::Rs256)));
+}
+
+#[test]
 fn files_without_a_usable_key_are_rejected_with_the_remedy() {
     let [rsa, ec] =
         [KeyAlgorithm::Rs256, KeyAlgorithm::Es256].map(|algorithm| public_key(algorithm).to_pem());
     let two = rsa + &ec;
     let private = include_str!("../../../../tests/tokens/es256.key.pem");
+    // A key of this algorithm without bytes.
+    let empty = |algorithm: [&str; 6]| {
+        let text = algorithm.concat();
+        let pairs = (0..text.len()).step_by(2);
+        let algorithm: Vec<_> = pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect();
+        let length = u8::try_from(algorithm.len() + 3).unwrap();
+        pem("PUBLIC KEY", &[&[0x30, length][..], &algorithm, &[3, 1, 0]].concat())
+    };
     let truncated = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n";
-    for (pem, problem) in [
+    for (file, problem) in [
         ("", "BEGIN PUBLIC KEY"),
         (private, "BEGIN PUBLIC KEY"),
         (&two, "more than one"),
         (truncated, "can't be decoded"),
+        (&empty(["30", "13", "0607", "2a8648ce3d0201", "0608", "2a8648ce3d030107"]), "openssl pkey"),
+        (&empty(["30", "0d", "0609", "2a864886f70d010101", "05", "00"]), "can't be decoded"),
+        (include_str!("../../../../tests/tokens/refused/compressed.pem"), "openssl pkey"),
         (include_str!("../../../../tests/tokens/refused/rsa1024.pem"), "2048"),
         (include_str!("../../../../tests/tokens/refused/p384.pem"), "another kind"),
     ] {
-        let error = PublicKey::from_pem(pem.as_bytes()).unwrap_err().to_string();
+        let error = PublicKey::from_pem(file.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
     }
-    for (pem, problem) in [
+    for (file, problem) in [
         ("", "BEGIN PRIVATE KEY"),
         (&*ec, "BEGIN PRIVATE KEY"),
         (include_str!("../../../../tests/tokens/refused/encrypted.key.pem"), "openssl pkey"),
@@ -128,7 +145,7 @@ fn files_without_a_usable_key_are_rejected_with_the_remedy() {
         (include_str!("../../../../tests/tokens/refused/rsa1024.key.pem"), "2048"),
         (include_str!("../../../../tests/tokens/refused/p384.key.pem"), "another kind"),
     ] {
-        let error = SigningKey::from_pem(pem.as_bytes()).unwrap_err().to_string();
+        let error = SigningKey::from_pem(file.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
     }
     let key = signing_key(KeyAlgorithm::Es256);
