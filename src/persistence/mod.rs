@@ -17,7 +17,7 @@ mod status;
 pub mod tokens;
 mod writer;
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use self::revisions::Reservation;
 pub use self::status::{StoreState, StoreStatus};
@@ -35,7 +35,14 @@ pub struct Persistence {
     status: StoreStatus,
     /// Locked while records are written, so that an older record is never written after a newer
     /// one.
-    writing: Mutex<Reservation>,
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    reservation: Reservation,
+    /// When both stores were last found to be what a later start would open.
+    checked: Option<Instant>,
 }
 
 /// What a store had at the start.
@@ -74,7 +81,8 @@ impl Persistence {
         let reservation = Reservation::begin(&*stores.resources, settings.first_revision).await?;
         let first_revision = reservation.first;
         let status = StoreStatus::default();
-        let persistence = Self { stores, status, writing: Mutex::new(reservation) };
+        let writing = Writing { reservation, checked: None };
+        let persistence = Self { stores, status, writing: Mutex::new(writing) };
         Ok(Loaded { persistence, records, first_revision })
     }
 

@@ -42,7 +42,8 @@ pub struct StoreState {
     pub commit_time: Duration,
     /// Batches that could not be written.
     pub failures: u64,
-    /// Why the last batch could not be written, or has not been for a long time; none if it was.
+    /// Why the last batch could not be written, has not been for a long time, or would not be found
+    /// by a later start; none if it was written.
     pub error: Option<StoreError>,
     /// All changes before this time are stored; none before the first check.
     pub stored_until: Option<SystemTime>,

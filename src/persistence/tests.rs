@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use prost::Message as _;
@@ -43,6 +46,8 @@ struct State {
     takes: Duration,
     /// Why commits fail.
     fails: Option<StoreError>,
+    removed: bool,
+    checks: usize,
 }
 
 impl Map {
@@ -72,6 +77,13 @@ impl Store for Map {
             result
         }
         .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut state = self.state.lock();
+        state.checks += 1;
+        ready(if state.removed { Err(StoreError::Unavailable("it was removed".into())) } else { Ok(()) })
+            .boxed()
     }
 
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {
@@ -214,6 +226,54 @@ async fn a_store_that_fails_is_tried_again_and_nothing_is_lost() {
     disk.registrations.state.lock().fails = None;
     run(&persistence, &registry, Duration::from_secs(2)).await;
     assert_eq!((persistence.status().state().error, disk.keys().len()), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_file_is_found_without_changes_and_while_the_other_one_works() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let error = || persistence.status().state().error;
+    for file in [&disk.registrations, &disk.resources] {
+        file.state.lock().removed = true;
+        run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        assert_eq!(error(), Some(StoreError::Unavailable("it was removed".into())));
+        // The next start would fail, or have none of it.
+        let commits = disk.registrations.state.lock().commits.len();
+        let _session = join(&registry, "a");
+        run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        assert_eq!(disk.registrations.state.lock().commits.len(), commits);
+        assert!(error().is_some());
+        file.state.lock().removed = false;
+        run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        assert_eq!((error(), registry.pending_records()), (None, 0));
+        // Without changes too.
+        file.state.lock().removed = true;
+        run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        file.state.lock().removed = false;
+        assert!(error().is_some());
+        run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        assert_eq!(error(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_files_of_a_busy_server_are_checked_each_second() {
+    let disk = Disk::default();
+    let (registry, persistence) = disk.start().await;
+    let changes = async {
+        for number in 0..1_000 {
+            join(&registry, &format!("a{number}")).goodbye();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        never = persistence.run(&registry) => match never {},
+        () = changes => {}
+    }
+    for file in [&disk.registrations, &disk.resources] {
+        let checks = file.state.lock().checks;
+        assert!((9..=12).contains(&checks), "{checks} in 10 s");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,11 +9,11 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::{Persistence, encode};
+use super::{Persistence, Writing, encode};
 use crate::{
     registry::{RecordChanges, Registry},
     runtime::blocking::run_blocking,
-    store::{StoreError, Write, key},
+    store::{StoreError, Stores, Write, key},
 };
 
 /// The least time between the beginnings of two batches. Together with the time that a batch
@@ -29,7 +29,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// After this time an operation of the store that has not ended is reported. It goes on.
 pub(super) const LATE_AFTER: Duration = Duration::from_secs(5);
 /// How often the writer checks whether it must reserve more revisions, and whether the server
-/// is still warming, while nothing changes.
+/// is still warming, while nothing changes; and at all times, whether the files of the stores
+/// are still there.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Persistence {
@@ -57,10 +58,9 @@ impl Persistence {
 
     /// Writes all pending changes. Returns false if that failed.
     pub(super) async fn write_pending(&self, registry: &Registry) -> bool {
-        let mut reservation = self.writing.lock().await;
+        let mut writing = self.writing.lock().await;
         let began = SystemTime::now();
-        let mut result =
-            self.report_if_late(reservation.extend(&*self.stores.resources, registry.head())).await;
+        let mut result = self.report_if_late(writing.prepare(&self.stores, registry.head())).await;
         let mut is_full = true;
         // Changes that come meanwhile wait for the next batch, or a busy server would sync without
         // a pause.
@@ -137,6 +137,18 @@ impl Persistence {
             report(&text);
         }
         operation.await
+    }
+}
+
+impl Writing {
+    /// Does what must come before a batch.
+    async fn prepare(&mut self, stores: &Stores, head: u64) -> Result<(), StoreError> {
+        if self.checked.is_none_or(|checked| checked.elapsed() >= UPKEEP_INTERVAL) {
+            self.checked = None;
+            tokio::try_join!(stores.resources.check(), stores.registrations.check())?;
+            self.checked = Some(Instant::now());
+        }
+        self.reservation.extend(&*stores.resources, head).await
     }
 }
 

@@ -70,6 +70,10 @@ impl Store for MemoryStore {
         Box::pin(async move { self.apply(writes) })
     }
 
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(future::ready(Ok(())))
+    }
+
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {
         self.history.watch(prefix, after)
     }

@@ -140,6 +140,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError::Invalid`] if a key occurs twice.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
+    /// Checks that a later process would find what is committed: that nobody has removed or
+    /// replaced the files. A commit checks it too.
+    ///
+    /// # Errors
+    ///
+    /// If it would not, or if that can't be determined.
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Watches the keys that begin with `prefix`, from the first commit after a revision. The
     /// watch ends when the store is dropped. A watch that is read too slowly fails, so that it
     /// takes no memory.

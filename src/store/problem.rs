@@ -26,6 +26,7 @@ pub(super) fn of_io(error: &io::Error) -> String {
         io::ErrorKind::ReadOnlyFilesystem => "; mount its file system writable",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space on its file system",
         io::ErrorKind::Unsupported => "; use a file system that supports it",
+        io::ErrorKind::NotFound => "; check the path",
         _ => "",
     };
     format!("{error}{remedy}")

@@ -9,7 +9,7 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::support::{Ended, Program, Proxy, Server, Signal, Site, dataplane, headcount, hello, ready};
+use crate::support::{Ended, Program, Proxy, Server, Signal, Site, dataplane, get, headcount, hello, ready};
 
 const REGISTRATIONS: &str = "registrations.redb";
 
@@ -140,4 +140,84 @@ async fn damaged_registrations_are_2_and_are_left_alone() {
     fs::write(&file, &intact).unwrap();
     server.start_again().await;
     server.wait_for_counts("web", [0, 0, 1]).await;
+}
+
+/// Checks what operators see of a server that can't store, or of one that can.
+async fn shows(server: &Server, failing: bool) {
+    server.wait_for_metric("headcount_store_failing", |value| value == u64::from(failing)).await;
+    let (code, text) = get(server.http, "/readyz?verbose").await.unwrap();
+    let line = if failing { "it was removed or replaced" } else { "\n[+]store ok\n" };
+    assert!(code == 200 && text.contains(line), "{code} {text}");
+}
+
+/// The server has no client, so nothing is to be stored.
+#[tokio::test]
+async fn an_idle_server_whose_directory_is_moved_away_fails_until_it_is_back() {
+    let server = Server::start_durable("").await;
+    let (directory, away) = (server.site.path("data"), server.site.path("away"));
+    shows(&server, false).await;
+    fs::rename(&directory, &away).unwrap();
+    shows(&server, true).await;
+    server.program.wait_for_stderr("registrations can't be stored").await;
+    server.program.wait_for_stderr("it was removed or replaced while the server runs").await;
+    fs::rename(&away, &directory).unwrap();
+    shows(&server, false).await;
+    server.program.wait_for_stderr("registrations can be stored again").await;
+}
+
+#[tokio::test]
+async fn a_server_whose_file_was_replaced_by_a_copy_stores_nothing_in_it_and_all_when_it_is_back() {
+    let mut server = Server::start_durable("").await;
+    let directory = server.site.path("data");
+    let (file, original) = (directory.join(REGISTRATIONS), directory.join("original"));
+    fs::rename(&file, &original).unwrap();
+    fs::copy(&original, &file).unwrap();
+    let copy = fs::read(&file).unwrap();
+    shows(&server, true).await;
+    let hello = hello(dataplane("default", "web", "web-1"));
+    let _proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
+    // The server goes on.
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    shows(&server, true).await;
+    assert!(server.metric("headcount_store_pending_records").await.unwrap() > 0);
+    assert!(fs::read(&file).unwrap() == copy, "the copy was changed");
+    fs::rename(&original, &file).unwrap();
+    shows(&server, false).await;
+    server.wait_until_stored().await;
+    server.restart(Signal::KILL).await;
+    server.wait_for_counts("web", [0, 0, 1]).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_directory_was_removed_goes_on_and_a_backup_saves_what_it_had() {
+    let server = Server::start_durable("").await;
+    let hello = hello(dataplane("default", "web", "web-1"));
+    let _proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    server.wait_until_stored().await;
+    let directory = server.site.path("data");
+    fs::remove_dir_all(&directory).unwrap();
+    shows(&server, true).await;
+    let backup = server.site.path("backup");
+    server.run(&format!("backup --output {}", backup.display())).await.expect_exit(0);
+    let restored = server.site.path("restored");
+    let restore = format!("restore --data-dir {} {}", restored.display(), backup.display());
+    let ended = Program::start(&mut headcount(&restore)).end().await.expect_exit(0);
+    assert!(ended.out.contains("3 entries"), "{ended}");
+    // Another server can start at the path; the first one does not take its files for its own.
+    let second = serve_and_stop(&server.site, &directory).await;
+    assert!(second.err.contains("serving"), "{second}");
+    shows(&server, true).await;
+}
+
+async fn serve_and_stop(site: &Site, directory: &Path) -> Ended {
+    let any = site.any_port();
+    let serve = format!(
+        "serve --grpc-addr {any} --http-addr {any} --kube-api-addr off --data-dir {}",
+        directory.display()
+    );
+    let program = Program::start(&mut headcount(&serve));
+    program.wait_for_stderr("serving").await;
+    program.signal(Signal::TERM);
+    program.end().await
 }

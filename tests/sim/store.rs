@@ -49,6 +49,10 @@ impl Store for Disk {
         })
     }
 
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.files.check()
+    }
+
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {
         self.files.watch(prefix, after)
     }

@@ -7,6 +7,7 @@
 //!   directory     data directories for these tests, and processes that use them
 //!   subject       the stores under test
 //!   locks         two users of one directory
+//!   removed       files that are removed or replaced while they are open
 //! ```
 //!
 //! Faults of the disk and crashes are in `src/store/embedded/tests`. `HEADCOUNT_STORE_CASES` sets
@@ -21,6 +22,7 @@ mod conformance;
 mod directory;
 mod locks;
 mod model;
+mod removed;
 mod subject;
 
 use self::subject::{Directory, Memory};

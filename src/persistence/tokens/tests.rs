@@ -220,6 +220,10 @@ impl Store for Failing {
         }
     }
 
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.check()
+    }
+
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {
         self.store.watch(prefix, after)
     }

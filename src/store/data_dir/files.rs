@@ -5,15 +5,16 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use redb::{StorageBackend, backends::FileBackend};
 use tracing::warn;
 
 use super::{
-    super::embedded::{self, Access, EmbeddedStore, HeldBack, Kind, OpenError, OpenStorage},
+    super::embedded::{self, Access, EmbeddedStore, HeldBack, Kind, Location, OpenError},
     error::{DataDirError, Problem, io},
+    identity::{Identity, changed, or_removed},
     lock::Lock,
     sync_parent,
 };
@@ -64,12 +65,15 @@ pub(super) fn open(
     lock: &Arc<Lock>,
 ) -> Result<(EmbeddedStore, HeldBack), DataDirError> {
     let path = path(directory, kind);
-    let (storage, name) = (storage(&path, access, lock.clone()), path.display().to_string());
-    EmbeddedStore::open(name, storage, kind, access).map_err(|error| match error {
-        OpenError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            DataDirError(Problem::FileMissing(path))
+    let lock = lock.clone();
+    let location = LockedFile { path: path.clone(), access, identity: OnceLock::new(), lock };
+    EmbeddedStore::open(path.display().to_string(), Box::new(location), kind, access).map_err(|error| {
+        match error {
+            OpenError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                DataDirError(Problem::FileMissing(path))
+            }
+            error => DataDirError(Problem::File { path, kind, error }),
         }
-        error => DataDirError(Problem::File { path, kind, error }),
     })
 }
 
@@ -80,13 +84,41 @@ pub(super) fn release(directory: &Path, kind: Kind, held: &HeldBack) -> Result<(
     held.release().map_err(|error| DataDirError(Problem::File { path, kind, error: error.into() }))
 }
 
-/// Opens the file, now and after errors, and holds the lock.
-fn storage(path: &Path, access: Access, lock: Arc<Lock>) -> OpenStorage {
-    let path = path.to_owned();
-    Box::new(move || {
-        let _held = &lock;
-        backend(OpenOptions::new().read(true).write(access == Access::Write).open(&path)?)
-    })
+/// A file of a directory whose lock it holds.
+pub(super) struct LockedFile {
+    pub(super) path: PathBuf,
+    pub(super) access: Access,
+    /// Of the file that was opened first.
+    pub(super) identity: OnceLock<Identity>,
+    pub(super) lock: Arc<Lock>,
+}
+
+/// How errors name the file, after its path.
+const FILE: &str = "it";
+
+impl Location for LockedFile {
+    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(self.access == Access::Write).open(&self.path);
+        let file = match self.identity.get() {
+            Some(_) => opened.map_err(|error| or_removed(error, FILE))?,
+            None => opened?,
+        };
+        let identity = Identity::of(&file)?;
+        // Another file may have older registrations, or those of another server.
+        if *self.identity.get_or_init(|| identity) != identity {
+            return Err(changed(FILE));
+        }
+        self.lock.check()?;
+        backend(file)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if let Some(identity) = self.identity.get() {
+            identity.check(&self.path, FILE)?;
+        }
+        self.lock.check()
+    }
 }
 
 fn backend(file: File) -> io::Result<Box<dyn StorageBackend>> {

@@ -4,11 +4,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process,
 };
 
-use super::error::{DataDirError, Problem, io};
+use super::{
+    error::{DataDirError, Problem, io},
+    identity::Identity,
+};
 
 /// The name of the lock's file. It remains when the lock is released, so that no process locks
 /// a file that another one has removed.
@@ -17,8 +20,13 @@ pub(super) const FILE: &str = "lock";
 /// A lock that is held until it is dropped, or the process ends. Its file has the id of the
 /// process.
 #[derive(Debug)]
-pub(super) struct Lock {
-    file: Option<File>,
+pub(super) struct Lock(Option<Held>);
+
+#[derive(Debug)]
+struct Held {
+    file: File,
+    path: PathBuf,
+    identity: Identity,
 }
 
 impl Lock {
@@ -36,20 +44,34 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(io("lock", &path)(error)),
         }
         write_process(&mut file).map_err(io("write", &path))?;
-        Ok(Self { file: Some(file) })
+        let identity = Identity::of(&file).map_err(io("read", &path))?;
+        Ok(Self(Some(Held { file, path, identity })))
     }
 
     /// For a directory that no process can write to.
     pub(super) fn unneeded() -> Self {
-        Self { file: None }
+        Self(None)
+    }
+
+    /// Checks that its file is still in the directory: if not, another process can lock the
+    /// directory.
+    ///
+    /// # Errors
+    ///
+    /// If it is not, or if that can't be determined.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Some(held) => held.identity.check(&held.path, "the lock of its directory"),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Not left to the end of the file, which a process that was just forked still has.
-        if let Some(file) = &self.file {
-            let _ = file.unlock();
+        if let Some(held) = &self.0 {
+            let _ = held.file.unlock();
         }
     }
 }

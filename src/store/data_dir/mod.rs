@@ -4,6 +4,7 @@
 
 mod error;
 mod files;
+mod identity;
 mod lock;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,17 @@
-//! The texts of errors that a test can't cause on every machine; `tests/store` has the others.
+//! What a test can't cause on every machine, or not from outside; `tests/store` has the rest.
 
-use std::{io::Error, path::PathBuf};
+use std::{
+    fs,
+    io::Error,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
-    super::embedded::{Kind, OpenError},
+    super::embedded::{Access, Kind, Location as _, OpenError},
     error::{DataDirError, Problem, io},
+    files::LockedFile,
+    lock::Lock,
 };
 
 #[test]
@@ -25,5 +32,32 @@ fn errors_of_a_file_system_name_the_path_the_cause_and_the_remedy() {
         let (path, kind) = (PathBuf::from("/data/resources.redb"), Kind::Resources);
         let opened = DataDirError(Problem::File { path, kind, error: OpenError::Io(error()) });
         assert_eq!(opened.to_string(), format!("cannot open /data/resources.redb: {expected}"));
+    }
+}
+
+/// As after an I/O error. A replaced file may be another server's.
+#[test]
+fn a_file_is_opened_again_only_if_it_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, original) = (directory.path().join("file"), directory.path().join("original"));
+    fs::write(&path, "text").unwrap();
+    let lock = Arc::new(Lock::acquire(directory.path()).unwrap());
+    let file = LockedFile { path: path.clone(), access: Access::Write, identity: OnceLock::new(), lock };
+    drop(file.open().unwrap());
+    drop(file.open().unwrap());
+    let refused = || {
+        for error in [file.open().map(drop).unwrap_err(), file.check().unwrap_err()] {
+            assert!(error.to_string().starts_with("it was removed or replaced"), "{error}");
+        }
+    };
+    fs::rename(&path, &original).unwrap();
+    refused();
+    fs::copy(&original, &path).unwrap();
+    refused();
+    fs::rename(&original, &path).unwrap();
+    drop(file.open().unwrap());
+    fs::remove_file(directory.path().join("lock")).unwrap();
+    for error in [file.open().map(drop).unwrap_err(), file.check().unwrap_err()] {
+        assert!(error.to_string().starts_with("the lock of its directory was removed"), "{error}");
     }
 }

@@ -20,8 +20,22 @@ use super::{
 };
 use crate::runtime::blocking::catch_panic;
 
-/// Opens the file again.
-pub(in crate::store) type OpenStorage = Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
+/// Where a database is stored.
+pub(in crate::store) trait Location: Send + Sync {
+    /// Opens the storage, at the start and after errors: the same one each time.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be opened, or is not the same.
+    fn open(&self) -> io::Result<Box<dyn StorageBackend>>;
+
+    /// Checks that a later process would find the storage that is open.
+    ///
+    /// # Errors
+    ///
+    /// If it would not, or if that can't be determined.
+    fn check(&self) -> io::Result<()>;
+}
 
 pub(super) struct Disk {
     state: RwLock<State>,
@@ -31,7 +45,7 @@ pub(super) struct Disk {
     kind: Kind,
     access: Access,
     /// Dropped last: it may hold the lock of the directory.
-    storage: OpenStorage,
+    location: Box<dyn Location>,
 }
 
 enum State {
@@ -55,14 +69,14 @@ impl Disk {
     /// is released, which it must be if the access is [`Access::Write`].
     pub(super) fn open(
         name: String,
-        storage: OpenStorage,
+        location: Box<dyn Location>,
         kind: Kind,
         access: Access,
         history_bytes: usize,
     ) -> Result<(Self, HeldBack), OpenError> {
-        let Opened { database, revision, storage: held } = open(storage()?, kind)?;
+        let Opened { database, revision, storage: held } = open(location.open()?, kind)?;
         let (state, history) = (RwLock::new(State::Open(database)), History::new(revision, history_bytes));
-        Ok((Self { state, history, name, kind, access, storage }, held))
+        Ok((Self { state, history, name, kind, access, location }, held))
     }
 
     pub(super) fn watch(&self, prefix: &[u8], after: u64) -> Watch {
@@ -87,6 +101,7 @@ impl Disk {
         if self.access == Access::Read {
             return Err(StoreError::Invalid(format!("{} is open for reading only", self.name)));
         }
+        self.check()?;
         self.reopen_if_closed()?;
         // Set when the outcome of the attempt begins to be unknown.
         let mut attempt = None;
@@ -106,10 +121,19 @@ impl Disk {
                 if let Some((attempt, _)) = attempt {
                     self.history.publish(attempt.revision, attempt.changes);
                 }
+                // It is in the file that is open, which may come back.
+                self.check().map_err(|error| StoreError::Unknown(error.to_string()))?;
                 Ok(committed)
             }
             Err(cause) => self.settle(attempt, &cause),
         }
+    }
+
+    /// Checks that a later process would find what is committed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.location.check().map_err(|error| {
+            StoreError::Unavailable(problem::describe("write", &self.name, &problem::of_io(&error)))
+        })
     }
 
     /// The outcome of a commit that failed.
@@ -174,7 +198,7 @@ impl Disk {
             State::Damaged(what) => return Err(StoreError::Damaged(what.clone())),
             State::Closed { unknown } => unknown,
         };
-        let opened = (self.storage)().map_err(OpenError::from);
+        let opened = self.location.open().map_err(OpenError::from);
         let opened = opened.and_then(|storage| {
             let opened = open(storage, self.kind)?;
             if self.access == Access::Write {

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use self::disk::Disk;
 pub(super) use self::{
-    disk::OpenStorage,
+    disk::Location,
     format::Kind,
     held_back::HeldBack,
     open::{Access, OpenError, create},
@@ -41,7 +41,7 @@ pub(super) struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the file that `storage` opens. `name` names it in errors. Writes nothing before the
+    /// Opens the file at `location`. `name` names it in errors. Writes nothing before the
     /// second value is released, which it must be if the access is [`Access::Write`].
     ///
     /// # Errors
@@ -49,11 +49,11 @@ impl EmbeddedStore {
     /// If it can't be opened.
     pub(super) fn open(
         name: String,
-        storage: OpenStorage,
+        location: Box<dyn Location>,
         kind: Kind,
         access: Access,
     ) -> Result<(Self, HeldBack), OpenError> {
-        let (disk, held) = Disk::open(name, storage, kind, access, history::MOST_BYTES)?;
+        let (disk, held) = Disk::open(name, location, kind, access, history::MOST_BYTES)?;
         Ok((Self { disk: Arc::new(disk), turn: Arc::default() }, held))
     }
 
@@ -82,6 +82,13 @@ impl Store for EmbeddedStore {
             };
             spawn_blocking(commit).await.unwrap_or_else(|| Err(shutting_down()))
         })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let disk = self.disk.clone();
+        Box::pin(
+            async move { spawn_blocking(move || disk.check()).await.unwrap_or_else(|| Err(shutting_down())) },
+        )
     }
 
     fn watch(&self, prefix: &[u8], after: u64) -> Watch {

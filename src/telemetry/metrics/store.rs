@@ -22,7 +22,7 @@ pub(super) fn write(text: &mut String, status: &StoreStatus, registry: &Registry
     metric("commit_seconds_total", "counter", help, &commit_time.as_secs_f64());
     let help = "Batches of registrations that could not be stored; their changes are tried again.";
     metric("failures_total", "counter", help, &failures);
-    let help = "Whether the latest batch could not be stored, or has not been for 5 s: 1 if so.";
+    let help = "Whether registrations can't be stored, or have not been for 5 s: 1 if so.";
     metric("failing", "gauge", help, &u8::from(error.is_some()));
     let help = "Changes of registrations that are not stored yet.";
     metric("pending_records", "gauge", help, &registry.pending_records());

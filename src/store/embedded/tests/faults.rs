@@ -127,6 +127,43 @@ fn damage_is_reported_as_such_when_it_is_found_and_from_then_on() {
 }
 
 #[test]
+fn a_commit_to_a_removed_file_fails_and_writes_nothing_until_the_file_is_back() {
+    let disk = new_disk(0);
+    let store = filled(&disk);
+    let operations = disk.operations();
+    disk.set_removed(true);
+    let error = commit(&store, vec![put("a", "2")]).unwrap_err();
+    let expected = "cannot write resources.redb: it was removed";
+    assert_eq!(error, StoreError::Unavailable(expected.to_owned()));
+    assert_eq!(disk.operations(), operations);
+    // What was stored can be saved by a backup.
+    assert_eq!(values(&store), "1 1");
+    disk.set_removed(false);
+    assert_eq!(commit(&store, vec![put("a", "3")]).unwrap().revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_removed_during_a_commit_makes_its_outcome_unknown() {
+    let disk = new_disk(0);
+    let store = Arc::new(open(&disk).unwrap());
+    let mut watch = store.watch(b"", 0);
+    let gate = disk.stop_next_sync();
+    let commit = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(vec![put("a", "2")]).await }
+    });
+    block_in_place(|| gate.wait());
+    disk.set_removed(true);
+    block_in_place(|| gate.wait());
+    let error = commit.await.unwrap().unwrap_err();
+    assert!(matches!(&error, StoreError::Unknown(text) if text.ends_with("it was removed")), "{error:?}");
+    // It is in the file that may come back, and in the watch.
+    disk.set_removed(false);
+    assert_eq!(watch.next().await.unwrap().unwrap()[0].key(), "a");
+    assert_eq!(store.commit(vec![put("b", "2")]).await.unwrap().revision, 2);
+}
+
+#[test]
 fn a_panic_of_the_database_is_an_error_that_ends() {
     let disk = new_disk(0);
     drop(filled(&disk));
@@ -204,8 +241,7 @@ fn a_store_that_was_opened_for_reading_changes_nothing() {
     let disk = new_disk(0);
     drop(filled(&disk));
     let (before, operations) = (disk.bytes(), disk.operations());
-    let storage = disk.clone();
-    let storage = Box::new(move || Ok(storage.storage()));
+    let storage = Box::new(disk.clone());
     let (store, _) =
         EmbeddedStore::open("resources.redb".to_owned(), storage, Kind::Resources, Access::Read).unwrap();
     assert_eq!(values(&store), "1 1");

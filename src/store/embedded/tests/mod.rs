@@ -22,10 +22,8 @@ fn new_disk(seed: u64) -> SimulatedDisk {
 }
 
 fn open(disk: &SimulatedDisk) -> Result<EmbeddedStore, OpenError> {
-    let disk = disk.clone();
-    let storage = Box::new(move || Ok(disk.storage()));
     let name = "resources.redb".to_owned();
-    let (store, held) = EmbeddedStore::open(name, storage, Kind::Resources, Access::Write)?;
+    let (store, held) = EmbeddedStore::open(name, Box::new(disk.clone()), Kind::Resources, Access::Write)?;
     held.release()?;
     Ok(store)
 }

@@ -8,6 +8,8 @@ use std::{
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
+use super::super::Location;
+
 /// What a disk writes at once, even in a crash.
 const SECTOR: usize = 512;
 
@@ -33,6 +35,8 @@ struct State {
     operations: u64,
     /// The next sync waits there twice: when it begins, and until it may go on.
     gate: Option<Arc<Barrier>>,
+    /// A later process would not find it.
+    removed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ impl SimulatedDisk {
             failing_syncs: 0,
             operations: 0,
             gate: None,
+            removed: false,
         })))
     }
 
@@ -94,6 +99,10 @@ impl SimulatedDisk {
 
     pub(super) fn is_failing(&self) -> bool {
         self.0.lock().is_failing()
+    }
+
+    pub(super) fn set_removed(&self, removed: bool) {
+        self.0.lock().removed = removed;
     }
 
     /// Changes and syncs so far.
@@ -151,6 +160,16 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Location for SimulatedDisk {
+    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(self.storage())
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.0.lock().removed { Err(io::Error::other("it was removed")) } else { Ok(()) }
     }
 }
 
