@@ -13,8 +13,8 @@ mod properties;
 use std::{fs, panic, path::Path};
 
 use properties::{
-    backup, dataplane_file, envoy_node, envoy_report, filter, hello, jwt, kube_request, report, store_file,
-    token,
+    backup, contexts, dataplane_file, envoy_node, envoy_report, filter, hello, jwt, kube_request, report,
+    store_file, token,
 };
 
 #[track_caller]
@@ -36,6 +36,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn the_corpus_of_backup() {
     replay("backup", backup::check);
+}
+
+#[test]
+fn the_corpus_of_contexts() {
+    replay("contexts", contexts::check);
 }
 
 #[test]

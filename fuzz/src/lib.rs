@@ -8,6 +8,7 @@
 //! test run, without a fuzzer.
 
 pub mod backup;
+pub mod contexts;
 pub mod dataplane_file;
 pub mod envoy_node;
 pub mod envoy_report;

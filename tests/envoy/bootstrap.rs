@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::{
-    envoy,
+    envoy, pki,
     support::{Ended, Program, Server, Site, gateway, headcount},
 };
 
@@ -64,6 +64,30 @@ networking:
         let printed = print(&site, name, dataplane, control_plane, admin).await;
         let ended = validate(&envoy, &["-c", printed.to_str().unwrap()]).await.expect_exit(0);
         assert!(!ended.err.contains("[warning]") && !ended.err.contains("deprecated"), "{name}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn envoy_accepts_tls_a_client_certificate_and_a_token() {
+    let Some(envoy) = envoy::find() else { return };
+    let site = Site::new();
+    let ca = pki::Authority::new();
+    let client = ca.client("web");
+    let file = |name: &str, text: &str| site.file(name, text).display().to_string();
+    let flags = format!(
+        "--ca-file {} --token-file {} --client-cert-file {} --client-key-file {}",
+        file("ca.crt", &ca.pem),
+        file("token", "a.b.c\n"),
+        file("tls.crt", &client.cert),
+        file("tls.key", &client.key),
+    );
+    let demo = include_str!("../../examples/dataplanes/demo-workload.yaml");
+    for server in ["https://127.0.0.1", "https://headcount.mesh.svc:7100"] {
+        let admin = "127.0.0.1:9901".parse().unwrap();
+        let printed = print(&site, "tls", demo, &format!("{server} {flags}"), admin).await;
+        let ended = validate(&envoy, &["-c", printed.to_str().unwrap()]).await.expect_exit(0);
+        assert!(ended.err.contains("loading 1 static secret"), "{ended}");
+        assert!(!ended.err.contains("[warning]") && !ended.err.contains("deprecated"), "{ended}");
     }
 }
 

@@ -15,6 +15,10 @@
 #[allow(dead_code, unused_imports, reason = "the tests with peers use all of it")]
 mod support;
 
+#[path = "../pki/mod.rs"]
+#[allow(dead_code, reason = "not all kinds of certificates are needed")]
+mod pki;
+
 mod admin;
 mod application;
 mod bootstrap;

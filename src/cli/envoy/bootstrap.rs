@@ -17,7 +17,7 @@ use crate::{
         args::{dataplane_file::DataplaneFileArg, security::SecurityArgs, server_url::ServerUrl},
         output::document,
     },
-    net::{client::TokenFile, tls::ClientTls},
+    net::tls::ClientTls,
 };
 
 /// Print the bootstrap configuration of an Envoy that reports to headcount
@@ -39,8 +39,7 @@ use crate::{
 ///
 /// The output has the paths of the files of --ca-file, --token-file, --client-cert-file
 /// and --client-key-file, not their content. Envoy reads them when it starts, and must be
-/// restarted when they are replaced. The token file must have no white space after the
-/// token, because Envoy sends the whole file.
+/// restarted when they are replaced.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Output:
@@ -114,15 +113,14 @@ fn check_control_plane(
     let url = url.map_or_else(|| Some(ServerUrl::default()), |url| problems.take("control-plane", url))?;
     let control_plane = problems.take_checked("control-plane", ControlPlane::from_url(&url));
     let (tls, token) = settings.check(&url, problems)?;
-    let tls = match tls.map(|tls| absolute_tls(&tls)).transpose() {
-        Ok(tls) => tls,
-        Err(error) => {
-            problems.note_text(format!("{error:#}"));
-            return None;
-        }
+    let absolute = || -> anyhow::Result<Security> {
+        Ok(Security {
+            tls: tls.as_ref().map(absolute_tls).transpose()?,
+            token: token.as_ref().map(|token| absolute(token.path())).transpose()?,
+        })
     };
-    let token = token.and_then(|token| check_token(&token, problems));
-    Some((control_plane?, Security { tls, token }))
+    let security = absolute().map_err(|error| problems.note_text(format!("{error:#}"))).ok();
+    Some((control_plane?, security?))
 }
 
 fn absolute_tls(tls: &ClientTls) -> anyhow::Result<Tls> {
@@ -137,18 +135,4 @@ fn absolute_tls(tls: &ClientTls) -> anyhow::Result<Tls> {
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     path::absolute(path).with_context(|| path.display().to_string())
-}
-
-/// Envoy puts the whole file into the header.
-fn check_token(token: &TokenFile, problems: &mut Problems) -> Option<PathBuf> {
-    let (text, path) = (std::fs::read(token.path()), absolute(token.path()));
-    if text.is_ok_and(|text| text.iter().any(u8::is_ascii_whitespace)) {
-        let problem = format!(
-            "{}: has white space or a line break, which Envoy would send: write the token alone, for example with `printf %s`",
-            token.path().display()
-        );
-        problems.note("token-file", &problem);
-        return None;
-    }
-    path.map_err(|error| problems.note_text(format!("{error:#}"))).ok()
 }

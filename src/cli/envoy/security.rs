@@ -102,7 +102,8 @@ struct Extension {
     typed_config: Generic,
 }
 
-/// The value of the header is the whole file: the server accepts a token without `Bearer`, as Kuma does.
+/// The value of the header is the content of the file, which Envoy trims. The server accepts a token without
+/// `Bearer`, as Kuma does.
 #[derive(Debug, Serialize)]
 struct Generic {
     #[serde(rename = "@type")]

@@ -14,6 +14,7 @@ use crate::{
     },
     envoy::{checks::Checks, node::Proxy},
     model::{Dataplane, DataplaneLimits, ENVIRONMENT_LABEL, MESH_LABEL},
+    net::tls::pki,
     proto::envoy::config::core::v3::Node,
 };
 
@@ -218,6 +219,55 @@ async fn all_problems_are_reported_at_once() {
     }
     let rejection = self::rejection(DEMO, "--control-plane 127.0.0.1:0").await;
     assert!(rejection.contains("--control-plane: \"http://127.0.0.1:0\": the port must be"), "{rejection}");
+}
+
+#[tokio::test]
+async fn tls_and_the_token_are_in_the_bootstrap() {
+    let (ca, directory) = (pki::Authority::new(), tempfile::tempdir().unwrap());
+    let pair = ca.client("me");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for (name, text) in [("ca", &*ca.pem), ("crt", &pair.cert), ("key", &pair.key), ("token", "secret\n")] {
+        fs::write(path(name), text).unwrap();
+    }
+    let flags = format!("--ca-file {} --token-file {}", path("ca"), path("token"));
+    let identity = format!("--client-cert-file {} --client-key-file {}", path("crt"), path("key"));
+    let ended = bootstrap(DEMO, &format!("--control-plane https://a.example {flags} {identity}")).await;
+    assert_eq!(ended.result.unwrap(), Outcome::Success);
+    assert!(
+        !ended.out.contains("secret\n") && !ended.out.contains("BEGIN"),
+        "paths, not content: {}",
+        ended.out
+    );
+    let document: Json = serde_saphyr::from_str(&ended.out).unwrap();
+    let resources = &document["static_resources"];
+    let tls = &resources["clusters"][0]["transport_socket"]["typed_config"];
+    assert_eq!(tls["sni"], "a.example");
+    let context = &tls["common_tls_context"];
+    assert_eq!(context["tls_certificates"][0]["private_key"]["filename"], path("key"));
+    let validation = &context["validation_context"];
+    assert_eq!(validation["trusted_ca"]["filename"], path("ca"));
+    let names = serde_json::json!([{ "san_type": "DNS", "matcher": { "exact": "a.example" } }]);
+    assert_eq!(
+        validation["match_typed_subject_alt_names"], names,
+        "without it any certificate of the CA is accepted"
+    );
+    assert_eq!(resources["secrets"][0]["generic_secret"]["secret"]["filename"], path("token"));
+
+    let ended = bootstrap(DEMO, &format!("--control-plane https://[::1] {flags}")).await;
+    let document: Json = serde_saphyr::from_str(&ended.out).unwrap();
+    let tls = &document["static_resources"]["clusters"][0]["transport_socket"]["typed_config"];
+    let names = &tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
+    assert_eq!(
+        (tls.get("sni"), &names[0]["matcher"]["exact"], &names[0]["san_type"]),
+        (None, &"::1".into(), &"IP_ADDRESS".into())
+    );
+
+    let rejection =
+        rejection(DEMO, &format!("--control-plane a.example --token-file {}", path("token"))).await;
+    assert!(
+        rejection.contains("--token-file: its token would be sent to http://a.example:7100"),
+        "{rejection}"
+    );
 }
 
 fn label() -> impl Strategy<Value = (String, String)> {
