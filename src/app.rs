@@ -188,6 +188,8 @@ impl App {
         info!(timeout = ?self.drain_timeout, "draining");
         self.ready.set(false);
         set_health(&self.health, ServingStatus::NotServing).await;
+        // First, so that a session that ends because its connection is closed is not recorded as lost.
+        self.registry.drain();
         self.shutdown.cancel();
         let all_closed = async {
             while self.servers.join_next().await.is_some() {}

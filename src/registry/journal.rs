@@ -67,6 +67,11 @@ impl Journal {
         self.enabled.store(true, Relaxed);
     }
 
+    /// Whether it collects, so that the records outlive the registry.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed)
+    }
+
     pub(crate) fn registration(&self, key: &DataplaneKey, record: Option<RegistrationRecord>) {
         self.add(|pending| drop(pending.registrations.insert(key.clone(), record)));
     }
@@ -76,7 +81,7 @@ impl Journal {
     }
 
     fn add(&self, change: impl FnOnce(&mut RecordChanges)) {
-        if !self.enabled.load(Relaxed) {
+        if !self.is_enabled() {
             return;
         }
         let mut state = self.state.lock();

@@ -204,7 +204,8 @@ impl Shared {
         }
         self.capacity.release_session(&cell.dataplane.key.mesh);
         let now = self.wall_clock();
-        if departure == Departure::Goodbye || self.settings.retention.is_zero() {
+        let retained = !self.settings.retention.is_zero() || self.keeps_lost();
+        if departure == Departure::Goodbye || !retained {
             self.histories.depart(&cell.dataplane.key, cell.client().attempt, cell.opened);
             self.unregister(slot, now);
             return true;
@@ -267,9 +268,17 @@ impl Shared {
         }
     }
 
+    /// Whether no lost dataplane is unregistered any longer, except to make room: the server
+    /// stops, and dataplanes are expected back after the restart, which restores them.
+    pub(crate) fn keeps_lost(&self) -> bool {
+        self.draining.load(Relaxed) && self.journal.is_enabled()
+    }
+
     /// Unregisters the lost dataplanes whose retention has ended.
     pub(crate) fn expire(&self, now: Instant) {
-        while let Some((deadline, key)) = self.retention.pop_expired(now) {
+        while !self.keeps_lost()
+            && let Some((deadline, key)) = self.retention.pop_expired(now)
+        {
             self.expire_one(deadline, key);
         }
     }

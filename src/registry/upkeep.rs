@@ -27,8 +27,9 @@ impl Registry {
 }
 
 impl Shared {
+    /// Ends once lost dataplanes are kept: their deadlines pass without effect.
     async fn run_retention(&self) {
-        loop {
+        while !self.keeps_lost() {
             self.retention.wait().await;
             self.expire(Instant::now());
         }

@@ -11,7 +11,9 @@ use headcount::proto::{
 
 use crate::{
     informers::{informers, wait_for_store},
-    support::{Counts, DEADLINE, Kubectl, Program, Server, Signal, gateway, get},
+    support::{
+        Counts, DEADLINE, Kubectl, Program, Proxy, Server, Signal, dataplane, gateway, get, hello, ready,
+    },
 };
 
 /// Both ways in which a server ends.
@@ -74,6 +76,19 @@ async fn get_and_wait_continue_with_the_same_workload() {
         .await;
     assert_never_less(&all);
     assert_eq!(all[0].uid, server.watch("web").await.uid(), "the last column is the uid");
+}
+
+#[tokio::test]
+async fn a_stop_without_a_retention_keeps_the_workload() {
+    let mut server = Server::start_durable("--retention 0s --warming-timeout 5m").await;
+    let hello = hello(dataplane("default", "web", "web-1"));
+    let proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
+    server.wait_for_counts("web", [1, 1, 1]).await;
+    let uid = server.watch("web").await.uid().to_owned();
+    server.restart(Signal::TERM).await;
+    drop(proxy);
+    server.wait_for_counts("web", [0, 0, 1]).await;
+    assert_eq!(server.watch("web").await.uid(), uid);
 }
 
 /// Opens a watch of all Workloads.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 
 use super::{counts, dataplane, dataplane_in, join, key, report, settings};
 use crate::{
@@ -250,6 +250,38 @@ async fn a_dataplane_that_leaves_because_the_server_stops_is_expected_back() {
     store(&mut records, before.take_record_changes(usize::MAX));
     let after = restored(records);
     assert_eq!((counts(&after, "web"), warming(&after)), (Some((0, 0, 2)), Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_outlasts_the_retention_keeps_lost_dataplanes() {
+    for retention in [Duration::ZERO, Duration::from_secs(5)] {
+        let settings = RegistrySettings { retention, ..settings() };
+        let before = restored_with(settings.clone(), Records::default());
+        let (a, b) = (join(&before, "a", "web"), join(&before, "b", "web"));
+        let uid = before.get(&key("web")).0.unwrap().identity.uid;
+        before.drain();
+        drop(a);
+        b.goodbye();
+        tokio::select! {
+            () = before.run() => unreachable!("it runs until dropped"),
+            () = sleep(Duration::from_secs(10)) => {}
+        }
+        assert_eq!(counts(&before, "web"), Some((0, 0, 1)), "with the retention {retention:?}");
+        let mut records = Records::default();
+        store(&mut records, before.take_record_changes(usize::MAX));
+        let after = restored_with(settings, records);
+        assert_eq!((counts(&after, "web"), warming(&after)), (Some((0, 0, 1)), Some(1)));
+        assert_eq!(after.get(&key("web")).0.unwrap().identity.uid, uid);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_without_a_store_keeps_no_lost_dataplane() {
+    let registry = Registry::new(RegistrySettings { retention: Duration::ZERO, ..settings() });
+    let a = join(&registry, "a", "web");
+    registry.drain();
+    drop(a);
+    assert_eq!(counts(&registry, "web"), None);
 }
 
 #[tokio::test(start_paused = true)]
