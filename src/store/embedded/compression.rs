@@ -106,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn earlier_keys_make_no_difference() {
+        let mut compression = Compression::default();
+        compression.compress(b"another key", VALUE, &mut Vec::new());
+        let mut out = Vec::new();
+        compression.compress(KEY, VALUE, &mut out);
+        assert_eq!(out, compressed(VALUE));
+        assert_eq!(compression.decompress(KEY, &out).as_deref(), Some(VALUE));
+    }
+
+    #[test]
     fn a_value_that_can_t_be_made_shorter_is_stored_as_it_is() {
         for value in [&b""[..], b"a", b"\xc3\x01\x98\x22\x17\x00\xfe\x7a"] {
             assert_eq!(compressed(value), [b"\0", value].concat());
