@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 pub use self::addresses::Addresses;
 use crate::{
+    audit::AccessControl,
     config::Config,
     grpc::{Grpc, set_health},
     http,
@@ -31,7 +32,10 @@ use crate::{
         readiness::Readiness,
     },
     store::DataDir,
-    telemetry::{metrics::Metrics, readyz::ReadyChecks},
+    telemetry::{
+        metrics::{Listener, Metrics},
+        readyz::ReadyChecks,
+    },
 };
 
 /// Longest time for the last batch of registrations, after the drain timeout at the latest.
@@ -93,13 +97,22 @@ impl App {
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
-        let authenticator = trust.listener(tls::anonymous_access(grpc_addr, grpc_tls.as_ref(), &config.tls));
+        let control = |listener, anonymous| {
+            AccessControl::new(listener, trust.listener(anonymous), metrics.refused.clone())
+        };
+        let grpc_control =
+            control(Listener::Grpc, tls::anonymous_access(grpc_addr, grpc_tls.as_ref(), &config.tls));
+        let http_anonymous = tls::anonymous_access(http_addr, http_tls.as_ref(), &config.tls);
+        let http_anonymous = tls::with_metrics(http_anonymous, config.insecure_anonymous_metrics);
+        let http_control = control(Listener::Http, http_anonymous);
+        let authenticates = config.access_file.is_some() || config.tls.client_ca_file.is_some();
+        let kube_control = control(Listener::Kube, tls::kube_anonymous_access(&config.kube, authenticates));
         let grpc = Grpc::new(
             &registry,
             stores,
             config.limits,
             config.envoy,
-            authenticator,
+            grpc_control,
             &metrics,
             shutdown.clone(),
         )
@@ -125,10 +138,11 @@ impl App {
             None => servers.spawn(grpc.serve(incoming)),
         };
         if let Some(listener) = kube_listener {
-            let kube = Kube::new(&registry, &config.kube, &metrics, checks.clone(), shutdown.clone())?;
+            let (checks, shutdown) = (checks.clone(), shutdown.clone());
+            let kube = Kube::new(&registry, &config.kube, &metrics, checks, kube_control, shutdown)?;
             servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PEER_TIMEOUT)));
         }
-        let (mut http, router) = (JoinSet::new(), http::router(metrics, checks));
+        let (mut http, router) = (JoinSet::new(), http::router(metrics, checks, http_control));
         http.spawn(http::serve(http_listener, http_tls, router, http_shutdown.clone()));
 
         set_health(&health, ServingStatus::Serving).await;

@@ -24,6 +24,9 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// TLS of the gRPC and the HTTP server.
     pub tls: TlsSettings,
+    /// Whether a client without a credential may read the metrics at an address other than
+    /// loopback. They name the Workloads of all meshes and namespaces, so it is off by default.
+    pub insecure_anonymous_metrics: bool,
     /// The Kubernetes API.
     pub kube: KubeSettings,
     /// File that the bound addresses are written to as JSON, once the server is ready.
@@ -55,6 +58,7 @@ impl Default for Config {
             grpc_addr: SocketAddr::from(([127, 0, 0, 1], 7100)),
             http_addr: SocketAddr::from(([127, 0, 0, 1], 7101)),
             tls: TlsSettings::default(),
+            insecure_anonymous_metrics: false,
             kube: KubeSettings::default(),
             addresses_file: None,
             data_dir: None,

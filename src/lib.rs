@@ -11,6 +11,7 @@
 //! core           persistence (stores the records of the registry) ─► store (memory, files)
 //!                  └─► registry (state, change log, watches)
 //! access         access (which principal may do what)   authentication (the caller of a request)
+//!                audit (what was refused)
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
@@ -22,6 +23,7 @@
 pub mod access;
 pub mod agent;
 pub mod app;
+pub mod audit;
 pub mod authentication;
 pub mod cli;
 pub mod config;

@@ -1,16 +1,26 @@
 //! Every response of the Kubernetes API can be parsed by Kubernetes clients, and none reports an internal
 //! error; the webhook patches a Pod with a valid workload name, and with nothing else.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headcount::{
+    access::{Access, Policy},
+    audit::AccessControl,
+    authentication::Trust,
     config::KubeSettings,
     kube::Kube,
-    model::{Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
+    model::{AnonymousAccess, Dataplane, DataplaneLimits, DataplaneSpec, WORKLOAD_LABEL},
     registry::{Registry, RegistrySettings, Session},
     runtime::readiness::Readiness,
-    telemetry::{metrics::Metrics, readyz::ReadyChecks},
+    telemetry::{
+        metrics::{Listener, Metrics},
+        readyz::ReadyChecks,
+    },
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -84,7 +94,10 @@ impl TestServer {
         settings.admission.workload_labels = vec!["app".parse().expect("a key")];
         settings.admission.one_mesh_per_namespace = true;
         let checks = ReadyChecks::new(Readiness::default(), &registry);
-        let kube = Kube::new(&registry, &settings, &metrics, checks, CancellationToken::new());
+        let access = Access::new(Policy::default(), SystemTime::now);
+        let authenticator = Trust::nobody(access.clone()).listener(AnonymousAccess::Full);
+        let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
+        let kube = Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new());
         let kube = kube.expect("the settings name no files");
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime");

@@ -36,8 +36,10 @@ pub fn allow(
     object: Object<'_>,
 ) -> Result<(), Denied> {
     let allowed = match (principal, action) {
-        (Principal::Anonymous(AnonymousAccess::Full), _) | (_, Action::CheckHealth) => true,
-        (Principal::Anonymous(AnonymousAccess::Public), _) => return Err(Denied::Unauthenticated(action)),
+        (Principal::Anonymous(AnonymousAccess::Full), _)
+        | (Principal::Anonymous(AnonymousAccess::PublicAndMetrics), Action::ReadMetrics)
+        | (_, Action::CheckHealth) => true,
+        (Principal::Anonymous(_), _) => return Err(Denied::Unauthenticated(action)),
         (Principal::Dataplane(grant), Action::RegisterDataplane) => match object {
             Object::Dataplane(dataplane) => return Ok(grant.check(dataplane)?),
             // Before the hello the dataplane is not known.

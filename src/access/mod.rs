@@ -9,6 +9,7 @@ mod allow;
 mod caller;
 mod live;
 mod policy;
+mod refusal;
 
 pub use self::{
     action::{Action, Object, OwnedObject},
@@ -16,7 +17,8 @@ pub use self::{
     caller::{Access, Caller, Credential, Recheck},
     live::{Ended, LiveCall},
     policy::{Policy, Role, RoleBinding},
+    refusal::RefusalReason,
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

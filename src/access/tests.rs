@@ -48,7 +48,7 @@ fn binding(role: Role, user: &str) -> RoleBinding {
 }
 
 /// The users are named after their roles. Those of team `shop` are limited to its namespace.
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let limited = |role, user| RoleBinding { namespaces: [namespace("shop")].into(), ..binding(role, user) };
     let of_mesh =
         RoleBinding { meshes: [mesh("default")].into(), ..binding(Role::Operator, "mesh operator") };
@@ -65,6 +65,16 @@ fn policy() -> Policy {
     Policy { bindings }
 }
 
+/// Access with the policy of these tests.
+pub(crate) fn access() -> Access {
+    Access::new(policy(), clock)
+}
+
+/// A caller with a credential that does not end.
+pub(crate) fn user_of(access: &Access, principal: Principal) -> Caller {
+    access.caller(principal, credential(1_000_000_000))
+}
+
 fn user(name: &str) -> User {
     User { name: name.into(), groups: vec![] }
 }
@@ -76,6 +86,7 @@ fn principals() -> Vec<(&'static str, Principal)> {
     vec![
         ("anonymous, trusted", Principal::Anonymous(AnonymousAccess::Full)),
         ("anonymous", Principal::Anonymous(AnonymousAccess::Public)),
+        ("anonymous, metrics allowed", Principal::Anonymous(AnonymousAccess::PublicAndMetrics)),
         ("dataplane of mesh `default`", Principal::Dataplane(grant)),
         ("user without role", Principal::User(user("nobody"))),
         named("viewer"),
@@ -133,9 +144,22 @@ fn the_documented_table_is_what_is_decided() {
             table += "\n";
         }
     }
+    assert_in_document(&table);
+}
+
+fn assert_in_document(table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md");
-    let document = fs::read_to_string(path).unwrap();
-    assert!(document.contains(&table), "docs/access.md must contain this table:\n\n{table}");
+    let document = fs::read_to_string(path).unwrap() + "\n";
+    assert!(document.contains(table), "docs/access.md must contain this table:\n\n{table}");
+}
+
+/// Checks that a table of `docs/access.md` has exactly these paths with their actions.
+pub(crate) fn assert_documented(paths: &[(String, Action)]) {
+    let mut table = String::from("| path | action |\n| --- | --- |\n");
+    for (path, action) in paths {
+        writeln!(table, "| `{path}` | {} |", action.as_str()).unwrap();
+    }
+    assert_in_document(&format!("\n\n{table}\n"));
 }
 
 #[test]
@@ -174,7 +198,7 @@ fn credential(seconds: u64) -> Credential {
 }
 
 /// The wall clock of a test: seconds of tokio's paused clock.
-fn clock() -> SystemTime {
+pub(crate) fn clock() -> SystemTime {
     thread_local! {
         static START: tokio::time::Instant = tokio::time::Instant::now();
     }

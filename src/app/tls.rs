@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::task::JoinSet;
 
 use crate::{
-    config::{CertificateFiles, TlsSettings},
+    config::{CertificateFiles, KubeSettings, TlsSettings},
     model::AnonymousAccess,
     net::tls::{ClientCertificates, PemFile, Protocol, Tls, TlsListener},
 };
@@ -41,4 +41,24 @@ pub(super) fn anonymous_access(
 ) -> AnonymousAccess {
     let local = addr.ip().is_loopback() && tls.is_none();
     if local || settings.insecure_allow_anonymous { AnonymousAccess::Full } else { AnonymousAccess::Public }
+}
+
+/// What such callers may do on the HTTP listener, where they may be allowed to read the metrics.
+pub(super) fn with_metrics(anonymous: AnonymousAccess, metrics: bool) -> AnonymousAccess {
+    match anonymous {
+        AnonymousAccess::Public if metrics => AnonymousAccess::PublicAndMetrics,
+        anonymous => anonymous,
+    }
+}
+
+/// What such callers may do on the listener of the Kubernetes API. Behind kube-apiserver, whose users
+/// have rights of their own, no caller is trusted because of its address.
+pub(super) fn kube_anonymous_access(settings: &KubeSettings, authenticates: bool) -> AnonymousAccess {
+    let loopback = settings.addr.is_some_and(|addr| addr.ip().is_loopback());
+    let credentials = settings.tls.is_some() && authenticates;
+    if loopback && settings.front_proxy().is_none() && !credentials {
+        AnonymousAccess::Full
+    } else {
+        AnonymousAccess::Public
+    }
 }

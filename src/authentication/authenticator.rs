@@ -10,7 +10,7 @@ use super::{
     certificate::{Holder, Subject},
 };
 use crate::{
-    access::{Access, Caller, Credential},
+    access::{Access, Caller, Credential, RefusalReason},
     model::{AnonymousAccess, Principal},
     net::tls::{Authority, Current, PresentedCertificates},
 };
@@ -45,6 +45,15 @@ pub enum AuthenticationError {
     /// The certificate names nobody.
     #[error(transparent)]
     Unusable(#[from] UnusableCertificate),
+}
+
+impl AuthenticationError {
+    /// The reason for metrics and the audit log.
+    pub fn reason(&self) -> RefusalReason {
+        match self {
+            Self::NoTokens | Self::Unverified(_) | Self::Unusable(_) => RefusalReason::BadCredential,
+        }
+    }
 }
 
 impl Trust {
@@ -111,6 +120,27 @@ impl Trust {
 }
 
 impl Authenticator {
+    /// For tests: each request without a credential is this caller's.
+    #[cfg(test)]
+    pub(crate) fn fixed(access: &Access, caller: Caller) -> Self {
+        Self { trust: Trust::nobody(access.clone()), anonymous: caller }
+    }
+
+    /// The policy, and the calls that depend on it.
+    pub fn access(&self) -> &Access {
+        &self.trust.access
+    }
+
+    /// A caller without a credential.
+    pub fn anonymous(&self) -> Caller {
+        self.anonymous.clone()
+    }
+
+    /// Whether clients can authenticate themselves by a certificate.
+    pub fn accepts_certificates(&self) -> bool {
+        self.trust.authority.is_some()
+    }
+
     /// Returns the caller of a request, whose extensions have the certificates that the client
     /// presented.
     ///

@@ -9,12 +9,11 @@ use axum::{
     response::Response,
 };
 use tonic::Status;
-use tracing::warn;
 
 use crate::{
-    access::{Action, Caller, Denied, Ended, Object},
-    authentication::Authenticator,
-    model::{AnonymousAccess, Principal, Quoted},
+    access::{Action, Denied, Ended, Object},
+    audit::{AccessControl, AuditedCaller},
+    model::Principal,
 };
 
 /// Where the caller's right is checked.
@@ -52,34 +51,30 @@ const METHODS: [(&str, Action, CheckedBy); 15] = [
 
 const UNKNOWN: &str = "*";
 
-/// Authenticates a call, adds its [`Caller`] to the request's extensions, and rejects it if the
+/// Authenticates a call, adds its [`AuditedCaller`] to the request's extensions, and rejects it if the
 /// caller may not call the method.
 pub(super) async fn authenticate(
-    State(authenticator): State<Arc<Authenticator>>,
+    State(access): State<Arc<AccessControl>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match authenticator.authenticate(request.headers(), request.extensions()) {
+    let caller = match access.authenticate(request.headers(), request.extensions()) {
         Ok(caller) => caller,
         Err(error) => return Status::unauthenticated(error.to_string()).into_http(),
     };
     if let Err(denied) = check_method(&caller, request.uri().path()) {
-        let (caller, path) = (caller.principal(), Quoted(request.uri().path()));
-        warn!(%caller, %path, "refused: {denied}");
         return Status::from(denied).into_http();
     }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
-fn check_method(caller: &Caller, path: &str) -> Result<(), Denied> {
+fn check_method(caller: &AuditedCaller, path: &str) -> Result<(), Denied> {
     let method = METHODS.iter().find(|(name, ..)| *name == path).or(METHODS.last());
     let Some(&(_, action, checked)) = method else { return Ok(()) };
     match (caller.principal(), checked) {
         // Nothing of an anonymous caller is decoded.
-        (Principal::Anonymous(AnonymousAccess::Public), _) | (_, CheckedBy::Layer) => {
-            caller.allow(action, Object::Server)
-        }
+        (Principal::Anonymous(_), _) | (_, CheckedBy::Layer) => caller.allow(action, Object::Server),
         (_, CheckedBy::Service) => Ok(()),
     }
 }
@@ -89,8 +84,8 @@ fn check_method(caller: &Caller, path: &str) -> Result<(), Denied> {
 /// # Errors
 ///
 /// `INTERNAL` if the call was not authenticated, which is a fault of the server.
-pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    let caller = request.extensions().get::<Caller>().cloned();
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<AuditedCaller, Status> {
+    let caller = request.extensions().get::<AuditedCaller>().cloned();
     caller.ok_or_else(|| Status::internal("the call was not authenticated"))
 }
 
@@ -118,7 +113,7 @@ pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use axum::body::Body;
-    use http::Method;
+    use http::{Extensions, HeaderMap, Method};
     use prost::Message as _;
     use prost_types::FileDescriptorSet;
     use tokio_util::sync::CancellationToken;
@@ -132,16 +127,25 @@ pub(super) mod tests {
         config::Limits,
         envoy::checks::CheckSettings,
         grpc::Grpc,
+        model::AnonymousAccess,
         proto::DESCRIPTORS,
         registry::{Registry, RegistrySettings},
-        telemetry::metrics::Metrics,
+        telemetry::metrics::{Listener, Metrics},
     };
+
+    fn control(anonymous: AnonymousAccess, metrics: &Metrics) -> AccessControl {
+        let access = Access::new(Policy::default(), std::time::SystemTime::now);
+        let authenticator = Trust::nobody(access.clone()).listener(anonymous);
+        AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone())
+    }
 
     /// A request of a trusted caller, for tests that call a service directly.
     pub(in crate::grpc) fn trusted<T>(message: T) -> tonic::Request<T> {
-        let access = Access::new(Policy::default(), std::time::SystemTime::now);
+        let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap();
+        let caller =
+            control(AnonymousAccess::Full, &metrics).authenticate(&HeaderMap::new(), &Extensions::new());
         let mut request = tonic::Request::new(message);
-        request.extensions_mut().insert(access.anonymous(AnonymousAccess::Full));
+        request.extensions_mut().insert(caller.unwrap());
         request
     }
 
@@ -178,12 +182,10 @@ pub(super) mod tests {
     async fn call_all(anonymous: AnonymousAccess) -> Vec<(String, Code)> {
         let registry = Registry::new(RegistrySettings::default());
         let metrics = Metrics::new(&registry).unwrap();
-        let access = Access::new(Policy::default(), std::time::SystemTime::now);
-        let authenticator = Trust::nobody(access).listener(anonymous);
+        let access = control(anonymous, &metrics);
         let (limits, checks) = (Limits::default(), CheckSettings::default());
         let shutdown = CancellationToken::new();
-        let grpc =
-            Grpc::new(&registry, None, limits, checks, authenticator, &metrics, shutdown).await.unwrap();
+        let grpc = Grpc::new(&registry, None, limits, checks, access, &metrics, shutdown).await.unwrap();
         let mut codes = Vec::new();
         for path in methods().into_iter().chain(["/headcount.v1.WorkloadService/DeleteWorkload".into()]) {
             let request = http::Request::builder().method(Method::POST).uri(&path);

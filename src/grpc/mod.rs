@@ -30,7 +30,7 @@ use self::{
     session::{Envoys, SessionAdmission},
 };
 use crate::{
-    authentication::Authenticator,
+    audit::AccessControl,
     config::Limits,
     envoy::checks::CheckSettings,
     net::places::{PlaceLimits, Places},
@@ -70,7 +70,7 @@ pub struct Grpc {
 impl Grpc {
     /// Sets up all services. Their health is `NOT_SERVING` until [`set_health`]. Without `stores`,
     /// which a server without a data directory does not have, calls for a backup are rejected.
-    /// `authenticator` determines the caller of each call.
+    /// `access` determines the caller of each call.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Grpc {
         stores: Option<Stores>,
         limits: Limits,
         checks: CheckSettings,
-        authenticator: Authenticator,
+        access: AccessControl,
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -122,7 +122,7 @@ impl Grpc {
                 ));
         let routes = service::reject_writes(routes).into_axum_router();
         let routes = routes.layer(map_response(status::correct_malformed));
-        let routes = routes.layer(from_fn_with_state(Arc::new(authenticator), access::authenticate));
+        let routes = routes.layer(from_fn_with_state(Arc::new(access), access::authenticate));
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

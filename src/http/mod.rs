@@ -1,20 +1,25 @@
 //! The HTTP server: metrics for Prometheus, liveness and readiness for orchestrators.
 
-use std::time::Duration;
+mod access;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{RawQuery, Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::access::{PathAccess, check_path};
 use crate::{
+    access::Action,
+    audit::{AccessControl, AuditedCaller},
     model::Quoted,
     net::{
         accept::incoming_with_keepalive,
@@ -50,14 +55,25 @@ struct HttpState {
     checks: ReadyChecks,
 }
 
-/// Returns the routes: `/`, `/metrics`, `/livez` and `/readyz`.
-pub fn router(metrics: Metrics, checks: ReadyChecks) -> Router {
-    Router::new()
-        .route("/", get(|| async { "headcount: /metrics /livez /readyz\n" }))
-        .route("/metrics", get(scrape))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .with_state(HttpState { metrics, checks })
+/// The paths, what a request for each does, and their handlers. No path can be requested without
+/// the right to its action.
+fn routes() -> [(&'static str, Action, MethodRouter<HttpState>); 4] {
+    [
+        ("/", Action::CheckHealth, get(|| async { "headcount: /metrics /livez /readyz\n" })),
+        ("/metrics", Action::ReadMetrics, get(scrape)),
+        ("/livez", Action::CheckHealth, get(|| async { "ok\n" })),
+        ("/readyz", Action::CheckHealth, get(readyz)),
+    ]
+}
+
+/// Returns the routes: `/`, `/metrics`, `/livez` and `/readyz`. `control` determines the caller of
+/// each request.
+pub fn router(metrics: Metrics, checks: ReadyChecks, control: AccessControl) -> Router {
+    let actions = routes().iter().map(|(path, action, _)| (*path, *action)).collect();
+    let access = Arc::new(PathAccess { control, actions });
+    let add = |router: Router<HttpState>, (path, _, handler)| router.route(path, handler);
+    let router = routes().into_iter().fold(Router::new(), add);
+    router.with_state(HttpState { metrics, checks }).layer(from_fn_with_state(access, check_path))
 }
 
 async fn scrape(State(state): State<HttpState>) -> Response {
@@ -69,8 +85,13 @@ async fn scrape(State(state): State<HttpState>) -> Response {
     }
 }
 
-async fn readyz(State(state): State<HttpState>, RawQuery(query): RawQuery) -> (StatusCode, String) {
-    let (code, mut text) = state.checks.respond(query.as_deref());
+async fn readyz(
+    State(state): State<HttpState>,
+    RawQuery(query): RawQuery,
+    caller: Option<Extension<AuditedCaller>>,
+) -> (StatusCode, String) {
+    let details = caller.is_some_and(|Extension(caller)| caller.may_see_details());
+    let (code, mut text) = state.checks.respond(query.as_deref(), details);
     // As in the other responses, for a person with curl.
     if !text.ends_with('\n') {
         text.push('\n');
@@ -113,32 +134,4 @@ pub(crate) async fn serve(
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::{Body, to_bytes};
-    use tower::Service as _;
-
-    use super::*;
-    use crate::{
-        registry::{Registry, RegistrySettings, tests::begin_warming},
-        runtime::readiness::Readiness,
-    };
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_warming_is_ready() {
-        let registry = Registry::new(RegistrySettings::default());
-        let ready = Readiness::default();
-        ready.set(true);
-        let mut router = router(Metrics::new(&registry).unwrap(), ReadyChecks::new(ready, &registry));
-        begin_warming(&registry, 1, Duration::from_secs(21));
-        let warming =
-            "[+]warming ok: the server restarted: 1 dataplane has not reconnected yet (at most 21s more)";
-        for (path, expected) in [
-            ("/readyz", "ok\n".to_owned()),
-            ("/readyz?verbose", format!("[+]ready ok\n{warming}\nreadyz check passed\n")),
-        ] {
-            let response = router.call(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
-            assert_eq!(response.status(), StatusCode::OK);
-            assert_eq!(to_bytes(response.into_body(), 1_024).await.unwrap(), expected, "{path}");
-        }
-    }
-}
+mod tests;

@@ -27,6 +27,8 @@ pub enum AnonymousAccess {
     Full,
     /// Only what is open to everybody, such as health checks.
     Public,
+    /// As `Public`, and reads the metrics: the configuration allows it.
+    PublicAndMetrics,
 }
 
 /// The user of a request.

@@ -5,6 +5,7 @@
 
 mod collector;
 mod delivery;
+mod refused;
 mod requests;
 mod sessions;
 mod shed;
@@ -14,6 +15,7 @@ use prometheus::{IntGauge, Opts, TextEncoder, core::Collector};
 
 pub use self::{
     delivery::DeliveryMetrics,
+    refused::{Listener, RefusedMetrics},
     requests::{CallMetrics, KubeMetrics},
     sessions::{EndReason, SessionMetrics},
     shed::ShedMetrics,
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub delivery: DeliveryMetrics,
     /// Connections, sessions and watches that were refused.
     pub shed: ShedMetrics,
+    /// Requests that access control refused.
+    pub refused: RefusedMetrics,
     /// gRPC calls.
     pub calls: CallMetrics,
     /// Requests to the Kubernetes API.
@@ -56,6 +60,7 @@ impl Metrics {
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
+            refused: RefusedMetrics::new()?,
             calls: CallMetrics::new()?,
             kube: KubeMetrics::new()?,
         };
@@ -69,6 +74,7 @@ impl Metrics {
             .into_iter()
             .chain(metrics.sessions.collectors())
             .chain(metrics.shed.collectors())
+            .chain(metrics.refused.collectors())
             .chain(metrics.delivery.collectors())
             .chain(metrics.calls.collectors())
             .chain(metrics.kube.collectors());

@@ -8,6 +8,7 @@ use std::{
 
 use headcount::{
     access::{Access, Policy},
+    audit::AccessControl,
     authentication::Trust,
     config::Limits,
     envoy::checks::CheckSettings,
@@ -16,7 +17,7 @@ use headcount::{
     persistence::{Loaded, Persistence},
     registry::{Registry, RegistrySettings},
     store::Stores,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Listener, Metrics},
 };
 use tokio::{
     task::{AbortHandle, JoinSet},
@@ -102,7 +103,11 @@ impl Server {
             None,
             Limits::default(),
             CheckSettings::default(),
-            Trust::nobody(access.clone()).listener(AnonymousAccess::Full),
+            AccessControl::new(
+                Listener::Grpc,
+                Trust::nobody(access.clone()).listener(AnonymousAccess::Full),
+                metrics.refused.clone(),
+            ),
             &metrics,
             shutdown.clone(),
         )

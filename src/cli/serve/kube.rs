@@ -21,7 +21,8 @@ const ONE_MESH: &str = "disallow-multiple-meshes-per-namespace";
 pub(super) struct KubeArgs {
     /// IP address and port of the Kubernetes API, or off; port 0 selects a free port
     ///
-    /// An address other than loopback requires --kube-client-ca-file.
+    /// An address other than loopback requires TLS, and --kube-client-ca-file or another way to
+    /// authenticate clients.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7102")]
     kube_api_addr: Parsed<KubeApiAddr>,
     /// API group of the resources
@@ -76,10 +77,12 @@ pub(super) struct KubeArgs {
 impl KubeArgs {
     /// Returns the settings; adds invalid flags to `problems`.
     ///
-    /// `shared` has the certificate and the key of all listeners.
+    /// `shared` has the certificate and the key of all listeners. `authenticates`: clients can
+    /// authenticate themselves.
     pub(super) fn check(
         self,
         shared: (Option<PathBuf>, Option<PathBuf>),
+        authenticates: bool,
         problems: &mut Problems,
     ) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
@@ -90,7 +93,7 @@ impl KubeArgs {
         };
         let tls = tls(cert_file, key_file, front_proxy, problems);
         if let Some(addr) = addr {
-            check_exposure(addr, tls.as_ref(), problems);
+            check_exposure(addr, tls.as_ref(), authenticates, problems);
         }
         let max_connections = super::count(problems, "max-kube-connections", self.max_kube_connections);
         if max_connections > MAX_CONNECTIONS {
@@ -149,17 +152,18 @@ fn tls(
 }
 
 /// Rejects an address that other machines can reach if clients are not authenticated.
-fn check_exposure(addr: SocketAddr, tls: Option<&KubeTls>, problems: &mut Problems) {
+fn check_exposure(addr: SocketAddr, tls: Option<&KubeTls>, authenticates: bool, problems: &mut Problems) {
     let lacks = match tls {
         _ if addr.ip().is_loopback() => return,
         Some(KubeTls { front_proxy: Some(_), .. }) => return,
+        Some(_) if authenticates => return,
         Some(_) => "it has no client authentication",
         None => "it has neither TLS nor client authentication",
     };
     let port = addr.port();
     let problem = format!(
         "\"{addr}\": other machines could reach it, and {lacks}: in a cluster, serve only kube-apiserver \
-         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, listen on 127.0.0.1:{port} \
+         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, use TLS with one of --tls-client-ca-file and --access-file, or listen on 127.0.0.1:{port} \
          and connect through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
     );
     problems.note("kube-api-addr", &problem);
@@ -181,7 +185,7 @@ mod tests {
     fn check(args: &str) -> Result<KubeSettings, String> {
         let args = std::iter::once("headcount").chain(args.split_whitespace());
         let mut problems = Problems::default();
-        let settings = Command::parse_from(args).kube.check((None, None), &mut problems);
+        let settings = Command::parse_from(args).kube.check((None, None), false, &mut problems);
         problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
     }
 

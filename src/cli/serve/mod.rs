@@ -176,8 +176,8 @@ impl ServeArgs {
         let (limits, registry_limits) = self.limits.check(&mut problems);
         let grpc_addr = problems.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr);
         let http_addr = problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr);
-        let kube = self.kube.check(self.tls.shared_files(), &mut problems);
-        let (tls, access_file) = self.tls.check(grpc_addr, http_addr, &mut problems);
+        let kube = self.kube.check(self.tls.shared_files(), self.tls.authenticates(), &mut problems);
+        let flags = self.tls.check(grpc_addr, http_addr, &mut problems);
         // An invalid value is replaced, so that the problems of all flags are found.
         let config = Config {
             grpc_addr,
@@ -185,8 +185,9 @@ impl ServeArgs {
             kube,
             addresses_file: self.addresses_file,
             data_dir: data_dir(&mut problems, self.data_dir, demo),
-            access_file,
-            tls,
+            access_file: flags.access_file,
+            tls: flags.tls,
+            insecure_anonymous_metrics: flags.anonymous_metrics,
             warming_timeout: period(&mut problems, "warming-timeout", self.warming_timeout),
             drain_timeout: period(&mut problems, "drain-timeout", self.drain_timeout),
             registry: RegistrySettings {

@@ -53,21 +53,35 @@ pub(super) struct TlsArgs {
     /// without TLS; on others they may only check the server's health.
     #[arg(long, action = clap::ArgAction::SetTrue)]
     insecure_allow_anonymous: Parsed<Switch>,
+    /// Let callers without a credential read /metrics on any address
+    ///
+    /// The metrics have the names and counts of all workloads. Health checks need no credential in
+    /// any case.
+    #[arg(long, action = clap::ArgAction::SetTrue)]
+    insecure_anonymous_metrics: Parsed<Switch>,
+}
+
+/// The checked flags.
+pub(super) struct TlsFlags {
+    pub(super) tls: TlsSettings,
+    pub(super) access_file: Option<PathBuf>,
+    pub(super) anonymous_metrics: bool,
 }
 
 impl TlsArgs {
+    /// Whether clients can authenticate themselves.
+    pub(super) fn authenticates(&self) -> bool {
+        self.tls_client_ca_file.is_some() || self.access_file.is_some()
+    }
+
     /// The certificate of all listeners, for the Kubernetes API.
     pub(super) fn shared_files(&self) -> (Option<PathBuf>, Option<PathBuf>) {
         (self.tls_cert_file.clone(), self.tls_key_file.clone())
     }
 
-    /// Returns the settings and the access file; adds invalid flags to `problems`.
-    pub(super) fn check(
-        self,
-        grpc: SocketAddr,
-        http: SocketAddr,
-        problems: &mut Problems,
-    ) -> (TlsSettings, Option<PathBuf>) {
+    /// Returns the settings; adds invalid flags to `problems`.
+    pub(super) fn check(self, grpc: SocketAddr, http: SocketAddr, problems: &mut Problems) -> TlsFlags {
+        let authenticates = self.authenticates();
         let shared =
             files(["tls-cert-file", "tls-key-file"], self.tls_cert_file, self.tls_key_file, problems);
         let grpc_files = files(
@@ -94,12 +108,16 @@ impl TlsArgs {
             let problem = "client certificates require TLS: set --tls-cert-file and --tls-key-file too";
             problems.note("tls-client-ca-file", problem);
         }
-        let authenticates = settings.client_ca_file.is_some() || self.access_file.is_some();
+        let metrics = problems.take("insecure-anonymous-metrics", self.insecure_anonymous_metrics);
+        let anonymous_metrics = metrics.unwrap_or_default().0;
         if !settings.insecure_allow_anonymous {
             check_exposure("grpc-addr", grpc, settings.grpc.is_some(), authenticates, problems);
+        }
+        // Then no request to the HTTP address needs a credential.
+        if !settings.insecure_allow_anonymous && !anonymous_metrics {
             check_exposure("http-addr", http, settings.http.is_some(), authenticates, problems);
         }
-        (settings, self.access_file)
+        TlsFlags { tls: settings, access_file: self.access_file, anonymous_metrics }
     }
 }
 
@@ -158,8 +176,8 @@ mod tests {
         let args = std::iter::once("headcount").chain(args.split_whitespace());
         let mut problems = Problems::default();
         let (grpc, http) = (grpc.parse().unwrap(), LOCAL.parse().unwrap());
-        let (settings, _) = Command::parse_from(args).tls.check(grpc, http, &mut problems);
-        problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
+        let flags = Command::parse_from(args).tls.check(grpc, http, &mut problems);
+        problems.finish().map(|()| flags.tls).map_err(|failure: Failure| failure.to_string())
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
 use crate::{
-    access::LiveCall,
+    audit::AuditedCall,
     grpc::status::{aged_connection, draining},
 };
 
@@ -41,13 +41,13 @@ impl ConnectionAge {
 pub(in crate::grpc) struct Lifetime {
     shutdown: CancellationToken,
     age: ConnectionAge,
-    right: LiveCall,
+    right: AuditedCall,
 }
 
 impl Lifetime {
     /// The stream ends when `shutdown` is cancelled, its connection is too old, or the right of its
     /// caller has ended.
-    pub(in crate::grpc) fn new(shutdown: &CancellationToken, age: ConnectionAge, right: LiveCall) -> Self {
+    pub(in crate::grpc) fn new(shutdown: &CancellationToken, age: ConnectionAge, right: AuditedCall) -> Self {
         Self { shutdown: shutdown.clone(), age, right }
     }
 
@@ -118,7 +118,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let age = request.extensions().get().cloned().unwrap_or_default();
-        let end = Lifetime::new(&self.shutdown, age, LiveCall::endless()).end();
+        let end = Lifetime::new(&self.shutdown, age, AuditedCall::endless()).end();
         // Reflection reads requests in a task that ends only when they do, so the request
         // ends with the response.
         let responded = CancellationToken::new();

@@ -12,7 +12,8 @@ use tonic::Status;
 use tracing::{debug, info, warn};
 
 use crate::{
-    access::{Ended, LiveCall},
+    access::Ended,
+    audit::AuditedCall,
     grpc::{
         connection::ConnectionAge,
         status::{aged_connection, draining, superseded},
@@ -31,7 +32,7 @@ pub(super) struct ActiveSession {
     flush_timer: ResettableTimer,
     /// Boxed, because most servers have no maximum age.
     aged: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    right: LiveCall,
+    right: AuditedCall,
     end: EndRecord,
 }
 
@@ -54,7 +55,7 @@ impl ActiveSession {
         session: Session,
         idle_timeout: Duration,
         age: &ConnectionAge,
-        right: LiveCall,
+        right: AuditedCall,
         metrics: SessionMetrics,
     ) -> Self {
         metrics.opened();

@@ -9,7 +9,8 @@ use tracing::{debug, warn};
 
 use super::{StreamClient, active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
-    access::{Action, Object, OwnedObject},
+    access::{Action, Object, OwnedObject, RefusalReason},
+    audit::Subject,
     grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
     model::Dataplane,
     net::rejection::is_rejection,
@@ -78,7 +79,8 @@ impl SessionAdmission {
     ) -> Result<(ActiveSession, Vec<String>), Status> {
         client.caller.allow(Action::RegisterDataplane, Object::Dataplane(&dataplane))?;
         let (idle_timeout, peer) = (options.idle.timeout, options.client.peer);
-        let options = ConnectOptions { caller: Some(client.caller.clone()), ..options };
+        let options = ConnectOptions { caller: Some(client.caller.caller().clone()), ..options };
+        let key = dataplane.key.clone();
         let connected = tokio::select! {
             biased;
             () = self.shutdown.cancelled() => return Err(draining()),
@@ -88,7 +90,11 @@ impl SessionAdmission {
             ConnectError::Limit(limit) => self.rejected(&limit),
             ConnectError::Superseded => superseded(None),
             ConnectError::HeldOff { retry_after, .. } => held_off(&error, retry_after),
-            ConnectError::NotOwner => Status::permission_denied(error.to_string()),
+            ConnectError::NotOwner => {
+                let (action, subject) = (Action::RegisterDataplane, Subject::Dataplane(&key));
+                client.caller.refused(action, subject, RefusalReason::Mismatch, &error);
+                Status::permission_denied(error.to_string())
+            }
         })?;
         let dataplane = OwnedObject::Dataplane(Arc::clone(session.dataplane()));
         let right = client.caller.allow_live(Action::RegisterDataplane, dataplane)?;
@@ -105,7 +111,10 @@ impl SessionAdmission {
 
     /// Logs and counts a stream whose hello was rejected, with the proxy's name if it is known.
     pub(super) fn on_rejected(&self, peer: Option<SocketAddr>, name: Option<&str>, rejected: &Status) {
-        warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
+        // Access control has logged what it refuses.
+        if !matches!(rejected.code(), Code::Unauthenticated | Code::PermissionDenied) {
+            warn!(?peer, proxy = name, code = ?rejected.code(), reason = rejected.message(), "refused");
+        }
         // A limit that is reached, or a stale attempt, is no fault of the clients of this address.
         if let Some(peer) = peer
             && is_rejection(rejected)

@@ -120,7 +120,7 @@ impl AgentStream {
             Ok(None) => return Err(End::WithoutStatus),
             Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,
         };
-        self.admission.on_rejected(self.client.peer, None, &rejected);
+        self.admission.on_rejected(self.client.peer(), None, &rejected);
         Err(rejected.into())
     }
 
@@ -129,7 +129,7 @@ impl AgentStream {
         let delay = keepalive_timeout.max(MIN_HEARTBEAT_DELAY);
         let heartbeat_timeout = convert::heartbeat_interval(&hello)?.map(|interval| interval + delay);
         let options = ConnectOptions {
-            client: Client { attempt: convert::attempt(&hello), peer: self.client.peer },
+            client: Client { attempt: convert::attempt(&hello), peer: self.client.peer() },
             ..ConnectOptions::new(heartbeat_timeout.unwrap_or(idle_timeout))
         };
         let dataplane = convert::dataplane_from_hello(hello, self.limits.dataplane)?;

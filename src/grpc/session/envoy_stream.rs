@@ -56,7 +56,7 @@ impl HealthDiscoveryService for Envoys {
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::StreamHealthCheckStream>, Status> {
         let (service, client) = (self.clone(), StreamClient::of(&request)?);
-        self.admission.check_rate(client.peer, RetryBehavior::IgnoresRetryAfter)?;
+        self.admission.check_rate(client.peer(), RetryBehavior::IgnoresRetryAfter)?;
         let stream = EnvoyStream { service, client, inbound: request.into_inner(), phase: Phase::Opening };
         let responses = stream::unfold(stream, |mut stream| async {
             let response = stream.next().await?;
@@ -133,13 +133,13 @@ impl EnvoyStream {
             Err(status) => (None, malformed(&status).ok_or(End::WithoutStatus)?),
         };
         let name = proxy.as_ref().map(UnknownProxy::name);
-        self.service.admission.on_rejected(self.client.peer, name, &rejected);
+        self.service.admission.on_rejected(self.client.peer(), name, &rejected);
         Err(rejected.into())
     }
 
     /// Records an event about an Envoy whose node could not be read, under its address.
     fn record_unnamed_rejection(&self, reason: &str) {
-        let address = self.client.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
+        let address = self.client.peer().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
         let proxy = UnknownProxy::new(Namespace::default(), &address);
         self.service.admission.record_rejection(proxy, reason.to_owned());
     }
@@ -152,7 +152,7 @@ impl EnvoyStream {
         })?;
         let timeout = (MISSED_REPORTS * settings.report_interval.get()).max(MIN_IDLE_TIMEOUT);
         let options = ConnectOptions {
-            client: Client { attempt: Attempt::default(), peer: self.client.peer },
+            client: Client { attempt: Attempt::default(), peer: self.client.peer() },
             retry: RetryBehavior::IgnoresRetryAfter,
             // An Envoy that has just started is busy with more than its reports.
             idle: IdlePolicy { timeout, startup_grace: limits.hello_timeout },

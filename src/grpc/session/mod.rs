@@ -23,14 +23,16 @@ use std::net::SocketAddr;
 use tonic::Status;
 
 use super::{access::caller, connection::ConnectionAge};
-use crate::access::{Action, Caller, Object};
+use crate::{
+    access::{Action, Object},
+    audit::AuditedCaller,
+};
 
 /// The client of a stream, before it has sent a message.
 #[derive(Debug, Clone)]
 pub(super) struct StreamClient {
-    peer: Option<SocketAddr>,
     age: ConnectionAge,
-    caller: Caller,
+    caller: AuditedCaller,
 }
 
 impl StreamClient {
@@ -40,7 +42,12 @@ impl StreamClient {
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
         let caller = caller(request)?;
         caller.allow(Action::RegisterDataplane, Object::Server)?;
-        Ok(Self { peer: request.remote_addr(), age: ConnectionAge::of(request), caller })
+        Ok(Self { age: ConnectionAge::of(request), caller })
+    }
+
+    /// The address of the client.
+    fn peer(&self) -> Option<SocketAddr> {
+        self.caller.peer()
     }
 }
 

@@ -7,6 +7,7 @@ mod watch;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
@@ -14,7 +15,7 @@ use axum::{
 
 use self::object::EventObject;
 pub(crate) use self::object::kind;
-use super::{list::list_response, renderer::Renderer, state::ApiState};
+use super::{list::list_response, renderer::Renderer, right::Right, state::ApiState};
 use crate::{
     kube::protocol::{
         negotiation::Representation,
@@ -81,6 +82,7 @@ pub(crate) async fn get_one(
 pub(crate) async fn list_or_watch(
     State(state): State<Arc<ApiState>>,
     namespace: Option<PathParams<String>>,
+    Extension(right): Extension<Right>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
@@ -101,7 +103,7 @@ pub(crate) async fn list_or_watch(
         }
         CollectionOptions::Watch(options) => {
             let renderer = renderer(options.selection.include);
-            watch::watch(&state, renderer, namespace, options)
+            watch::watch(&state, renderer, namespace, options, &right)
         }
     }
 }

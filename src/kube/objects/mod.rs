@@ -4,6 +4,7 @@ pub(crate) mod events;
 pub(crate) mod kind;
 mod list;
 mod renderer;
+pub(crate) mod right;
 pub(crate) mod state;
 mod watch;
 pub(crate) mod workloads;

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     renderer::{Object, Renderer},
+    right::Right,
     state::ApiState,
 };
 use crate::{
@@ -31,20 +32,27 @@ pub(crate) trait WatchSource: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
-/// Responds with a watch that ends after `timeout`, or when the server drains.
+/// Responds with a watch that ends after `timeout`, when the server drains, or with an error when the
+/// right of its caller has ended.
 ///
 /// # Errors
 ///
-/// 429 if all connections for watches are in use.
+/// 401 or 403 if that right has ended already, 429 if all connections for watches are in use.
 pub(crate) fn watch_response(
     state: &ApiState,
     timeout: Duration,
+    right: &Right,
     source: impl WatchSource,
 ) -> Result<Response, Status> {
+    let right = right.to_watch()?;
     let permit = state.permit_watch_connection()?;
-    let lines = stream::unfold((source, permit), |(mut source, permit)| async {
-        let lines = source.next().await?;
-        Some((Ok::<_, Infallible>(lines), (source, permit)))
+    let lines = stream::unfold(Some((source, right, permit)), |watch| async {
+        let (mut source, right, permit) = watch?;
+        tokio::select! {
+            biased;
+            ended = right.ended() => Some((Ok(error_line(&ended.into())), None)),
+            lines = source.next() => Some((Ok::<_, Infallible>(lines?), Some((source, right, permit)))),
+        }
     });
     let lines = lines.take_until(sleep(timeout)).take_until(state.shutdown.clone().cancelled_owned());
     Ok(response(JSON, Body::from_stream(lines)))
@@ -104,8 +112,18 @@ impl WatchEncoder {
     }
 
     fn line(&mut self, r#type: &str, object: &[u8]) {
-        for part in [br#"{"type":""#, r#type.as_bytes(), br#"","object":"#, object, b"}\n"] {
-            self.lines.extend_from_slice(part);
-        }
+        add_line(&mut self.lines, r#type, object);
     }
+}
+
+fn add_line(lines: &mut Vec<u8>, r#type: &str, object: &[u8]) {
+    for part in [br#"{"type":""#, r#type.as_bytes(), br#"","object":"#, object, b"}\n"] {
+        lines.extend_from_slice(part);
+    }
+}
+
+fn error_line(status: &Status) -> Bytes {
+    let mut line = Vec::new();
+    add_line(&mut line, "ERROR", &to_json(status));
+    line.into()
 }

@@ -6,6 +6,7 @@ mod watch;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     http::HeaderMap,
     response::Response,
@@ -13,7 +14,7 @@ use axum::{
 
 use self::object::WorkloadObject;
 pub(crate) use self::object::kind;
-use super::{list::list_response, renderer::Renderer, state::ApiState};
+use super::{list::list_response, renderer::Renderer, right::Right, state::ApiState};
 use crate::{
     kube::protocol::{
         negotiation::Representation,
@@ -71,6 +72,7 @@ pub(crate) async fn get_one(
 pub(crate) async fn list_or_watch(
     State(state): State<Arc<ApiState>>,
     namespace: Option<PathParams<String>>,
+    Extension(right): Extension<Right>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Status> {
@@ -88,7 +90,7 @@ pub(crate) async fn list_or_watch(
         CollectionOptions::Watch(options) => {
             let renderer = renderer(options.selection.include);
             let filter = filter(namespace, &options.selection);
-            watch::watch(&state, renderer, filter, &options)
+            watch::watch(&state, renderer, filter, &options, &right)
         }
     }?;
     Ok(warn_of(warming, response))

@@ -11,7 +11,10 @@ use axum::{
 use serde::Serialize;
 
 use super::response::json_response;
-use crate::model::Quoted;
+use crate::{
+    access::{Denied, Ended},
+    model::Quoted,
+};
 
 /// Retry delay for failures that are temporary.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -153,6 +156,19 @@ impl Status {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
     }
 
+    /// 403: the client may not do this to objects of a resource, or to the one with a name.
+    pub(crate) fn resource_forbidden(plural: &str, group: &str, name: &str, what: &str) -> Self {
+        let resource = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let quoted = Quoted(name).to_string();
+        let object = if name.is_empty() { String::new() } else { format!(" {quoted}") };
+        Self::forbidden(format!("{resource}{object} is forbidden: {what}")).with(Details {
+            name: quoted.trim_matches('"').to_owned(),
+            group: group.to_owned(),
+            kind: plural.to_owned(),
+            ..Details::default()
+        })
+    }
+
     /// 401: the client is not authenticated.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
@@ -189,6 +205,25 @@ impl Status {
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         let details = Details { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..Details::default() };
         Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).with(details)
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        let message = denied.to_string();
+        match denied {
+            Denied::Unauthenticated(_) => Self::unauthorized(message),
+            Denied::NoPermission { .. } | Denied::Mismatch(_) => Self::forbidden(message),
+        }
+    }
+}
+
+impl From<Ended> for Status {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Denied(denied) => denied.into(),
+            Ended::Expired | Ended::Revoked(_) => Self::unauthorized(ended.to_string()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::StatusCode,
+    http::{StatusCode, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -13,25 +13,26 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::access::AccessPolicy;
+use super::access::KubeAccess;
 use crate::{
     kube::{admission, protocol::path::canonical},
     model::Quoted,
     net::{guarded_body::GuardedBody, places::PlaceHandle},
 };
 
-/// Paths that need no client certificate behind a front proxy: health checks, and webhooks,
-/// which kube-apiserver calls without one.
-const PUBLIC_PATHS: [&str; 5] = ["/livez", "/readyz", "/healthz", admission::VALIDATE, admission::MUTATE];
+/// Paths that need no credential: health checks, and webhooks, which kube-apiserver calls without
+/// one.
+pub(super) const PUBLIC_PATHS: [&str; 5] =
+    ["/livez", "/readyz", "/healthz", admission::VALIDATE, admission::MUTATE];
 
 /// kube-apiserver's limit of a request's body.
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Decodes the path, and rejects requests that the access policy does not allow. The connection of
-/// an allowed request keeps its place until the response has been sent.
-pub(super) async fn check_access(
-    State(policy): State<Arc<AccessPolicy>>,
+/// Decodes the path, and adds the caller to the extensions. The connection of an accepted request
+/// keeps its place until the response has been sent.
+pub(super) async fn authenticate(
+    State(access): State<Arc<KubeAccess>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -40,15 +41,37 @@ pub(super) async fn check_access(
         return (StatusCode::BAD_REQUEST, "400 Bad Request: malformed path\n").into_response();
     };
     head.uri = uri;
-    if matches!(*policy, AccessPolicy::FrontProxy(_)) && PUBLIC_PATHS.contains(&head.uri.path()) {
-        return next.run(Request::from_parts(head, body)).await;
-    }
-    if let Err(rejection) = policy.check(&head) {
+    if let Err(rejection) = access.check_host(&head) {
         let peer: Option<&ConnectInfo<SocketAddr>> = head.extensions.get();
         let peer = peer.map(|ConnectInfo(peer)| tracing::field::display(peer));
         warn!(peer, path = %Quoted(head.uri.path()), "refused: {}", rejection.message());
         return rejection.into_response();
     }
+    if PUBLIC_PATHS.contains(&head.uri.path()) {
+        return anybody(&access, head, body, next).await;
+    }
+    let caller = match access.authenticate(&head) {
+        Ok(caller) => caller,
+        Err(rejection) => return rejection.into_response(),
+    };
+    head.extensions.insert(caller);
+    in_use(head, body, next).await
+}
+
+/// Handles a request that needs no credential. One on loopback, where nobody needs one, keeps its
+/// connection like all others there.
+async fn anybody(access: &KubeAccess, mut head: Parts, body: Body, next: Next) -> Response {
+    if let Some(caller) = access.control.identify(&head.headers, &head.extensions) {
+        head.extensions.insert(caller);
+    }
+    if access.loopback {
+        return in_use(head, body, next).await;
+    }
+    next.run(Request::from_parts(head, body)).await
+}
+
+/// Handles a request whose connection keeps its place until the response has been sent.
+async fn in_use(head: Parts, body: Body, next: Next) -> Response {
     let in_use = head.extensions.get().map(|place: &PlaceHandle| {
         place.known();
         place.begin_use()

@@ -1,6 +1,7 @@
 //! The server: its connections and TLS, and what every request passes before a handler.
 
 mod access;
+mod authorize;
 mod middleware;
 mod request_metrics;
 mod routes;
@@ -17,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use self::{
-    access::{AccessPolicy, FrontProxy},
+    access::{FrontProxy, KubeAccess},
     routes::routes,
 };
 use super::objects::{events, state::ApiState, workloads};
 use crate::{
+    access::Access,
+    audit::AccessControl,
     config::{KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
     net::places::PlaceLimits,
@@ -54,6 +57,8 @@ pub struct Kube {
     router: Router,
     limits: ConnectionLimits,
     tls: Option<TlsFiles>,
+    /// Ends watches when kube-apiserver is no longer trusted.
+    revocations: Access,
     shed: ShedMetrics,
     shutdown: CancellationToken,
 }
@@ -66,15 +71,17 @@ struct TlsFiles {
 }
 
 impl TlsFiles {
-    fn load(settings: &KubeTls) -> anyhow::Result<Self> {
+    /// With `certificates` clients may present certificates that are not kube-apiserver's.
+    fn load(settings: &KubeTls, certificates: bool) -> anyhow::Result<Self> {
         let cert = PemFile::new("kube-tls-cert-file", &settings.cert_file);
         let key = PemFile::new("kube-tls-key-file", &settings.key_file);
         let ca =
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
         let client_authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
-        let clients = match client_authority {
-            Some(_) => ClientCertificates::Requested,
-            None => ClientCertificates::Ignored,
+        let clients = if certificates || client_authority.is_some() {
+            ClientCertificates::Requested
+        } else {
+            ClientCertificates::Ignored
         };
         let listener = TlsListener::load(cert, key, Protocol::Http1, clients)?;
         Ok(Self { listener, client_authority, reload_interval: settings.reload_interval })
@@ -92,7 +99,8 @@ impl Kube {
     /// have suspended the terminal that a watch prints to.
     pub const PEER_TIMEOUT: Duration = Duration::from_mins(1);
 
-    /// Creates the server and loads its TLS files. Watches end when `shutdown` is cancelled.
+    /// Creates the server and loads its TLS files. `control` determines the callers that are not
+    /// users of kube-apiserver. Watches end when `shutdown` is cancelled.
     ///
     /// # Errors
     ///
@@ -102,21 +110,24 @@ impl Kube {
         settings: &KubeSettings,
         metrics: &Metrics,
         checks: ReadyChecks,
+        control: AccessControl,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?;
+        let certificates = control.accepts_certificates();
+        let tls = settings.tls.as_ref().map(|tls| TlsFiles::load(tls, certificates)).transpose()?;
         let client_authority = tls.as_ref().and_then(|tls| tls.client_authority.as_ref());
-        let policy = match settings.front_proxy().zip(client_authority) {
-            None => AccessPolicy::Loopback,
-            Some((settings, authority)) => AccessPolicy::FrontProxy(FrontProxy {
+        let front_proxy =
+            settings.front_proxy().zip(client_authority).map(|(settings, authority)| FrontProxy {
                 authority: authority.current(),
-                allowed_names: settings.allowed_names.clone(),
-            }),
+                allowed_names: settings.allowed_names.as_slice().into(),
+            });
+        let (max_buffer, max_headers) = match &front_proxy {
+            None => (MAX_BUFFER, MAX_HEADERS),
+            Some(_) => (MAX_BUFFER_BEHIND_PROXY, MAX_HEADERS_BEHIND_PROXY),
         };
-        let (max_buffer, max_headers) = match &policy {
-            AccessPolicy::Loopback => (MAX_BUFFER, MAX_HEADERS),
-            AccessPolicy::FrontProxy(_) => (MAX_BUFFER_BEHIND_PROXY, MAX_HEADERS_BEHIND_PROXY),
-        };
+        let on_loopback = settings.addr.is_none_or(|addr| addr.ip().is_loopback());
+        let revocations = control.access().clone();
+        let access = KubeAccess { control, loopback: on_loopback && front_proxy.is_none(), front_proxy };
         let limits = ConnectionLimits {
             places: PlaceLimits { total: settings.max_connections, per_address: None },
             header_timeout: HEADER_TIMEOUT,
@@ -134,8 +145,8 @@ impl Kube {
             metrics,
             shutdown.clone(),
         );
-        let router = routes(&Arc::new(state), settings, policy, checks, metrics.kube.clone());
-        Ok(Self { router, limits, tls, shed: metrics.shed.clone(), shutdown })
+        let router = routes(&Arc::new(state), settings, access, checks, metrics.kube.clone());
+        Ok(Self { router, limits, tls, revocations, shed: metrics.shed.clone(), shutdown })
     }
 
     /// Serves the connections of `incoming`, which need not be sockets, until `shutdown` is
@@ -144,7 +155,7 @@ impl Kube {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, limits, tls, shed, shutdown } = self;
+        let Self { router, limits, tls, revocations, shed, shutdown } = self;
         let on_shed = |peer, what| {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, shed = ?what, "too many connections to the Kubernetes API (max-kube-connections)");
@@ -155,7 +166,7 @@ impl Kube {
         let (tls, mut reloading) = (listener.tls(), JoinSet::new());
         reloading.spawn(listener.run(reload_interval));
         if let Some(authority) = client_authority {
-            reloading.spawn(authority.run(reload_interval));
+            reloading.spawn(authority.run_then(reload_interval, move |_| revocations.recheck()));
         }
         let handshake = move |io| tls.clone().accept(io);
         tokio::select! {

@@ -26,7 +26,7 @@ pub(super) async fn count_requests(
 
 /// Returns the Kubernetes verb of a request. All unknown methods share one value, so that
 /// clients can't create label values.
-fn verb(method: &Method, uri: &Uri) -> &'static str {
+pub(super) fn verb(method: &Method, uri: &Uri) -> &'static str {
     match *method {
         Method::POST if uri.path() == admission::VALIDATE => "validate",
         Method::POST if uri.path() == admission::MUTATE => "mutate",

@@ -9,16 +9,18 @@ use axum::{
     http::{Method, StatusCode, header::CONTENT_TYPE},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, any, get},
 };
 use tower::Layer as _;
 
 use super::{
-    access::AccessPolicy,
-    middleware::{check_access, discard_body},
+    access::KubeAccess,
+    authorize::{RouteAction, check_route},
+    middleware::{authenticate, discard_body},
     request_metrics::count_requests,
 };
 use crate::{
+    access::Action,
     config::KubeSettings,
     kube::{
         admission,
@@ -39,7 +41,7 @@ use crate::{
 pub(super) fn routes(
     state: &Arc<ApiState>,
     settings: &KubeSettings,
-    policy: AccessPolicy,
+    access: KubeAccess,
     checks: ReadyChecks,
     metrics: KubeMetrics,
 ) -> Router {
@@ -47,60 +49,103 @@ pub(super) fn routes(
     // Behind kube-apiserver the core group is kube-apiserver's own: its aggregation layer would
     // take the part that is served here for all of it.
     let serves_core = settings.front_proxy().is_none();
-    let api = api(state, serves_core, checks).fallback(not_found);
-    let routes = webhooks.fallback_service(from_fn(discard_body).layer(api));
+    let routes = api(state, serves_core, checks).into_iter().fold(webhooks, Route::add_to);
+    // The response to a path that does not exist shows which ones do.
+    let unknown = Route::new(Action::ReadSchema, "", any(not_found));
+    let routes = routes.fallback_service(unknown.checked());
     // Access is checked before a route is chosen, because that may change the path.
-    let checked = from_fn_with_state(Arc::new(policy), check_access).layer(routes);
-    Router::new().fallback_service(from_fn_with_state(metrics, count_requests).layer(checked))
+    let authenticated = from_fn_with_state(Arc::new(access), authenticate).layer(routes);
+    Router::new().fallback_service(from_fn_with_state(metrics, count_requests).layer(authenticated))
 }
 
-fn api(state: &Arc<ApiState>, serves_core: bool, checks: ReadyChecks) -> Router {
+/// A path, what a request for it does, and its handler.
+struct Route {
+    path: String,
+    action: RouteAction,
+    handler: MethodRouter,
+}
+
+impl Route {
+    fn new(action: Action, path: impl Into<String>, handler: MethodRouter) -> Self {
+        Self { path: path.into(), action: RouteAction { action, kind: None }, handler }
+    }
+
+    /// A path of which a request reads objects of a kind.
+    fn objects(action: Action, kind: &Arc<Kind>, path: impl Into<String>, handler: MethodRouter) -> Self {
+        let action = RouteAction { action, kind: Some(Arc::clone(kind)) };
+        Self { path: path.into(), action, handler }
+    }
+
+    /// The handler, which no request reaches whose caller has no right to the action.
+    fn checked(self) -> MethodRouter {
+        let handler = self.handler.layer(from_fn(discard_body));
+        handler.layer(from_fn_with_state(self.action, check_route))
+    }
+
+    fn add_to(router: Router, route: Self) -> Router {
+        let path = route.path.clone();
+        router.route(&path, route.checked())
+    }
+}
+
+/// All paths but those of the webhooks.
+fn api(state: &Arc<ApiState>, serves_core: bool, checks: ReadyChecks) -> Vec<Route> {
     let (workloads, events) = (&*state.workloads, &*state.events);
     let (group, version) = (format!("/apis/{}", workloads.group), format!("/apis/{}", workloads.api_version));
     let documents = Arc::new(DiscoveryDocuments::new(workloads, events, serves_core));
     let openapi = Arc::new(OpenApiDocuments::new(workloads, events, serves_core));
-    let health = Router::new()
-        .route("/livez", get_only(health::live))
-        .route("/healthz", get_only(health::live))
-        .route("/readyz", get_only(health::ready));
-    let discovery = Router::new()
-        .route("/", get_only(discovery::root))
-        .route("/apis", get_only(discovery::groups))
-        .route(&group, get_only(discovery::group))
-        .route(&version, get_only(discovery::resources));
-    let schemas = Router::new()
-        .route("/openapi/v2", get_only(openapi::v2))
-        .route("/openapi/v3", get_only(openapi::v3))
-        .route(&format!("/openapi/v3{version}"), get_only(openapi::v3_workloads));
-    let objects = Router::new()
-        .route(&format!("{version}/workloads"), read_only_workloads(workloads::list_or_watch))
-        .route(
-            &format!("{version}/namespaces/{{namespace}}/workloads"),
-            read_only_workloads(workloads::list_or_watch),
-        )
-        .route(
-            &format!("{version}/namespaces/{{namespace}}/workloads/{{name}}"),
-            read_only_workloads(workloads::get_one),
-        );
-    let (discovery, schemas, objects) = if serves_core {
-        let discovery = discovery
-            .route("/api", get_only(discovery::core_versions))
-            .route("/api/v1", get_only(discovery::core_resources));
-        let schemas = schemas.route("/openapi/v3/api/v1", get_only(openapi::v3_events));
-        let objects = objects
-            .route("/api/v1/events", read_only_events(events::list_or_watch))
-            .route("/api/v1/namespaces/{namespace}/events", read_only_events(events::list_or_watch))
-            .route("/api/v1/namespaces/{namespace}/events/{name}", read_only_events(events::get_one));
-        (discovery, schemas, objects)
-    } else {
-        (discovery, schemas, objects)
+    let health = |path, handler: MethodRouter| Route::new(Action::CheckHealth, path, handler);
+    let schema = |path: String, handler: MethodRouter| Route::new(Action::ReadSchema, path, handler);
+    let discovery = |path: &str, handler: MethodRouter<Arc<DiscoveryDocuments>>| {
+        schema(path.to_owned(), handler.with_state(Arc::clone(&documents)))
     };
-    Router::new()
-        .route("/version", get_only(version::version))
-        .merge(health.with_state(checks))
-        .merge(discovery.with_state(documents))
-        .merge(schemas.with_state(openapi))
-        .merge(objects.with_state(Arc::clone(state)))
+    let document = |path: &str, handler: MethodRouter<Arc<OpenApiDocuments>>| {
+        schema(path.to_owned(), handler.with_state(Arc::clone(&openapi)))
+    };
+    let workload = |path: &str, handler: ObjectRoutes| {
+        let path = format!("{version}{path}");
+        Route::objects(Action::ReadWorkloads, &state.workloads, path, handler.with_state(Arc::clone(state)))
+    };
+    let event = |path: &str, handler: ObjectRoutes| {
+        Route::objects(Action::ReadEvents, &state.events, path, handler.with_state(Arc::clone(state)))
+    };
+    let mut routes = vec![
+        health("/livez", get_only(health::live)),
+        health("/healthz", get_only(health::live)),
+        health("/readyz", get_only(health::ready).with_state(checks)),
+        schema("/version".to_owned(), get_only(version::version)),
+        discovery("/", get_only(discovery::root)),
+        discovery("/apis", get_only(discovery::groups)),
+        discovery(&group, get_only(discovery::group)),
+        discovery(&version, get_only(discovery::resources)),
+        document("/openapi/v2", get_only(openapi::v2)),
+        document("/openapi/v3", get_only(openapi::v3)),
+        document(&format!("/openapi/v3{version}"), get_only(openapi::v3_workloads)),
+        workload("/workloads", read_only_workloads(workloads::list_or_watch)),
+        workload("/namespaces/{namespace}/workloads", read_only_workloads(workloads::list_or_watch)),
+        workload("/namespaces/{namespace}/workloads/{name}", read_only_workloads(workloads::get_one)),
+    ];
+    if serves_core {
+        routes.extend([
+            discovery("/api", get_only(discovery::core_versions)),
+            discovery("/api/v1", get_only(discovery::core_resources)),
+            document("/openapi/v3/api/v1", get_only(openapi::v3_events)),
+            event("/api/v1/events", read_only_events(events::list_or_watch)),
+            event("/api/v1/namespaces/{namespace}/events", read_only_events(events::list_or_watch)),
+            event("/api/v1/namespaces/{namespace}/events/{name}", read_only_events(events::get_one)),
+        ]);
+    }
+    routes
+}
+
+/// A path, and what a request for it does.
+#[cfg(test)]
+pub(super) type RoutePath = (String, Action);
+
+/// Lists all paths but those of the webhooks.
+#[cfg(test)]
+pub(super) fn paths(state: &Arc<ApiState>, checks: ReadyChecks) -> Vec<RoutePath> {
+    api(state, true, checks).into_iter().map(|route| (route.path, route.action.action)).collect()
 }
 
 /// Routes GET and HEAD to `handler`, and rejects other methods.

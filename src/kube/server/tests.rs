@@ -1,5 +1,7 @@
 //! Requests to the routes of a server that is warming, without a connection.
 
+mod access;
+
 use axum::{
     body::Body,
     http::{
@@ -13,11 +15,15 @@ use tower::Service as _;
 
 use super::*;
 use crate::{
+    access::tests::access,
+    authentication::Trust,
+    model::AnonymousAccess,
     registry::{
         RegistrySettings,
         tests::{begin_warming, connect, dataplane, reconnected},
     },
     runtime::readiness::Readiness,
+    telemetry::metrics::Listener,
 };
 
 const WORKLOADS: &str = "/apis/kuma.io/v1alpha1/workloads";
@@ -36,7 +42,10 @@ impl Routes {
         let metrics = Metrics::new(&registry).unwrap();
         let checks = ReadyChecks::new(ready, &registry);
         let settings = KubeSettings::default();
-        let kube = Kube::new(&registry, &settings, &metrics, checks, CancellationToken::new()).unwrap();
+        let authenticator = Trust::nobody(access()).listener(AnonymousAccess::Full);
+        let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
+        let kube =
+            Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new()).unwrap();
         Self { registry, router: kube.router }
     }
 

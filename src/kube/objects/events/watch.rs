@@ -11,6 +11,7 @@ use crate::{
     kube::{
         objects::{
             renderer::Renderer,
+            right::Right,
             state::ApiState,
             watch::{WatchEncoder, WatchSource, watch_response},
         },
@@ -36,6 +37,7 @@ pub(super) fn watch(
     renderer: Renderer,
     namespace: Option<String>,
     options: WatchOptions,
+    right: &Right,
 ) -> Result<Response, Status> {
     let events = state.registry.events();
     let latest = events.subscribe();
@@ -59,7 +61,7 @@ pub(super) fn watch(
         _permit: state.registry.permit_watch().map_err(|limit| state.limit_reached(&limit))?,
         state: Arc::clone(state),
     };
-    watch_response(state, options.timeout, watch)
+    watch_response(state, options.timeout, right, watch)
 }
 
 /// A cursor into the events. An event that is evicted to make room for newer ones is not sent

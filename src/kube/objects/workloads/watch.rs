@@ -10,6 +10,7 @@ use crate::{
     kube::{
         objects::{
             renderer::Renderer,
+            right::Right,
             state::ApiState,
             watch::{WatchEncoder, WatchSource, watch_response},
         },
@@ -30,6 +31,7 @@ pub(super) fn watch(
     renderer: Renderer,
     filter: Filter,
     options: &WatchOptions,
+    right: &Right,
 ) -> Result<Response, Status> {
     let registry = &state.registry;
     let (after, initial, mark_end) = match options.start {
@@ -55,7 +57,7 @@ pub(super) fn watch(
         requested: after,
         phase: Phase::InitialEvents { left: initial.into_iter(), after, mark_end },
     };
-    watch_response(state, options.timeout, watch)
+    watch_response(state, options.timeout, right, watch)
 }
 
 struct WorkloadWatch {

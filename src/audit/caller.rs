@@ -1,0 +1,121 @@
+//! The caller of a request, whose refused attempts are recorded.
+
+use std::{fmt, net::SocketAddr};
+
+use super::{
+    Origin,
+    auditor::{Attempt, Auditor, Subject},
+};
+use crate::{
+    access::{Action, Caller, Denied, Ended, LiveCall, Object, OwnedObject, RefusalReason},
+    model::Principal,
+};
+
+/// The caller of a request. Every request that a server accepts carries it as an extension.
+#[derive(Debug, Clone)]
+pub struct AuditedCaller {
+    pub(super) caller: Caller,
+    pub(super) origin: Origin,
+    pub(super) auditor: Auditor,
+}
+
+impl AuditedCaller {
+    /// The principal.
+    pub fn principal(&self) -> &Principal {
+        self.caller.principal()
+    }
+
+    /// The caller without its request.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The address of the client.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.origin.peer
+    }
+
+    /// Decides whether the caller may do an action to an object, and records a refusal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::allow`].
+    pub fn allow(&self, action: Action, object: Object<'_>) -> Result<(), Denied> {
+        self.caller.allow(action, object).inspect_err(|denied| {
+            self.refused(action, object.into(), denied.into(), denied);
+        })
+    }
+
+    /// As [`AuditedCaller::allow`], for a call that lasts; see [`Caller::allow_live`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Caller::allow`].
+    pub fn allow_live(&self, action: Action, object: OwnedObject) -> Result<AuditedCall, Denied> {
+        let refused = |denied: &Denied| self.refused(action, object.get().into(), denied.into(), denied);
+        let right = self.caller.allow_live(action, object.clone()).inspect_err(refused)?;
+        let audit = self.caller.credential().map(|_| Box::new((self.clone(), action, object)));
+        Ok(AuditedCall { right, audit })
+    }
+
+    /// Whether the response to a health check may contain what only some callers may know: what
+    /// they would read in the metrics. The response to others is shorter, so nothing is recorded.
+    pub fn may_see_details(&self) -> bool {
+        self.caller.allow(Action::ReadMetrics, Object::Server).is_ok()
+    }
+
+    /// Records that an attempt was refused for another reason than [`Denied`].
+    pub fn refused(
+        &self,
+        action: Action,
+        object: Subject<'_>,
+        reason: RefusalReason,
+        message: &dyn fmt::Display,
+    ) {
+        self.auditor.refused(self.attempt(action, object), reason, message);
+    }
+
+    /// Records that a request was refused because it has no credential.
+    pub(crate) fn no_credential(&self, message: &str) {
+        let attempt = Attempt {
+            origin: &self.origin,
+            caller: Some(&self.caller),
+            action: None,
+            object: Subject::Server,
+        };
+        self.auditor.refused(attempt, RefusalReason::Unauthenticated, &message);
+    }
+
+    fn ended(&self, action: Action, object: Subject<'_>, ended: &Ended) {
+        self.auditor.ended(self.attempt(action, object), ended.into(), ended);
+    }
+
+    fn attempt<'a>(&'a self, action: Action, object: Subject<'a>) -> Attempt<'a> {
+        Attempt { origin: &self.origin, caller: Some(&self.caller), action: Some(action), object }
+    }
+}
+
+/// A [`LiveCall`] whose end is recorded.
+#[derive(Debug)]
+pub struct AuditedCall {
+    right: LiveCall,
+    /// None if the caller has no credential whose end could end the call. Boxed, so that it adds
+    /// little to the memory of each session.
+    audit: Option<Box<(AuditedCaller, Action, OwnedObject)>>,
+}
+
+impl AuditedCall {
+    /// A call that no right limits.
+    pub(crate) fn endless() -> Self {
+        Self { right: LiveCall::endless(), audit: None }
+    }
+
+    /// Waits until the call must end, records that, and returns why.
+    pub async fn ended(&self) -> Ended {
+        let ended = self.right.ended().await;
+        if let Some((caller, action, object)) = self.audit.as_deref() {
+            caller.ended(*action, object.get().into(), &ended);
+        }
+        ended
+    }
+}

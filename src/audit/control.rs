@@ -1,0 +1,89 @@
+//! Authenticates the requests of one listener.
+
+use http::{Extensions, HeaderMap};
+
+use super::{
+    AuditedCaller, Origin,
+    auditor::{Attempt, Auditor, Subject},
+};
+use crate::{
+    access::{Access, Caller, RefusalReason},
+    authentication::{AuthenticationError, Authenticator},
+    telemetry::metrics::{Listener, RefusedMetrics},
+};
+
+/// Authenticates the requests of one listener.
+#[derive(Debug, Clone)]
+pub struct AccessControl {
+    authenticator: Authenticator,
+    auditor: Auditor,
+}
+
+impl AccessControl {
+    /// What is refused is counted in `metrics` for this listener.
+    pub fn new(listener: Listener, authenticator: Authenticator, metrics: RefusedMetrics) -> Self {
+        Self { authenticator, auditor: Auditor::new(listener, metrics) }
+    }
+
+    /// Returns the caller of a request.
+    ///
+    /// # Errors
+    ///
+    /// If the request has a credential that is not valid. That is recorded.
+    pub fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<AuditedCaller, AuthenticationError> {
+        let authenticated = self.authenticator.authenticate(headers, extensions);
+        let caller = authenticated.inspect_err(|error| {
+            self.bad_credential(headers, extensions, error.reason(), &error.to_string());
+        })?;
+        Ok(self.accept(caller, headers, extensions))
+    }
+
+    /// As [`AccessControl::authenticate`], for a request that needs no credential: one that is not
+    /// valid is as good as none, and is not recorded.
+    pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<AuditedCaller> {
+        let caller = self.authenticator.authenticate(headers, extensions).ok()?;
+        Some(self.accept(caller, headers, extensions))
+    }
+
+    /// The caller of a request without its credential.
+    pub(crate) fn anonymous(&self, headers: &HeaderMap, extensions: &Extensions) -> AuditedCaller {
+        self.accept(self.authenticator.anonymous(), headers, extensions)
+    }
+
+    /// The policy, and the calls that depend on it.
+    pub(crate) fn access(&self) -> &Access {
+        self.authenticator.access()
+    }
+
+    /// Whether clients can authenticate themselves by a certificate.
+    pub(crate) fn accepts_certificates(&self) -> bool {
+        self.authenticator.accepts_certificates()
+    }
+
+    /// The caller of a request whose credential another part of the server has verified.
+    pub(crate) fn accept(
+        &self,
+        caller: Caller,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> AuditedCaller {
+        AuditedCaller { caller, origin: Origin::of(headers, extensions), auditor: self.auditor.clone() }
+    }
+
+    /// Records that a request was refused because its credential is not valid.
+    pub(crate) fn bad_credential(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        reason: RefusalReason,
+        message: &str,
+    ) {
+        let origin = &Origin::of(headers, extensions);
+        let attempt = Attempt { origin, caller: None, action: None, object: Subject::Server };
+        self.auditor.refused(attempt, reason, &message);
+    }
+}
