@@ -2,7 +2,7 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 23] = [
     "",
     "serve",
     "agent",
@@ -19,6 +19,11 @@ const COMMANDS: [&str; 18] = [
     "restore",
     "store",
     "store verify",
+    "generate",
+    "generate signing-key",
+    "generate dataplane-token",
+    "generate user-token",
+    "generate tls-certificate",
     "kubeconfig",
     "completions",
 ];

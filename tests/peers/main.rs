@@ -54,5 +54,6 @@ mod mesh_conflict;
 mod pod;
 mod prometheus;
 mod restart;
+mod tls;
 mod unread_log;
 mod unwritable_output;

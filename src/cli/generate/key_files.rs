@@ -1,4 +1,4 @@
-//! Files of keys.
+//! Files of keys and certificates.
 
 use std::{
     fs::{File, Permissions},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Permissions of a private key's file.
 pub(super) const PRIVATE: u32 = 0o600;
-/// Permissions of a public key's file.
+/// Permissions of the file of a public key or a certificate.
 pub(super) const PUBLIC: u32 = 0o644;
 
 /// The largest file that is read, in bytes: far more than a key has. A path may name an endless
@@ -65,7 +65,7 @@ pub(super) fn write_new(flag: &str, path: &Path, contents: &str, mode: u32) -> R
 
 fn exists(flag: &str, path: &Path) -> Failure {
     Failure::Usage(format!(
-        "--{flag}: {} exists: choose another file; a key is never overwritten",
+        "--{flag}: {} exists: choose another file; keys and certificates are never overwritten",
         path.display()
     ))
 }

@@ -1,8 +1,10 @@
-//! `headcount generate`: keys and tokens, without a server.
+//! `headcount generate`: keys, tokens and certificates, without a server.
 
 mod dataplane_token;
 mod key_files;
+mod lifetime;
 mod signing_key;
+mod tls_certificate;
 mod token;
 mod user_token;
 
@@ -10,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Outcome, Problems, Terminal};
 
-/// Generate keys and tokens without a server
+/// Generate keys, tokens and certificates without a server
 #[derive(Args, Debug)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct GenerateArgs {
@@ -23,6 +25,7 @@ enum Command {
     SigningKey(signing_key::SigningKeyArgs),
     DataplaneToken(dataplane_token::DataplaneTokenArgs),
     UserToken(user_token::UserTokenArgs),
+    TlsCertificate(tls_certificate::TlsCertificateArgs),
 }
 
 impl GenerateArgs {
@@ -32,6 +35,7 @@ impl GenerateArgs {
             Command::SigningKey(args) => args.run(problems, terminal),
             Command::DataplaneToken(args) => args.run(problems, terminal),
             Command::UserToken(args) => args.run(problems, terminal),
+            Command::TlsCertificate(args) => args.run(problems),
         }
     }
 }

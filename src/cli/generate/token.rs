@@ -2,14 +2,13 @@
 
 use std::{
     path::PathBuf,
-    str::FromStr,
     time::{Duration, SystemTime},
 };
 
 use anyhow::anyhow;
 use clap::Args;
 
-use super::key_files::read_signing_key;
+use super::{key_files::read_signing_key, lifetime::Lifetime};
 use crate::{
     authentication::token::{Claims, SigningKey, Subject, issue},
     cli::{Failure, Outcome, Parsed, Problems, Terminal},
@@ -37,34 +36,6 @@ pub(super) struct Signer {
     valid_for: Duration,
 }
 
-/// How long a token is valid: whole seconds, from one second to ten years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lifetime(Duration);
-
-/// Ten years, Kuma's default, with their leap days.
-const LONGEST: Duration = Duration::from_hours(3653 * 24);
-
-impl FromStr for Lifetime {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const TOO_SHORT: &str = "must be one second or more: the token would have expired already";
-        if text.starts_with('-') {
-            return Err(TOO_SHORT.to_owned());
-        }
-        let duration =
-            humantime::parse_duration(text).map_err(|error| format!("{error}; write 720h or 30days"))?;
-        let whole = Duration::from_secs(duration.as_secs());
-        if whole.is_zero() {
-            Err(TOO_SHORT.to_owned())
-        } else if duration > LONGEST {
-            Err("must be 10 years or less".to_owned())
-        } else {
-            Ok(Self(whole))
-        }
-    }
-}
-
 impl TokenArgs {
     /// Checks the flags and reads the key; adds errors to `problems`.
     pub(super) fn check(self, problems: &mut Problems) -> Option<Signer> {
@@ -84,20 +55,5 @@ impl Signer {
         let token = token.map_err(|error| anyhow!("the signing key {error}"))?;
         terminal.print(&(token + "\n"))?;
         Ok(Outcome::Success)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_valid_for_a_second_to_ten_years() {
-        for (text, seconds) in [("720h", 720 * 3600), ("1s", 1), ("1500ms", 1), ("3653days", 3653 * 86400)] {
-            assert_eq!(text.parse(), Ok(Lifetime(Duration::from_secs(seconds))), "{text}");
-        }
-        for bad in ["", "0s", "0", "-1h", "999ms", "11years", "999999h", "10", "abc", "584554530872years"] {
-            assert!(bad.parse::<Lifetime>().is_err(), "{bad}");
-        }
     }
 }

@@ -4,7 +4,15 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
+};
+
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
 use super::run;
@@ -116,4 +124,68 @@ async fn all_problems_of_a_token_are_reported_at_once() {
     let report = run(&format!("generate user-token {public}")).await.failure();
     assert!(report.contains("BEGIN PRIVATE KEY") && !report.contains("MII"), "{report}");
     assert!(run(&format!("generate user-token {key} --name a --valid-for 1h")).await.result.is_ok());
+}
+
+#[tokio::test]
+async fn a_tls_certificate_has_all_hostnames_and_its_key_is_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let (cert, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+    let files = format!("--cert-file {} --key-file {}", cert.display(), key.display());
+    let names = ["headcount.example.com", "*.headcount.svc", "10.1.2.3", "::1"];
+    let command =
+        format!("generate tls-certificate {files} --valid-for 48h --hostname {}", names.join(" --hostname "));
+    let before = SystemTime::now();
+    let ended = run(&command).await;
+    assert_eq!((ended.result.unwrap(), &*ended.out, &*ended.err), (Outcome::Success, "", ""));
+    assert_eq!((mode(&cert), mode(&key)), (0o644, 0o600));
+
+    let der = CertificateDer::from_pem_file(&cert).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(der.clone()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let client = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().unwrap();
+    let verify = |name: &str, after: Duration| {
+        let at = UnixTime::since_unix_epoch(before.duration_since(SystemTime::UNIX_EPOCH).unwrap() + after);
+        client.verify_server_cert(&der, &[], &ServerName::try_from(name).unwrap(), &[], at)
+    };
+    for name in ["headcount.example.com", "web.headcount.svc", "10.1.2.3", "::1"] {
+        verify(name, Duration::ZERO).unwrap();
+        verify(name, Duration::from_hours(47)).unwrap();
+    }
+    for other in ["localhost", "10.1.2.4", "headcount.svc"] {
+        assert!(verify(other, Duration::ZERO).is_err(), "{other}");
+    }
+    assert!(verify("::1", Duration::from_hours(49)).is_err(), "--valid-for has passed");
+
+    let failure = run(&command).await.failure();
+    assert!(failure.contains("--cert-file") && failure.contains("never overwritten"), "{failure}");
+    fs::remove_file(&cert).unwrap();
+    let failure = run(&command).await.failure();
+    assert!(failure.contains("--key-file") && !cert.exists(), "{failure}");
+}
+
+#[tokio::test]
+async fn hostnames_of_a_tls_certificate_are_names_or_addresses() {
+    let unset = run("generate tls-certificate").await.failure();
+    assert!(unset.contains("--hostname <NAME>"), "{unset}");
+    for bad in [
+        "https://a.example",
+        "localhost:7100",
+        "[::1]",
+        "a.*.example",
+        "*",
+        "a..b",
+        "a.example.",
+        "h\u{f6}st",
+    ] {
+        // In a directory that does not exist, so that a name that is accepted writes nothing.
+        let files = "--cert-file /nowhere/tls.crt --key-file /nowhere/tls.key";
+        let report =
+            run(&format!("generate tls-certificate {files} --hostname ok --hostname {bad} --valid-for 0s"))
+                .await
+                .failure();
+        for part in ["2 problems", &format!("--hostname: \"{bad}\": must be a DNS name"), "--valid-for"] {
+            assert!(report.contains(part), "{part}: {report}");
+        }
+    }
 }
