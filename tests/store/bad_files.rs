@@ -3,7 +3,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, PermissionsExt as _, symlink},
     path::Path,
 };
 
@@ -63,6 +63,44 @@ fn a_path_that_is_wrong_is_a_usage_error() {
     }
     assert_eq!(fs::read(&file).unwrap(), b"text");
     assert!(!missing.exists());
+}
+
+#[test]
+fn each_path_that_cannot_be_used_has_its_cause_and_remedy() {
+    let site = tempfile::tempdir().unwrap();
+    let path = |name: &str| site.path().join(name);
+    fs::write(path("file"), "text").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    symlink("nowhere", path("dangling")).unwrap();
+    symlink("loop", path("loop")).unwrap();
+    symlink("file", path("to_file")).unwrap();
+    let long = "n".repeat(300);
+    let cases = [
+        ("file/", "is not a directory; choose another path"),
+        ("to_file", "is not a directory; choose another path"),
+        ("socket", "is not a directory; choose another path"),
+        ("dangling", "is a symbolic link to nowhere, which does not exist; create that directory"),
+        ("dangling/", "is a symbolic link to nowhere, which does not exist; create that directory"),
+        ("loop", "a loop of them; choose another path"),
+        ("loop/data", "a loop of them; choose another path"),
+        (&long, "is too long; choose a shorter one"),
+    ];
+    for (name, part) in cases {
+        let opens = [DataDir::open, DataDir::open_existing, DataDir::create_new];
+        let opened = opens.into_iter().map(|open| open(&path(name)).map(drop));
+        for result in opened.chain([verify(&path(name)).map(drop)]) {
+            let error = result.expect_err(name);
+            assert!(error.is_usage(), "{name}: {error}");
+            has_parts(&error, &[part, path(name).to_str().unwrap()]);
+        }
+    }
+    // A link to a directory is one.
+    fs::create_dir(path("directory")).unwrap();
+    symlink("directory", path("to_directory")).unwrap();
+    drop(DataDir::open(&path("to_directory")).unwrap());
+    assert!(path("directory/lock").exists());
+    let in_one_with_a_file = DataDir::create_new(&path("directory")).map(drop).unwrap_err();
+    has_parts(&in_one_with_a_file, &["is not empty"]);
 }
 
 #[tokio::test]

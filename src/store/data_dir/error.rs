@@ -14,6 +14,13 @@ pub struct DataDirError(pub(super) Problem);
 #[derive(Debug)]
 pub(super) enum Problem {
     NotADirectory(PathBuf),
+    /// A symbolic link to what does not exist.
+    DanglingLink {
+        path: PathBuf,
+        target: PathBuf,
+    },
+    LinkLoop(PathBuf),
+    TooLong(PathBuf),
     ParentMissing(PathBuf),
     DirectoryMissing(PathBuf),
     NotEmpty(PathBuf),
@@ -42,6 +49,9 @@ impl DataDirError {
         matches!(
             self.0,
             Problem::NotADirectory(_)
+                | Problem::DanglingLink { .. }
+                | Problem::LinkLoop(_)
+                | Problem::TooLong(_)
                 | Problem::ParentMissing(_)
                 | Problem::DirectoryMissing(_)
                 | Problem::NotEmpty(_)
@@ -61,6 +71,26 @@ impl fmt::Display for DataDirError {
         match &self.0 {
             Problem::NotADirectory(path) => {
                 write!(f, "the data directory {} is not a directory; choose another path", path.display())
+            }
+            Problem::DanglingLink { path, target } => write!(
+                f,
+                "the data directory {} is a symbolic link to {}, which does not exist; create that directory, \
+                 or choose another path",
+                path.display(),
+                target.display()
+            ),
+            Problem::LinkLoop(path) => write!(
+                f,
+                "the path of the data directory {} leads through too many symbolic links, or a loop of them; \
+                 choose another path",
+                path.display()
+            ),
+            Problem::TooLong(path) => {
+                write!(
+                    f,
+                    "the path of the data directory {} is too long; choose a shorter one",
+                    path.display()
+                )
             }
             Problem::ParentMissing(path) => {
                 let parent = path.parent().unwrap_or(path).display();

@@ -15,7 +15,7 @@ use super::{
 
 /// The name of the lock's file. It remains when the lock is released, so that no process locks
 /// a file that another one has removed.
-pub(super) const FILE: &str = "lock";
+const FILE: &str = "lock";
 
 /// A lock that is held until it is dropped, or the process ends. Its file has the id of the
 /// process.

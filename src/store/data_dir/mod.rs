@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod identity;
 mod lock;
+mod path;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -77,17 +78,20 @@ impl DataDir {
     ///
     /// If it can't be created.
     pub fn create_new(path: &Path) -> Result<Self, DataDirError> {
+        Self::check_new(path)?;
         create_directory(path)?;
         let lock = Arc::new(Lock::acquire(path)?);
-        for entry in fs::read_dir(path).map_err(io("read", path))? {
-            let name = entry.map_err(io("read", path))?.file_name();
-            // A new ext4 file system has a directory lost+found.
-            if name != lock::FILE && name != "lost+found" {
-                return Err(DataDirError(Problem::NotEmpty(path.to_owned())));
-            }
-        }
         files::create_missing(path)?;
         Self::open_files(path, Access::Write, &lock)
+    }
+
+    /// Checks that [`Self::create_new`] can create a directory at this path.
+    ///
+    /// # Errors
+    ///
+    /// If it can't, as far as that is known without an attempt.
+    pub fn check_new(path: &Path) -> Result<(), DataDirError> {
+        path::check_new(path)
     }
 
     fn open_files(path: &Path, access: Access, lock: &Arc<Lock>) -> Result<Self, DataDirError> {
@@ -124,37 +128,31 @@ impl DataDir {
 
 /// Locks a directory that must exist.
 fn lock_existing(path: &Path) -> Result<Lock, DataDirError> {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match Lock::acquire(path) {
-            // A backup of the whole file system, for example. No server can use it.
-            Err(DataDirError(Problem::Io { error, .. })) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
-                Ok(Lock::unneeded())
-            }
-            result => result,
-        },
-        Ok(_) => Err(DataDirError(Problem::NotADirectory(path.to_owned()))),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(DataDirError(Problem::DirectoryMissing(path.to_owned())))
+    if !path::is_directory(path)? {
+        return Err(DataDirError(Problem::DirectoryMissing(path.to_owned())));
+    }
+    match Lock::acquire(path) {
+        // A backup of the whole file system, for example. No server can use it.
+        Err(DataDirError(Problem::Io { error, .. })) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+            Ok(Lock::unneeded())
         }
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            Err(DataDirError(Problem::NotADirectory(path.to_owned())))
-        }
-        Err(error) => Err(io("open", path)(error)),
+        result => result,
     }
 }
 
 /// Creates the directory unless it exists. Its parent must exist.
 fn create_directory(path: &Path) -> Result<(), DataDirError> {
+    if path::is_directory(path)? {
+        return Ok(());
+    }
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_parent(path),
-        Err(error) => match (error.kind(), fs::metadata(path)) {
-            (_, Ok(metadata)) if metadata.is_dir() => Ok(()),
-            (_, Ok(_)) | (ErrorKind::NotADirectory, _) => {
-                Err(DataDirError(Problem::NotADirectory(path.to_owned())))
-            }
-            (ErrorKind::NotFound, _) => Err(DataDirError(Problem::ParentMissing(path.to_owned()))),
-            _ => Err(io("create", path)(error)),
-        },
+        // Another process has created it meanwhile.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => path::is_directory(path).map(drop),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(DataDirError(Problem::ParentMissing(path.to_owned())))
+        }
+        Err(error) => Err(path::of_path(path, "create")(error)),
     }
 }
 
