@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 
 use super::{Failure, Outcome, Problems, Terminal, data_dir_failure};
@@ -19,6 +19,7 @@ use crate::{
     store::{
         DataDir,
         backup::{Reader, Summary, restore},
+        explain,
     },
 };
 
@@ -53,14 +54,14 @@ impl RestoreArgs {
     ) -> Result<Outcome, Failure> {
         problems.finish()?;
         let target = &self.data_dir;
-        check_target(target)?;
+        DataDir::check_new(target).map_err(|error| data_dir_failure(&error, None))?;
         let verified = run_blocking(|| self.read()?.read_all(drop).map_err(|error| self.not_right(&error)))?;
         let parent = parent(target);
         // Renamed when it is complete; removed with all its files if it is dropped before.
         let mut temporary = tempfile::Builder::new();
         temporary.prefix(".headcount-restore-").permissions(Permissions::from_mode(0o700));
         let temporary = temporary.tempdir_in(parent);
-        let temporary = temporary.with_context(|| cannot_create(target))?;
+        let temporary = temporary.map_err(|error| cannot_create(target, &error))?;
         let written = self.fill(temporary.path()).await?;
         if written != verified {
             return Err(
@@ -70,7 +71,7 @@ impl RestoreArgs {
         place(temporary.path(), target)?;
         // It is not there any more.
         let _renamed = temporary.keep();
-        sync_directory(parent).with_context(|| cannot_create(target))?;
+        sync_directory(parent).map_err(|error| cannot_create(target, &error))?;
         let created = humantime::format_rfc3339_seconds(written.header.created);
         terminal.print(&format!(
             "{}: {} entries of the backup of {created}\n",
@@ -82,7 +83,7 @@ impl RestoreArgs {
 
     fn read(&self) -> Result<Reader<BufReader<File>>, Failure> {
         let file = File::open(&self.file).map_err(|error| {
-            let text = format!("cannot read {}: {error}", self.file.display());
+            let text = format!("cannot read {}: {}", self.file.display(), explain(&error));
             if error.kind() == io::ErrorKind::NotFound { Failure::Usage(text) } else { anyhow!(text).into() }
         })?;
         Ok(Reader::new(BufReader::with_capacity(64 << 10, file)))
@@ -100,36 +101,18 @@ impl RestoreArgs {
     }
 }
 
-/// Checks that the directory is absent or empty, for an early and clear error.
-fn check_target(target: &Path) -> Result<(), Failure> {
-    let usage = |problem: &str| Err(Failure::Usage(format!("--data-dir: {} {problem}", target.display())));
-    match fs::read_dir(target).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(()),
-        Ok(false) => usage("is not empty: choose an empty directory, or a new one in it"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if parent(target).is_dir() {
-                Ok(())
-            } else {
-                usage("can't be created, because the directory that it belongs to does not exist")
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => usage("is not a directory"),
-        Err(error) => Err(anyhow!(error).context(cannot_create(target)).into()),
-    }
-}
-
 /// Gives the complete directory its name, in one step. Fails if the target is not empty by now.
 fn place(complete: &Path, target: &Path) -> Result<(), Failure> {
     fs::rename(complete, target).map_err(|error| {
         let remedy = match error.kind() {
-            io::ErrorKind::DirectoryNotEmpty => ": it is no longer empty",
-            io::ErrorKind::ResourceBusy => ": it is a mount point; choose a new directory in it",
+            io::ErrorKind::DirectoryNotEmpty => "; it is no longer empty: choose another one",
+            io::ErrorKind::ResourceBusy => "; it is a mount point: choose a new directory in it",
             _ => "",
         };
-        Failure::from(anyhow!(error).context(format!("{}{remedy}", cannot_create(target))))
+        anyhow!("{}{remedy}", cannot_create(target, &error)).into()
     })
 }
 
-fn cannot_create(target: &Path) -> String {
-    format!("cannot create the data directory {}", target.display())
+fn cannot_create(target: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow!("cannot create the data directory {}: {}", target.display(), explain(error))
 }

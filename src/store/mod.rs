@@ -24,6 +24,7 @@ mod problem;
 
 pub use data_dir::{Contents, DataDir, DataDirError, FileReport, verify};
 pub use memory::MemoryStore;
+pub use problem::of_io as explain;
 
 use std::{fmt, pin::Pin, sync::Arc};
 

@@ -20,7 +20,7 @@ pub(super) fn of_redb(error: Error) -> String {
 }
 
 /// The cause of a failed operation, with its remedy.
-pub(super) fn of_io(error: &io::Error) -> String {
+pub fn of_io(error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::PermissionDenied => "; run headcount as the owner of its files",
         io::ErrorKind::ReadOnlyFilesystem => "; mount its file system writable",

@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use tempfile::NamedTempFile;
 
 use crate::{
     cli::Failure,
     runtime::files::{parent, sync_directory},
-    store::backup::{BackupError, Check, Summary},
+    store::{
+        backup::{BackupError, Check, Summary},
+        explain,
+    },
 };
 
 /// A file or standard output. What is written is checked on the way, so that a backup that was
@@ -42,7 +45,7 @@ impl<'a> Destination<'a> {
             return Err(exists(path));
         }
         let file = NamedTempFile::with_prefix_in(".headcount-backup-", parent(path));
-        let temporary = file.with_context(|| cannot_write(path))?;
+        let temporary = file.map_err(|error| cannot_write(path, &error))?;
         Ok(Self { check, output: Output::File { temporary, path: path.to_owned(), replace } })
     }
 
@@ -52,7 +55,7 @@ impl<'a> Destination<'a> {
         match &mut self.output {
             Output::Stdout(out) => Ok(out.write_all(chunk)?),
             Output::File { temporary, path, .. } => {
-                Ok(temporary.write_all(chunk).with_context(|| cannot_write(path))?)
+                Ok(temporary.write_all(chunk).map_err(|error| cannot_write(path, &error))?)
             }
         }
     }
@@ -63,7 +66,7 @@ impl<'a> Destination<'a> {
         match self.output {
             Output::Stdout(out) => out.flush()?,
             Output::File { temporary, path, replace } => {
-                temporary.as_file().sync_all().with_context(|| cannot_write(&path))?;
+                temporary.as_file().sync_all().map_err(|error| cannot_write(&path, &error))?;
                 let named =
                     if replace { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
                 match named {
@@ -71,10 +74,10 @@ impl<'a> Destination<'a> {
                     Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                         return Err(exists(&path));
                     }
-                    Err(error) => return Err(anyhow!(error.error).context(cannot_write(&path)).into()),
+                    Err(error) => return Err(cannot_write(&path, &error.error).into()),
                 }
                 let directory = parent(&path);
-                sync_directory(directory).with_context(|| cannot_write(directory))?;
+                sync_directory(directory).map_err(|error| cannot_write(directory, &error))?;
             }
         }
         Ok(summary)
@@ -88,8 +91,8 @@ fn exists(path: &Path) -> Failure {
     ))
 }
 
-fn cannot_write(path: &Path) -> String {
-    format!("cannot write {}", path.display())
+fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow!("cannot write {}: {}", path.display(), explain(error))
 }
 
 fn damaged(error: BackupError) -> Failure {

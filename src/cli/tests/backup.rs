@@ -182,10 +182,10 @@ async fn nothing_is_restored_from_a_damaged_file_or_to_a_directory_in_use() {
     for (directory, file, problem, code) in [
         ("new", "altered", "altered: line ", 2),
         ("empty", "truncated", "line 4: the backup is truncated", 2),
-        ("new", "missing", "missing: No such file", 64),
-        ("full", "usual", "full is not empty", 64),
-        ("usual", "usual", "usual is not a directory", 64),
-        ("new/new", "usual", "does not exist", 64),
+        ("new", "missing", "missing: No such file or directory (os error 2); check the path", 64),
+        ("full", "usual", "full is not empty; choose one", 64),
+        ("usual", "usual", "usual is not a directory; choose another path", 64),
+        ("new/new", "usual", "new; create it", 64),
     ] {
         let ended = run(&format!("restore --data-dir {} {}", path(directory), path(file))).await;
         let failure = ended.result.unwrap_err();
