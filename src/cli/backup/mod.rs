@@ -32,8 +32,8 @@ use crate::{
 /// with --data-dir from the data directory of a stopped one.
 ///
 /// The file is readable by its owner only. It is complete if it exists: the backup is
-/// written to a temporary file in the same directory, verified, and renamed. Until the
-/// server has authentication, any client that reaches its gRPC address can make a backup.
+/// written to a temporary file in the same directory, verified, and renamed. If the
+/// server has an access file, only an operator can make a backup: see docs/access.md.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

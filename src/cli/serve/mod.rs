@@ -48,6 +48,8 @@ use crate::{
 Examples:
   headcount serve --demo                       run with simulated proxies
   headcount serve --config headcount.yaml      read flags from a file
+  headcount serve --data-dir /var/lib/headcount/data
+                                               keep registrations over a restart
   HEADCOUNT_RETENTION=1h headcount serve       set a flag by its environment variable
   headcount serve --grpc-addr 127.0.0.1:0 --addresses-file /tmp/headcount.json
                                                choose a free port and write it to a file
