@@ -9,6 +9,7 @@ use super::{Fault, SimulatedDisk, commit, load, new_disk, open, put};
 use crate::store::{
     Change, Store as _, StoreError,
     embedded::{Access, EmbeddedStore, Kind, OpenError, create},
+    problem,
 };
 
 /// The values in the order of their keys.
@@ -186,7 +187,11 @@ fn a_disk_that_is_full_or_fails_when_a_file_is_opened_leaves_it_as_after_a_crash
             let opened = open(&disk);
             let failed = disk.is_failing();
             match opened {
-                Err(OpenError::Io(_)) => {}
+                Err(error @ OpenError::Io(_)) => {
+                    let text = problem::of_file("resources.redb", &error, Kind::Resources);
+                    let remedy = "resources.redb: no storage space; free some space on its file system";
+                    assert!(fault != Fault::Full || text.ends_with(remedy), "{text}");
+                }
                 Err(error) => panic!("{error}"),
                 Ok(store) => drop(store),
             }
