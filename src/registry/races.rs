@@ -5,7 +5,7 @@
 //! atomic. A failure prints its schedule, which `shuttle::replay` repeats. `make races`
 //! runs them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use shuttle::thread;
@@ -17,7 +17,9 @@ use super::{
     },
     *,
 };
-use crate::model::{Filter, HealthState, WorkloadKey};
+use crate::model::{
+    DataplaneKey, Filter, HealthState, Records, RegistrationRecord, WorkloadKey, WorkloadRecord,
+};
 
 /// Random schedules, and as many in which the fewest switches of threads come at the
 /// worst places (PCT).
@@ -277,6 +279,80 @@ fn a_goodbye_against_a_stale_attempt_and_the_next_agent() {
         goodbye.join().unwrap();
         let _next = next.join().unwrap().expect("it connects, after the goodbye or by a takeover");
         assert_exact(&registry, "web", Some((1, 0, 1)));
+    });
+}
+
+/// What a store has after it has applied batches of the journal.
+#[derive(Debug, Default)]
+struct Stored {
+    registrations: BTreeMap<DataplaneKey, RegistrationRecord>,
+    workloads: BTreeMap<WorkloadKey, WorkloadRecord>,
+}
+
+impl Stored {
+    /// Takes a batch and applies it, or returns it to the journal as after a failure.
+    fn write(&mut self, registry: &Registry, max: usize, fails: bool) {
+        let changes = registry.take_record_changes(max);
+        if fails {
+            return registry.return_record_changes(changes);
+        }
+        assert!(!changes.incomplete);
+        apply(&mut self.registrations, changes.registrations);
+        apply(&mut self.workloads, changes.workloads);
+        registry.record_changes_stored();
+    }
+
+    fn assert_equals(&self, registry: &Registry) {
+        // Without the deadline of a lost one, which is derived from two clocks.
+        let facts = |record: &RegistrationRecord| {
+            let dataplane = Arc::clone(&record.dataplane);
+            (dataplane, record.since, record.retained_until.is_none())
+        };
+        let Records { mut registrations, workloads } = registry.records();
+        registrations.sort_by(|a, b| a.dataplane.key.cmp(&b.dataplane.key));
+        let stored: Vec<_> = self.registrations.values().map(facts).collect();
+        assert_eq!(stored, registrations.iter().map(facts).collect::<Vec<_>>());
+        let workloads = workloads.into_iter().map(|record| (record.key.clone(), record));
+        assert_eq!(self.workloads, workloads.collect());
+    }
+}
+
+fn apply<K: Ord, V>(stored: &mut BTreeMap<K, V>, changes: BTreeMap<K, Option<V>>) {
+    for (key, record) in changes {
+        match record {
+            Some(record) => drop(stored.insert(key, record)),
+            None => drop(stored.remove(&key)),
+        }
+    }
+}
+
+#[test]
+fn the_journal_against_transitions() {
+    in_many_schedules(|| {
+        let registry = registry();
+        registry.restore(Records::default(), Duration::ZERO);
+        let older = join(&registry, "a", "web");
+        let end = thread::spawn(move || drop(older));
+        let other = registry.clone();
+        let moves = thread::spawn(move || join(&other, "a", "api").goodbye());
+        let mut stored = Stored::default();
+        for fails in [false, true, false] {
+            stored.write(&registry, 1, fails);
+        }
+        end.join().unwrap();
+        moves.join().unwrap();
+        let (back, other) = (join(&registry, "a", "web"), join(&registry, "b", "api"));
+        let ends = thread::spawn(move || {
+            drop(back);
+            other.goodbye();
+        });
+        for fails in [true, false] {
+            stored.write(&registry, 1, fails);
+        }
+        ends.join().unwrap();
+        stored.write(&registry, usize::MAX, false);
+        stored.assert_equals(&registry);
+        assert_eq!((stored.registrations.len(), registry.pending_records()), (1, 0));
     });
 }
 
