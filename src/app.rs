@@ -31,7 +31,7 @@ use crate::{
         blocking::{drop_blocking, run_blocking, spawn_blocking},
         readiness::Readiness,
     },
-    store::DataDir,
+    store::{DataDir, MemoryStore},
     telemetry::{
         metrics::{Listener, Metrics},
         readyz::ReadyChecks,
@@ -83,10 +83,14 @@ impl App {
 
         let (shutdown, http_shutdown) = (CancellationToken::new(), CancellationToken::new());
         let mut core = JoinSet::new();
-        let trust = trust::load(&config, &mut core)?;
         let grpc_tls = tls::load(config.tls.grpc.as_ref(), Protocol::Http2, &config.tls, &mut core)?;
         let http_tls = tls::load(config.tls.http.as_ref(), Protocol::Http1, &config.tls, &mut core)?;
         let (persistence, records) = load(&mut config).await?;
+        let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
+        let resources = stores.as_ref().map(|stores| Arc::clone(&stores.resources));
+        // Without a data directory, keys and revocations are in memory too.
+        let resources = resources.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let (trust, _keys) = trust::load(&config, resources, &mut core).await?;
         let registry = Registry::new(config.registry);
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
@@ -96,7 +100,6 @@ impl App {
             metrics = metrics.with_store(persistence.status().clone());
         }
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
-        let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
         let control = |listener, anonymous| {
             AccessControl::new(listener, trust.listener(anonymous), metrics.refused.clone())
         };

@@ -1,49 +1,92 @@
 //! What the server trusts: loaded at the start, and again when files change.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
+use tracing::warn;
 
 use crate::{
     access::Access,
     authentication::{AccessFile, Trust},
     config::Config,
-    net::tls::{PemFile, Reloading, authority as authority_of},
+    net::tls::{Current, PemFile, Reloading, authority as authority_of},
+    persistence::tokens::TokenKeys,
+    store::Store,
 };
 
 /// Time between two checks of the access file: a right that it takes away ends within a second.
 const RELOAD_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Loads the access file and the CAs of client certificates. Tasks reload them, and end calls whose
-/// right has ended.
+/// Loads the access file, the CAs of client certificates, and the keys of tokens. Tasks reload the
+/// files, and end calls whose right has ended.
 ///
 /// # Errors
 ///
 /// If a file can't be read or is invalid.
-pub(super) fn load(config: &Config, tasks: &mut JoinSet<()>) -> anyhow::Result<Trust> {
+pub(super) async fn load(
+    config: &Config,
+    resources: Arc<dyn Store>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<(Trust, Arc<TokenKeys>)> {
     let file = config.access_file.as_ref().map(|path| PemFile::new("access-file", path));
     let file = file.map(|file| Reloading::load([file], parse)).transpose()?;
-    let policy = file.as_ref().map(|file| file.current().get().policy.clone()).unwrap_or_default();
-    let access = Access::new(policy, SystemTime::now);
+    let current = file.as_ref().map(Reloading::current);
+    let keys = Arc::new(TokenKeys::load(resources, SystemTime::now()).await?);
+    let contents = current.as_ref().map(|file| file.get()).unwrap_or_default();
+    keys.trust(contents.keys.clone()).await.context("--access-file: tokenKeys")?;
+    let access = Access::new(contents.policy.clone(), SystemTime::now);
     let authority = config.tls.client_ca_file.as_ref().map(|path| PemFile::new("tls-client-ca-file", path));
     let authority = authority.map(|file| Reloading::load([file], authority_of)).transpose()?;
     let trust = Trust {
         access: access.clone(),
-        file: file.as_ref().map(Reloading::current),
+        file: current.clone(),
         authority: authority.as_ref().map(Reloading::current),
+        verifier: keys.verifier(),
+        clock: SystemTime::now,
     };
-    if let Some(file) = file {
-        let access = access.clone();
-        // It also checks the certificates of live calls again, by the new rules.
-        tasks.spawn(file.run_then(RELOAD_INTERVAL, move |new| access.set_policy(new.policy.clone())));
+    if let Some((file, current)) = file.zip(current) {
+        let changed = Arc::new(Notify::new());
+        let notify = Arc::clone(&changed);
+        tasks.spawn(file.run_then(RELOAD_INTERVAL, move |_| notify.notify_one()));
+        tasks.spawn(apply_changes(changed, current, Arc::clone(&keys), access.clone()));
     }
     if let Some(authority) = authority {
         let access = access.clone();
         tasks.spawn(authority.run_then(config.tls.reload_interval, move |_| access.recheck()));
     }
+    let (mut verifier, rechecked) = (keys.verifier(), access.clone());
+    tasks.spawn(async move {
+        while verifier.changed().await.is_ok() {
+            rechecked.recheck();
+        }
+        // The keys live as long as the server.
+        pending::<()>().await;
+    });
     tasks.spawn(async move { access.run().await });
-    Ok(trust)
+    Ok((trust, keys))
+}
+
+/// Applies the contents of the access file each time they have changed. Never returns.
+async fn apply_changes(
+    changed: Arc<Notify>,
+    file: Arc<Current<AccessFile>>,
+    keys: Arc<TokenKeys>,
+    access: Access,
+) {
+    loop {
+        changed.notified().await;
+        let contents = file.get();
+        if let Err(error) = keys.trust(contents.keys.clone()).await {
+            warn!("--access-file: tokenKeys: {error}: still using the previous keys");
+        }
+        // It also checks the credentials of live calls again.
+        access.set_policy(contents.policy.clone());
+    }
 }
 
 fn parse([(file, text)]: [(&PemFile, &Vec<u8>); 1]) -> anyhow::Result<AccessFile> {

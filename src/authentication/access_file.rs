@@ -6,10 +6,13 @@ use std::{collections::BTreeSet, str};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::spiffe::{Fixed, SpiffeRule};
+use super::{
+    spiffe::{Fixed, SpiffeRule},
+    token::{PublicKey, VerificationKey},
+};
 use crate::{
     access::{Policy, Role, RoleBinding},
-    model::{Invalid, MeshName, Namespace, WorkloadName},
+    model::{Invalid, KeyId, KeyUse, MeshName, Namespace, WorkloadName},
 };
 
 /// The contents of an access file.
@@ -19,6 +22,8 @@ pub struct AccessFile {
     pub policy: Policy,
     /// Which SPIFFE IDs may register which dataplanes; the first rule that matches counts.
     pub certificates: Vec<SpiffeRule>,
+    /// Public keys of tokens that are issued elsewhere.
+    pub keys: Vec<VerificationKey>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +33,8 @@ struct Document {
     role_bindings: Vec<Binding>,
     #[serde(default)]
     dataplane_certificates: Vec<CertificateRule>,
+    #[serde(default)]
+    token_keys: Vec<TokenKey>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +58,25 @@ struct CertificateRule {
     mesh: Option<String>,
     namespace: Option<String>,
     workload: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenKey {
+    kid: String,
+    #[serde(rename = "use")]
+    usage: TokenUse,
+    mesh: Option<String>,
+    public_key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TokenUse {
+    /// Dataplane tokens, of one mesh or of all.
+    Dataplane,
+    /// User tokens.
+    User,
 }
 
 impl AccessFile {
@@ -77,7 +103,19 @@ impl AccessFile {
         let certificates = rules
             .map(|(at, rule)| rule.parse(&format!("dataplaneCertificates[{at}]")))
             .collect::<Result<_, _>>()?;
-        Ok(Self { policy: Policy { bindings }, certificates })
+        let keys = document.token_keys.into_iter().enumerate();
+        let keys =
+            keys.map(|(at, key)| key.parse(&format!("tokenKeys[{at}]"))).collect::<Result<Vec<_>, _>>()?;
+        for (at, key) in keys.iter().enumerate() {
+            if keys[..at].iter().any(|other| (&other.usage, &other.id) == (&key.usage, &key.id)) {
+                anyhow::bail!(
+                    "tokenKeys[{at}].kid: there is another key with KID {} for {}",
+                    key.id,
+                    key.usage
+                );
+            }
+        }
+        Ok(Self { policy: Policy { bindings }, certificates, keys })
     }
 }
 
@@ -120,6 +158,25 @@ impl CertificateRule {
                 .transpose()?,
         };
         SpiffeRule::parse(&path("spiffeId"), &self.spiffe_id, fixed)
+    }
+}
+
+impl TokenKey {
+    fn parse(self, field: &str) -> Result<VerificationKey, Invalid> {
+        let path = |name| format!("{field}.{name}");
+        let mesh = self.mesh.map(|text| MeshName::parse(&path("mesh"), &text)).transpose()?;
+        let usage = match (self.usage, mesh) {
+            (TokenUse::Dataplane, Some(mesh)) => KeyUse::Mesh(mesh),
+            (TokenUse::Dataplane, None) => KeyUse::AllMeshes,
+            (TokenUse::User, None) => KeyUse::Users,
+            (TokenUse::User, Some(_)) => {
+                return Err(Invalid::new(path("mesh"), "user tokens belong to no mesh: remove it"));
+            }
+        };
+        let id = KeyId::parse(&path("kid"), &self.kid)?;
+        let key = PublicKey::from_pem(self.public_key.as_bytes());
+        let key = key.map_err(|error| Invalid::new(path("publicKey"), error.to_string()))?;
+        Ok(VerificationKey { id, usage, key })
     }
 }
 
@@ -166,6 +223,10 @@ dataplaneCertificates:
             ),
             ("dataplaneCertificates: [{spiffeId: 'spiffe://a/{name}'}]", "dataplaneCertificates[0].spiffeId"),
             ("dataplaneCertificates: [{spiffeId: 'spiffe://a/b', mesh: A}]", "dataplaneCertificates[0].mesh"),
+            ("tokenKeys: [{kid: '1', use: all, publicKey: x}]", "all"),
+            ("tokenKeys: [{kid: '', use: user, publicKey: x}]", "tokenKeys[0].kid"),
+            ("tokenKeys: [{kid: '1', use: user, publicKey: x}]", "tokenKeys[0].publicKey"),
+            ("tokenKeys: [{kid: '1', use: user, mesh: default, publicKey: x}]", "tokenKeys[0].mesh"),
             ("roles: []", "roles"),
             ("- a", "expected mapping"),
             ("\"", ""),

@@ -1,13 +1,15 @@
 //! Authenticates requests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use rustls::pki_types::UnixTime;
+use tokio::sync::watch;
 
 use super::{
     AccessFile, UnusableCertificate,
     certificate::{Holder, Subject},
+    token::{TokenError, Verifier},
 };
 use crate::{
     access::{Access, Caller, Credential, RefusalReason},
@@ -24,6 +26,10 @@ pub struct Trust {
     pub(crate) file: Option<Arc<Current<AccessFile>>>,
     /// Issues client certificates; none if they are not accepted.
     pub(crate) authority: Option<Arc<Current<Authority>>>,
+    /// Verifies tokens.
+    pub(crate) verifier: watch::Receiver<Verifier>,
+    /// The time of day, by which tokens and certificates are valid.
+    pub(crate) clock: fn() -> SystemTime,
 }
 
 /// Authenticates the requests of one listener.
@@ -37,8 +43,14 @@ pub struct Authenticator {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
     /// The request has a token, and the server accepts none.
-    #[error("authorization: this server accepts no tokens: send none, or configure the server's keys")]
+    #[error("authorization: this server accepts no tokens: send none, or give the server a key")]
     NoTokens,
+    /// The request has several tokens, or one that is no text.
+    #[error("authorization: must be one token: `Bearer TOKEN`, or the token alone")]
+    NotOneToken,
+    /// The token is not valid.
+    #[error("authentication failed: {0}")]
+    Token(#[from] TokenError),
     /// No trusted authority has issued the certificate.
     #[error("the client has no valid certificate: {0}")]
     Unverified(String),
@@ -59,7 +71,8 @@ impl AuthenticationError {
 impl Trust {
     /// A server that accepts no credentials.
     pub fn nobody(access: Access) -> Self {
-        Self { access, file: None, authority: None }
+        let (_, verifier) = watch::channel(Verifier::default());
+        Self { access, file: None, authority: None, verifier, clock: SystemTime::now }
     }
 
     /// The authenticator of a listener whose callers have this access without a credential.
@@ -73,7 +86,7 @@ impl Trust {
         authority: &Authority,
         presented: &PresentedCertificates,
     ) -> Result<(Principal, Holder), AuthenticationError> {
-        let leaf = authority.verify_chain(presented, UnixTime::now());
+        let leaf = authority.verify_chain(presented, unix_time((self.clock)()));
         let leaf = leaf.map_err(|error| AuthenticationError::Unverified(error.to_string()))?;
         let holder = Holder::of(leaf)?;
         Ok((self.principal(&holder.subject)?, holder))
@@ -90,6 +103,22 @@ impl Trust {
                 Ok(Principal::Dataplane(grant))
             }
         }
+    }
+
+    /// The caller that a token proves.
+    fn bearer(&self, token: &str) -> Result<Caller, AuthenticationError> {
+        let verifier = self.verifier.borrow().clone();
+        if !verifier.has_keys() {
+            return Err(AuthenticationError::NoTokens);
+        }
+        let token = verifier.verify(token, (self.clock)())?;
+        let (principal, id, expires) = (token.principal(), format!("token {}", token.id), token.expires);
+        let recheck = {
+            let verifier = self.verifier.clone();
+            move || verifier.borrow().recheck(&token).map_err(|error| error.to_string())
+        };
+        let credential = Credential { id, expires: Some(expires), recheck: Arc::new(recheck) };
+        Ok(self.access.caller(principal, credential))
     }
 
     /// The caller that a client's certificates prove.
@@ -152,8 +181,8 @@ impl Authenticator {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<Caller, AuthenticationError> {
-        if headers.contains_key(AUTHORIZATION) {
-            return Err(AuthenticationError::NoTokens);
+        if let Some(token) = token(headers)? {
+            return self.trust.bearer(token);
         }
         let presented = extensions.get::<PresentedCertificates>();
         let presented = presented.filter(|presented| !presented.certificates().is_empty());
@@ -162,4 +191,23 @@ impl Authenticator {
             None => Ok(self.anonymous.clone()),
         }
     }
+}
+
+/// The token of a request: after the scheme `Bearer` (RFC 6750), or alone as Kuma sends it.
+fn token(headers: &HeaderMap) -> Result<Option<&str>, AuthenticationError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().map_err(|_| AuthenticationError::NotOneToken)?,
+        (Some(_), Some(_)) => return Err(AuthenticationError::NotOneToken),
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim_start())),
+        Some(_) => Err(AuthenticationError::NotOneToken),
+        None => Ok(Some(value)),
+    }
+}
+
+fn unix_time(time: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }

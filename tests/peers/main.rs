@@ -55,5 +55,6 @@ mod pod;
 mod prometheus;
 mod restart;
 mod tls;
+mod tokens;
 mod unread_log;
 mod unwritable_output;
