@@ -16,7 +16,7 @@ pub use self::addresses::Addresses;
 use crate::{
     audit::AccessControl,
     config::Config,
-    grpc::{Grpc, set_health},
+    grpc::{Grpc, GrpcAccess, set_health},
     http,
     kube::Kube,
     model::Records,
@@ -90,7 +90,7 @@ impl App {
         let resources = stores.as_ref().map(|stores| Arc::clone(&stores.resources));
         // Without a data directory, keys and revocations are in memory too.
         let resources = resources.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let (trust, _keys) = trust::load(&config, resources, &mut core).await?;
+        let (trust, keys) = trust::load(&config, resources, &mut core).await?;
         let registry = Registry::new(config.registry);
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
@@ -115,7 +115,7 @@ impl App {
             stores,
             config.limits,
             config.envoy,
-            grpc_control,
+            GrpcAccess { control: grpc_control, keys },
             &metrics,
             shutdown.clone(),
         )

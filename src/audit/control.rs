@@ -42,6 +42,23 @@ impl AccessControl {
         Ok(self.accept(caller, headers, extensions))
     }
 
+    /// The caller that a new token of a client proves, in the place of its former credential.
+    ///
+    /// # Errors
+    ///
+    /// If the token is not valid. That is recorded.
+    pub fn renew(&self, former: &AuditedCaller, token: &str) -> Result<AuditedCaller, AuthenticationError> {
+        match self.authenticator.authenticate_token(token) {
+            Ok(caller) => Ok(AuditedCaller { caller, ..former.clone() }),
+            Err(error) => {
+                let origin = &former.origin;
+                let attempt = Attempt { origin, caller: None, action: None, object: Subject::Server };
+                self.auditor.refused(attempt, error.reason(), &error);
+                Err(error)
+            }
+        }
+    }
+
     /// As [`AccessControl::authenticate`], for a request that needs no credential: one that is not
     /// valid is as good as none, and is not recorded.
     pub fn identify(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<AuditedCaller> {

@@ -63,7 +63,11 @@ impl AuthenticationError {
     /// The reason for metrics and the audit log.
     pub fn reason(&self) -> RefusalReason {
         match self {
-            Self::NoTokens | Self::Unverified(_) | Self::Unusable(_) => RefusalReason::BadCredential,
+            Self::Token(TokenError::Expired) => RefusalReason::Expired,
+            Self::Token(TokenError::Revoked) => RefusalReason::Revoked,
+            Self::NoTokens | Self::NotOneToken | Self::Token(_) | Self::Unverified(_) | Self::Unusable(_) => {
+                RefusalReason::BadCredential
+            }
         }
     }
 }
@@ -168,6 +172,15 @@ impl Authenticator {
     /// Whether clients can authenticate themselves by a certificate.
     pub fn accepts_certificates(&self) -> bool {
         self.trust.authority.is_some()
+    }
+
+    /// Returns the caller that a token proves.
+    ///
+    /// # Errors
+    ///
+    /// If the token is not valid.
+    pub fn authenticate_token(&self, token: &str) -> Result<Caller, AuthenticationError> {
+        self.trust.bearer(token)
     }
 
     /// Returns the caller of a request, whose extensions have the certificates that the client

@@ -26,7 +26,7 @@ enum CheckedBy {
 }
 
 /// What each method does. No method can be called that is not here.
-const METHODS: [(&str, Action, CheckedBy); 15] = [
+const METHODS: [(&str, Action, CheckedBy); 21] = [
     ("/headcount.v1.DataplaneService/Session", Action::RegisterDataplane, CheckedBy::Service),
     ("/headcount.v1.DataplaneService/ListDataplanes", Action::ReadDataplanes, CheckedBy::Service),
     ("/headcount.v1.WorkloadService/GetWorkload", Action::ReadWorkloads, CheckedBy::Service),
@@ -36,6 +36,12 @@ const METHODS: [(&str, Action, CheckedBy); 15] = [
     ("/headcount.v1.EventService/ListEvents", Action::ReadEvents, CheckedBy::Service),
     ("/headcount.v1.EventService/WatchEvents", Action::ReadEvents, CheckedBy::Service),
     ("/headcount.v1.BackupService/CreateBackup", Action::Backup, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/CreateSigningKey", Action::ManageKeys, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/ListSigningKeys", Action::ManageKeys, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/DeleteSigningKey", Action::ManageKeys, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/IssueDataplaneToken", Action::IssueDataplaneToken, CheckedBy::Service),
+    ("/headcount.v1.TokenService/IssueUserToken", Action::IssueUserToken, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/RevokeToken", Action::ManageKeys, CheckedBy::Layer),
     (
         "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
         Action::RegisterDataplane,
@@ -66,6 +72,8 @@ pub(super) async fn authenticate(
         return Status::from(denied).into_http();
     }
     request.extensions_mut().insert(caller);
+    // For a session whose client replaces its token.
+    request.extensions_mut().insert(access);
     next.run(request).await
 }
 
@@ -87,6 +95,16 @@ fn check_method(caller: &AuditedCaller, path: &str) -> Result<(), Denied> {
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<AuditedCaller, Status> {
     let caller = request.extensions().get::<AuditedCaller>().cloned();
     caller.ok_or_else(|| Status::internal("the call was not authenticated"))
+}
+
+/// Returns what has authenticated a call.
+///
+/// # Errors
+///
+/// As [`caller`].
+pub(super) fn control<T>(request: &tonic::Request<T>) -> Result<Arc<AccessControl>, Status> {
+    let control = request.extensions().get::<Arc<AccessControl>>().cloned();
+    control.ok_or_else(|| Status::internal("the call was not authenticated"))
 }
 
 impl From<Denied> for Status {
@@ -126,10 +144,12 @@ pub(super) mod tests {
         authentication::Trust,
         config::Limits,
         envoy::checks::CheckSettings,
-        grpc::Grpc,
+        grpc::{Grpc, GrpcAccess},
         model::AnonymousAccess,
+        persistence::tokens::TokenKeys,
         proto::DESCRIPTORS,
         registry::{Registry, RegistrySettings},
+        store::MemoryStore,
         telemetry::metrics::{Listener, Metrics},
     };
 
@@ -185,6 +205,8 @@ pub(super) mod tests {
         let access = control(anonymous, &metrics);
         let (limits, checks) = (Limits::default(), CheckSettings::default());
         let shutdown = CancellationToken::new();
+        let keys = TokenKeys::load(Arc::new(MemoryStore::new()), std::time::SystemTime::now()).await;
+        let access = GrpcAccess { control: access, keys: Arc::new(keys.unwrap()) };
         let grpc = Grpc::new(&registry, None, limits, checks, access, &metrics, shutdown).await.unwrap();
         let mut codes = Vec::new();
         for path in methods().into_iter().chain(["/headcount.v1.WorkloadService/DeleteWorkload".into()]) {

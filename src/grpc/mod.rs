@@ -26,7 +26,7 @@ use tower::Layer as _;
 
 use self::{
     connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request, plaintext},
-    service::{Backups, Dataplanes, Events, Workloads},
+    service::{Backups, Dataplanes, Events, Tokens, Workloads},
     session::{Envoys, SessionAdmission},
 };
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     envoy::checks::CheckSettings,
     net::places::{PlaceLimits, Places},
     net::tls::{PresentedCertificates, Tls},
+    persistence::tokens::TokenKeys,
     proto::{
         DESCRIPTORS,
         envoy::service::health::v3::server::health_discovery_service_server::{
@@ -44,6 +45,7 @@ use crate::{
             backup_service_server::{BackupServiceServer, SERVICE_NAME as BACKUP_SERVICE},
             dataplane_service_server::{DataplaneServiceServer, SERVICE_NAME as DATAPLANE_SERVICE},
             event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE},
+            token_service_server::{SERVICE_NAME as TOKEN_SERVICE, TokenServiceServer},
             workload_service_server::{SERVICE_NAME as WORKLOAD_SERVICE, WorkloadServiceServer},
         },
     },
@@ -53,8 +55,24 @@ use crate::{
 };
 
 /// The services whose health is reported; the empty name is the whole server.
-const SERVICES: [&str; 6] =
-    ["", DATAPLANE_SERVICE, WORKLOAD_SERVICE, EVENT_SERVICE, BACKUP_SERVICE, HEALTH_DISCOVERY_SERVICE];
+const SERVICES: [&str; 7] = [
+    "",
+    DATAPLANE_SERVICE,
+    WORKLOAD_SERVICE,
+    EVENT_SERVICE,
+    BACKUP_SERVICE,
+    TOKEN_SERVICE,
+    HEALTH_DISCOVERY_SERVICE,
+];
+
+/// What determines the callers of calls, and what signs their tokens.
+#[derive(Debug)]
+pub struct GrpcAccess {
+    /// Determines the caller of each call.
+    pub control: AccessControl,
+    /// Sign tokens.
+    pub keys: Arc<TokenKeys>,
+}
 
 /// The gRPC server, ready to be given connections.
 #[derive(Debug)]
@@ -69,8 +87,8 @@ pub struct Grpc {
 
 impl Grpc {
     /// Sets up all services. Their health is `NOT_SERVING` until [`set_health`]. Without `stores`,
-    /// which a server without a data directory does not have, calls for a backup are rejected.
-    /// `access` determines the caller of each call.
+    /// which a server without a data directory does not have, calls for a backup or a new key are
+    /// rejected. `access` determines the caller of each call.
     ///
     /// # Errors
     ///
@@ -80,7 +98,7 @@ impl Grpc {
         stores: Option<Stores>,
         limits: Limits,
         checks: CheckSettings,
-        access: AccessControl,
+        access: GrpcAccess,
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -91,6 +109,7 @@ impl Grpc {
         let envoys = Envoys { admission, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());
+        let tokens = Tokens::new(access.keys, stores.is_some());
         let backups = Backups::new(stores, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(max_bytes);
@@ -107,6 +126,7 @@ impl Grpc {
                 .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(max_bytes))
                 .add_service(EventServiceServer::new(events).max_decoding_message_size(max_bytes))
                 .add_service(BackupServiceServer::new(backups).max_decoding_message_size(max_bytes))
+                .add_service(TokenServiceServer::new(tokens).max_decoding_message_size(max_bytes))
                 .add_service(
                     HealthDiscoveryServiceServer::new(envoys)
                         .max_decoding_message_size(limits.max_envoy_message_bytes),
@@ -122,7 +142,7 @@ impl Grpc {
                 ));
         let routes = service::reject_writes(routes).into_axum_router();
         let routes = routes.layer(map_response(status::correct_malformed));
-        let routes = routes.layer(from_fn_with_state(Arc::new(access), access::authenticate));
+        let routes = routes.layer(from_fn_with_state(Arc::new(access.control), access::authenticate));
         let descriptors = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -54,6 +54,7 @@ mod mesh_conflict;
 mod pod;
 mod prometheus;
 mod restart;
+mod revocation;
 mod tls;
 mod tokens;
 mod unread_log;

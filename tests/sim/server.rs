@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,11 +13,11 @@ use headcount::{
     authentication::Trust,
     config::Limits,
     envoy::checks::CheckSettings,
-    grpc::{Grpc, set_health},
+    grpc::{Grpc, GrpcAccess, set_health},
     model::AnonymousAccess,
-    persistence::{Loaded, Persistence},
+    persistence::{Loaded, Persistence, tokens::TokenKeys},
     registry::{Registry, RegistrySettings},
-    store::Stores,
+    store::{MemoryStore, Stores},
     telemetry::metrics::{Listener, Metrics},
 };
 use tokio::{
@@ -98,16 +99,16 @@ impl Server {
         let (registry, persistence) = self.registry().await;
         let metrics = Metrics::new(&registry).expect("metrics");
         let access = Access::new(Policy::default(), wall_clock);
+        let keys = TokenKeys::load(Arc::new(MemoryStore::new()), wall_clock()).await.expect("an empty store");
+        let keys = Arc::new(keys);
+        let authenticator = Trust::nobody(access).listener(AnonymousAccess::Full);
+        let control = AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone());
         let grpc = Grpc::new(
             &registry,
             None,
             Limits::default(),
             CheckSettings::default(),
-            AccessControl::new(
-                Listener::Grpc,
-                Trust::nobody(access.clone()).listener(AnonymousAccess::Full),
-                metrics.refused.clone(),
-            ),
+            GrpcAccess { control, keys },
             &metrics,
             shutdown.clone(),
         )

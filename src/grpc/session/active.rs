@@ -11,14 +11,17 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
+use super::StreamClient;
 use crate::{
-    access::Ended,
+    access::{Action, Ended, OwnedObject},
     audit::AuditedCall,
+    convert,
     grpc::{
         connection::ConnectionAge,
         status::{aged_connection, draining, superseded},
     },
     model::{Dataplane, HealthReport},
+    proto::CredentialAck,
     registry::{Notice, ReportOutcome, Session, SessionId},
     runtime::resettable_timer::ResettableTimer,
     telemetry::metrics::{EndReason, SessionMetrics},
@@ -126,6 +129,20 @@ impl ActiveSession {
     pub(super) fn on_aged(mut self) -> Status {
         self.end.reason = EndReason::Aged;
         aged_connection()
+    }
+
+    /// Replaces the credential that proves the client's right to the session by a token.
+    ///
+    /// # Errors
+    ///
+    /// If the token is not valid, or not for the dataplane.
+    pub(super) fn renew(&mut self, client: &StreamClient, token: &str) -> Result<CredentialAck, Status> {
+        self.touch();
+        let caller = client.renew(token)?;
+        let dataplane = OwnedObject::Dataplane(Arc::clone(self.dataplane()));
+        self.right = caller.allow_live(Action::RegisterDataplane, dataplane)?;
+        let expires = caller.caller().credential().and_then(|credential| credential.expires);
+        Ok(CredentialAck { expires_at: expires.map(convert::timestamp) })
     }
 
     /// Ends the session because its client has lost the right to it, and returns the status for its

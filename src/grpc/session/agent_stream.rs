@@ -23,8 +23,8 @@ use crate::{
     grpc::status::malformed,
     net::rejection::rejection,
     proto::{
-        self, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest, SessionResponse,
-        session_request::Message as Request, session_response::Message as Response,
+        self, Credential, Drain, HealthAck, HealthReport, HeartbeatAck, Hello, SessionRequest,
+        SessionResponse, session_request::Message as Request, session_response::Message as Response,
     },
     registry::{Client, ConnectOptions, Notice, ReportOutcome},
 };
@@ -140,7 +140,7 @@ impl AgentStream {
             workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
             warnings,
             heartbeat_timeout: heartbeat_timeout.map(convert::duration),
-            accepts_credentials: false,
+            accepts_credentials: self.client.has_token(),
         };
         self.phase = Phase::Open { session, sequence: 0 };
         Ok(welcome)
@@ -184,10 +184,12 @@ impl AgentStream {
                     Code::FailedPrecondition,
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
-                Ok(Some(SessionRequest { message: Some(Request::Credential(_)) })) => rejection(
-                    Code::FailedPrecondition,
-                    "credential: this session accepts none: the welcome has no accepts_credentials",
-                ),
+                Ok(Some(SessionRequest { message: Some(Request::Credential(Credential { token })) })) => {
+                    match session.renew(&self.client, &token) {
+                        Ok(ack) => return Ok(Response::CredentialAck(ack)),
+                        Err(status) => status,
+                    }
+                }
                 Ok(Some(SessionRequest { message: None })) => empty_message(),
                 Ok(None) => return Err(End::WithoutStatus),
                 Err(status) => malformed(&status).ok_or(End::WithoutStatus)?,

@@ -18,14 +18,19 @@ mod rejections;
 
 pub(super) use self::{admission::SessionAdmission, agent_stream::AgentStream, envoy_stream::Envoys};
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::{access::caller, connection::ConnectionAge};
+use super::{
+    access::{caller, control},
+    connection::ConnectionAge,
+};
 use crate::{
     access::{Action, Object},
-    audit::AuditedCaller,
+    audit::{AccessControl, AuditedCaller},
+    model::{Principal, Proof},
+    net::rejection::rejection,
 };
 
 /// The client of a stream, before it has sent a message.
@@ -33,6 +38,7 @@ use crate::{
 pub(super) struct StreamClient {
     age: ConnectionAge,
     caller: AuditedCaller,
+    control: Arc<AccessControl>,
 }
 
 impl StreamClient {
@@ -42,12 +48,26 @@ impl StreamClient {
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
         let caller = caller(request)?;
         caller.allow(Action::RegisterDataplane, Object::Server)?;
-        Ok(Self { age: ConnectionAge::of(request), caller })
+        Ok(Self { age: ConnectionAge::of(request), caller, control: control(request)? })
     }
 
     /// The address of the client.
     fn peer(&self) -> Option<SocketAddr> {
         self.caller.peer()
+    }
+
+    /// Whether a token has opened the stream, which the client may replace.
+    fn has_token(&self) -> bool {
+        match self.caller.principal() {
+            Principal::Dataplane(grant) => grant.proof != Proof::Certificate,
+            _ => false,
+        }
+    }
+
+    /// The caller that a new token of the client proves.
+    fn renew(&self, token: &str) -> Result<AuditedCaller, Status> {
+        let caller = self.control.renew(&self.caller, token);
+        caller.map_err(|error| rejection(Code::Unauthenticated, error.to_string()))
     }
 }
 

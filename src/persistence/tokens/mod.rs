@@ -159,6 +159,11 @@ impl TokenKeys {
         }
     }
 
+    /// All signing keys that are stored.
+    pub async fn list(&self) -> Vec<SigningKeyRecord> {
+        self.state.lock().await.stored.keys.values().map(|stored| stored.record.clone()).collect()
+    }
+
     /// Removes a signing key. Its tokens are no longer valid.
     ///
     /// # Errors

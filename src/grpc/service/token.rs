@@ -1,0 +1,229 @@
+//! `TokenService`: signing keys, tokens and their revocation.
+
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tonic::{Code, Request, Response, Status};
+use tracing::info;
+
+use crate::{
+    access::{Action, Object},
+    authentication::token::{SigningKey, Subject},
+    convert,
+    grpc::access::caller,
+    model::{
+        DataplaneGrant, DataplaneName, Invalid, KeyAlgorithm, KeyId, KeyUse, Labels, MeshName, Namespace,
+        Proof, Revocation, SigningKeyRecord, TokenId, User, WorkloadName,
+    },
+    net::rejection::rejection,
+    persistence::tokens::{TokenKeys, TokenKeysError},
+    proto::{
+        self, CreateSigningKeyRequest, CreateSigningKeyResponse, DeleteSigningKeyRequest,
+        DeleteSigningKeyResponse, IssueDataplaneTokenRequest, IssueDataplaneTokenResponse,
+        IssueUserTokenRequest, IssueUserTokenResponse, ListSigningKeysRequest, ListSigningKeysResponse,
+        RevokeTokenRequest, RevokeTokenResponse, TagValues, server::token_service_server::TokenService,
+    },
+};
+
+/// The times for which a token can be valid: ten years is Kuma's default.
+const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_653 * 24);
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(in crate::grpc) struct Tokens {
+    keys: Arc<TokenKeys>,
+    /// Whether keys and revocations survive a restart.
+    durable: bool,
+}
+
+impl Tokens {
+    pub(in crate::grpc) fn new(keys: Arc<TokenKeys>, durable: bool) -> Self {
+        Self { keys, durable }
+    }
+}
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn create_signing_key(
+        &self,
+        request: Request<CreateSigningKeyRequest>,
+    ) -> Result<Response<CreateSigningKeyResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::ManageKeys, Object::Server)?;
+        let key = request.into_inner().key.ok_or_else(|| Invalid::new("key", "is required"))?;
+        let (usage, id) = key_of("key.", key.r#use(), &key.mesh, &key.kid)?;
+        let algorithm = match key.algorithm.as_str() {
+            "" => KeyAlgorithm::Es256,
+            name => name.parse().map_err(|problem: &str| Invalid::new("key.algorithm", problem))?,
+        };
+        if !self.durable {
+            return Err(rejection(
+                Code::FailedPrecondition,
+                "the server has no data directory, so the key would be lost at a restart: start it with --data-dir, or \
+                 give it the public key of a key of your own (tokenKeys in the access file)",
+            ));
+        }
+        let private = SigningKey::generate(algorithm);
+        let private = private.map_err(|error| Invalid::new("key.algorithm", error.to_string()))?;
+        let record = SigningKeyRecord {
+            id,
+            usage,
+            algorithm,
+            private_key: private.private_key().clone(),
+            creation_time: SystemTime::now(),
+        };
+        self.keys.add(&record).await.map_err(|error| status(&error))?;
+        info!(caller = %caller.principal(), kid = %record.id, usage = %record.usage, "signing key created");
+        Ok(Response::new(CreateSigningKeyResponse { key: Some(key_to_proto(&record)) }))
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<ListSigningKeysRequest>,
+    ) -> Result<Response<ListSigningKeysResponse>, Status> {
+        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
+        let keys = self.keys.list().await.iter().map(key_to_proto).collect();
+        Ok(Response::new(ListSigningKeysResponse { keys }))
+    }
+
+    async fn delete_signing_key(
+        &self,
+        request: Request<DeleteSigningKeyRequest>,
+    ) -> Result<Response<DeleteSigningKeyResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::ManageKeys, Object::Server)?;
+        let request = request.into_inner();
+        let (usage, id) = key_of("", request.r#use(), &request.mesh, &request.kid)?;
+        self.keys.remove(&usage, &id).await.map_err(|error| status(&error))?;
+        info!(caller = %caller.principal(), kid = %id, %usage, "signing key deleted");
+        Ok(Response::new(DeleteSigningKeyResponse {}))
+    }
+
+    async fn issue_dataplane_token(
+        &self,
+        request: Request<IssueDataplaneTokenRequest>,
+    ) -> Result<Response<IssueDataplaneTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let grant = grant(&request)?;
+        let valid_for = lifetime(request.valid_for)?;
+        let object = Object::Scope(grant.namespace.as_ref(), grant.mesh.as_ref());
+        caller.allow(Action::IssueDataplaneToken, object)?;
+        info!(caller = %caller.principal(), dataplane = %grant, ?valid_for, "issuing a dataplane token");
+        let token = self.keys.issue(Subject::Dataplane(grant), SystemTime::now(), valid_for).await;
+        Ok(Response::new(IssueDataplaneTokenResponse { token: token.map_err(|error| status(&error))? }))
+    }
+
+    async fn issue_user_token(
+        &self,
+        request: Request<IssueUserTokenRequest>,
+    ) -> Result<Response<IssueUserTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::IssueUserToken, Object::Server)?;
+        let request = request.into_inner();
+        let user = User::parse(&request.name, &request.groups)?;
+        let valid_for = lifetime(request.valid_for)?;
+        info!(caller = %caller.principal(), user = user.name, ?valid_for, "issuing a user token");
+        let token = self.keys.issue(Subject::User(user), SystemTime::now(), valid_for).await;
+        Ok(Response::new(IssueUserTokenResponse { token: token.map_err(|error| status(&error))? }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::ManageKeys, Object::Server)?;
+        let request = request.into_inner();
+        let (id, now) = (TokenId::parse("id", &request.id)?, SystemTime::now());
+        let expires = match request.expires_at {
+            None => now + *LIFETIMES.end(),
+            Some(stated) => SystemTime::try_from(stated)
+                .map_err(|error| Invalid::new("expires_at", format!("is no valid time ({error})")))?,
+        };
+        let revocation = Revocation::Token { id, expires };
+        self.keys.revoke(&revocation, now).await.map_err(|error| status(&error))?;
+        info!(caller = %caller.principal(), token = request.id, "token revoked");
+        Ok(Response::new(RevokeTokenResponse { durable: self.durable }))
+    }
+}
+
+fn key_of(parent: &str, usage: proto::KeyUse, mesh: &str, kid: &str) -> Result<(KeyUse, KeyId), Invalid> {
+    let field = |name: &str| format!("{parent}{name}");
+    let mesh = convert::optional(mesh, |text| MeshName::parse(&field("mesh"), text))?;
+    let usage = match (usage, mesh) {
+        (proto::KeyUse::Dataplane, Some(mesh)) => KeyUse::Mesh(mesh),
+        (proto::KeyUse::Dataplane, None) => KeyUse::AllMeshes,
+        (proto::KeyUse::User, None) => KeyUse::Users,
+        (proto::KeyUse::User, Some(_)) => {
+            return Err(Invalid::new(field("mesh"), "user tokens belong to no mesh: leave it empty"));
+        }
+        (proto::KeyUse::Unspecified, _) => {
+            return Err(Invalid::new(field("use"), "must be KEY_USE_DATAPLANE or KEY_USE_USER"));
+        }
+    };
+    Ok((usage, KeyId::parse(&field("kid"), kid)?))
+}
+
+fn key_to_proto(record: &SigningKeyRecord) -> proto::SigningKey {
+    let (usage, mesh) = match &record.usage {
+        KeyUse::Mesh(mesh) => (proto::KeyUse::Dataplane, mesh.to_string()),
+        KeyUse::AllMeshes => (proto::KeyUse::Dataplane, String::new()),
+        KeyUse::Users => (proto::KeyUse::User, String::new()),
+    };
+    proto::SigningKey {
+        kid: record.id.to_string(),
+        r#use: usage.into(),
+        mesh,
+        algorithm: record.algorithm.name().to_owned(),
+        creation_time: Some(convert::timestamp(record.creation_time)),
+    }
+}
+
+fn grant(request: &IssueDataplaneTokenRequest) -> Result<DataplaneGrant, Invalid> {
+    Ok(DataplaneGrant {
+        mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
+        namespace: convert::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
+        name: convert::optional(&request.name, |text| DataplaneName::parse("name", text))?,
+        workload: convert::optional(&request.workload, |text| {
+            WorkloadName::parse_kubernetes("workload", text)
+        })?,
+        tags: request
+            .tags
+            .iter()
+            .map(|(key, TagValues { values })| {
+                if values.is_empty() {
+                    return Err(Invalid::new(format!("tags[{key:?}]"), "must have at least one value"));
+                }
+                for value in values {
+                    Labels::parse("tags", &BTreeMap::from([(key.clone(), value.clone())]), 1)?;
+                }
+                Ok((key.clone(), values.iter().cloned().collect()))
+            })
+            .collect::<Result<_, _>>()?,
+        ..DataplaneGrant::unrestricted(Proof::Token)
+    })
+}
+
+fn lifetime(stated: Option<prost_types::Duration>) -> Result<Duration, Invalid> {
+    let valid_for = convert::duration_within("valid_for", stated, &LIFETIMES)?;
+    let valid_for = valid_for.ok_or_else(|| Invalid::new("valid_for", "is required: 1 s to 10 years"))?;
+    Ok(Duration::from_secs(valid_for.as_secs()))
+}
+
+fn status(error: &TokenKeysError) -> Status {
+    let message = error.to_string();
+    match error {
+        TokenKeysError::Exists { .. } => rejection(Code::AlreadyExists, message),
+        TokenKeysError::NotFound { .. } => rejection(Code::NotFound, message),
+        TokenKeysError::NoKey(_) | TokenKeysError::Key(_) => rejection(Code::FailedPrecondition, message),
+        TokenKeysError::TooManyKeys | TokenKeysError::TooManyRevocations => {
+            Status::resource_exhausted(message)
+        }
+        TokenKeysError::Store(_) => Status::unavailable(message),
+    }
+}
