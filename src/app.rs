@@ -23,7 +23,7 @@ use crate::{
     net::{
         accept::{incoming, incoming_with_keepalive},
         listen::listen,
-        tls::Protocol,
+        tls::{Protocol, Tls},
     },
     persistence::{Loaded, Persistence},
     registry::Registry,
@@ -99,6 +99,10 @@ impl App {
         if let Some(persistence) = &persistence {
             metrics = metrics.with_store(persistence.status().clone());
         }
+        let counting =
+            |tls: Option<Tls>, listener| tls.map(|tls| tls.on_failure(metrics.tls.of_listener(listener)));
+        let grpc_tls = counting(grpc_tls, Listener::Grpc);
+        let http_tls = counting(http_tls, Listener::Http);
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let control = |listener, anonymous| {
             AccessControl::new(listener, trust.listener(anonymous), metrics.refused.clone())

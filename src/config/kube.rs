@@ -44,6 +44,8 @@ impl KubeSettings {
 /// TLS of the Kubernetes API. The files are reloaded when they change.
 #[derive(Debug, Clone)]
 pub struct KubeTls {
+    /// The flags that name the certificate and its key, for messages.
+    pub flags: [&'static str; 2],
     /// PEM file of the server's certificate and those of its issuers.
     pub cert_file: PathBuf,
     /// PEM file of the certificate's private key.

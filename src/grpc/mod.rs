@@ -182,7 +182,7 @@ impl Grpc {
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.serve_with(accepted, move |io| tls.clone().accept(io))
+        self.serve_with(accepted, move |io, peer| tls.clone().accept(io, peer))
     }
 
     fn serve_with<S, Io, Handshake, Shaken, Transport>(
@@ -193,7 +193,7 @@ impl Grpc {
     where
         S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
         Io: Send + 'static,
-        Handshake: Fn(Io) -> Shaken + Send + 'static,
+        Handshake: Fn(Io, SocketAddr) -> Shaken + Send + 'static,
         Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
         Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

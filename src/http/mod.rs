@@ -127,7 +127,7 @@ pub(crate) async fn serve(
     match tls {
         None => http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await,
         Some(tls) => {
-            let handshake = move |io| tls.clone().accept(io);
+            let handshake = move |io, peer| tls.clone().accept(io, peer);
             http1::serve(incoming, handshake, router, LIMITS, on_shed, shutdown).await;
         }
     }

@@ -10,6 +10,7 @@ mod requests;
 mod sessions;
 mod shed;
 mod store;
+mod tls;
 
 use prometheus::{IntGauge, Opts, TextEncoder, core::Collector};
 
@@ -19,6 +20,7 @@ pub use self::{
     requests::{CallMetrics, KubeMetrics},
     sessions::{EndReason, SessionMetrics},
     shed::ShedMetrics,
+    tls::TlsMetrics,
 };
 use super::logs;
 use crate::{persistence::StoreStatus, registry::Registry};
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub shed: ShedMetrics,
     /// Requests that access control refused.
     pub refused: RefusedMetrics,
+    /// TLS handshakes.
+    pub tls: TlsMetrics,
     /// gRPC calls.
     pub calls: CallMetrics,
     /// Requests to the Kubernetes API.
@@ -61,6 +65,7 @@ impl Metrics {
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
             refused: RefusedMetrics::new()?,
+            tls: TlsMetrics::new()?,
             calls: CallMetrics::new()?,
             kube: KubeMetrics::new()?,
         };
@@ -75,6 +80,7 @@ impl Metrics {
             .chain(metrics.sessions.collectors())
             .chain(metrics.shed.collectors())
             .chain(metrics.refused.collectors())
+            .chain(metrics.tls.collectors())
             .chain(metrics.delivery.collectors())
             .chain(metrics.calls.collectors())
             .chain(metrics.kube.collectors());

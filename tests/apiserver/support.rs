@@ -66,6 +66,7 @@ impl Files {
 
     pub(crate) fn tls(&self) -> KubeTls {
         KubeTls {
+            flags: ["kube-tls-cert-file", "kube-tls-key-file"],
             cert_file: self.path("tls.crt"),
             key_file: self.path("tls.key"),
             front_proxy: None,

@@ -8,7 +8,7 @@ use crate::{
     cli::{
         Parsed, Problems,
         args::{kube_api_addr::KubeApiAddr, switch::Switch},
-        serve::limits::MAX_CONNECTIONS,
+        serve::{limits::MAX_CONNECTIONS, tls::SHARED_FLAGS},
     },
     config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
@@ -87,11 +87,11 @@ impl KubeArgs {
     ) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
         let front_proxy = front_proxy(self.kube_client_ca_file, self.kube_allowed_names, problems);
-        let (cert_file, key_file) = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
-            (None, None) if shared.0.is_some() && shared.1.is_some() => shared,
-            own => own,
+        let (flags, cert_file, key_file) = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
+            (None, None) if shared.0.is_some() && shared.1.is_some() => (SHARED_FLAGS, shared.0, shared.1),
+            (cert_file, key_file) => (["kube-tls-cert-file", "kube-tls-key-file"], cert_file, key_file),
         };
-        let tls = tls(cert_file, key_file, front_proxy, problems);
+        let tls = tls(flags, cert_file, key_file, front_proxy, problems);
         if let Some(addr) = addr {
             check_exposure(addr, tls.as_ref(), authenticates, problems);
         }
@@ -129,6 +129,7 @@ fn front_proxy(
 }
 
 fn tls(
+    flags: [&'static str; 2],
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     front_proxy: Option<FrontProxySettings>,
@@ -137,7 +138,7 @@ fn tls(
     let (flag, problem) = match (cert_file, key_file) {
         (Some(cert_file), Some(key_file)) => {
             let reload_interval = KubeTls::RELOAD_INTERVAL;
-            return Some(KubeTls { cert_file, key_file, front_proxy, reload_interval });
+            return Some(KubeTls { flags, cert_file, key_file, front_proxy, reload_interval });
         }
         (Some(_), None) => ("kube-tls-cert-file", "requires a private key: set --kube-tls-key-file too"),
         (None, Some(_)) => ("kube-tls-key-file", "requires a certificate: set --kube-tls-cert-file too"),
@@ -190,6 +191,18 @@ mod tests {
     }
 
     const TLS: &str = "--kube-tls-cert-file c --kube-tls-key-file k";
+
+    #[test]
+    fn messages_name_the_flags_of_the_certificate_in_use() {
+        let flags = |args: &[&str]| {
+            let shared = (Some(PathBuf::from("shared")), Some(PathBuf::from("key")));
+            let command = Command::parse_from([&["headcount"], args].concat());
+            command.kube.check(shared, false, &mut Problems::default()).tls.unwrap().flags
+        };
+        assert_eq!(flags(&[]), ["tls-cert-file", "tls-key-file"]);
+        let own = flags(&["--kube-tls-cert-file", "c", "--kube-tls-key-file", "k"]);
+        assert_eq!(own, ["kube-tls-cert-file", "kube-tls-key-file"]);
+    }
 
     #[test]
     fn addresses_other_than_loopback_require_the_front_proxy() {

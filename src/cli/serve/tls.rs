@@ -9,6 +9,9 @@ use crate::{
     config::{CertificateFiles, TlsSettings},
 };
 
+/// The flags of the certificate of all listeners, and of its key.
+pub(super) const SHARED_FLAGS: [&str; 2] = ["tls-cert-file", "tls-key-file"];
+
 #[derive(Args, Debug)]
 #[command(next_help_heading = "TLS and authentication")]
 pub(super) struct TlsArgs {
@@ -82,8 +85,7 @@ impl TlsArgs {
     /// Returns the settings; adds invalid flags to `problems`.
     pub(super) fn check(self, grpc: SocketAddr, http: SocketAddr, problems: &mut Problems) -> TlsFlags {
         let authenticates = self.authenticates();
-        let shared =
-            files(["tls-cert-file", "tls-key-file"], self.tls_cert_file, self.tls_key_file, problems);
+        let shared = files(SHARED_FLAGS, self.tls_cert_file, self.tls_key_file, problems);
         let grpc_files = files(
             ["grpc-tls-cert-file", "grpc-tls-key-file"],
             self.grpc_tls_cert_file,

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::{
     net::places::{Full, Place, Places, Taken},
-    net::tls::PresentedCertificates,
+    net::tls::{PresentedCertificates, begins_tls},
     telemetry::metrics::ShedMetrics,
 };
 
@@ -50,7 +50,7 @@ pub(in crate::grpc) fn with_preface<S, Io, Handshake, Shaken, Transport>(
 where
     S: Stream<Item = (Io, SocketAddr)> + Send + 'static,
     Io: Send + 'static,
-    Handshake: Fn(Io) -> Shaken + Send + 'static,
+    Handshake: Fn(Io, SocketAddr) -> Shaken + Send + 'static,
     Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
     Transport: AsyncRead + Send + Unpin + 'static,
 {
@@ -60,7 +60,10 @@ where
 }
 
 /// The handshake of a listener without TLS: none.
-pub(in crate::grpc) async fn plaintext<Io>(io: Io) -> io::Result<(Io, PresentedCertificates)> {
+pub(in crate::grpc) async fn plaintext<Io>(
+    io: Io,
+    _peer: SocketAddr,
+) -> io::Result<(Io, PresentedCertificates)> {
     Ok((io, PresentedCertificates::default()))
 }
 
@@ -73,7 +76,7 @@ async fn read_prefaces<S, Io, Handshake, Shaken, Transport>(
     shed: ShedMetrics,
 ) where
     S: Stream<Item = (Io, SocketAddr)>,
-    Handshake: Fn(Io) -> Shaken,
+    Handshake: Fn(Io, SocketAddr) -> Shaken,
     Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
     Transport: AsyncRead + Send + Unpin + 'static,
 {
@@ -90,11 +93,11 @@ async fn read_prefaces<S, Io, Handshake, Shaken, Transport>(
         let Some(mut place) = take_place(&places, peer, &shed) else {
             continue;
         };
-        let (sender, handshake) = (sender.clone(), handshake(io));
+        let (sender, handshake) = (sender.clone(), handshake(io, peer));
         tokio::spawn(async move {
             let open = async {
                 let (io, certificates) = handshake.await?;
-                Ok::<_, io::Error>((WithPreface::read(io).await?, certificates))
+                Ok::<_, io::Error>((WithPreface::read(io, peer).await?, certificates))
             };
             let opened = tokio::select! {
                 opened = timeout(deadline, open) => opened,
@@ -140,7 +143,7 @@ pub(super) struct WithPreface<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> WithPreface<Io> {
-    async fn read(mut io: Io) -> io::Result<Self> {
+    async fn read(mut io: Io, peer: SocketAddr) -> io::Result<Self> {
         let mut read = 0;
         let mut start = [0; PREFACE.len()];
         while read < start.len() {
@@ -149,6 +152,9 @@ impl<Io: AsyncRead + Unpin> WithPreface<Io> {
                 more => read += more,
             }
             if start[..read] != PREFACE[..read] {
+                if begins_tls(&start[..read]) {
+                    warn!(%peer, "a client sent TLS to the gRPC address, which has no TLS: it must connect with http, or the server needs --tls-cert-file and --tls-key-file");
+                }
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
             }
         }

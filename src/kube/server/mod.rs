@@ -31,7 +31,7 @@ use crate::{
     net::tls::{Authority, ClientCertificates, PemFile, Protocol, Reloading, TlsListener, authority},
     registry::Registry,
     telemetry::{
-        metrics::{Metrics, ShedMetrics},
+        metrics::{Listener, Metrics, ShedMetrics, TlsMetrics},
         readyz::ReadyChecks,
     },
 };
@@ -60,6 +60,7 @@ pub struct Kube {
     /// Ends watches when kube-apiserver is no longer trusted.
     revocations: Access,
     shed: ShedMetrics,
+    handshakes: TlsMetrics,
     shutdown: CancellationToken,
 }
 
@@ -73,8 +74,8 @@ struct TlsFiles {
 impl TlsFiles {
     /// With `certificates` clients may present certificates that are not kube-apiserver's.
     fn load(settings: &KubeTls, certificates: bool) -> anyhow::Result<Self> {
-        let cert = PemFile::new("kube-tls-cert-file", &settings.cert_file);
-        let key = PemFile::new("kube-tls-key-file", &settings.key_file);
+        let [cert, key] = settings.flags;
+        let (cert, key) = (PemFile::new(cert, &settings.cert_file), PemFile::new(key, &settings.key_file));
         let ca =
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
         let client_authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;
@@ -146,7 +147,15 @@ impl Kube {
             shutdown.clone(),
         );
         let router = routes(&Arc::new(state), settings, access, checks, metrics.kube.clone());
-        Ok(Self { router, limits, tls, revocations, shed: metrics.shed.clone(), shutdown })
+        Ok(Self {
+            router,
+            limits,
+            tls,
+            revocations,
+            shed: metrics.shed.clone(),
+            handshakes: metrics.tls.clone(),
+            shutdown,
+        })
     }
 
     /// Serves the connections of `incoming`, which need not be sockets, until `shutdown` is
@@ -155,7 +164,7 @@ impl Kube {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, limits, tls, revocations, shed, shutdown } = self;
+        let Self { router, limits, tls, revocations, shed, handshakes, shutdown } = self;
         let on_shed = |peer, what| {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, shed = ?what, "too many connections to the Kubernetes API (max-kube-connections)");
@@ -163,12 +172,13 @@ impl Kube {
         let Some(TlsFiles { listener, client_authority, reload_interval }) = tls else {
             return http1::serve(incoming, no_handshake, router, limits, on_shed, shutdown).await;
         };
-        let (tls, mut reloading) = (listener.tls(), JoinSet::new());
+        let tls = listener.tls().on_failure(handshakes.of_listener(Listener::Kube));
+        let mut reloading = JoinSet::new();
         reloading.spawn(listener.run(reload_interval));
         if let Some(authority) = client_authority {
             reloading.spawn(authority.run_then(reload_interval, move |_| revocations.recheck()));
         }
-        let handshake = move |io| tls.clone().accept(io);
+        let handshake = move |io, peer| tls.clone().accept(io, peer);
         tokio::select! {
             () = http1::serve(incoming, handshake, router, limits, on_shed, shutdown) => {}
             // Without it the certificate would expire unnoticed. The end of the server is a failure of the app.

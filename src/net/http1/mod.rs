@@ -28,6 +28,7 @@ use super::{
     guarded_body::GuardedBody,
     host::check_one_host,
     places::{Full, Place, PlaceHandle, PlaceLimits, Places, Taken},
+    tls::begins_tls,
 };
 
 /// Limits of an HTTP/1 server's connections.
@@ -69,7 +70,7 @@ pub(crate) enum Shed {
 /// `on_shed` is called with the address of a new connection for which there was no free place.
 pub(crate) async fn serve<Io, Handshake, Transport, Client>(
     incoming: impl Stream<Item = (Io, SocketAddr)>,
-    handshake: impl Fn(Io) -> Handshake,
+    handshake: impl Fn(Io, SocketAddr) -> Handshake,
     router: Router,
     limits: ConnectionLimits,
     on_shed: impl Fn(SocketAddr, Shed),
@@ -101,14 +102,14 @@ pub(crate) async fn serve<Io, Handshake, Transport, Client>(
             }
         };
         let connection = Connection { peer, router: router.clone(), limits, shutdown: shutdown.clone() };
-        open.spawn(connection.serve(handshake(io), place));
+        open.spawn(connection.serve(handshake(io, peer), place));
     }
     drop(incoming);
     while open.join_next().await.is_some() {}
 }
 
 /// The handshake of plain HTTP: none.
-pub(crate) async fn no_handshake<Io>(io: Io) -> io::Result<(Io, ())> {
+pub(crate) async fn no_handshake<Io>(io: Io, _peer: SocketAddr) -> io::Result<(Io, ())> {
     Ok((io, ()))
 }
 
@@ -170,11 +171,14 @@ impl Connection {
     {
         let Self { peer, router, limits, shutdown } = self;
         let io = InspectReader::new(io, {
-            let clock = clock.clone();
+            let (clock, mut first) = (clock.clone(), true);
             // The slice is empty at the end of the stream.
             move |bytes: &[u8]| {
                 if !bytes.is_empty() {
                     clock.received();
+                }
+                if std::mem::take(&mut first) && begins_tls(bytes) {
+                    warn!(%peer, "a client sent TLS to an HTTP address without TLS: it must connect with http, or the server needs --tls-cert-file and --tls-key-file");
                 }
             }
         });

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::runtime::captured_log::CapturedLog;
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
     places: PlaceLimits { total: 4, per_address: None },
@@ -35,8 +36,9 @@ impl Server {
         let (incoming, accepted) = mpsc::unbounded_channel();
         let accepted =
             stream::unfold(accepted, |mut accepted| async { Some((accepted.recv().await?, accepted)) });
-        let handshake =
-            move |io: DuplexStream| async move { if tls { pending().await } else { no_handshake(io).await } };
+        let handshake = move |io: DuplexStream, peer| async move {
+            if tls { pending().await } else { no_handshake(io, peer).await }
+        };
         let slow = || async {
             sleep(Duration::from_mins(30)).await;
             "slow"
@@ -162,4 +164,16 @@ async fn shutdown_waits_neither_for_handshakes_nor_for_requests_that_have_not_ar
         server.served.await.unwrap();
         assert!(start.elapsed() <= LIMITS.header_timeout, "tls: {tls}: {:?}", start.elapsed());
     }
+}
+
+#[tokio::test]
+async fn tls_without_tls_is_logged_with_the_remedy() {
+    let (log, server) = (CapturedLog::start(), Server::start(false));
+    let mut client = server.connect();
+    client.write_all(&[22, 3, 1, 0, 4, 1, 0, 0, 0, 13, 10, 13, 10]).await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    let mut client = server.connect();
+    client.write_all(GET).await.unwrap();
+    response(&mut client).await;
+    assert_eq!(log.with("sent TLS to an HTTP address without TLS: it must connect with http").len(), 1);
 }

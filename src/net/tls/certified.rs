@@ -1,6 +1,9 @@
 //! A server's certificate chain and private key.
 
-use rustls::{InconsistentKeys, crypto::ring, sign::CertifiedKey};
+use std::time::SystemTime;
+
+use rustls::{InconsistentKeys, crypto::ring, pki_types::CertificateDer, sign::CertifiedKey};
+use x509_cert::{Certificate, der::Decode as _};
 
 use super::pem::{PemFile, Text};
 
@@ -30,8 +33,49 @@ pub(crate) fn certified_key([cert, key]: [(&PemFile, &Text); 2]) -> anyhow::Resu
     })
 }
 
+/// As [`certified_key`], for a server: its certificate must be valid now, because every client would
+/// reject another one.
+///
+/// # Errors
+///
+/// As [`certified_key`], and if the certificate has expired or is not valid yet.
+pub(super) fn server_certificate([cert, key]: [(&PemFile, &Text); 2]) -> anyhow::Result<CertifiedKey> {
+    let pair = certified_key([cert, key])?;
+    let source = cert.0.source();
+    if let Some(leaf) = pair.cert.first() {
+        let problem = validity_problem(leaf, SystemTime::now())
+            .map_err(|error| anyhow::anyhow!("{source}: its first certificate can't be read ({error})"))?;
+        if let Some(problem) = problem {
+            anyhow::bail!(
+                "{source}: its first certificate {problem}: give one that is valid now, and check this machine's clock"
+            );
+        }
+    }
+    Ok(pair)
+}
+
+/// Why a certificate is not valid at this time; none if it is valid.
+fn validity_problem(
+    certificate: &CertificateDer<'_>,
+    now: SystemTime,
+) -> Result<Option<String>, x509_cert::der::Error> {
+    let certificate = Certificate::from_der(certificate)?;
+    let validity = certificate.tbs_certificate().validity();
+    let from = SystemTime::UNIX_EPOCH + validity.not_before.to_unix_duration();
+    let until = SystemTime::UNIX_EPOCH + validity.not_after.to_unix_duration();
+    Ok(if until < now {
+        Some(format!("expired at {}", humantime::format_rfc3339_seconds(until)))
+    } else if from > now {
+        Some(format!("is not valid before {}", humantime::format_rfc3339_seconds(from)))
+    } else {
+        None
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use rcgen::date_time_ymd;
+
     use super::*;
     use crate::net::tls::pki;
 
@@ -49,6 +93,28 @@ mod tests {
         check(&pair.cert, &pair.key).unwrap();
         check(&(pair.cert.clone() + &ca.pem), &pair.key).expect("with its issuer");
         check(&format!("A comment.\n{}", pair.cert), &(pair.key + "\n\n")).expect("with text around it");
+    }
+
+    #[test]
+    fn a_server_certificate_that_is_not_valid_now_is_rejected() {
+        let ca = pki::Authority::new();
+        let files = [PemFile::new("tls-cert-file", "tls.crt"), PemFile::new("tls-key-file", "tls.key")];
+        let check = |pair: pki::Pair| {
+            let texts = (pair.cert.into(), pair.key.into());
+            server_certificate([(&files[0], &texts.0), (&files[1], &texts.1)]).map(drop)
+        };
+        check(ca.server(&["localhost"])).unwrap();
+        let expired = ca.server_with(&["localhost"], |it| it.not_after = date_time_ymd(2020, 1, 2));
+        let early = ca.server_with(&["localhost"], |it| it.not_before = date_time_ymd(2090, 1, 2));
+        for (pair, problem) in [
+            (expired, "expired at 2020-01-02T00:00:00Z"),
+            (early, "is not valid before 2090-01-02T00:00:00Z"),
+        ] {
+            let error = check(pair).unwrap_err().to_string();
+            let expected =
+                format!("--tls-cert-file tls.crt: its first certificate {problem}: give one that is valid");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use rustls::sign::CertifiedKey;
 
 use super::{
-    PemFile, Reloading, Tls, certified_key,
+    PemFile, Reloading, Tls,
+    certified::server_certificate,
     serve::{ClientCertificates, Protocol},
 };
 
@@ -20,14 +21,14 @@ impl TlsListener {
     ///
     /// # Errors
     ///
-    /// If a file can't be read, or its contents are invalid.
+    /// If a file can't be read, its contents are invalid, or the certificate is not valid now.
     pub(crate) fn load(
         cert: PemFile,
         key: PemFile,
         protocol: Protocol,
         clients: ClientCertificates,
     ) -> anyhow::Result<Self> {
-        let certificate = Reloading::load([cert, key], certified_key)?;
+        let certificate = Reloading::load([cert, key], server_certificate)?;
         let tls = Tls::new(Arc::clone(&certificate.current()), protocol, clients)?;
         Ok(Self { tls, certificate })
     }

@@ -18,6 +18,7 @@ mod authority;
 mod certified;
 mod connect;
 mod explain;
+mod failure;
 mod listener;
 mod pem;
 mod reload;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     authority::{Authority, Unverified, authority},
     certified::certified_key,
     connect::{ClientTls, client_certificate},
+    failure::{HandshakeFailure, begins_tls},
     listener::TlsListener,
     pem::PemFile,
     reload::{Current, Reloading},

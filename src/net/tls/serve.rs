@@ -1,6 +1,6 @@
 //! TLS handshakes of a server.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
@@ -15,8 +15,9 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::warn;
 
-use super::reload::Current;
+use super::{failure::HandshakeFailure, reload::Current};
 
 /// The only protocol that a listener offers (ALPN).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,13 @@ impl Protocol {
 
 /// Accepts TLS connections with the current certificate.
 #[derive(Clone)]
-pub(crate) struct Tls(TlsAcceptor);
+pub(crate) struct Tls {
+    acceptor: TlsAcceptor,
+    on_failure: OnFailure,
+}
+
+/// Called for each handshake that does not complete.
+type OnFailure = Arc<dyn Fn(HandshakeFailure) + Send + Sync>;
 
 /// The certificates that a client presented: its own, whose private key it has proved to
 /// own, and those of its issuers. They are not verified; see [`super::Authority::verify`].
@@ -89,21 +96,52 @@ impl Tls {
         };
         let mut config = config.with_cert_resolver(Arc::new(CurrentCertificate(certificate)));
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
-        Ok(Self(TlsAcceptor::from(Arc::new(config))))
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), on_failure: Arc::new(drop) })
     }
 
-    /// Performs the handshake. The caller applies a timeout.
+    /// Calls `on_failure` for each handshake that does not complete.
+    pub(crate) fn on_failure(self, on_failure: impl Fn(HandshakeFailure) + Send + Sync + 'static) -> Self {
+        Self { on_failure: Arc::new(on_failure), ..self }
+    }
+
+    /// Performs the handshake with `peer`. The caller applies a timeout.
     ///
     /// # Errors
     ///
     /// If the handshake fails or the connection ends.
-    pub(crate) async fn accept<Io>(self, io: Io) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
+    pub(crate) async fn accept<Io>(
+        self,
+        io: Io,
+        peer: SocketAddr,
+    ) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.0.accept(io).await?;
+        let mut outcome =
+            Outcome { failure: Some(HandshakeFailure::Unfinished), on_failure: self.on_failure };
+        let accepted = self.acceptor.accept(io).await;
+        outcome.failure = accepted.as_ref().err().map(HandshakeFailure::of);
+        if outcome.failure == Some(HandshakeFailure::Plaintext) {
+            warn!(%peer, "a client sent plaintext to an address with TLS: it must connect with https, and trust the server's certificate (--ca-file)");
+        }
+        let stream = accepted?;
         let presented = PresentedCertificates::new(stream.get_ref().1.peer_certificates());
         Ok((stream, presented))
+    }
+}
+
+/// The outcome of a handshake, which is reported when it is dropped: also if the caller drops the
+/// handshake before its end.
+struct Outcome {
+    failure: Option<HandshakeFailure>,
+    on_failure: OnFailure,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if let Some(failure) = self.failure {
+            (self.on_failure)(failure);
+        }
     }
 }
 
