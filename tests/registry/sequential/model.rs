@@ -230,7 +230,7 @@ impl Model {
     }
 
     pub(super) fn disconnect(&mut self, by: SessionId, now: Instant) {
-        if self.setting.retention == Duration::ZERO {
+        if self.setting.retention == Duration::ZERO && !self.draining {
             return self.goodbye(by, now);
         }
         let deadline = now + self.setting.retention;
@@ -242,8 +242,12 @@ impl Model {
         self.step();
     }
 
-    /// Removes lost dataplanes whose retention is over, one step for each.
+    /// Removes lost dataplanes whose retention is over, one step for each; none while the server drains,
+    /// because a restart restores them.
     pub(super) fn expire(&mut self, now: Instant) {
+        if self.draining {
+            return;
+        }
         let mut due = BTreeSet::new();
         for (identity, registered) in &self.registered {
             if let Presence::Lost { deadline } = registered.presence
