@@ -76,7 +76,18 @@ pub(super) struct Explained {
 
 impl Explained {
     fn explain(&self, error: io::Error) -> io::Error {
-        match self.tls.as_ref().and_then(|tls| tls.explain(&error, self.received)) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let problem = match &self.tls {
+            Some(tls) => tls.explain(&error, self.received),
+            // A server that closes the connection before it has read everything resets it.
+            None if !self.received
+                && matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset) =>
+            {
+                Some(no_answer())
+            }
+            None => None,
+        };
+        match problem {
             Some(problem) => self.fail(problem),
             None => error,
         }
@@ -99,11 +110,7 @@ impl Explained {
                 "write its address with https://, and set --ca-file",
             ))),
             // Other TLS servers close the connection without an alert.
-            (None, []) => Err(self.fail(ConnectProblem::new(
-                "the server closed the connection without an answer",
-                "if it requires TLS, write its address with https:// and set --ca-file; otherwise check the \
-                 address: it must be the gRPC address of a headcount server (port 7100 by default)",
-            ))),
+            (None, []) => Err(self.fail(no_answer())),
             (Some(_), []) => Err(self.explain(io::ErrorKind::UnexpectedEof.into())),
             _ => {
                 self.received = true;
@@ -112,6 +119,14 @@ impl Explained {
             }
         }
     }
+}
+
+fn no_answer() -> ConnectProblem {
+    ConnectProblem::new(
+        "the server closed the connection without an answer",
+        "if it requires TLS, write its address with https:// and set --ca-file; otherwise check the address: it must \
+         be the gRPC address of a headcount server (port 7100 by default)",
+    )
 }
 
 impl AsyncRead for Explained {
