@@ -21,7 +21,8 @@ impl CustomServer {
         let site = Site::new();
         let (address, file) = (address.unwrap_or(site.any_port()), site.path("addresses.json"));
         let serve = format!(
-            "serve --grpc-addr {address} --http-addr {address} --kube-api-addr off --addresses-file {}",
+            "serve --grpc-addr {address} --http-addr {address} --kube-api-addr off --insecure-allow-anonymous \
+             --addresses-file {}",
             file.display()
         );
         let program = Program::start(&mut wrap(headcount(&serve)));

@@ -124,8 +124,8 @@ impl Explained {
 fn no_answer() -> ConnectProblem {
     ConnectProblem::new(
         "the server closed the connection without an answer",
-        "if it requires TLS, write its address with https:// and set --ca-file; otherwise check the address: it must \
-         be the gRPC address of a headcount server (port 7100 by default)",
+        "if it requires TLS, write its address with https:// and set --ca-file; otherwise check --server: it must be \
+         the gRPC address of a headcount server (port 7100 by default)",
     )
 }
 

@@ -126,6 +126,16 @@ async fn metrics() {
     run("docs/metrics.md").await;
 }
 
+#[tokio::test]
+async fn tls() {
+    run("docs/tls.md").await;
+}
+
+#[tokio::test]
+async fn tokens() {
+    run("docs/tokens.md").await;
+}
+
 /// A document with commands needs a test above, and a rule or an exception must match a command.
 #[test]
 fn every_command_is_run_or_listed_with_a_reason() {
@@ -136,6 +146,8 @@ fn every_command_is_run_or_listed_with_a_reason() {
         "docs/grpc.md",
         "docs/kubernetes.md",
         "docs/metrics.md",
+        "docs/tls.md",
+        "docs/tokens.md",
     ];
     let (mut used, mut skipped) = (BTreeSet::new(), BTreeSet::new());
     for document in documents() {

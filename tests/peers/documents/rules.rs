@@ -86,9 +86,39 @@ pub(super) const NOT_RUN: &[(&str, &str, &str)] = &[
         "docker build -t REGISTRY/headcount:0.1.0 .",
         "needs a registry and a cluster with nodes; tests/cluster runs what needs none",
     ),
+    (
+        "docs/contexts.md",
+        "headcount context set prod --server https://headcount.example.com:7100 \\",
+        "needs a server of that name; cli::tests::context runs such commands",
+    ),
+    (
+        "docs/envoy.md",
+        "headcount envoy bootstrap --dataplane-file dp.yaml --control-plane https://headcount.mesh.svc:7100 \\",
+        "needs a server of that name; tests/envoy validates such a bootstrap",
+    ),
+    (
+        "docs/tls.md",
+        "headcount serve --grpc-addr 0.0.0.0:7100 --tls-cert-file tls.crt --tls-key-file tls.key \\",
+        "needs certificates of a CA; tests/peers/client_certificates.rs runs a server with them",
+    ),
+    (
+        "docs/tokens.md",
+        "grpcurl -plaintext -d '{\"key\": {\"kid\": \"1\", \"use\": \"KEY_USE_DATAPLANE\", \"mesh\": \"default\"}}' \\",
+        "needs a server with a data directory; tests/peers/revocation.rs makes these calls",
+    ),
+    (
+        "docs/tokens.md",
+        "grpcurl -plaintext -d '{\"id\": \"5f0c1a5e-6d9c-4a50-9d5f-5c1f3a1b0d7e\"}' 127.0.0.1:7100 headcount.v1.TokenService/RevokeToken",
+        "needs a server with a data directory; tests/peers/revocation.rs makes this call",
+    ),
 ];
 
 pub(super) const RULES: &[Rule] = &[
+    Rule::new(
+        "docs/tls.md",
+        "headcount serve --tls-cert-file tls.crt --tls-key-file tls.key --insecure-allow-anonymous",
+        How::Keep("curl -sf --cacert tls.crt -o /dev/null https://127.0.0.1:7101/readyz"),
+    ),
     Rule::new(
         README,
         "cargo run --release -- serve --demo",

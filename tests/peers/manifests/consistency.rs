@@ -155,7 +155,7 @@ async fn the_server_reads_its_settings_and_certificates_from_the_mounted_paths()
     server.wait_for_stderr("serving").await;
 
     let ended = Program::start(&mut headcount(&format!("{serve} --kube-api-addr {any}"))).end().await;
-    assert!(ended.err.contains("/etc/headcount/tls/tls.crt"), "{ended}");
+    assert!(ended.err.contains("/etc/headcount/front-proxy/ca.crt"), "{ended}");
     let container = &pod["containers"][0];
     let mounts = items(&container["volumeMounts"]);
     for path in ["/etc/headcount/config", "/etc/headcount/tls", "/etc/headcount/front-proxy"] {
