@@ -282,14 +282,13 @@ pub(super) fn setup(document: &str) -> String {
     let agent = "headcount agent --dataplane-file examples/dataplanes/demo-workload.yaml >\"$out.agent\" 2>&1 &\n\
                  headcount wait workload demo-workload --healthy 1\n";
     match document {
-        README => String::new(),
+        README | "docs/tls.md" => String::new(),
         DATA_DIRECTORY => {
             let serve = serve.replacen("headcount serve", "headcount serve --data-dir data", 1);
             format!("{serve}{application}{agent}")
         }
         ENVOY => format!("{serve}{application}"),
         KUBERNETES | METRICS => format!("{serve}{application}{agent}"),
-        "docs/tls.md" => String::new(),
         "docs/tokens.md" => serve.replacen("headcount serve", "headcount serve --data-dir data", 1),
         _ => serve.to_owned(),
     }
