@@ -4,6 +4,7 @@ mod duplicates;
 mod idle;
 mod limits;
 mod memory;
+mod owners;
 mod pacing;
 mod queries;
 mod restore;
