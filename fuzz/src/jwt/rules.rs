@@ -59,7 +59,8 @@ impl Expected {
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// None unless the text is an object without duplicate members, at any depth.
+    /// None unless the text is an object without duplicate members, at any depth, whose numbers fit into
+    /// a double and whose strings are Unicode.
     fn parse(json: &'a [u8]) -> Option<Self> {
         let raw: &RawValue = serde_json::from_slice(json).ok()?;
         members(raw).filter(|_| unique(raw, 1))
@@ -113,7 +114,9 @@ fn unique(raw: &RawValue, depth: usize) -> bool {
     }
     match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
         Ok(all) => depth <= DEEPEST && all.into_iter().all(is_unique),
-        Err(_) => true,
+        Err(_) if raw.get().starts_with('"') => serde_json::from_str::<String>(raw.get()).is_ok(),
+        // Not a number: a literal.
+        Err(_) => raw.get().parse().map_or(true, f64::is_finite),
     }
 }
 
