@@ -2,20 +2,20 @@
 //! connected and healthy, and notifies every watcher the moment that changes.
 //!
 //! Imports point downwards, except that `config` holds settings of `model`, `registry` and
-//! `envoy`, `telemetry` reads `registry` and `persistence`, and `envoy` names a type of
-//! `registry`:
+//! `envoy`, `telemetry` reads `registry` and `persistence` and names a type of `access`, and
+//! `envoy` names a type of `registry`:
 //!
 //! ```text
 //! entry points   main  cli  simulate ─► app (binds, serves, drains)
 //! API services   grpc (sessions, Envoy, watches)   kube (kubectl, webhooks)   http (metrics, health)
 //! core           persistence (stores the records of the registry) ─► store (memory, files)
 //!                  └─► registry (state, change log, watches)
-//! access         access (which principal may do what)   authentication (the caller of a request)
-//!                audit (what was refused)
+//! access         audit (access control of a server, what was refused)
+//!                  └─► authentication (the caller of a request) ─► access (allow, live calls)
 //! domain model   model   convert (messages to model and back)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
-//! agent          the proxy's side: model, convert, net and the generated client only
+//! agent          the proxy's side: model, convert, net, runtime and the generated client only
 //! ```
 //!
 //! `ARCHITECTURE.md` follows a health report through the layers.

@@ -95,7 +95,7 @@ impl TestServer {
         settings.admission.one_mesh_per_namespace = true;
         let checks = ReadyChecks::new(Readiness::default(), &registry);
         let access = Access::new(Policy::default(), SystemTime::now);
-        let authenticator = Trust::nobody(access.clone()).listener(AnonymousAccess::Full);
+        let authenticator = Trust::without_credentials(access.clone()).listener(AnonymousAccess::Full);
         let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
         let kube = Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new());
         let kube = kube.expect("the settings name no files");

@@ -1,5 +1,5 @@
-//! The access file: who has which role, and which certificates belong to which dataplanes. It is
-//! read again when it changes.
+//! The access file: roles of users, rules that map client certificates to dataplanes, and public keys
+//! of tokens. It is read again when it changes.
 
 use std::{collections::BTreeSet, str};
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     spiffe::{Fixed, SpiffeRule},
-    token::{PublicKey, VerificationKey},
+    token::{PublicKey, VerificationKey, VerificationKeys},
 };
 use crate::{
     access::{Policy, Role, RoleBinding},
@@ -106,8 +106,9 @@ impl AccessFile {
         let keys = document.token_keys.into_iter().enumerate();
         let keys =
             keys.map(|(at, key)| key.parse(&format!("tokenKeys[{at}]"))).collect::<Result<Vec<_>, _>>()?;
+        let mut unique = VerificationKeys::default();
         for (at, key) in keys.iter().enumerate() {
-            if keys[..at].iter().any(|other| (&other.usage, &other.id) == (&key.usage, &key.id)) {
+            if !unique.add(key.clone()) {
                 anyhow::bail!(
                     "tokenKeys[{at}].kid: there is another key with KID {} for {}",
                     key.id,
@@ -122,7 +123,7 @@ impl AccessFile {
 impl Binding {
     fn parse(self, field: &str) -> Result<RoleBinding, Invalid> {
         if self.users.is_empty() && self.groups.is_empty() {
-            return Err(Invalid::new(field, "names nobody: set users, groups or both"));
+            return Err(Invalid::new(field, "has no subject: set users, groups or both"));
         }
         if self.users.contains("") || self.groups.contains("") {
             return Err(Invalid::new(field, "the names of users and groups must not be empty"));
@@ -166,8 +167,7 @@ impl TokenKey {
         let path = |name| format!("{field}.{name}");
         let mesh = self.mesh.map(|text| MeshName::parse(&path("mesh"), &text)).transpose()?;
         let usage = match (self.usage, mesh) {
-            (TokenUse::Dataplane, Some(mesh)) => KeyUse::Mesh(mesh),
-            (TokenUse::Dataplane, None) => KeyUse::AllMeshes,
+            (TokenUse::Dataplane, mesh) => KeyUse::dataplanes(mesh),
             (TokenUse::User, None) => KeyUse::Users,
             (TokenUse::User, Some(_)) => {
                 return Err(Invalid::new(path("mesh"), "user tokens belong to no mesh: remove it"));
@@ -214,7 +214,7 @@ dataplaneCertificates:
     fn errors_name_the_field() {
         for (text, problem) in [
             ("roleBindings: [{role: admin, users: [a]}]", "admin"),
-            ("roleBindings: [{role: viewer}]", "roleBindings[0]: names nobody"),
+            ("roleBindings: [{role: viewer}]", "roleBindings[0]: has no subject"),
             ("roleBindings: [{role: viewer, users: ['']}]", "must not be empty"),
             ("roleBindings: [{role: viewer, user: [a]}]", "user"),
             (

@@ -54,7 +54,7 @@ pub enum AuthenticationError {
     /// No trusted authority has issued the certificate.
     #[error("the client has no valid certificate: {0}")]
     Unverified(String),
-    /// The certificate names nobody.
+    /// The certificate names no principal.
     #[error(transparent)]
     Unusable(#[from] UnusableCertificate),
 }
@@ -74,7 +74,7 @@ impl AuthenticationError {
 
 impl Trust {
     /// A server that accepts no credentials.
-    pub fn nobody(access: Access) -> Self {
+    pub fn without_credentials(access: Access) -> Self {
         let (_, verifier) = watch::channel(Verifier::default());
         Self { access, file: None, authority: None, verifier, clock: SystemTime::now }
     }
@@ -156,7 +156,7 @@ impl Authenticator {
     /// For tests: each request without a credential is this caller's.
     #[cfg(test)]
     pub(crate) fn fixed(access: &Access, caller: Caller) -> Self {
-        Self { trust: Trust::nobody(access.clone()), anonymous: caller }
+        Self { trust: Trust::without_credentials(access.clone()), anonymous: caller }
     }
 
     /// The policy, and the calls that depend on it.

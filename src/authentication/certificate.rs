@@ -29,7 +29,7 @@ pub(super) struct Holder {
     pub(super) expires: SystemTime,
 }
 
-/// Whom a certificate names.
+/// The subject that a certificate names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
     /// The URI of an X.509-SVID.
@@ -38,7 +38,7 @@ pub(super) enum Subject {
     User(User),
 }
 
-/// Why a certificate names nobody.
+/// Why a certificate names no principal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableCertificate {
     /// It can't be parsed.

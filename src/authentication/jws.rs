@@ -21,7 +21,7 @@ const REJECTED_MEMBERS: [&str; 8] = ["b64", "crit", "enc", "jku", "jwk", "x5c", 
 pub(super) struct Jws<'a> {
     /// What the signature signs.
     pub(super) signed: &'a [u8],
-    /// The key that is said to have signed it.
+    /// The key that has signed it, by the header.
     pub(super) key_id: KeyId,
     /// The algorithm of the header; only compared with that of the key.
     pub(super) algorithm: String,

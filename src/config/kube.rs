@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::CertificateFiles;
 use crate::model::{ApiGroup, LabelKey};
 
 /// Settings of the Kubernetes API.
@@ -44,12 +45,8 @@ impl KubeSettings {
 /// TLS of the Kubernetes API. The files are reloaded when they change.
 #[derive(Debug, Clone)]
 pub struct KubeTls {
-    /// The flags that name the certificate and its key, for messages.
-    pub flags: [&'static str; 2],
-    /// PEM file of the server's certificate and those of its issuers.
-    pub cert_file: PathBuf,
-    /// PEM file of the certificate's private key.
-    pub key_file: PathBuf,
+    /// The server's certificate.
+    pub files: CertificateFiles,
     /// The front proxy, which is then the only client. Without it every client is served.
     pub front_proxy: Option<FrontProxySettings>,
     /// Time between two checks of the files for changes; [`KubeTls::RELOAD_INTERVAL`] in

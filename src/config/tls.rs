@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// TLS of the gRPC and the HTTP server, and who may connect without it.
+/// TLS of the gRPC and the HTTP server, and the access of callers without a credential.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
     /// The gRPC server's certificate; without one it uses no TLS.

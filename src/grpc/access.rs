@@ -155,7 +155,7 @@ pub(super) mod tests {
 
     fn control(anonymous: AnonymousAccess, metrics: &Metrics) -> AccessControl {
         let access = Access::new(Policy::default(), std::time::SystemTime::now);
-        let authenticator = Trust::nobody(access.clone()).listener(anonymous);
+        let authenticator = Trust::without_credentials(access.clone()).listener(anonymous);
         AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone())
     }
 

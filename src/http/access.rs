@@ -21,7 +21,7 @@ pub(super) const UNKNOWN_PATH: Action = Action::ReadSchema;
 const NO_CREDENTIAL: &str = "Bearer";
 const BAD_CREDENTIAL: &str = "Bearer error=\"invalid_token\"";
 
-/// Who may request which path.
+/// The action that each path requires.
 #[derive(Debug)]
 pub(super) struct PathAccess {
     pub(super) control: AccessControl,

@@ -31,7 +31,7 @@ impl Routes {
         let metrics = Metrics::new(&registry).unwrap();
         let access = access();
         let authenticator = match principal {
-            Principal::Anonymous(anonymous) => Trust::nobody(access.clone()).listener(anonymous),
+            Principal::Anonymous(anonymous) => Trust::without_credentials(access.clone()).listener(anonymous),
             principal => Authenticator::fixed(&access, user_of(&access, principal)),
         };
         let control = AccessControl::new(Listener::Http, authenticator, metrics.refused.clone());

@@ -1,4 +1,4 @@
-//! Placeholders of templates that nobody has filled in.
+//! Placeholders of templates that have not been filled in.
 
 use super::name::Quoted;
 

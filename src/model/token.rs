@@ -76,6 +76,13 @@ pub enum Revocation {
     },
 }
 
+impl KeyUse {
+    /// The use of a key that signs the dataplane tokens of a mesh; without one, those of all meshes.
+    pub fn dataplanes(mesh: Option<MeshName>) -> Self {
+        mesh.map_or(Self::AllMeshes, Self::Mesh)
+    }
+}
+
 impl KeyId {
     /// The longest identifier, in bytes.
     const MAX_BYTES: usize = 64;

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use headcount::{
     app::App,
-    config::{Config, FrontProxySettings, KubeSettings, KubeTls},
+    config::{CertificateFiles, Config, FrontProxySettings, KubeSettings, KubeTls},
 };
 use http::{Method, Request};
 use http_body_util::Full;
@@ -66,9 +66,11 @@ impl Files {
 
     pub(crate) fn tls(&self) -> KubeTls {
         KubeTls {
-            flags: ["kube-tls-cert-file", "kube-tls-key-file"],
-            cert_file: self.path("tls.crt"),
-            key_file: self.path("tls.key"),
+            files: CertificateFiles {
+                flags: ["kube-tls-cert-file", "kube-tls-key-file"],
+                cert_file: self.path("tls.crt"),
+                key_file: self.path("tls.key"),
+            },
             front_proxy: None,
             reload_interval: Duration::from_millis(10),
         }

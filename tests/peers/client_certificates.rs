@@ -76,8 +76,8 @@ async fn a_client_certificate_gives_the_roles_of_its_user_and_groups() {
         params.distinguished_name.push(rcgen::DnType::OrganizationName, "mesh-admins");
     });
     let viewer = secured.ca.client("shop-viewer");
-    let nobody = secured.ca.client("nobody");
-    let stranger = Authority::new().client("shop-viewer");
+    let without_role = secured.ca.client("nobody");
+    let of_another_ca = Authority::new().client("shop-viewer");
 
     secured.list(Some(&admin), "").await.expect_exit(0);
     secured.list(Some(&viewer), "shop").await.expect_exit(0);
@@ -86,10 +86,10 @@ async fn a_client_certificate_gives_the_roles_of_its_user_and_groups() {
     let elsewhere = secured.list(Some(&viewer), "bank").await;
     assert_refused(&elsewhere, &["PermissionDenied", denied, "in namespace bank"]);
     let denied = "\"nobody\" has no permission to read workloads";
-    assert_refused(&secured.list(Some(&nobody), "shop").await, &["PermissionDenied", denied]);
+    assert_refused(&secured.list(Some(&without_role), "shop").await, &["PermissionDenied", denied]);
     assert_refused(&secured.list(None, "shop").await, &["Unauthenticated", "authentication is required"]);
-    let unknown = secured.list(Some(&stranger), "shop").await;
-    assert_refused(&unknown, &["Unauthenticated", "no valid certificate"]);
+    let refused = secured.list(Some(&of_another_ca), "shop").await;
+    assert_refused(&refused, &["Unauthenticated", "no valid certificate"]);
 }
 
 #[tokio::test]

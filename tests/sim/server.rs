@@ -101,7 +101,7 @@ impl Server {
         let access = Access::new(Policy::default(), wall_clock);
         let keys = TokenKeys::load(Arc::new(MemoryStore::new()), wall_clock()).await.expect("an empty store");
         let keys = Arc::new(keys);
-        let authenticator = Trust::nobody(access).listener(AnonymousAccess::Full);
+        let authenticator = Trust::without_credentials(access).listener(AnonymousAccess::Full);
         let control = AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone());
         let grpc = Grpc::new(
             &registry,

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -20,13 +21,15 @@ use crate::{
 
 /// The end of the year 9999, the latest time that texts can have.
 const MAX_SECONDS: u64 = 253_402_300_799;
+/// The times for which a token can be valid: ten years, with their leap days, are Kuma's default.
+pub const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_653 * 24);
 /// A new token is valid this long before it is issued, as in Kuma, for servers whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(5);
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// Who may use it.
+    /// The holder.
     pub subject: Subject,
     /// Its identifier, for revocations and the audit log.
     pub id: TokenId,
@@ -38,7 +41,7 @@ pub struct Claims {
     pub expires: SystemTime,
 }
 
-/// Who may use a token.
+/// The holder of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// Dataplanes.
@@ -178,8 +181,7 @@ impl RawClaims {
             || self.namespace.is_some();
         match (of_dataplane, self.groups.is_some()) {
             (true, false) => match restriction(self.mesh.as_deref(), MeshName::parse) {
-                Ok(Some(mesh)) => Ok(KeyUse::Mesh(mesh)),
-                Ok(None) => Ok(KeyUse::AllMeshes),
+                Ok(mesh) => Ok(KeyUse::dataplanes(mesh)),
                 Err(_invalid) => Err(TokenError::Claim("Mesh is not a valid name")),
             },
             (false, true) => Ok(KeyUse::Users),
@@ -224,13 +226,13 @@ impl RawClaims {
         Ok((id, from_seconds(self.expires.unwrap_or_default())))
     }
 
-    /// Who may use the token.
+    /// The holder of the token.
     ///
     /// # Errors
     ///
     /// If a claim is invalid.
     pub(super) fn subject(self) -> Result<Subject, TokenError> {
-        // The token is for others, whoever they are (RFC 7519, 4.1.3).
+        // The token has another recipient (RFC 7519, 4.1.3).
         if self.audience.is_some() {
             return Err(TokenError::Claim("token has invalid audience"));
         }

@@ -18,7 +18,7 @@ mod signing_key;
 mod verify;
 
 pub use self::{
-    claims::{Claims, Subject},
+    claims::{Claims, LIFETIMES, Subject},
     error::TokenError,
     issue::issue,
     keys::{VerificationKey, VerificationKeys},

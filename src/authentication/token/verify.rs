@@ -29,7 +29,7 @@ pub struct Revocations {
 /// A valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Who may use it.
+    /// The holder.
     pub subject: Subject,
     /// Its identifier.
     pub id: TokenId,

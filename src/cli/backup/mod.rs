@@ -32,8 +32,9 @@ use crate::{
 /// with --data-dir from the data directory of a stopped one.
 ///
 /// The file is readable by its owner only. It is complete if it exists: the backup is
-/// written to a temporary file in the same directory, verified, and renamed. If the
-/// server has an access file, only an operator can make a backup: see docs/access.md.
+/// written to a temporary file in the same directory, verified, and renamed. The
+/// caller needs the role `operator`, or is one that the server trusts without a credential: see
+/// docs/access.md.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

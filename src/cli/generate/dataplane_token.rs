@@ -16,7 +16,7 @@ use crate::{
 
 /// Generate a token for dataplanes
 ///
-/// Prints the token. Whoever has it may register the dataplanes of the mesh that meet all
+/// Prints the token. Its holder may register the dataplanes of the mesh that meet all
 /// of --name, --namespace, --workload and --tag.
 #[derive(Args, Debug)]
 #[command(after_help = "\

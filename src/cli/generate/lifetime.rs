@@ -2,12 +2,11 @@
 
 use std::{str::FromStr, time::Duration};
 
+use crate::authentication::token::LIFETIMES;
+
 /// How long something is valid: whole seconds, from one second to ten years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lifetime(pub(super) Duration);
-
-/// Ten years, Kuma's default, with their leap days.
-const LONGEST: Duration = Duration::from_hours(3653 * 24);
 
 impl FromStr for Lifetime {
     type Err = String;
@@ -22,7 +21,7 @@ impl FromStr for Lifetime {
         let whole = Duration::from_secs(duration.as_secs());
         if whole.is_zero() {
             Err(TOO_SHORT.to_owned())
-        } else if duration > LONGEST {
+        } else if duration > *LIFETIMES.end() {
             Err("must be 10 years or less".to_owned())
         } else {
             Ok(Self(whole))

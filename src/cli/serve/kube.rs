@@ -8,9 +8,9 @@ use crate::{
     cli::{
         Parsed, Problems,
         args::{kube_api_addr::KubeApiAddr, switch::Switch},
-        serve::{limits::MAX_CONNECTIONS, tls::SHARED_FLAGS},
+        serve::{limits::MAX_CONNECTIONS, tls},
     },
-    config::{AdmissionSettings, FrontProxySettings, KubeSettings, KubeTls},
+    config::{AdmissionSettings, CertificateFiles, FrontProxySettings, KubeSettings, KubeTls},
     model::{ApiGroup, LabelKey},
 };
 
@@ -77,21 +77,26 @@ pub(super) struct KubeArgs {
 impl KubeArgs {
     /// Returns the settings; adds invalid flags to `problems`.
     ///
-    /// `shared` has the certificate and the key of all listeners. `authenticates`: clients can
+    /// `shared` are the certificate and the key of all listeners. `authenticates`: clients can
     /// authenticate themselves.
     pub(super) fn check(
         self,
-        shared: (Option<PathBuf>, Option<PathBuf>),
+        shared: Option<CertificateFiles>,
         authenticates: bool,
         problems: &mut Problems,
     ) -> KubeSettings {
         let addr = problems.take("kube-api-addr", self.kube_api_addr).unwrap_or_default().0;
         let front_proxy = front_proxy(self.kube_client_ca_file, self.kube_allowed_names, problems);
-        let (flags, cert_file, key_file) = match (self.kube_tls_cert_file, self.kube_tls_key_file) {
-            (None, None) if shared.0.is_some() && shared.1.is_some() => (SHARED_FLAGS, shared.0, shared.1),
-            (cert_file, key_file) => (["kube-tls-cert-file", "kube-tls-key-file"], cert_file, key_file),
-        };
-        let tls = tls(flags, cert_file, key_file, front_proxy, problems);
+        let (cert_file, key_file) = (self.kube_tls_cert_file, self.kube_tls_key_file);
+        let incomplete = cert_file.is_some() != key_file.is_some();
+        let own = tls::files(["kube-tls-cert-file", "kube-tls-key-file"], cert_file, key_file, problems);
+        let files = own.or(shared);
+        if files.is_none() && !incomplete && front_proxy.is_some() {
+            let problem = "client certificates require TLS: set --kube-tls-cert-file and --kube-tls-key-file too";
+            problems.note("kube-client-ca-file", problem);
+        }
+        let reload_interval = KubeTls::RELOAD_INTERVAL;
+        let tls = files.map(|files| KubeTls { files, front_proxy, reload_interval });
         if let Some(addr) = addr {
             check_exposure(addr, tls.as_ref(), authenticates, problems);
         }
@@ -128,30 +133,6 @@ fn front_proxy(
     ca_file.map(|ca_file| FrontProxySettings { ca_file, allowed_names })
 }
 
-fn tls(
-    flags: [&'static str; 2],
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    front_proxy: Option<FrontProxySettings>,
-    problems: &mut Problems,
-) -> Option<KubeTls> {
-    let (flag, problem) = match (cert_file, key_file) {
-        (Some(cert_file), Some(key_file)) => {
-            let reload_interval = KubeTls::RELOAD_INTERVAL;
-            return Some(KubeTls { flags, cert_file, key_file, front_proxy, reload_interval });
-        }
-        (Some(_), None) => ("kube-tls-cert-file", "requires a private key: set --kube-tls-key-file too"),
-        (None, Some(_)) => ("kube-tls-key-file", "requires a certificate: set --kube-tls-cert-file too"),
-        (None, None) if front_proxy.is_some() => (
-            "kube-client-ca-file",
-            "client certificates require TLS: set --kube-tls-cert-file and --kube-tls-key-file too",
-        ),
-        (None, None) => return None,
-    };
-    problems.note(flag, problem);
-    None
-}
-
 /// Rejects an address that other machines can reach if clients are not authenticated.
 fn check_exposure(addr: SocketAddr, tls: Option<&KubeTls>, authenticates: bool, problems: &mut Problems) {
     let lacks = match tls {
@@ -164,8 +145,8 @@ fn check_exposure(addr: SocketAddr, tls: Option<&KubeTls>, authenticates: bool, 
     let port = addr.port();
     let problem = format!(
         "\"{addr}\": other machines could reach it, and {lacks}: in a cluster, serve only kube-apiserver \
-         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, use TLS with one of --tls-client-ca-file and --access-file, or listen on 127.0.0.1:{port} \
-         and connect through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
+         (--kube-tls-cert-file, --kube-tls-key-file, --kube-client-ca-file); elsewhere, use TLS with one of \
+         --tls-client-ca-file and --access-file, or listen on 127.0.0.1:{port} and connect through `ssh -L {port}:127.0.0.1:{port}` or `kubectl port-forward`"
     );
     problems.note("kube-api-addr", &problem);
 }
@@ -186,7 +167,7 @@ mod tests {
     fn check(args: &str) -> Result<KubeSettings, String> {
         let args = std::iter::once("headcount").chain(args.split_whitespace());
         let mut problems = Problems::default();
-        let settings = Command::parse_from(args).kube.check((None, None), false, &mut problems);
+        let settings = Command::parse_from(args).kube.check(None, false, &mut problems);
         problems.finish().map(|()| settings).map_err(|failure: Failure| failure.to_string())
     }
 
@@ -195,9 +176,13 @@ mod tests {
     #[test]
     fn messages_name_the_flags_of_the_certificate_in_use() {
         let flags = |args: &[&str]| {
-            let shared = (Some(PathBuf::from("shared")), Some(PathBuf::from("key")));
+            let shared = CertificateFiles {
+                flags: ["tls-cert-file", "tls-key-file"],
+                cert_file: "shared".into(),
+                key_file: "key".into(),
+            };
             let command = Command::parse_from([&["headcount"], args].concat());
-            command.kube.check(shared, false, &mut Problems::default()).tls.unwrap().flags
+            command.kube.check(Some(shared), false, &mut Problems::default()).tls.unwrap().files.flags
         };
         assert_eq!(flags(&[]), ["tls-cert-file", "tls-key-file"]);
         let own = flags(&["--kube-tls-cert-file", "c", "--kube-tls-key-file", "k"]);

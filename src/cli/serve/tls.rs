@@ -1,4 +1,4 @@
-//! Flags of `headcount serve` for TLS and for who may connect without it.
+//! Flags of `headcount serve` for TLS, authentication and access.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The flags of the certificate of all listeners, and of its key.
-pub(super) const SHARED_FLAGS: [&str; 2] = ["tls-cert-file", "tls-key-file"];
+const SHARED_FLAGS: [&str; 2] = ["tls-cert-file", "tls-key-file"];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "TLS and authentication")]
@@ -24,7 +24,7 @@ pub(super) struct TlsArgs {
     /// PEM file of the private key for --tls-cert-file
     #[arg(long, value_name = "FILE")]
     tls_key_file: Option<PathBuf>,
-    /// PEM file of the CAs that issue client certificates for the gRPC and the HTTP address
+    /// PEM file of the CAs that issue client certificates, for all listeners
     ///
     /// The common name of a certificate is a user, its organizations are groups; a certificate with
     /// a SPIFFE ID belongs to dataplanes. Both need rules in --access-file. Requires a certificate
@@ -43,7 +43,7 @@ pub(super) struct TlsArgs {
     /// PEM file of the private key for --http-tls-cert-file
     #[arg(long, value_name = "FILE")]
     http_tls_key_file: Option<PathBuf>,
-    /// YAML file of the roles of users, and of the dataplanes of client certificates
+    /// YAML file of the roles of users, the dataplanes of client certificates, and keys of tokens
     ///
     /// docs/access.md describes it. Without it no user has a role. The file is reloaded when it
     /// changes; calls that it no longer allows end within a second.
@@ -51,9 +51,10 @@ pub(super) struct TlsArgs {
     access_file: Option<PathBuf>,
     /// Let callers without a credential do everything, on every address
     ///
-    /// Whoever reaches the server can then register as any dataplane, read everything and copy
-    /// the data directory. Without it, such callers may do everything only on loopback addresses
-    /// without TLS; on others they may only check the server's health.
+    /// Every client that reaches the gRPC or the HTTP address can then register as any dataplane,
+    /// read everything and copy the data directory. Without it, such callers may do everything only
+    /// on loopback addresses without TLS; on others they may only check the server's health. It does
+    /// not apply to the Kubernetes API.
     #[arg(long, action = clap::ArgAction::SetTrue)]
     insecure_allow_anonymous: Parsed<Switch>,
     /// Let callers without a credential read /metrics on any address
@@ -78,8 +79,9 @@ impl TlsArgs {
     }
 
     /// The certificate of all listeners, for the Kubernetes API.
-    pub(super) fn shared_files(&self) -> (Option<PathBuf>, Option<PathBuf>) {
-        (self.tls_cert_file.clone(), self.tls_key_file.clone())
+    pub(super) fn shared_files(&self) -> Option<CertificateFiles> {
+        let (cert_file, key_file) = self.tls_cert_file.clone().zip(self.tls_key_file.clone())?;
+        Some(CertificateFiles { flags: SHARED_FLAGS, cert_file, key_file })
     }
 
     /// Returns the settings; adds invalid flags to `problems`.
@@ -124,7 +126,7 @@ impl TlsArgs {
 }
 
 /// A certificate and its key, which must be given together.
-fn files(
+pub(super) fn files(
     flags: [&'static str; 2],
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,

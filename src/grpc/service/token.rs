@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,7 +11,7 @@ use tracing::info;
 
 use crate::{
     access::{Action, Object},
-    authentication::token::{SigningKey, Subject},
+    authentication::token::{LIFETIMES, SigningKey, Subject},
     convert,
     grpc::access::caller,
     model::{
@@ -28,9 +27,6 @@ use crate::{
         RevokeTokenRequest, RevokeTokenResponse, TagValues, server::token_service_server::TokenService,
     },
 };
-
-/// The times for which a token can be valid: ten years is Kuma's default.
-const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3_653 * 24);
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -156,8 +152,7 @@ fn key_of(parent: &str, usage: proto::KeyUse, mesh: &str, kid: &str) -> Result<(
     let field = |name: &str| format!("{parent}{name}");
     let mesh = convert::optional(mesh, |text| MeshName::parse(&field("mesh"), text))?;
     let usage = match (usage, mesh) {
-        (proto::KeyUse::Dataplane, Some(mesh)) => KeyUse::Mesh(mesh),
-        (proto::KeyUse::Dataplane, None) => KeyUse::AllMeshes,
+        (proto::KeyUse::Dataplane, mesh) => KeyUse::dataplanes(mesh),
         (proto::KeyUse::User, None) => KeyUse::Users,
         (proto::KeyUse::User, Some(_)) => {
             return Err(Invalid::new(field("mesh"), "user tokens belong to no mesh: leave it empty"));

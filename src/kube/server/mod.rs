@@ -25,7 +25,7 @@ use super::objects::{events, state::ApiState, workloads};
 use crate::{
     access::Access,
     audit::AccessControl,
-    config::{KubeSettings, KubeTls},
+    config::{CertificateFiles, KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
     net::places::PlaceLimits,
     net::tls::{Authority, ClientCertificates, PemFile, Protocol, Reloading, TlsListener, authority},
@@ -74,8 +74,8 @@ struct TlsFiles {
 impl TlsFiles {
     /// With `certificates` clients may present certificates that are not kube-apiserver's.
     fn load(settings: &KubeTls, certificates: bool) -> anyhow::Result<Self> {
-        let [cert, key] = settings.flags;
-        let (cert, key) = (PemFile::new(cert, &settings.cert_file), PemFile::new(key, &settings.key_file));
+        let CertificateFiles { flags: [cert, key], cert_file, key_file } = &settings.files;
+        let (cert, key) = (PemFile::new(cert, cert_file), PemFile::new(key, key_file));
         let ca =
             settings.front_proxy.as_ref().map(|proxy| PemFile::new("kube-client-ca-file", &proxy.ca_file));
         let client_authority = ca.map(|ca| Reloading::load([ca], authority)).transpose()?;

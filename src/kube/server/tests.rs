@@ -42,7 +42,7 @@ impl Routes {
         let metrics = Metrics::new(&registry).unwrap();
         let checks = ReadyChecks::new(ready, &registry);
         let settings = KubeSettings::default();
-        let authenticator = Trust::nobody(access()).listener(AnonymousAccess::Full);
+        let authenticator = Trust::without_credentials(access()).listener(AnonymousAccess::Full);
         let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
         let kube =
             Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new()).unwrap();

@@ -137,8 +137,8 @@ async fn each_invalid_server_certificate_has_an_error_of_its_own() {
         foreign.starts_with("the server's certificate was not issued by a CA in --ca-file DIR/ca.crt: give"),
         "{foreign}"
     );
-    let stranger = Authority::named("another authority");
-    let foreign = problem(stranger.server(&names)).await;
+    let another = Authority::named("another authority");
+    let foreign = problem(another.server(&names)).await;
     assert!(foreign.starts_with("the server's certificate was not issued by a CA in --ca-file"), "{foreign}");
 
     let client = problem(ca.server_with(&names, |params| {

@@ -127,8 +127,11 @@ impl TokenKeys {
                 return Err(TokenKeysError::Exists { id, usage });
             }
         }
-        state.trusted = keys;
-        self.publish(&state);
+        // Each new verifier causes a check of all live calls.
+        if state.trusted != keys {
+            state.trusted = keys;
+            self.publish(&state);
+        }
         Ok(())
     }
 
@@ -211,7 +214,7 @@ impl TokenKeys {
     ) -> Result<String, TokenKeysError> {
         let state = self.state.lock().await;
         let usage = match &subject {
-            Subject::Dataplane(grant) => grant.mesh.clone().map_or(KeyUse::AllMeshes, KeyUse::Mesh),
+            Subject::Dataplane(grant) => KeyUse::dataplanes(grant.mesh.clone()),
             Subject::User(_) => KeyUse::Users,
         };
         let newest = |usage: &KeyUse| {

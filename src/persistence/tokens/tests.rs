@@ -195,7 +195,7 @@ fn a_record_that_cannot_be_used_is_an_error_at_the_start() {
     }
 }
 
-/// A store whose commits fail as they are told to.
+/// A store whose commits fail while the test asks for it.
 #[derive(Debug, Default)]
 struct Failing {
     store: MemoryStore,

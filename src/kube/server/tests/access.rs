@@ -1,4 +1,4 @@
-//! Who may request which path, on a listener that other machines can reach.
+//! The access to each path, on a listener that other machines can reach.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -52,7 +52,7 @@ impl Routes {
     }
 
     fn anonymous() -> Self {
-        Self::new(|access| Trust::nobody(access.clone()).listener(AnonymousAccess::Public))
+        Self::new(|access| Trust::without_credentials(access.clone()).listener(AnonymousAccess::Public))
     }
 
     fn user(name: &str) -> Self {
