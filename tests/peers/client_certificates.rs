@@ -62,13 +62,6 @@ impl Secured {
     }
 }
 
-#[track_caller]
-fn assert_refused(ended: &Ended, parts: &[&str]) {
-    for part in parts {
-        assert!(ended.err.contains(part), "{part}: {ended}");
-    }
-}
-
 #[tokio::test]
 async fn a_client_certificate_gives_the_roles_of_its_user_and_groups() {
     let Some(secured) = Secured::start().await else { return };
@@ -82,14 +75,14 @@ async fn a_client_certificate_gives_the_roles_of_its_user_and_groups() {
     secured.list(Some(&admin), "").await.expect_exit(0);
     secured.list(Some(&viewer), "shop").await.expect_exit(0);
     let denied = "\"shop-viewer\" has no permission to read workloads";
-    assert_refused(&secured.list(Some(&viewer), "").await, &["PermissionDenied", denied]);
+    secured.list(Some(&viewer), "").await.expect_stderr(&["PermissionDenied", denied]);
     let elsewhere = secured.list(Some(&viewer), "bank").await;
-    assert_refused(&elsewhere, &["PermissionDenied", denied, "in namespace bank"]);
+    elsewhere.expect_stderr(&["PermissionDenied", denied, "in namespace bank"]);
     let denied = "\"nobody\" has no permission to read workloads";
-    assert_refused(&secured.list(Some(&without_role), "shop").await, &["PermissionDenied", denied]);
-    assert_refused(&secured.list(None, "shop").await, &["Unauthenticated", "authentication is required"]);
+    secured.list(Some(&without_role), "shop").await.expect_stderr(&["PermissionDenied", denied]);
+    secured.list(None, "shop").await.expect_stderr(&["Unauthenticated", "authentication is required"]);
     let refused = secured.list(Some(&of_another_ca), "shop").await;
-    assert_refused(&refused, &["Unauthenticated", "no valid certificate"]);
+    refused.expect_stderr(&["Unauthenticated", "no valid certificate"]);
 }
 
 #[tokio::test]
@@ -101,6 +94,6 @@ async fn a_watch_ends_when_the_access_file_no_longer_allows_it() {
     watch.wait_for_stdout("the first response", |out| out.contains("synced").then_some(())).await;
     secured.server.site.file("access.yaml", "roleBindings: [{role: viewer, users: [somebody]}]");
     let ended = watch.end().await;
-    assert_refused(&ended, &["PermissionDenied", "\"shop-viewer\" has no permission to read workloads"]);
-    assert_refused(&secured.list(Some(&viewer), "shop").await, &["PermissionDenied"]);
+    ended.expect_stderr(&["PermissionDenied", "\"shop-viewer\" has no permission to read workloads"]);
+    secured.list(Some(&viewer), "shop").await.expect_stderr(&["PermissionDenied"]);
 }

@@ -27,14 +27,6 @@ async fn serve_with(site: &Site, directory: &Path, flags: &str) -> Ended {
     Program::start(&mut headcount(&serve)).end().await
 }
 
-#[track_caller]
-fn assert_message(ended: &Ended, parts: &[&str]) {
-    for part in parts {
-        assert!(ended.err.contains(part), "{part}: {ended}");
-    }
-    assert!(!ended.err.contains("panicked"), "{ended}");
-}
-
 /// The entries of both files: those of a backup, without its header and trailer.
 async fn entries(site: &Site, directory: &Path, backup: &str) -> Vec<String> {
     let file = site.path(backup);
@@ -75,7 +67,7 @@ async fn a_file_as_directory_is_64_and_is_left_alone() {
     let site = Site::new();
     let file = site.file("data", "precious\n");
     let ended = serve_in(&site, &file).await.expect_exit(64);
-    assert_message(&ended, &["--data-dir", &file.display().to_string(), "directory"]);
+    ended.expect_stderr(&["--data-dir", &file.display().to_string(), "directory"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious\n");
 }
 
@@ -84,7 +76,7 @@ async fn a_directory_in_use_is_2_and_the_message_names_the_process() {
     let server = Server::start_durable("").await;
     let directory = server.site.path("data");
     let ended = serve_in(&server.site, &directory).await.expect_exit(2);
-    assert_message(&ended, &[&directory.display().to_string(), &server.program.id().to_string()]);
+    ended.expect_stderr(&[&directory.display().to_string(), &server.program.id().to_string()]);
     // The first server is not disturbed.
     let hello = hello(dataplane("default", "web", "web-1"));
     let _proxy = Proxy::open(server.connect().await, [hello, ready()]).await;
@@ -108,7 +100,7 @@ async fn registrations_beyond_a_limit_are_2_and_are_kept() {
     let before = entries(&server.site, &directory, "before.backup").await;
     let ended = serve_with(&server.site, &directory, "--max-dataplanes 2").await.expect_exit(2);
     let path = directory.display().to_string();
-    assert_message(&ended, &[&path, "3 dataplanes", "--max-dataplanes is 2", "raise", "another --data-dir"]);
+    ended.expect_stderr(&[&path, "3 dataplanes", "--max-dataplanes is 2", "raise", "another --data-dir"]);
     assert_eq!(entries(&server.site, &directory, "after.backup").await, before);
     server.start_again().await;
     server.wait_for_counts("web", [0, 0, 3]).await;
@@ -132,7 +124,7 @@ async fn damaged_registrations_are_2_and_are_left_alone() {
     for (damage, bytes) in damages {
         fs::write(&file, &bytes).unwrap();
         let ended = serve_in(&server.site, &directory).await.expect_exit(2);
-        assert_message(&ended, &[&file.display().to_string()]);
+        ended.expect_stderr(&[&file.display().to_string()]);
         assert!(fs::read(&file).unwrap() == bytes, "{damage}: the file has changed: {ended}");
         println!("{damage}: {}", ended.err.lines().last().unwrap_or_default());
     }

@@ -92,7 +92,8 @@ impl KubeArgs {
         let own = tls::files(["kube-tls-cert-file", "kube-tls-key-file"], cert_file, key_file, problems);
         let files = own.or(shared);
         if files.is_none() && !incomplete && front_proxy.is_some() {
-            let problem = "client certificates require TLS: set --kube-tls-cert-file and --kube-tls-key-file too";
+            let problem =
+                "client certificates require TLS: set --kube-tls-cert-file and --kube-tls-key-file too";
             problems.note("kube-client-ca-file", problem);
         }
         let reload_interval = KubeTls::RELOAD_INTERVAL;

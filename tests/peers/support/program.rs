@@ -145,6 +145,15 @@ impl Program {
 }
 
 impl Ended {
+    /// Fails unless standard error contains all parts.
+    #[track_caller]
+    pub(crate) fn expect_stderr(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.err.contains(part), "{part}: {self}");
+        }
+        assert!(!self.err.contains("panicked"), "{self}");
+    }
+
     /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn expect_exit(self, code: i32) -> Self {
