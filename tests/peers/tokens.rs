@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::support::{Ended, Program, Server, Site, headcount, peer};
+use crate::support::{Program, Server, Site, headcount, peer};
 
 /// The files of a key, and a server that trusts it for one use.
 struct Issuer {
