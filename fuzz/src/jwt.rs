@@ -42,7 +42,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         assert!(keys.add(VerificationKey { id: key_id(id), usage, key }));
     }
     let id = TokenId::parse("", "revoked").expect("an id");
-    Verifier::new(keys, Revocations::from_iter([Revocation::Token { id, expires: SystemTime::UNIX_EPOCH }]))
+    Verifier::new(keys, Revocations::from_iter([Revocation { id, expires: SystemTime::UNIX_EPOCH }]))
 });
 
 fn key_id(id: &str) -> KeyId {

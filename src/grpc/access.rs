@@ -26,7 +26,7 @@ enum CheckedBy {
 }
 
 /// What each method does. No method can be called that is not here.
-const METHODS: [(&str, Action, CheckedBy); 21] = [
+const METHODS: [(&str, Action, CheckedBy); 22] = [
     ("/headcount.v1.DataplaneService/Session", Action::RegisterDataplane, CheckedBy::Service),
     ("/headcount.v1.DataplaneService/ListDataplanes", Action::ReadDataplanes, CheckedBy::Service),
     ("/headcount.v1.WorkloadService/GetWorkload", Action::ReadWorkloads, CheckedBy::Service),
@@ -42,6 +42,7 @@ const METHODS: [(&str, Action, CheckedBy); 21] = [
     ("/headcount.v1.TokenService/IssueDataplaneToken", Action::IssueDataplaneToken, CheckedBy::Service),
     ("/headcount.v1.TokenService/IssueUserToken", Action::IssueUserToken, CheckedBy::Layer),
     ("/headcount.v1.TokenService/RevokeToken", Action::ManageKeys, CheckedBy::Layer),
+    ("/headcount.v1.TokenService/ListRevocations", Action::ManageKeys, CheckedBy::Layer),
     (
         "/envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
         Action::RegisterDataplane,

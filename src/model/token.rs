@@ -1,4 +1,4 @@
-//! Keys of tokens, and what has been revoked.
+//! Keys of tokens, and tokens that have been revoked.
 
 use std::{fmt, str::FromStr, sync::Arc, time::SystemTime};
 
@@ -57,23 +57,13 @@ pub struct SigningKeyRecord {
     pub creation_time: SystemTime,
 }
 
-/// Tokens that are no longer valid.
+/// A token that is no longer valid. All tokens of a key end when the key is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Revocation {
-    /// The token with this identifier.
-    Token {
-        /// The identifier.
-        id: TokenId,
-        /// When the token expires, and the revocation with it.
-        expires: SystemTime,
-    },
-    /// All tokens that a key has signed. It does not expire.
-    Key {
-        /// The key's use.
-        usage: KeyUse,
-        /// The key's identifier.
-        id: KeyId,
-    },
+pub struct Revocation {
+    /// The token's identifier.
+    pub id: TokenId,
+    /// When the token expires.
+    pub expires: SystemTime,
 }
 
 impl KeyUse {

@@ -15,7 +15,7 @@ pub const REVISIONS: &[u8] = b"server/revisions";
 pub const TOKEN_KEYS: &[u8] = b"token-keys/";
 /// The prefix of revocations.
 pub const REVOCATIONS: &[u8] = b"revocations/";
-/// The prefix of revoked tokens.
+/// The prefix of the revocations of single tokens, which are all that there are.
 const REVOKED_TOKENS: &[u8] = b"revocations/token/";
 
 /// The key of a dataplane's registration.
@@ -68,20 +68,9 @@ pub fn revoked_token(id: &TokenId) -> Bytes {
     [REVOKED_TOKENS, id.as_str().as_bytes()].concat().into()
 }
 
-/// The key of the revocation of a key.
-pub fn revoked_key(usage: &KeyUse, id: &KeyId) -> Bytes {
-    [REVOCATIONS, &token_key(usage, id)].concat().into()
-}
-
 /// The token that the revocation with this key revokes; none if it is another key.
 pub fn revoked_token_id(key: &[u8]) -> Option<TokenId> {
     TokenId::parse("jti", str::from_utf8(key.strip_prefix(REVOKED_TOKENS)?).ok()?).ok()
-}
-
-/// The use and the identifier of the key that the revocation with this key revokes; none if it is
-/// another key.
-pub fn revoked_key_parts(key: &[u8]) -> Option<(KeyUse, KeyId)> {
-    token_key_parts(key.strip_prefix(REVOCATIONS)?)
 }
 
 #[cfg(test)]
@@ -94,17 +83,13 @@ mod tests {
         let id = KeyId::parse("kid", "mesh").unwrap();
         let uses = [KeyUse::Mesh(MeshName::parse("", "users").unwrap()), KeyUse::AllMeshes, KeyUse::Users];
         for usage in uses {
-            let (key, revocation) = (token_key(&usage, &id), revoked_key(&usage, &id));
-            assert_eq!(token_key_parts(&key), Some((usage.clone(), id.clone())));
-            assert_eq!(
-                (token_key_parts(&revocation), revoked_key_parts(&revocation)),
-                (None, Some((usage, id.clone())))
-            );
-            assert_eq!(revoked_token_id(&revocation), None);
+            let key = token_key(&usage, &id);
+            assert_eq!(token_key_parts(&key), Some((usage, id.clone())));
+            assert_eq!(revoked_token_id(&key), None);
         }
         let token = TokenId::parse("jti", "a/b+c=").unwrap();
         assert_eq!(revoked_token_id(&revoked_token(&token)), Some(token.clone()));
-        assert_eq!(revoked_key_parts(&revoked_token(&token)), None);
+        assert_eq!(token_key_parts(&revoked_token(&token)), None);
         for bad in [
             "token-keys/1",
             "token-keys/mesh/1",

@@ -196,19 +196,27 @@ impl RawClaims {
     /// If it has expired or is not valid yet, or does not expire.
     pub(super) fn check_times(&self, now: SystemTime) -> Result<(), TokenError> {
         let now = seconds(now);
-        let expires = self
-            .expires
-            .ok_or(TokenError::Claim("token is missing required claim: exp claim is required"))?;
-        if expires > MAX_SECONDS {
-            return Err(TokenError::Claim("exp is after the year 9999"));
-        }
-        if now >= expires {
+        if now >= self.end()? {
             return Err(TokenError::Expired);
         }
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return Err(TokenError::NotYetValid);
         }
         Ok(())
+    }
+
+    /// When the token ends, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end, or after the year 9999.
+    pub(super) fn end(&self) -> Result<u64, TokenError> {
+        let required = TokenError::Claim("token is missing required claim: exp claim is required");
+        let expires = self.expires.ok_or(required)?;
+        if expires > MAX_SECONDS {
+            return Err(TokenError::Claim("exp is after the year 9999"));
+        }
+        Ok(expires)
     }
 
     /// The token's identifier, and when it ends.

@@ -51,7 +51,7 @@ pub enum TokenError {
     /// A claim is missing or invalid.
     #[error("could not parse token: token has invalid claims: {0}")]
     Claim(&'static str),
-    /// It has been revoked, or its key.
+    /// It has been revoked.
     #[error("token is revoked")]
     Revoked,
 }

@@ -24,7 +24,7 @@ pub use self::{
     keys::{VerificationKey, VerificationKeys},
     public_key::{KeyError, PublicKey},
     signing_key::SigningKey,
-    verify::{Revocations, Verified, Verifier},
+    verify::{Revocations, Verified, Verifier, identify},
 };
 pub use super::jws::MAX_TOKEN_BYTES;
 

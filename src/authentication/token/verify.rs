@@ -19,12 +19,9 @@ struct Inner {
     revoked: Revocations,
 }
 
-/// What has been revoked.
+/// The tokens that have been revoked.
 #[derive(Debug, Clone, Default)]
-pub struct Revocations {
-    tokens: HashSet<TokenId>,
-    keys: HashSet<(KeyUse, KeyId)>,
-}
+pub struct Revocations(HashSet<TokenId>);
 
 /// A valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +41,7 @@ pub struct Verified {
 }
 
 impl Verifier {
-    /// Verifies with these keys, and rejects what is revoked.
+    /// Verifies with these keys, and rejects tokens that are revoked.
     pub fn new(keys: VerificationKeys, revoked: Revocations) -> Self {
         Self(Arc::new(Inner { keys, revoked }))
     }
@@ -78,11 +75,11 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// If the token or its key is revoked, or the key was removed.
+    /// If the token is revoked, or its key was removed.
     pub fn recheck(&self, token: &Verified) -> Result<(), TokenError> {
         let Inner { keys, revoked } = &*self.0;
         let (usage, id) = (&token.key_use, &token.key_id);
-        if revoked.tokens.contains(&token.id) || revoked.keys.contains(&(usage.clone(), id.clone())) {
+        if revoked.0.contains(&token.id) {
             return Err(TokenError::Revoked);
         }
         if !keys.candidates(usage, id).any(|found| found == (usage, &token.key)) {
@@ -108,6 +105,17 @@ impl Verifier {
     }
 }
 
+/// The identifier of a token and when it ends, for its revocation. Nothing is verified.
+///
+/// # Errors
+///
+/// If the token is malformed, or has no identifier or no end. The text never contains the token.
+pub fn identify(token: &str) -> Result<(TokenId, SystemTime), TokenError> {
+    let claims = RawClaims::parse(&Jws::parse(token)?.payload)?;
+    claims.end()?;
+    claims.id()
+}
+
 impl Verified {
     /// The principal that the token proves.
     pub fn principal(&self) -> Principal {
@@ -117,13 +125,6 @@ impl Verified {
 
 impl FromIterator<Revocation> for Revocations {
     fn from_iter<I: IntoIterator<Item = Revocation>>(revocations: I) -> Self {
-        let mut all = Self::default();
-        for revocation in revocations {
-            match revocation {
-                Revocation::Token { id, .. } => drop(all.tokens.insert(id)),
-                Revocation::Key { usage, id } => drop(all.keys.insert((usage, id))),
-            }
-        }
-        all
+        Self(revocations.into_iter().map(|revocation| revocation.id).collect())
     }
 }

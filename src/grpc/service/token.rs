@@ -23,8 +23,9 @@ use crate::{
     proto::{
         self, CreateSigningKeyRequest, CreateSigningKeyResponse, DeleteSigningKeyRequest,
         DeleteSigningKeyResponse, IssueDataplaneTokenRequest, IssueDataplaneTokenResponse,
-        IssueUserTokenRequest, IssueUserTokenResponse, ListSigningKeysRequest, ListSigningKeysResponse,
-        RevokeTokenRequest, RevokeTokenResponse, TagValues, server::token_service_server::TokenService,
+        IssueUserTokenRequest, IssueUserTokenResponse, ListRevocationsRequest, ListRevocationsResponse,
+        ListSigningKeysRequest, ListSigningKeysResponse, RevokeTokenRequest, RevokeTokenResponse, TagValues,
+        server::token_service_server::TokenService,
     },
 };
 
@@ -141,10 +142,19 @@ impl TokenService for Tokens {
             Some(stated) => SystemTime::try_from(stated)
                 .map_err(|error| Invalid::new("expires_at", format!("is no valid time ({error})")))?,
         };
-        let revocation = Revocation::Token { id, expires };
+        let revocation = Revocation { id, expires };
         self.keys.revoke(&revocation, now).await.map_err(|error| status(&error))?;
         info!(caller = %caller.principal(), token = request.id, "token revoked");
         Ok(Response::new(RevokeTokenResponse { durable: self.durable }))
+    }
+
+    async fn list_revocations(
+        &self,
+        request: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
+        let revocations = self.keys.revocations().await.iter().map(revocation_to_proto).collect();
+        Ok(Response::new(ListRevocationsResponse { revocations }))
     }
 }
 
@@ -165,17 +175,20 @@ fn key_of(parent: &str, usage: proto::KeyUse, mesh: &str, kid: &str) -> Result<(
 }
 
 fn key_to_proto(record: &SigningKeyRecord) -> proto::SigningKey {
-    let (usage, mesh) = match &record.usage {
-        KeyUse::Mesh(mesh) => (proto::KeyUse::Dataplane, mesh.to_string()),
-        KeyUse::AllMeshes => (proto::KeyUse::Dataplane, String::new()),
-        KeyUse::Users => (proto::KeyUse::User, String::new()),
-    };
+    let (usage, mesh) = convert::token::key_use_to_proto(&record.usage);
     proto::SigningKey {
         kid: record.id.to_string(),
         r#use: usage.into(),
         mesh,
         algorithm: record.algorithm.name().to_owned(),
         creation_time: Some(convert::timestamp(record.creation_time)),
+    }
+}
+
+fn revocation_to_proto(revocation: &Revocation) -> proto::Revocation {
+    proto::Revocation {
+        id: revocation.id.to_string(),
+        expires_at: Some(convert::timestamp(revocation.expires)),
     }
 }
 

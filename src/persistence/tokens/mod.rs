@@ -1,4 +1,4 @@
-//! The keys that the server signs and verifies tokens with, and what was revoked.
+//! The keys that the server signs and verifies tokens with, and the tokens that were revoked.
 //!
 //! Signing keys and revocations are stored before a change takes effect. Each change makes a new
 //! [`Verifier`] of everything that is stored, and of the public keys that files have.
@@ -79,8 +79,8 @@ pub enum TokenKeysError {
     TooManyKeys,
     /// There are as many revocations as may be stored.
     #[error(
-        "at most {MAX_REVOCATIONS} revocations are stored: revoke the key of the tokens instead, and issue the \
-         others again with a new key"
+        "at most {MAX_REVOCATIONS} revocations are stored: create a new signing key, issue the tokens that are to \
+         remain valid again with it, and delete the old key, which ends all of its tokens"
     )]
     TooManyRevocations,
     /// The store failed.
@@ -167,6 +167,11 @@ impl TokenKeys {
         self.state.lock().await.stored.keys.values().map(|stored| stored.record.clone()).collect()
     }
 
+    /// All revocations that are stored.
+    pub async fn revocations(&self) -> Vec<Revocation> {
+        self.state.lock().await.stored.revocations.clone()
+    }
+
     /// Removes a signing key. Its tokens are no longer valid.
     ///
     /// # Errors
@@ -182,14 +187,14 @@ impl TokenKeys {
         Ok(())
     }
 
-    /// Revokes a token or a key. Revocations of tokens that ended long before `now` are dropped.
+    /// Revokes a token. Revocations of tokens that ended long before `now` are dropped.
     ///
     /// # Errors
     ///
     /// If there are too many revocations, or the store failed: it is not revoked then.
     pub async fn revoke(&self, revocation: &Revocation, now: SystemTime) -> Result<(), TokenKeysError> {
         let mut state = self.state.lock().await;
-        let key = revocation_key(revocation);
+        let key = key::revoked_token(&revocation.id);
         let mut writes = state.expired(now);
         writes.retain(|write| write.key != key);
         if state.stored.revocations.len() - writes.len() >= MAX_REVOCATIONS {
@@ -219,8 +224,7 @@ impl TokenKeys {
         };
         let newest = |usage: &KeyUse| {
             let keys = state.stored.keys.values().filter(|key| key.record.usage == *usage);
-            keys.filter(|key| !state.stored.is_revoked(&key.record))
-                .max_by_key(|key| key.record.creation_time)
+            keys.max_by_key(|key| key.record.creation_time)
         };
         let of_all = || matches!(usage, KeyUse::Mesh(_)).then(|| newest(&KeyUse::AllMeshes)).flatten();
         let key = newest(&usage).or_else(of_all).ok_or(TokenKeysError::NoKey(usage.clone()))?;
@@ -256,14 +260,14 @@ impl State {
 
     /// Deletes the revocations of tokens that ended long ago.
     fn expired(&self, now: SystemTime) -> Vec<Write> {
-        let ended = |revocation: &&Revocation| match revocation {
-            Revocation::Token { expires, .. } => {
-                now.duration_since(*expires).is_ok_and(|ago| ago > KEPT_AFTER_EXPIRY)
-            }
-            Revocation::Key { .. } => false,
+        let ended = |revocation: &&Revocation| {
+            now.duration_since(revocation.expires).is_ok_and(|ago| ago > KEPT_AFTER_EXPIRY)
         };
-        let delete =
-            |revocation| Write { key: revocation_key(revocation), expected: Expected::Any, value: None };
+        let delete = |revocation: &Revocation| Write {
+            key: key::revoked_token(&revocation.id),
+            expected: Expected::Any,
+            value: None,
+        };
         self.stored.revocations.iter().filter(ended).map(delete).collect()
     }
 }
@@ -276,25 +280,11 @@ impl Stored {
             key: stored.key.public_key(),
         })
     }
-
-    fn is_revoked(&self, key: &SigningKeyRecord) -> bool {
-        self.revocations.iter().any(|revocation| match revocation {
-            Revocation::Key { usage, id } => (usage, id) == (&key.usage, &key.id),
-            Revocation::Token { .. } => false,
-        })
-    }
 }
 
 impl fmt::Debug for TokenKeys {
     /// Without the store, whose values are private keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKeys").field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
-fn revocation_key(revocation: &Revocation) -> bytes::Bytes {
-    match revocation {
-        Revocation::Token { id, .. } => key::revoked_token(id),
-        Revocation::Key { usage, id } => key::revoked_key(usage, id),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     authentication::token::SigningKey,
-    convert::token::{revoked_key_from_store, revoked_token_from_store, signing_key_from_store},
+    convert::token::{revocation_from_store, signing_key_from_store},
     model::{KeyId, KeyUse, Revocation, SigningKeyRecord},
     store::{Item, Store, StoreError, key},
 };
@@ -57,14 +57,8 @@ fn signing_key(item: &Item) -> Result<StoredKey, String> {
 }
 
 fn revocation(item: &Item) -> Result<Revocation, String> {
-    let decoded = if let Some(id) = key::revoked_token_id(&item.key) {
-        revoked_token_from_store(id, &item.value)
-    } else if let Some(parts) = key::revoked_key_parts(&item.key) {
-        revoked_key_from_store(parts, &item.value)
-    } else {
-        return Err("has not the key of a revocation".to_owned());
-    };
-    decoded.map_err(|error| error.to_string())
+    let id = key::revoked_token_id(&item.key).ok_or("has not the key of a revocation")?;
+    revocation_from_store(id, &item.value).map_err(|error| error.to_string())
 }
 
 /// Checks the record of a signing key or a revocation; none if it is another record. The error

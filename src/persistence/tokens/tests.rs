@@ -92,10 +92,10 @@ fn a_key_is_chosen_by_what_it_may_sign() {
     wait(keys.add(&record(default(), "own", 0))).unwrap();
     let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
     assert_eq!(verify(&keys, &token), Ok(id("own")));
-    wait(keys.revoke(&Revocation::Key { usage: default(), id: id("own") }, now())).unwrap();
-    assert_eq!(verify(&keys, &token), Err(TokenError::Revoked));
+    wait(keys.remove(&default(), &id("own"))).unwrap();
+    assert!(matches!(verify(&keys, &token), Err(TokenError::UnknownKey { .. })));
     let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
-    assert_eq!(verify(&keys, &token), Ok(id("all")), "a revoked key signs nothing");
+    assert_eq!(verify(&keys, &token), Ok(id("all")), "a removed key signs nothing");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn revocations_outlive_a_restart_and_are_dropped_a_day_after_their_tokens() {
     wait(keys.add(&record(default(), "1", 0))).unwrap();
     let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
     let verified = keys.verifier().borrow().verify(&token, now()).unwrap();
-    let revocation = Revocation::Token { id: verified.id.clone(), expires: verified.expires };
+    let revocation = Revocation { id: verified.id.clone(), expires: verified.expires };
     wait(keys.revoke(&revocation, now())).unwrap();
     assert_eq!(verify(&keys, &token), Err(TokenError::Revoked));
 
@@ -138,22 +138,22 @@ fn revocations_outlive_a_restart_and_are_dropped_a_day_after_their_tokens() {
     assert_eq!(stored(), 0);
 
     wait(keys.revoke(&revocation, now())).unwrap();
-    let of_key = Revocation::Key { usage: default(), id: id("1") };
-    wait(keys.revoke(&of_key, day_after + Duration::from_secs(1))).unwrap();
-    assert_eq!(stored(), 1, "a revocation drops those that have ended");
-    load(&store, day_after + Duration::from_hours(100_000)).unwrap();
-    assert_eq!(stored(), 1, "the revocation of a key does not end");
+    assert_eq!(wait(keys.revocations()), [revocation]);
+    let later = day_after + Duration::from_secs(1);
+    let other = Revocation { id: TokenId::random(), expires: later };
+    wait(keys.revoke(&other, later)).unwrap();
+    assert_eq!(wait(keys.revocations()), [other], "a revocation drops those that have ended");
 }
 
 #[test]
 fn revocations_have_a_bound() {
     let (store, _) = empty();
-    let revoked = |number: usize, hours| Revocation::Token {
+    let revoked = |number: usize, hours| Revocation {
         id: TokenId::parse("jti", &number.to_string()).unwrap(),
         expires: now() + Duration::from_hours(hours),
     };
     let full = (0..MAX_REVOCATIONS).map(|number| revoked(number, 1)).map(|revocation| Write {
-        key: revocation_key(&revocation),
+        key: key::revoked_token(&revocation.id),
         expected: Expected::Absent,
         value: Some(revocation_to_store(&revocation).encode_to_vec().into()),
     });
@@ -184,6 +184,7 @@ fn a_record_that_cannot_be_used_is_an_error_at_the_start() {
         ),
         ("revocations/token/1", endless.encode_to_vec(), "expires"),
         ("revocations/other", vec![], "has not the key of a revocation"),
+        ("revocations/token-keys/users/1", vec![], "has not the key of a revocation"),
     ] {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let (key, value) = (bytes::Bytes::from(key), Some(value.into()));
@@ -236,7 +237,8 @@ fn after_a_failed_commit_the_verifier_is_that_of_what_is_stored() {
     let keys = load(&store, now()).unwrap();
     wait(keys.add(&record(default(), "1", 0))).unwrap();
     let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
-    let revocation = Revocation::Key { usage: default(), id: id("1") };
+    let id_of_token = keys.verifier().borrow().verify(&token, now()).unwrap().id;
+    let revocation = Revocation { id: id_of_token, expires: now() + HOUR };
 
     let full = StoreError::Unavailable("the disk is full".to_owned());
     *failing.fails.lock() = Some((false, full.clone()));
