@@ -15,7 +15,8 @@ use crate::net::{
 };
 use crate::proto::{
     backup_service_client::BackupServiceClient, dataplane_service_client::DataplaneServiceClient,
-    event_service_client::EventServiceClient, workload_service_client::WorkloadServiceClient,
+    event_service_client::EventServiceClient, token_service_client::TokenServiceClient,
+    workload_service_client::WorkloadServiceClient,
 };
 
 /// A page of 500 dataplanes with the maximum of labels and inbounds is larger than tonic's
@@ -52,6 +53,10 @@ impl Client {
 
     pub(super) fn backups(&self) -> BackupServiceClient<Connection> {
         BackupServiceClient::new(self.connection.clone())
+    }
+
+    pub(super) fn tokens(&self) -> TokenServiceClient<Connection> {
+        TokenServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// Limits the next message of a stream to the request timeout.
@@ -96,6 +101,9 @@ impl Client {
                  check --token-file, or --client-cert-file and --client-key-file: it must be the credential of a user"
             ),
             Code::PermissionDenied => format!("the server at {server} denied the request: {message}"),
+            Code::FailedPrecondition | Code::AlreadyExists | Code::ResourceExhausted | Code::NotFound => {
+                format!("the server at {server} rejected the request: {message}")
+            }
             _ if is_transport(status) => connection_error(server, status),
             Code::Unavailable => format!(
                 "the server at {server} is unavailable: {message}\n  it may be starting or stopping: try again"

@@ -20,6 +20,7 @@ mod client;
 mod completions;
 mod config;
 mod context;
+mod delete;
 mod envoy;
 mod generate;
 mod get;
@@ -27,6 +28,7 @@ mod kubeconfig;
 mod outcome;
 mod output;
 mod restore;
+mod revoke;
 mod serve;
 mod simulate;
 mod store;
@@ -75,6 +77,7 @@ Examples:
   headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
   headcount backup --output headcount.backup   back up a server with a data directory
   headcount generate signing-key               create a key that signs tokens
+  headcount revoke token --file web.token      end a token and the sessions that depend on it
   headcount context set prod --server https://headcount.example.com --ca-file ca.crt
                                                name a server and its files
 
@@ -116,6 +119,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     Store(store::StoreArgs),
     Generate(generate::GenerateArgs),
+    Revoke(revoke::RevokeArgs),
+    Delete(delete::DeleteArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Context(context::ContextArgs),
     Completions(completions::CompletionsArgs),
@@ -157,7 +162,9 @@ async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Out
         Command::Backup(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Restore(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Store(args) => args.run(problems, terminal),
-        Command::Generate(args) => args.run(problems, terminal),
+        Command::Generate(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
+        Command::Revoke(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
+        Command::Delete(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Envoy(args) => args.run(problems, terminal),
         Command::Context(args) => args.run(problems, terminal),
         // Reads no configuration, so problems of the file don't matter.

@@ -2,7 +2,7 @@
 
 use crate::support::{Program, headcount};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 29] = [
     "",
     "serve",
     "agent",
@@ -12,6 +12,8 @@ const COMMANDS: [&str; 23] = [
     "get workloads",
     "get dataplanes",
     "get events",
+    "get signing-keys",
+    "get revocations",
     "wait",
     "wait workload",
     "simulate",
@@ -24,6 +26,10 @@ const COMMANDS: [&str; 23] = [
     "generate dataplane-token",
     "generate user-token",
     "generate tls-certificate",
+    "revoke",
+    "revoke token",
+    "delete",
+    "delete signing-key",
     "kubeconfig",
     "completions",
 ];

@@ -56,6 +56,7 @@ mod prometheus;
 mod restart;
 mod revocation;
 mod tls;
+mod token_commands;
 mod tokens;
 mod unread_log;
 mod unwritable_output;

@@ -5,6 +5,7 @@
 //! has a format, and a row in `docs/configuration.md`.
 
 pub(super) mod dataplane_file;
+pub(super) mod key_use;
 pub(super) mod kube_api_addr;
 pub(super) mod log;
 mod parsed;

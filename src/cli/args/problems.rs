@@ -36,6 +36,12 @@ impl Problems {
         self.origins.insert(name.to_owned(), Origin { place, example: None });
     }
 
+    /// Whether the value of the flag `name`, if it has one, is from the command line and not from the
+    /// environment or a file.
+    pub(in crate::cli) fn is_from_flag(&self, name: &str) -> bool {
+        self.origins.get(name).is_none_or(|origin| origin.place == format!("--{name}"))
+    }
+
     /// Returns the value of the flag `name` (without dashes). If it is invalid, adds a
     /// problem and returns `None`.
     pub fn take<T>(&mut self, name: &str, parsed: Parsed<T>) -> Option<T> {

@@ -61,6 +61,11 @@ pub(in crate::cli) struct Security {
 }
 
 impl SecurityArgs {
+    /// Whether a context is selected by its name.
+    pub(super) fn has_context(&self) -> bool {
+        self.context.is_some()
+    }
+
     /// Adds the values of the context to the flags, which take precedence. `has_address` is whether a flag
     /// sets the server's address: the current context is not used then, because its credentials are for its
     /// own server.

@@ -45,9 +45,21 @@ pub(in crate::cli) struct Target {
 impl EndpointArgs {
     /// Returns the server's URL and how to connect to it, or adds what is wrong to `problems`.
     pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<(ServerUrl, ServerEndpoint)> {
+        self.check_or(|_| Some(ServerUrl::default()), problems)
+    }
+
+    /// Like [`EndpointArgs::check`]; `default` is the server if neither a flag nor a context names one.
+    fn check_or(
+        self,
+        default: impl FnOnce(&mut Problems) -> Option<ServerUrl>,
+        problems: &mut Problems,
+    ) -> Option<(ServerUrl, ServerEndpoint)> {
         let mut security = self.security.resolve(self.server.is_some(), problems)?;
         let server = self.server.or(security.server.take());
-        let url = server.map_or_else(|| Some(ServerUrl::default()), |url| problems.take("server", url))?;
+        let url = match server {
+            Some(url) => problems.take("server", url),
+            None => default(problems),
+        }?;
         let (tls, token) = security.check(&url, problems)?;
         let endpoint = ServerEndpoint::new(url.uri(), tls, token);
         Some((url, endpoint))
@@ -57,7 +69,33 @@ impl EndpointArgs {
 impl ServerArgs {
     /// Returns the target, or adds the invalid flags to `problems`.
     pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<Target> {
-        let checked = self.endpoint.check(problems);
+        self.check_or(|_| Some(ServerUrl::default()), problems)
+    }
+
+    /// Like [`ServerArgs::check`], for a command that can also work without a server: one must be named by
+    /// a flag, a variable or a context. `missing` is the problem if none is.
+    pub(in crate::cli) fn check_named(self, missing: &str, problems: &mut Problems) -> Option<Target> {
+        let none = |problems: &mut Problems| {
+            problems.note_text(missing);
+            None
+        };
+        self.check_or(none, problems)
+    }
+
+    /// The flag of the command line that names the server, if there is one. What the environment and files
+    /// set is meant for all commands, and not counted.
+    pub(in crate::cli) fn flag(&self, problems: &Problems) -> Option<&'static str> {
+        let set =
+            [("server", self.endpoint.server.is_some()), ("context", self.endpoint.security.has_context())];
+        set.into_iter().find_map(|(flag, is_set)| (is_set && problems.is_from_flag(flag)).then_some(flag))
+    }
+
+    fn check_or(
+        self,
+        default: impl FnOnce(&mut Problems) -> Option<ServerUrl>,
+        problems: &mut Problems,
+    ) -> Option<Target> {
+        let checked = self.endpoint.check_or(default, problems);
         let request_timeout = problems.take("request-timeout", self.request_timeout);
         let (server, endpoint) = checked?;
         Some(Target { server, endpoint, request_timeout: request_timeout?.into() })

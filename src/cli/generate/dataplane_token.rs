@@ -16,11 +16,13 @@ use crate::{
 
 /// Generate a token for dataplanes
 ///
-/// Prints the token. Its holder may register the dataplanes of the mesh that meet all
-/// of --name, --namespace, --workload and --tag.
+/// Prints the token, which is a secret. Its holder may register the dataplanes of the mesh
+/// that meet all of --name, --namespace, --workload and --tag. A server signs it with its
+/// newest key for such tokens (role operator), or this command does with --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  headcount generate dataplane-token --context prod --name web-1 --valid-for 720h > web-1.token
   headcount generate dataplane-token --signing-key-file signing.key --kid 1 --name web-1 --valid-for 720h
   headcount generate dataplane-token --signing-key-file signing.key --kid 1 --mesh default \\
       --workload web --tag team=a,b --valid-for 30days > web.token")]
@@ -67,7 +69,11 @@ impl FromStr for Tag {
 
 impl DataplaneTokenArgs {
     /// Issues the token, and prints it.
-    pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+    pub(super) async fn run(
+        self,
+        mut problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
         let mut grant = DataplaneGrant::unrestricted(Proof::Token);
         grant.mesh = problems.take_checked("mesh", MeshName::parse("mesh", &self.mesh));
         grant.name =
@@ -82,11 +88,11 @@ impl DataplaneTokenArgs {
             let Some(Tag { key, values }) = problems.take("tag", tag) else { continue };
             grant.tags.entry(key).or_default().extend(values);
         }
-        let Some(signer) = self.token.check(&mut problems) else {
+        let Some(issuer) = self.token.check(&mut problems) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        signer.print(Subject::Dataplane(grant), terminal)
+        issuer.print(Subject::Dataplane(grant), terminal).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! `headcount generate`: keys, tokens and certificates, without a server.
+//! `headcount generate`: keys and tokens, by a server or without one, and certificates.
 
 mod dataplane_token;
 mod key_files;
@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Outcome, Problems, Terminal};
 
-/// Generate keys, tokens and certificates without a server
+/// Generate keys and tokens, by a server or without one, and certificates
 #[derive(Args, Debug)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(super) struct GenerateArgs {
@@ -30,11 +30,15 @@ enum Command {
 
 impl GenerateArgs {
     /// Runs the subcommand.
-    pub(super) fn run(self, problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+    pub(super) async fn run(
+        self,
+        problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
         match self.command {
-            Command::SigningKey(args) => args.run(problems, terminal),
-            Command::DataplaneToken(args) => args.run(problems, terminal),
-            Command::UserToken(args) => args.run(problems, terminal),
+            Command::SigningKey(args) => args.run(problems, terminal).await,
+            Command::DataplaneToken(args) => args.run(problems, terminal).await,
+            Command::UserToken(args) => args.run(problems, terminal).await,
             Command::TlsCertificate(args) => args.run(problems),
         }
     }

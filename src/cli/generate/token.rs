@@ -1,4 +1,4 @@
-//! What all tokens have: a key, and a time for which they are valid.
+//! What all tokens have: a key that signs them, and a time for which they are valid.
 
 use std::{
     path::PathBuf,
@@ -11,49 +11,119 @@ use clap::Args;
 use super::{key_files::read_signing_key, lifetime::Lifetime};
 use crate::{
     authentication::token::{Claims, SigningKey, Subject, issue},
-    cli::{Failure, Outcome, Parsed, Problems, Terminal},
+    cli::{
+        Failure, Outcome, Parsed, Problems, Terminal,
+        args::server::{ServerArgs, Target},
+        client::Client,
+        terminal::visible,
+    },
+    convert::{self, token::dataplane_token_request},
     model::KeyId,
+    proto::IssueUserTokenRequest,
 };
 
 /// The flags of all tokens.
 #[derive(Args, Debug)]
 pub(super) struct TokenArgs {
-    /// PEM file with the private key that signs the token
+    /// PEM file with the private key that signs the token here, without a server
     #[arg(long, value_name = "FILE", hide_env = true)]
-    signing_key_file: PathBuf,
-    /// Identifier of the key, by which the server finds the public key
+    signing_key_file: Option<PathBuf>,
+    /// Identifier of the key in --signing-key-file, by which a server finds the public key
     #[arg(long, value_name = "ID", hide_env = true)]
-    kid: String,
+    kid: Option<String>,
     /// How long the token is valid, such as 720h or 30days; at most 10 years
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, hide_env = true)]
     valid_for: Parsed<Lifetime>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
-/// What signs a token, and for how long.
-pub(super) struct Signer {
-    key: SigningKey,
-    id: KeyId,
+/// Issues one token.
+pub(super) struct Issuer {
+    signer: Signer,
     valid_for: Duration,
 }
 
+/// Who has the private key.
+enum Signer {
+    /// This process, from a file.
+    File { key: SigningKey, id: KeyId },
+    /// A server, which signs with its newest key for such tokens.
+    Server(Target),
+}
+
+const NO_SIGNER: &str = "the key that signs the token is missing: set --server or --context for a server that signs \
+                         with its own key, or --signing-key-file and --kid to sign here";
+
 impl TokenArgs {
-    /// Checks the flags and reads the key; adds errors to `problems`.
-    pub(super) fn check(self, problems: &mut Problems) -> Option<Signer> {
-        let key = read_signing_key(&self.signing_key_file);
-        let key = key.map_err(|error| problems.note("signing-key-file", &error)).ok();
-        let id = problems.take_checked("kid", KeyId::parse("kid", &self.kid));
+    /// Checks the flags, and reads the key; adds errors to `problems`.
+    pub(super) fn check(self, problems: &mut Problems) -> Option<Issuer> {
         let valid_for = problems.take("valid-for", self.valid_for);
-        Some(Signer { key: key?, id: id?, valid_for: valid_for?.0 })
+        let signer = match self.signing_key_file {
+            Some(file) => {
+                if let Some(flag) = self.server.flag(problems) {
+                    let problem = format!(
+                        "can't be combined with --{flag}, whose server has keys of its own: remove one"
+                    );
+                    problems.note("signing-key-file", &problem);
+                }
+                let key = read_signing_key(&file);
+                let key = key.map_err(|error| problems.note("signing-key-file", &error)).ok();
+                let id = match self.kid {
+                    Some(id) => problems.take_checked("kid", KeyId::parse("kid", &id)),
+                    None => {
+                        problems
+                            .note("kid", "is missing: --signing-key-file requires the identifier of its key");
+                        None
+                    }
+                };
+                key.zip(id).map(|(key, id)| Signer::File { key, id })
+            }
+            None => {
+                if self.kid.is_some() {
+                    let problem =
+                        "requires --signing-key-file: a server signs with its newest key for such tokens";
+                    problems.note("kid", problem);
+                }
+                self.server.check_named(NO_SIGNER, problems).map(Signer::Server)
+            }
+        };
+        Some(Issuer { signer: signer?, valid_for: valid_for?.0 })
     }
 }
 
-impl Signer {
+impl Issuer {
     /// Issues a token and prints it.
-    pub(super) fn print(&self, subject: Subject, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
-        let claims = Claims::new(subject, SystemTime::now(), self.valid_for);
-        let token = issue(&claims, &self.id, &self.key);
-        let token = token.map_err(|error| anyhow!("the signing key {error}"))?;
-        terminal.print(&(token + "\n"))?;
+    pub(super) async fn print(
+        self,
+        subject: Subject,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
+        let token = match self.signer {
+            Signer::File { key, id } => {
+                let claims = Claims::new(subject, SystemTime::now(), self.valid_for);
+                issue(&claims, &id, &key).map_err(|error| anyhow!("the signing key {error}"))?
+            }
+            Signer::Server(target) => issue_by_server(target, subject, self.valid_for).await?,
+        };
+        terminal.print(&format!("{}\n", visible(&token)))?;
         Ok(Outcome::Success)
     }
+}
+
+async fn issue_by_server(target: Target, subject: Subject, valid_for: Duration) -> Result<String, Failure> {
+    let client = Client::connect(target).await?;
+    let mut tokens = client.tokens();
+    let issued = match subject {
+        Subject::Dataplane(grant) => {
+            let request = dataplane_token_request(&grant, valid_for);
+            client.with_timeout(tokens.issue_dataplane_token(request)).await.map(|issued| issued.token)
+        }
+        Subject::User(user) => {
+            let valid_for = Some(convert::duration(valid_for));
+            let request = IssueUserTokenRequest { name: user.name, groups: user.groups, valid_for };
+            client.with_timeout(tokens.issue_user_token(request)).await.map(|issued| issued.token)
+        }
+    };
+    issued.map_err(|status| client.explain(&status))
 }

@@ -11,11 +11,13 @@ use crate::{
 
 /// Generate a token for a user
 ///
-/// Prints the token. What the user may do follows from the roles that the server binds to
-/// the user or its groups.
+/// Prints the token, which is a secret. What the user may do follows from the roles that the
+/// server binds to the user or its groups. A server signs it with its newest key for user
+/// tokens (role operator), or this command does with --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  headcount generate user-token --context prod --name alice --valid-for 24h > alice.token
   headcount generate user-token --signing-key-file users.key --kid 1 --name alice \\
       --group operators --valid-for 24h > alice.token")]
 pub(super) struct UserTokenArgs {
@@ -31,14 +33,18 @@ pub(super) struct UserTokenArgs {
 
 impl UserTokenArgs {
     /// Issues the token, and prints it.
-    pub(super) fn run(self, mut problems: Problems, terminal: &mut Terminal<'_>) -> Result<Outcome, Failure> {
+    pub(super) async fn run(
+        self,
+        mut problems: Problems,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Outcome, Failure> {
         let user = User::parse(&self.name, &self.group);
         let user = user.map_err(|invalid| problems.note(&invalid.field, &invalid.problem)).ok();
-        let signer = self.token.check(&mut problems);
-        let (Some(user), Some(signer)) = (user, signer) else {
+        let issuer = self.token.check(&mut problems);
+        let (Some(user), Some(issuer)) = (user, issuer) else {
             return Err(problems.into());
         };
         problems.finish()?;
-        signer.print(Subject::User(user), terminal)
+        issuer.print(Subject::User(user), terminal).await
     }
 }

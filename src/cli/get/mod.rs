@@ -4,7 +4,9 @@ mod dataplanes;
 mod events;
 mod follow;
 mod replica;
+mod revocations;
 mod scope;
+mod signing_keys;
 mod warming;
 mod workloads;
 
@@ -12,10 +14,11 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
 
-/// Show workloads, dataplane proxies or events
+/// Show workloads, dataplane proxies, events, signing keys or revocations
 ///
 /// Prints the current state as a table, or as JSON or YAML in the format of Kuma's
-/// resources. With --watch it then prints every change, until Ctrl-C.
+/// resources. With --watch, which workloads and events have, it then prints every change,
+/// until Ctrl-C.
 #[derive(Args, Debug)]
 #[command(
     subcommand_required = true,
@@ -24,7 +27,8 @@ use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
 Examples:
   headcount get workloads -A                   list the workloads of all namespaces
   headcount get dataplanes --workload web      list the proxies of a workload
-  headcount get events -w                      print each event when it occurs"
+  headcount get events -w                      print each event when it occurs
+  headcount get signing-keys                   list the keys with which the server signs tokens"
 )]
 pub(super) struct GetArgs {
     #[command(subcommand)]
@@ -39,6 +43,10 @@ enum Resource {
     Dataplanes(dataplanes::DataplanesArgs),
     #[command(visible_aliases = ["event", "ev"])]
     Events(events::EventsArgs),
+    #[command(visible_alias = "signing-key")]
+    SigningKeys(signing_keys::SigningKeysArgs),
+    #[command(visible_alias = "revocation")]
+    Revocations(revocations::RevocationsArgs),
 }
 
 impl GetArgs {
@@ -51,6 +59,8 @@ impl GetArgs {
             Resource::Workloads(args) => args.run(problems, terminal).await,
             Resource::Dataplanes(args) => args.run(problems, terminal).await,
             Resource::Events(args) => args.run(problems, terminal).await,
+            Resource::SigningKeys(args) => args.run(problems, terminal).await,
+            Resource::Revocations(args) => args.run(problems, terminal).await,
         }
     }
 }

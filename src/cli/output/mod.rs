@@ -6,6 +6,7 @@ mod document;
 mod event;
 mod print;
 mod table;
+mod token;
 mod workload;
 
 use clap::ValueEnum;

@@ -12,6 +12,7 @@ mod real_server;
 pub(super) mod samples;
 mod scripted_server;
 mod security;
+mod tokens;
 mod wait;
 
 use std::{ffi::OsString, sync::Arc};

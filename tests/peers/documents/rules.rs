@@ -67,6 +67,8 @@ const GRPC: &str = "docs/grpc.md";
 const KUBERNETES: &str = "docs/kubernetes.md";
 const METRICS: &str = "docs/metrics.md";
 
+const TOKENS: &str = "docs/tokens.md";
+
 const HEALTHY: &str = "headcount wait workload demo-workload --healthy 1 --timeout 1s >>\"$out\" 2>&1";
 
 /// Blocks that are not run, by their first command.
@@ -267,6 +269,16 @@ pub(super) const RULES: &[Rule] = &[
         .before("rm -r ~/.kube/cache/discovery; headcount wait workload demo-workload --healthy 1")
         .prints(&["demo-workload"]),
     Rule::new(
+        TOKENS,
+        "headcount agent --dataplane-file examples/dataplanes/demo-workload.yaml --token-file demo.token",
+        // Its application does not run.
+        How::Keep("headcount wait workload demo-workload --connected 1 --timeout 1s >>\"$out\" 2>&1"),
+    ),
+    Rule { variable: &["1s"], ..Rule::new(TOKENS, "headcount get signing-keys", How::ToItsEnd) },
+    Rule::new(TOKENS, "headcount revoke token --file demo.token", How::ToItsEnd).prints(&[" revoked\n"]),
+    Rule::new(TOKENS, "headcount get revocations", How::ToItsEnd)
+        .prints(&["TOKEN ", "5f0c1a5e-6d9c-4a50-9d5f-5c1f3a1b0d7e"]),
+    Rule::new(
         METRICS,
         "curl -s http://127.0.0.1:7101/metrics | grep ^headcount_dataplane_proxies",
         How::ToItsEnd,
@@ -289,7 +301,7 @@ pub(super) fn setup(document: &str) -> String {
         }
         ENVOY => format!("{serve}{application}"),
         KUBERNETES | METRICS => format!("{serve}{application}{agent}"),
-        "docs/tokens.md" => serve.replacen("headcount serve", "headcount serve --data-dir data", 1),
+        TOKENS => serve.replacen("headcount serve", "headcount serve --data-dir data", 1),
         _ => serve.to_owned(),
     }
 }
