@@ -39,8 +39,8 @@ impl KeyUseArgs {
             return None;
         };
         match (problems.take("use", kind)?, mesh) {
-            (Kind::Dataplane, None) => Some(KeyUse::AllMeshes),
-            (Kind::Dataplane, Some(mesh)) => mesh.map(KeyUse::Mesh),
+            (Kind::Dataplane, None) => Some(KeyUse::dataplanes(None)),
+            (Kind::Dataplane, Some(mesh)) => mesh.map(|mesh| KeyUse::dataplanes(Some(mesh))),
             (Kind::User, None) => Some(KeyUse::Users),
             (Kind::User, Some(_)) => {
                 problems.note("mesh", "user tokens belong to no mesh: remove it");

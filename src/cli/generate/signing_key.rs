@@ -22,8 +22,8 @@ use crate::{
 
 /// Generate a key that signs tokens
 ///
-/// With --kid, a server creates the key and keeps it (role operator): nobody reads the private
-/// key, and the server issues tokens with it. The server needs a data directory.
+/// With --kid, a server creates the key, keeps it and issues tokens with it (role operator).
+/// The private key leaves the server only in backups. The server needs a data directory.
 ///
 /// Without --kid, the key is made here and no server is called. The private key is printed as
 /// PEM (PKCS#8), or written to a file that only its owner can read. A server needs the public

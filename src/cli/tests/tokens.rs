@@ -203,7 +203,7 @@ async fn a_token_that_is_revoked_is_never_printed() {
     let secret = token.rsplit('.').next().unwrap();
     let cut = file.clone() + "-cut";
     fs::write(&cut, &token[..token.len() / 2]).unwrap();
-    for (command, says) in [
+    for (command, expected) in [
         (format!("revoke token {token}"), "this is a token, which is a secret, and not its identifier"),
         (format!("revoke token {}", &token[20..]), "TOKEN_ID: must have 1 to 128 visible ASCII characters"),
         (format!("revoke token --file {cut}"), "-cut: could not parse token"),
@@ -218,7 +218,7 @@ async fn a_token_that_is_revoked_is_never_printed() {
             ended.err,
             ended.result.err().map(|error| error.to_string()).unwrap_or_default()
         );
-        assert!(shown.contains(says), "{command}: {shown}");
+        assert!(shown.contains(expected), "{command}: {shown}");
         assert!(!shown.contains(secret) && !shown.contains(&token[40..60]), "{shown}");
     }
     server.app.drain().await;
