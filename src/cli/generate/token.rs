@@ -1,7 +1,7 @@
 //! What all tokens have: a key that signs them, and a time for which they are valid.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -49,7 +49,7 @@ enum Signer {
     /// This process, from a file.
     File { key: SigningKey, id: KeyId },
     /// A server, which signs with its newest key for such tokens.
-    Server(Target),
+    Server(Box<Target>),
 }
 
 const NO_SIGNER: &str = "the key that signs the token is missing: set --server or --context for a server that signs \
@@ -60,36 +60,39 @@ impl TokenArgs {
     pub(super) fn check(self, problems: &mut Problems) -> Option<Issuer> {
         let valid_for = problems.take("valid-for", self.valid_for);
         let signer = match self.signing_key_file {
-            Some(file) => {
-                if let Some(flag) = self.server.flag(problems) {
-                    let problem = format!(
-                        "can't be combined with --{flag}, whose server has keys of its own: remove one"
-                    );
-                    problems.note("signing-key-file", &problem);
-                }
-                let key = read_signing_key(&file);
-                let key = key.map_err(|error| problems.note("signing-key-file", &error)).ok();
-                let id = match self.kid {
-                    Some(id) => problems.take_checked("kid", KeyId::parse("kid", &id)),
-                    None => {
-                        problems
-                            .note("kid", "is missing: --signing-key-file requires the identifier of its key");
-                        None
-                    }
-                };
-                key.zip(id).map(|(key, id)| Signer::File { key, id })
-            }
-            None => {
-                if self.kid.is_some() {
-                    let problem =
-                        "requires --signing-key-file: a server signs with its newest key for such tokens";
-                    problems.note("kid", problem);
-                }
-                self.server.check_named(NO_SIGNER, problems).map(Signer::Server)
-            }
+            Some(file) => sign_here(&file, self.kid, &self.server, problems),
+            None => sign_at_server(self.kid.is_some(), self.server, problems),
         };
         Some(Issuer { signer: signer?, valid_for: valid_for?.0 })
     }
+}
+
+fn sign_here(
+    file: &Path,
+    kid: Option<String>,
+    server: &ServerArgs,
+    problems: &mut Problems,
+) -> Option<Signer> {
+    if let Some(flag) = server.flag(problems) {
+        let problem =
+            format!("can't be combined with --{flag}, whose server has keys of its own: remove one");
+        problems.note("signing-key-file", &problem);
+    }
+    let key = read_signing_key(file);
+    let key = key.map_err(|error| problems.note("signing-key-file", &error)).ok();
+    if kid.is_none() {
+        problems.note("kid", "is missing: --signing-key-file requires the identifier of its key");
+    }
+    let id = problems.take_checked("kid", KeyId::parse("kid", &kid?));
+    Some(Signer::File { key: key?, id: id? })
+}
+
+fn sign_at_server(has_kid: bool, server: ServerArgs, problems: &mut Problems) -> Option<Signer> {
+    if has_kid {
+        let problem = "requires --signing-key-file: a server signs with its newest key for such tokens";
+        problems.note("kid", problem);
+    }
+    server.check_named(NO_SIGNER, problems).map(|target| Signer::Server(Box::new(target)))
 }
 
 impl Issuer {
@@ -104,7 +107,7 @@ impl Issuer {
                 let claims = Claims::new(subject, SystemTime::now(), self.valid_for);
                 issue(&claims, &id, &key).map_err(|error| anyhow!("the signing key {error}"))?
             }
-            Signer::Server(target) => issue_by_server(target, subject, self.valid_for).await?,
+            Signer::Server(target) => issue_by_server(*target, subject, self.valid_for).await?,
         };
         terminal.print(&format!("{}\n", visible(&token)))?;
         Ok(Outcome::Success)
