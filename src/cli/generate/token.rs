@@ -47,7 +47,7 @@ pub(super) struct Issuer {
 /// Who has the private key.
 enum Signer {
     /// This process, from a file.
-    File { key: SigningKey, id: KeyId },
+    File { key: Box<SigningKey>, id: KeyId },
     /// A server, which signs with its newest key for such tokens.
     Server(Box<Target>),
 }
@@ -84,7 +84,7 @@ fn sign_here(
         problems.note("kid", "is missing: --signing-key-file requires the identifier of its key");
     }
     let id = problems.take_checked("kid", KeyId::parse("kid", &kid?));
-    Some(Signer::File { key: key?, id: id? })
+    Some(Signer::File { key: Box::new(key?), id: id? })
 }
 
 fn sign_at_server(has_kid: bool, server: ServerArgs, problems: &mut Problems) -> Option<Signer> {
