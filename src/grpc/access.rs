@@ -8,12 +8,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     access::{Action, Denied, Ended, Object},
     audit::{AccessControl, AuditedCaller},
     model::Principal,
+    net::rejection::rejection,
 };
 
 /// Where the caller's right is checked.
@@ -67,7 +68,7 @@ pub(super) async fn authenticate(
 ) -> Response {
     let caller = match access.authenticate(request.headers(), request.extensions()) {
         Ok(caller) => caller,
-        Err(error) => return Status::unauthenticated(error.to_string()).into_http(),
+        Err(error) => return rejection(Code::Unauthenticated, error.to_string()).into_http(),
     };
     if let Err(denied) = check_method(&caller, request.uri().path()) {
         return Status::from(denied).into_http();
@@ -110,11 +111,11 @@ pub(super) fn control<T>(request: &tonic::Request<T>) -> Result<Arc<AccessContro
 
 impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
-        let message = denied.to_string();
-        match denied {
-            Denied::Unauthenticated(_) => Self::unauthenticated(message),
-            Denied::NoPermission { .. } | Denied::Mismatch(_) => Self::permission_denied(message),
-        }
+        let code = match denied {
+            Denied::Unauthenticated(_) => Code::Unauthenticated,
+            Denied::NoPermission { .. } | Denied::Mismatch(_) => Code::PermissionDenied,
+        };
+        rejection(code, denied.to_string())
     }
 }
 
@@ -122,7 +123,7 @@ impl From<Ended> for Status {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Denied(denied) => denied.into(),
-            Ended::Expired | Ended::Revoked(_) => Self::unauthenticated(ended.to_string()),
+            Ended::Expired | Ended::Revoked(_) => rejection(Code::Unauthenticated, ended.to_string()),
         }
     }
 }
@@ -136,7 +137,6 @@ pub(super) mod tests {
     use prost::Message as _;
     use prost_types::FileDescriptorSet;
     use tokio_util::sync::CancellationToken;
-    use tonic::Code;
     use tower::Service as _;
 
     use super::*;
@@ -147,6 +147,7 @@ pub(super) mod tests {
         envoy::checks::CheckSettings,
         grpc::{Grpc, GrpcAccess},
         model::AnonymousAccess,
+        net::rejection::is_rejection,
         persistence::tokens::TokenKeys,
         proto::DESCRIPTORS,
         registry::{Registry, RegistrySettings},
@@ -199,8 +200,8 @@ pub(super) mod tests {
         assert_eq!(METHODS.last().unwrap().0, UNKNOWN);
     }
 
-    /// Calls each method with an empty body, and returns the code of its status.
-    async fn call_all(anonymous: AnonymousAccess) -> Vec<(String, Code)> {
+    /// Calls each method with an empty body, and returns its status.
+    async fn call_all(anonymous: AnonymousAccess) -> Vec<(String, Status)> {
         let registry = Registry::new(RegistrySettings::default());
         let metrics = Metrics::new(&registry).unwrap();
         let access = control(anonymous, &metrics);
@@ -209,25 +210,42 @@ pub(super) mod tests {
         let keys = TokenKeys::load(Arc::new(MemoryStore::new()), std::time::SystemTime::now()).await;
         let access = GrpcAccess { control: access, keys: Arc::new(keys.unwrap()) };
         let grpc = Grpc::new(&registry, None, limits, checks, access, &metrics, shutdown).await.unwrap();
-        let mut codes = Vec::new();
+        let mut statuses = Vec::new();
         for path in methods().into_iter().chain(["/headcount.v1.WorkloadService/DeleteWorkload".into()]) {
             let request = http::Request::builder().method(Method::POST).uri(&path);
             let request = request.header("content-type", "application/grpc").body(Body::empty()).unwrap();
             let response = grpc.routes.clone().call(request).await.unwrap();
-            let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
-            codes.push((path, code));
+            let status = Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok(""));
+            statuses.push((path, status));
         }
-        codes
+        statuses
     }
 
     #[tokio::test]
     async fn an_anonymous_caller_can_only_check_the_health() {
-        for (path, code) in call_all(AnonymousAccess::Public).await {
+        for (path, status) in call_all(AnonymousAccess::Public).await {
             let public = path.starts_with("/grpc.health.v1.Health/");
-            assert_eq!(code == Code::Unauthenticated, !public, "{path}: {code:?}");
+            assert_eq!(status.code() == Code::Unauthenticated, !public, "{path}: {status:?}");
+            assert!(public || is_rejection(&status), "{path}: {status:?}");
         }
-        for (path, code) in call_all(AnonymousAccess::Full).await {
-            assert_ne!(code, Code::Unauthenticated, "{path}");
+        for (path, status) in call_all(AnonymousAccess::Full).await {
+            assert_ne!(status.code(), Code::Unauthenticated, "{path}");
+        }
+    }
+
+    #[test]
+    fn clients_recognize_who_denied_the_call() {
+        let anonymous = || Denied::Unauthenticated(Action::RegisterDataplane);
+        let no_permission =
+            Denied::NoPermission { principal: "x".into(), action: Action::Backup, scope: String::new() };
+        for status in [
+            Status::from(anonymous()),
+            Status::from(no_permission),
+            Status::from(Ended::Expired),
+            Status::from(Ended::Revoked("the token is revoked".into())),
+            Status::from(Ended::Denied(anonymous())),
+        ] {
+            assert!(is_rejection(&status), "{status:?}");
         }
     }
 }

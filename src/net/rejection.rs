@@ -3,7 +3,8 @@
 //! A load balancer or a gateway between client and server may answer with the same status
 //! codes for a passing fault: tonic turns its HTTP 403 into `PERMISSION_DENIED`. So headcount
 //! adds `google.rpc.ErrorInfo` with its own domain to each rejection that a retry would meet
-//! again, and a client gives up on these only.
+//! again, and a client gives up on these only. A denial of access has it as well, so that the client
+//! states headcount's reason; it retries that, because tokens and rules change.
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};

@@ -78,7 +78,8 @@ async fn a_revoked_token_ends_its_session_and_stays_revoked_over_a_restart() {
     let revoked = issued.call("RevokeToken", json!({ "id": id })).await;
     assert_eq!(revoked["durable"], true);
     watch.until(Some([0, 0, 1])).await;
-    agent.wait_for_stderr("token is revoked").await;
+    let denied = "the server denies access; each attempt reads the token and certificate files again code=Unauthenticated reason=";
+    agent.wait_for_stderr(&format!("{denied}\"token is revoked")).await;
 
     issued.server.restart(Signal::KILL).await;
     let mut watch = issued.server.watch("web").await;

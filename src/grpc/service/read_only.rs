@@ -2,16 +2,18 @@
 //! gets an explanation instead of `UNIMPLEMENTED`.
 
 use axum::{body::Body, routing::post};
-use tonic::{Status, service::Routes};
+use tonic::{Code, service::Routes};
 
-use crate::{model::MANAGED, proto::server::workload_service_server::SERVICE_NAME};
+use crate::{
+    model::MANAGED, net::rejection::rejection, proto::server::workload_service_server::SERVICE_NAME,
+};
 
 /// The verbs that a client would try on a writable resource.
 const VERBS: [&str; 6] = ["Create", "Update", "Patch", "Replace", "Apply", "Delete"];
 
 /// Answers calls that would write a Workload with `PERMISSION_DENIED`.
 pub(in crate::grpc) fn reject_writes(routes: Routes) -> Routes {
-    let reject = || async { Status::permission_denied(MANAGED).into_http::<Body>() };
+    let reject = || async { rejection(Code::PermissionDenied, MANAGED).into_http::<Body>() };
     let add = |router: axum::Router, verb: &str| {
         router.route(&format!("/{SERVICE_NAME}/{verb}Workload"), post(reject))
     };

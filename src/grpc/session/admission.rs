@@ -13,7 +13,7 @@ use crate::{
     audit::Subject,
     grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
     model::Dataplane,
-    net::rejection::is_rejection,
+    net::rejection::{is_rejection, rejection},
     registry::{
         ConnectError, ConnectOptions, Connected, LimitReached, Registry, RetryBehavior, events::UnknownProxy,
     },
@@ -93,7 +93,7 @@ impl SessionAdmission {
             ConnectError::NotOwner => {
                 let (action, subject) = (Action::RegisterDataplane, Subject::Dataplane(&key));
                 client.caller.refused(action, subject, RefusalReason::Mismatch, &error);
-                Status::permission_denied(error.to_string())
+                rejection(Code::PermissionDenied, error.to_string())
             }
         })?;
         let dataplane = OwnedObject::Dataplane(Arc::clone(session.dataplane()));
