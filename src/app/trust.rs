@@ -1,7 +1,6 @@
 //! What the server trusts: loaded at the start, and again when files change.
 
 use std::{
-    future::pending,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -59,15 +58,7 @@ pub(super) async fn load(
         let access = access.clone();
         tasks.spawn(authority.run_then(config.tls.reload_interval, move |_| access.recheck()));
     }
-    let (mut verifier, rechecked) = (keys.verifier(), access.clone());
-    tasks.spawn(async move {
-        while verifier.changed().await.is_ok() {
-            rechecked.recheck();
-        }
-        // The keys live as long as the server.
-        pending::<()>().await;
-    });
-    tasks.spawn(async move { access.run().await });
+    tasks.spawn(trust.clone().run());
     Ok((trust, keys))
 }
 

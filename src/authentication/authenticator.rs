@@ -79,6 +79,24 @@ impl Trust {
         Self { access, file: None, authority: None, verifier, clock: SystemTime::now }
     }
 
+    /// The same, and tokens, which are valid by this time of day.
+    #[must_use]
+    pub fn with_tokens(self, verifier: watch::Receiver<Verifier>, clock: fn() -> SystemTime) -> Self {
+        Self { verifier, clock, ..self }
+    }
+
+    /// Ends live calls whose right has ended, also because keys or revocations have changed. Never
+    /// returns.
+    pub async fn run(self) {
+        let Self { access, mut verifier, .. } = self;
+        let changes = async {
+            while verifier.changed().await.is_ok() {
+                access.recheck();
+            }
+        };
+        tokio::join!(changes, access.run());
+    }
+
     /// The authenticator of a listener whose callers have this access without a credential.
     pub fn listener(&self, anonymous: AnonymousAccess) -> Authenticator {
         Authenticator { trust: self.clone(), anonymous: self.access.anonymous(anonymous) }

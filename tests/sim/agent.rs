@@ -3,9 +3,11 @@
 use headcount::{
     agent::{AgentError, SessionEnd, keep_session},
     model::{Dataplane, Health},
+    net::client::Connection,
 };
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tonic::transport;
 
 use crate::{
     client::{self, ConnectedTo},
@@ -28,9 +30,20 @@ impl Agent {
         host: Host,
         dataplane: Dataplane,
         health: watch::Receiver<Health>,
+        tokens: Option<watch::Receiver<String>>,
     ) -> Self {
         let (network, leave) = (network.clone(), CancellationToken::new());
-        let connect = move || client::connect(network.clone(), host, ConnectedTo::default());
+        let connect = move || {
+            let (network, tokens) = (network.clone(), tokens.clone());
+            async move {
+                let channel = client::connect(network, host, ConnectedTo::default()).await?;
+                let connection = Connection::from(channel);
+                Ok::<_, transport::Error>(match tokens {
+                    Some(tokens) => connection.with_tokens(tokens),
+                    None => connection,
+                })
+            }
+        };
         let task = tokio::spawn(keep_session(connect, dataplane, health, leave.clone()));
         Self { leave, task }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headcount::model::{
-    Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthState, InboundSpec, WORKLOAD_LABEL,
+    Dataplane, DataplaneKey, DataplaneLimits, DataplaneSpec, Health, HealthState, InboundSpec, WORKLOAD_LABEL,
 };
 
 /// Number of dataplanes, each with an agent on a host of its own.
@@ -29,6 +29,11 @@ pub fn workload_key(dataplane: usize, workload: usize) -> WorkloadKey {
 /// The dataplane's name.
 pub fn name(dataplane: usize) -> String {
     format!("dataplane-{dataplane}")
+}
+
+/// The dataplane's key.
+pub fn key(dataplane: usize) -> DataplaneKey {
+    self::dataplane(dataplane, 0).key
 }
 
 /// The dataplane's number, from its name.

@@ -35,7 +35,7 @@ async fn supervise(network: Network, host: Host, mut random: Rng) {
     let healthy = watch::Sender::new(health(0, true));
     loop {
         sleep(Duration::from_millis(random.u64(..2_000))).await;
-        let agent = Agent::start(&network, host, dataplane(0, 0), healthy.subscribe());
+        let agent = Agent::start(&network, host, dataplane(0, 0), healthy.subscribe(), None);
         let _exited = agent.result().await;
     }
 }

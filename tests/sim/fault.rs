@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::{
+    dataplane::DATAPLANES,
     net::{Crash, LinkState, Side},
     replica::Replica,
     server::set_wall_clock,
     simulation::{Simulation, watcher_host},
+    tokens::Tokens,
 };
 
 /// One event of a fault schedule.
@@ -41,6 +43,14 @@ pub enum Fault {
     ServerStart,
     /// A watcher goes down and starts again, with its replica and resume token or without.
     WatcherRestart { watcher: usize, crash: Crash, keeps_replica: bool },
+    /// The server revokes all tokens of these dataplanes.
+    Revoke { dataplanes: Vec<usize> },
+    /// The agents of these dataplanes get a token that expires after this time, and reconnect with it.
+    ExpiringToken { dataplanes: Vec<usize>, after: Duration },
+    /// The agents of these dataplanes get the token of another dataplane, and reconnect with it.
+    TokenOfAnother { dataplanes: Vec<usize> },
+    /// The agents of these dataplanes get a new token.
+    NewToken { dataplanes: Vec<usize> },
     /// All clocks jump forward, as those of a suspended virtual machine do: every timer within
     /// the jump fires at once.
     ClockJump { by: Duration },
@@ -102,12 +112,48 @@ impl Simulation {
                 self.network.crash(watcher_host(*watcher), *crash);
                 self.start_watcher(*watcher, replica);
             }
-            Fault::ClockJump { by } => advance(*by).await,
+            Fault::Revoke { dataplanes } => self.revoke(dataplanes).await,
+            Fault::ExpiringToken { dataplanes, after } => {
+                self.replace_tokens(dataplanes, |_, tokens| tokens.renew_for(*after));
+            }
+            Fault::TokenOfAnother { dataplanes } => self.replace_tokens(dataplanes, |dataplane, tokens| {
+                tokens.replace_by_token_of((dataplane + 1) % DATAPLANES);
+            }),
+            Fault::NewToken { dataplanes } => {
+                for dataplane in dataplanes {
+                    if let Some(tokens) = self.oracle.dataplanes[*dataplane].tokens() {
+                        tokens.renew();
+                    }
+                }
+            }
+            Fault::ClockJump { by } => {
+                advance(*by).await;
+                self.oracle.jumped_at = Instant::now();
+            }
             Fault::WallClock { seconds } => {
                 set_wall_clock(*seconds);
                 self.oracle.clock_was_set = true;
             }
         }
         Ok(())
+    }
+
+    async fn revoke(&mut self, dataplanes: &[usize]) {
+        for dataplane in dataplanes {
+            let Some(tokens) = self.oracle.dataplanes[*dataplane].tokens() else { continue };
+            if self.server.revoke(&tokens.ids()).await {
+                tokens.revoked();
+            }
+        }
+    }
+
+    /// Their agents reconnect: on an open session they would send the new token within a minute.
+    fn replace_tokens(&mut self, dataplanes: &[usize], replace: impl Fn(usize, &mut Tokens)) {
+        for dataplane in dataplanes {
+            if let Some(tokens) = self.oracle.dataplanes[*dataplane].tokens() {
+                replace(*dataplane, tokens);
+                self.network.reset(*dataplane);
+            }
+        }
     }
 }

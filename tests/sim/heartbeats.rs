@@ -28,7 +28,7 @@ async fn failures_behind_a_proxy_that_answers_pings_are_detected_within_ten_seco
             let crash = Fault::AgentCrash { dataplane, crash: Crash::PowerLoss };
             simulation.inject(&crash).await.unwrap();
         }
-        simulation.check_agreement().await.expect_err("nobody has detected it yet");
+        simulation.check_agreement().await.expect_err("the server has not detected it yet");
         sleep(DETECTED_WITHIN + BACK_WITHIN).await;
         // The dead agents count as lost; the other agents and all watchers have reconnected.
         simulation.check_agreement().await.unwrap_or_else(|difference| panic!("seed {seed}: {difference}"));

@@ -4,8 +4,9 @@
 //! server with its whole gRPC stack, the agent (`headcount::agent`), and the generated clients
 //! of the watchers. Simulated are time, the machines and the network ([`net`]): latency,
 //! partitions in one or both directions, lossy links, proxies that answer PINGs and carry nothing
-//! else, resets, killed processes, lost power, and in half of the seeds the disk of the server ([`store`]),
-//! which a restart restores.
+//! else, resets, killed processes, lost power, in half of the seeds the disk of the server ([`store`]),
+//! which a restart restores, and in half of the seeds tokens of the dataplanes ([`tokens`]), which are
+//! revoked, expire and are replaced.
 //!
 //! ```text
 //!   seed ─► fault schedule ─► simulation ─► heal ─► within CONVERGE_WITHIN:
@@ -20,6 +21,7 @@
 //!   that never decrease, or no delta without a snapshot ([`replica`]);
 //! * a dataplane that was not touched is not counted at any time, or its Workload gets another uid; with a
 //!   disk, a restart of the server is no excuse ([`oracle`]);
+//! * a dataplane is connected a second after all its tokens were revoked or have expired ([`tokens`]);
 //! * an agent ends with an error that no fault explains ([`oracle`]); or
 //! * any task panics ([`panics`]).
 //!
@@ -57,5 +59,6 @@ mod seeds;
 mod server;
 mod simulation;
 mod store;
+mod tokens;
 mod trace;
 mod watcher;

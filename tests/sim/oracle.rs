@@ -14,10 +14,12 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     agent::{Agent, AgentResult},
-    dataplane::{DATAPLANES, WORKLOADS, WorkloadKey, dataplane, health, number, workload_key},
+    dataplane::{DATAPLANES, WORKLOADS, WorkloadKey, dataplane, health, key, number, workload_key},
     net::{Crash, Network},
     replica::{Counts, Replica, WorkloadState},
+    server::Server,
     store::DURABLE_WITHIN,
+    tokens::{ENDED_WITHIN, Tokens},
 };
 
 /// The expected state of all dataplanes.
@@ -26,6 +28,8 @@ pub struct Oracle {
     pub dataplanes: Vec<ExpectedDataplane>,
     /// The server's wall clock was set, so a restart can shorten the retention of lost dataplanes.
     pub clock_was_set: bool,
+    /// When all clocks jumped last: the timers that were due meanwhile fire after it.
+    pub jumped_at: Instant,
     /// The uid of each Workload that has dataplanes that were not touched since.
     uids: BTreeMap<WorkloadKey, u128>,
 }
@@ -37,6 +41,8 @@ pub struct ExpectedDataplane {
     /// The health of its application, which its agents report.
     health: watch::Sender<Health>,
     healthy: bool,
+    /// None if the server needs no credential of it.
+    tokens: Option<Tokens>,
     /// Workloads that its agents named, under which the server may still count it.
     workloads: BTreeSet<usize>,
     /// Running agents with the workload that each names. A schedule may start a second agent; the
@@ -63,9 +69,10 @@ enum Registration {
 }
 
 impl ExpectedDataplane {
-    fn new(number: usize) -> Self {
+    fn new(number: usize, secured: bool) -> Self {
         Self {
             number,
+            tokens: secured.then(|| Tokens::new(number)),
             health: watch::Sender::new(health(number, false)),
             healthy: false,
             workloads: BTreeSet::new(),
@@ -79,6 +86,11 @@ impl ExpectedDataplane {
 
     fn has_agent(&self) -> bool {
         self.workload().is_some()
+    }
+
+    /// Whether it has an agent whose token the server accepts.
+    fn connects(&self) -> bool {
+        self.has_agent() && self.tokens.as_ref().is_none_or(Tokens::allow_a_session)
     }
 
     /// The workload that its agent names.
@@ -95,7 +107,8 @@ impl ExpectedDataplane {
             self.registration = Registration::Unknown;
         }
         let dataplane = dataplane(self.number, workload);
-        let agent = Agent::start(network, self.number, dataplane, self.health.subscribe());
+        let tokens = self.tokens.as_ref().map(Tokens::subscribe);
+        let agent = Agent::start(network, self.number, dataplane, self.health.subscribe(), tokens);
         self.agents.push((agent, workload));
     }
 
@@ -132,6 +145,19 @@ impl ExpectedDataplane {
         self.health.send_replace(health(self.number, self.healthy));
     }
 
+    /// Its tokens. Changes of them may let its agent connect, or not.
+    pub fn tokens(&mut self) -> Option<&mut Tokens> {
+        if self.has_agent() && !self.connects() {
+            // With another token it registers, or moves to the workload that its agent names.
+            self.untouched_in = None;
+            self.workloads.extend(self.agents.iter().map(|(_, workload)| *workload));
+            if self.registration == Registration::Absent {
+                self.registration = Registration::Unknown;
+            }
+        }
+        self.tokens.as_mut()
+    }
+
     async fn collect_results(&mut self) -> Result<(), String> {
         while let Some(at) = self.agents.iter().position(|(agent, _)| agent.is_finished()) {
             let result = self.agents.swap_remove(at).0.result().await;
@@ -160,7 +186,11 @@ impl ExpectedDataplane {
     /// The server has started with an empty registry.
     fn lost_by_server(&mut self) {
         self.untouched_in = None;
-        self.registration = if self.has_agent() { Registration::Unknown } else { Registration::Absent };
+        if let Some(tokens) = &mut self.tokens {
+            tokens.forgot_revocations();
+            self.workloads.extend(self.agents.iter().map(|(_, workload)| *workload));
+        }
+        self.registration = if self.connects() { Registration::Unknown } else { Registration::Absent };
     }
 
     /// The server has started with the registrations that were durable when it stopped.
@@ -180,9 +210,10 @@ impl ExpectedDataplane {
 }
 
 impl Oracle {
-    pub fn new() -> Self {
-        let dataplanes = (0..DATAPLANES).map(ExpectedDataplane::new).collect();
-        Self { dataplanes, clock_was_set: false, uids: BTreeMap::new() }
+    /// If `secured`, each dataplane has a token.
+    pub fn new(secured: bool) -> Self {
+        let dataplanes = (0..DATAPLANES).map(|number| ExpectedDataplane::new(number, secured)).collect();
+        Self { dataplanes, clock_was_set: false, jumped_at: Instant::now(), uids: BTreeMap::new() }
     }
 
     /// Takes the results of agents that have ended; an error that no fault explains is returned.
@@ -232,6 +263,24 @@ impl Oracle {
         Ok(())
     }
 
+    /// Checks that no dataplane is connected whose tokens have all been invalid for a second.
+    pub fn check_rights(&self, server: &Server) -> Result<(), String> {
+        if self.jumped_at.elapsed() <= ENDED_WITHIN {
+            return Ok(());
+        }
+        let without_right =
+            |it: &&ExpectedDataplane| it.tokens.as_ref().is_some_and(|it| !it.may_be_connected());
+        match self.dataplanes.iter().filter(without_right).find(|it| server.is_connected(&key(it.number))) {
+            Some(connected) => Err(format!("dataplane {} is connected without a right to", connected.number)),
+            None => Ok(()),
+        }
+    }
+
+    /// When the last token expires.
+    pub fn last_expiry(&self) -> Option<Instant> {
+        self.dataplanes.iter().filter_map(|it| it.tokens.as_ref()?.last_expiry()).max()
+    }
+
     fn untouched(&self) -> BTreeMap<WorkloadKey, u32> {
         let mut totals = BTreeMap::new();
         for dataplane in &self.dataplanes {
@@ -252,7 +301,7 @@ impl Oracle {
 
     /// The retention of lost dataplanes is over.
     pub fn expire_lost(&mut self) {
-        for dataplane in self.dataplanes.iter_mut().filter(|dataplane| !dataplane.has_agent()) {
+        for dataplane in self.dataplanes.iter_mut().filter(|dataplane| !dataplane.connects()) {
             dataplane.absent();
         }
     }
@@ -266,7 +315,7 @@ impl Oracle {
     pub fn connected(&self) -> BTreeMap<WorkloadKey, Counts> {
         let mut workloads = BTreeMap::<_, Counts>::new();
         for dataplane in &self.dataplanes {
-            let Some(workload) = dataplane.workload() else {
+            let Some(workload) = dataplane.workload().filter(|_| dataplane.connects()) else {
                 continue;
             };
             let counts = workloads.entry(workload_key(dataplane.number, workload)).or_default();
@@ -322,18 +371,20 @@ impl ExpectedDataplane {
     fn check(&self, overview: Option<&DataplaneOverview>) -> Result<(), &'static str> {
         let Some(overview) = overview else {
             return match self.registration {
-                _ if self.has_agent() => Err("has an agent and is not registered"),
+                _ if self.connects() => Err("has an agent and is not registered"),
                 Registration::Present => Err("was lost and is not registered"),
                 Registration::Absent | Registration::Unknown => Ok(()),
             };
         };
         let workload = workload_of(overview).ok_or("names no workload")?;
-        match (self.has_agent(), self.registration) {
+        match (self.connects(), self.registration) {
             (true, _) if Some(workload) != self.workload() => Err("is counted in another Workload"),
             (true, _) if !overview.connected => Err("has an agent and is not connected"),
             (true, _) if overview.healthy != self.healthy => Err("has the wrong health"),
             (false, Registration::Absent) => Err("left or expired and is still registered"),
-            (false, _) if overview.connected || overview.healthy => Err("has no agent and is connected"),
+            (false, _) if overview.connected || overview.healthy => {
+                Err("has no agent with a valid token and is connected")
+            }
             (false, _) if !self.workloads.contains(&workload) => {
                 Err("is counted in a Workload that no agent named")
             }

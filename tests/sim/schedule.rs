@@ -17,17 +17,21 @@ pub type Schedule = Vec<(Duration, Fault)>;
 /// Longest clock jump, in milliseconds: many times every timeout except a session's idle timeout.
 const LONGEST_CLOCK_JUMP: u64 = 90_000;
 
+/// Longest life of a token that expires, in milliseconds.
+const LONGEST_TOKEN: u64 = 10_000;
+
 /// Greatest base latency of a slow link, in milliseconds: with jitter on top of it, keepalive PINGs
 /// may be answered too late.
 const GREATEST_LATENCY: u64 = 2_000;
 
-/// Draws a schedule of this length: one to five faults, and health flips throughout.
-pub fn draw(random: &mut Rng, length: Duration) -> Schedule {
+/// Draws a schedule of this length: one to five faults, and health flips throughout. If `secured`, tokens
+/// end and are replaced, and the wall clock, by which they do, is not set.
+pub fn draw(random: &mut Rng, length: Duration, secured: bool) -> Schedule {
     let mut schedule = Schedule::new();
     for _ in 0..random.usize(1..=5) {
         let from = within(random, length);
         let to = from + within(random, length.saturating_sub(from));
-        add_fault(random, from, to, &mut schedule);
+        add_fault(random, from, to, secured, &mut schedule);
     }
     for _ in 0..random.usize(5..40) {
         schedule.push((within(random, length), Fault::HealthFlip { dataplane: random.usize(..DATAPLANES) }));
@@ -41,9 +45,9 @@ fn within(random: &mut Rng, length: Duration) -> Duration {
 }
 
 /// Adds a fault that begins at one time and may end at the other.
-fn add_fault(random: &mut Rng, from: Duration, to: Duration, schedule: &mut Schedule) {
+fn add_fault(random: &mut Rng, from: Duration, to: Duration, secured: bool, schedule: &mut Schedule) {
     let mut at = |when, fault| schedule.push((when, fault));
-    match random.u8(..16) {
+    match random.u8(..if secured { 20 } else { 16 }) {
         0..=3 => {
             let (hosts, toward) = (hosts(random), sides(random));
             let state = if random.bool() { LinkState::Stalled } else { LinkState::Dropping };
@@ -102,6 +106,21 @@ fn add_fault(random: &mut Rng, from: Duration, to: Duration, schedule: &mut Sche
                 for dataplane in hosts.into_iter().filter(|host| *host < DATAPLANES) {
                     at(from, Fault::AgentCrash { dataplane, crash: crash(random) });
                 }
+            }
+        }
+        _ if secured => {
+            let dataplanes = sample(random, DATAPLANES);
+            let ends = match random.u8(..4) {
+                0 => Fault::TokenOfAnother { dataplanes: dataplanes.clone() },
+                1 => {
+                    let after = Duration::from_millis(random.u64(..LONGEST_TOKEN));
+                    Fault::ExpiringToken { dataplanes: dataplanes.clone(), after }
+                }
+                _ => Fault::Revoke { dataplanes: dataplanes.clone() },
+            };
+            at(from, ends);
+            if random.bool() {
+                at(to, Fault::NewToken { dataplanes });
             }
         }
         _ => at(from, Fault::WallClock { seconds: random.i64(-100_000_000..100_000_000) }),

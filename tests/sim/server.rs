@@ -14,10 +14,10 @@ use headcount::{
     config::Limits,
     envoy::checks::CheckSettings,
     grpc::{Grpc, GrpcAccess, set_health},
-    model::AnonymousAccess,
+    model::{AnonymousAccess, DataplaneKey, Revocation, TokenId},
     persistence::{Loaded, Persistence, tokens::TokenKeys},
     registry::{Registry, RegistrySettings},
-    store::{MemoryStore, Stores},
+    store::{MemoryStore, Store, Stores},
     telemetry::metrics::{Listener, Metrics},
 };
 use tokio::{
@@ -27,7 +27,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 
-use crate::net::{Crash, Network};
+use crate::{
+    net::{Crash, Network},
+    tokens,
+};
 
 /// How long a restarted server waits for its dataplanes: the default of `serve`.
 const WARMING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +49,8 @@ pub fn set_wall_clock(seconds: i64) {
     WALL.set(Some((time, Instant::now())));
 }
 
-fn wall_clock() -> SystemTime {
+/// The server's time of day.
+pub fn wall_clock() -> SystemTime {
     let (time, set_at) = WALL.get().expect("a clock that was set");
     time + set_at.elapsed()
 }
@@ -71,6 +75,8 @@ struct Process {
     /// The server's own tasks. The tasks of connections are not aborted with them: they end when
     /// the network resets the connections.
     tasks: JoinSet<()>,
+    registry: Registry,
+    keys: Arc<TokenKeys>,
 }
 
 impl Server {
@@ -98,17 +104,23 @@ impl Server {
         let shutdown = CancellationToken::new();
         let (registry, persistence) = self.registry().await;
         let metrics = Metrics::new(&registry).expect("metrics");
-        let access = Access::new(Policy::default(), wall_clock);
-        let keys = TokenKeys::load(Arc::new(MemoryStore::new()), wall_clock()).await.expect("an empty store");
+        let resources: Arc<dyn Store> = match &self.stores {
+            Some(stores) => Arc::clone(&stores.resources),
+            None => Arc::new(MemoryStore::new()),
+        };
+        let keys = TokenKeys::load(resources, wall_clock()).await.expect("a disk that does not fail");
+        keys.trust(vec![tokens::public_key()]).await.expect("one key");
         let keys = Arc::new(keys);
-        let authenticator = Trust::without_credentials(access).listener(AnonymousAccess::Full);
+        let access = Access::new(Policy::default(), wall_clock);
+        let trust = Trust::without_credentials(access).with_tokens(keys.verifier(), wall_clock);
+        let authenticator = trust.listener(AnonymousAccess::Full);
         let control = AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone());
         let grpc = Grpc::new(
             &registry,
             None,
             Limits::default(),
             CheckSettings::default(),
-            GrpcAccess { control, keys },
+            GrpcAccess { control, keys: Arc::clone(&keys) },
             &metrics,
             shutdown.clone(),
         )
@@ -122,8 +134,10 @@ impl Server {
             let registry = registry.clone();
             tasks.spawn(async move { match persistence.run(&registry).await {} });
         }
-        tasks.spawn(async move { registry.run().await });
-        self.process = Some(Process { shutdown, drain_timeout: None, tasks });
+        tasks.spawn(trust.run());
+        let running = registry.clone();
+        tasks.spawn(async move { running.run().await });
+        self.process = Some(Process { shutdown, drain_timeout: None, tasks, registry, keys });
     }
 
     async fn registry(&self) -> (Registry, Option<Persistence>) {
@@ -138,6 +152,22 @@ impl Server {
         let registry = Registry::new(RegistrySettings { first_revision, ..settings });
         registry.restore(records, WARMING_TIMEOUT);
         (registry, Some(persistence))
+    }
+
+    /// Revokes tokens; returns false if no process can.
+    pub async fn revoke(&self, tokens: &[TokenId]) -> bool {
+        let Some(process) = self.process.as_ref().filter(|_| self.is_serving()) else { return false };
+        for id in tokens {
+            let revocation = Revocation::Token { id: id.clone(), expires: tokens::end_of_time() };
+            process.keys.revoke(&revocation, wall_clock()).await.expect("a disk that does not fail");
+        }
+        true
+    }
+
+    /// Whether a dataplane is connected, by the registry of the running process.
+    pub fn is_connected(&self, dataplane: &DataplaneKey) -> bool {
+        let view = self.process.as_ref().and_then(|process| process.registry.dataplane(dataplane));
+        view.is_some_and(|view| view.session.is_some())
     }
 
     /// Takes the host down at once.

@@ -46,6 +46,8 @@ pub struct Simulation {
     pub trace: Trace,
     /// Longest time from a heal to agreement.
     pub converge_within: Duration,
+    /// Whether dataplanes have tokens.
+    secured: bool,
     random: Rng,
 }
 
@@ -105,13 +107,14 @@ impl Simulation {
             if rate_limited { CONVERGE_WITHIN + RATE_LIMITED_EXTRA } else { CONVERGE_WITHIN };
         let stores = random.bool().then(|| store::empty(&mut random));
         let server = Server::new(&network, settings).with_stores(stores);
-        let (oracle, trace) = (Oracle::new(), Trace::new(print));
-        Self { network, server, oracle, watchers: Vec::new(), trace, converge_within, random }
+        set_wall_clock(1_800_000_000);
+        let secured = random.bool();
+        let (oracle, trace) = (Oracle::new(secured), Trace::new(print));
+        Self { network, server, oracle, watchers: Vec::new(), trace, converge_within, secured, random }
     }
 
     /// Starts the server, all watchers and most agents, and waits up to 5 s.
     pub async fn start(&mut self) -> Result<(), String> {
-        set_wall_clock(1_800_000_000);
         self.start_server().await?;
         for watcher in 0..WATCHERS {
             let watcher = self.new_watcher(watcher, Replica::new(self.server.is_durable()));
@@ -133,7 +136,7 @@ impl Simulation {
     async fn inject_faults(&mut self) -> Result<(), String> {
         let began = Instant::now();
         let length = Duration::from_millis(self.random.u64(1_000..20_000));
-        for (at, fault) in schedule::draw(&mut self.random, length) {
+        for (at, fault) in schedule::draw(&mut self.random, length, self.secured) {
             sleep_until(began + at).await;
             self.inject(&fault).await?;
         }
@@ -141,7 +144,8 @@ impl Simulation {
     }
 
     /// Ends all faults of the network, starts the server if it is down or draining, and stops the second
-    /// agent of each dataplane that has two. Agents that are down stay down.
+    /// agent of each dataplane that has two. Agents that are down stay down, and tokens that have ended are
+    /// not replaced.
     async fn heal(&mut self) -> Result<(), String> {
         self.trace.record("simulation", format_args!("heal"));
         (0..OBSERVER).for_each(|host| self.network.heal(host));
@@ -150,6 +154,9 @@ impl Simulation {
         if !self.server.is_serving() {
             self.server.crash(Crash::Killed);
             self.start_server().await?;
+        }
+        if let Some(expiry) = self.oracle.last_expiry() {
+            sleep_until(expiry).await;
         }
         Ok(())
     }
@@ -189,6 +196,7 @@ impl Simulation {
         if let Some(panic) = panics::first() {
             return Err(panic);
         }
+        self.oracle.check_rights(&self.server)?;
         for (number, watcher) in self.watchers.iter().enumerate() {
             if let Some(violation) = watcher.violation() {
                 return Err(format!("watcher {number} received: {violation}"));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::header::AUTHORIZATION;
+use tokio::sync::watch;
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
@@ -14,33 +15,48 @@ use super::{
     token_file::{Token, TokenFile},
 };
 
-/// A channel to a server, and the token file whose token is sent with each call. Clones share the channel.
+/// A channel to a server, and the source of the token that is sent with each call. Clones share the channel.
 #[derive(Debug, Clone)]
 pub struct Connection {
     channel: Channel,
-    token: Option<TokenFile>,
+    token: Option<TokenSource>,
     problem: LastProblem,
+}
+
+/// Where the present token is.
+#[derive(Debug, Clone)]
+enum TokenSource {
+    File(TokenFile),
+    Channel(watch::Receiver<String>),
 }
 
 impl Connection {
     pub(super) fn new(channel: Channel, token: Option<TokenFile>, problem: LastProblem) -> Self {
-        Self { channel, token, problem }
+        Self { channel, token: token.map(TokenSource::File), problem }
     }
 
     /// The same connection, with the token of this file.
     #[cfg(test)]
     pub(crate) fn with_token_file(self, file: &std::path::Path) -> Self {
-        Self { token: Some(TokenFile::new(file)), ..self }
+        Self { token: Some(TokenSource::File(TokenFile::new(file))), ..self }
     }
 
-    /// Reads the token to send now; none if the client has no token file.
+    /// The same connection, with the latest token of a channel, for a client whose tokens are not in a
+    /// file.
+    #[must_use]
+    pub fn with_tokens(self, tokens: watch::Receiver<String>) -> Self {
+        Self { token: Some(TokenSource::Channel(tokens)), ..self }
+    }
+
+    /// Reads the token to send now; none if the client has none.
     ///
     /// # Errors
     ///
-    /// If the file can't be read or has not exactly one token.
+    /// If the file can't be read, or has not exactly one token.
     pub(crate) async fn token(&self) -> Result<Option<Token>, ConnectProblem> {
         match &self.token {
-            Some(file) => file.read_async().await.map(Some),
+            Some(TokenSource::File(file)) => file.read_async().await.map(Some),
+            Some(TokenSource::Channel(tokens)) => Ok(Token::new(&tokens.borrow())),
             None => Ok(None),
         }
     }

@@ -55,10 +55,7 @@ impl TokenFile {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(problem("has spaces, line breaks or other characters within the token", expected));
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| problem("has characters that a token can't have", expected))?;
-        header.set_sensitive(true);
-        Ok(Token(header))
+        Token::new(token).ok_or_else(|| problem("has characters that a token can't have", expected))
     }
 
     /// Like [`TokenFile::read`], without blocking the caller's thread.
@@ -74,6 +71,13 @@ impl TokenFile {
 }
 
 impl Token {
+    /// Takes a token; none if it has characters that a header can't have.
+    pub(crate) fn new(token: &str) -> Option<Self> {
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        header.set_sensitive(true);
+        Some(Self(header))
+    }
+
     /// The value of the `authorization` header, marked as sensitive.
     pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
