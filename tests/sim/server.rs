@@ -158,7 +158,7 @@ impl Server {
     pub async fn revoke(&self, tokens: &[TokenId]) -> bool {
         let Some(process) = self.process.as_ref().filter(|_| self.is_serving()) else { return false };
         for id in tokens {
-            let revocation = Revocation::Token { id: id.clone(), expires: tokens::end_of_time() };
+            let revocation = Revocation { id: id.clone(), expires: tokens::end_of_time() };
             process.keys.revoke(&revocation, wall_clock()).await.expect("a disk that does not fail");
         }
         true
