@@ -15,6 +15,7 @@ use crate::{
     audit::{AccessControl, AuditedCaller},
     model::Principal,
     net::rejection::rejection,
+    registry::Accounts,
 };
 
 /// Where the caller's right is checked.
@@ -97,6 +98,11 @@ fn check_method(caller: &AuditedCaller, path: &str) -> Result<(), Denied> {
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<AuditedCaller, Status> {
     let caller = request.extensions().get::<AuditedCaller>().cloned();
     caller.ok_or_else(|| Status::internal("the call was not authenticated"))
+}
+
+/// The accounts that are charged for what a caller uses.
+pub(super) fn accounts(caller: &AuditedCaller) -> Accounts {
+    Accounts::of(Some(caller.caller()), caller.peer())
 }
 
 /// Returns what has authenticated a call.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use super::{
-    Client, IdlePolicy, LimitReached, Registry, RetryBehavior, Session,
+    Accounts, Client, IdlePolicy, LimitReached, Registry, RetryBehavior, Session,
     admission::{ClientClass, Hello, HoldOff, NotAdmitted, Stage, footprint},
     counts::Conflict,
     events::{Reason, Regarding, UnknownProxy},
@@ -95,7 +95,7 @@ impl Registry {
     ///
     /// [`LimitReached::SessionRate`].
     pub fn check_session_rate(&self, retry: RetryBehavior) -> Result<(), LimitReached> {
-        self.shared.rate_limiter.admit(ClientClass::Unidentified, retry)
+        self.shared.rate_limiter.check(ClientClass::Unidentified, retry)
     }
 
     /// Registers a dataplane and opens its session. A session that it already has is
@@ -114,7 +114,8 @@ impl Registry {
         dataplane: Dataplane,
         options: ConnectOptions,
     ) -> Result<Connected, ConnectError> {
-        self.admit(&dataplane.key, options.retry)?;
+        let class = self.class(&dataplane.key);
+        self.shared.rate_limiter.check(class, options.retry)?;
         let idle = options.idle;
         let session = self.open(dataplane, options).await?;
         self.shared.idle.track(&session.cell, idle);
@@ -135,11 +136,9 @@ impl Registry {
         self.shared.held_off.load(Relaxed)
     }
 
-    /// Takes a token of the session rate.
-    pub(crate) fn admit(&self, key: &DataplaneKey, retry: RetryBehavior) -> Result<(), LimitReached> {
+    pub(crate) fn class(&self, key: &DataplaneKey) -> ClientClass {
         let known = self.shared.dataplanes.contains_key(key);
-        let class = if known { ClientClass::Registered } else { ClientClass::New };
-        self.shared.rate_limiter.admit(class, retry)
+        if known { ClientClass::Registered } else { ClientClass::New }
     }
 
     /// Registers a dataplane, waits before that if it must, and opens its session.
@@ -149,13 +148,16 @@ impl Registry {
         ConnectOptions { client, retry, caller, .. }: ConnectOptions,
     ) -> Result<Session, ConnectError> {
         self.shared.deduplicate(&mut dataplane);
-        let bytes = footprint(&dataplane);
+        let accounts = Accounts::of(caller.as_ref(), client.peer);
+        let bytes = footprint(&dataplane) + accounts.memory();
         let dataplane = Arc::new(dataplane);
         let id = self.shared.hellos.fetch_add(1, Relaxed) + 1;
         let mut hello = Hello { id, client, stage: Stage::New };
+        let of =
+            Registering { dataplane: &dataplane, bytes, accounts: &accounts, caller: caller.as_ref(), retry };
         let (mut rejected_at, mut place, mut _waiting) = (None, None, None);
         loop {
-            match self.register(&dataplane, bytes, &hello, caller.as_ref()) {
+            match self.register(&of, &hello) {
                 Ok(session) => return Ok(session),
                 Err(NotAdmitted::Limit(limit)) => return Err(limit.into()),
                 Err(NotAdmitted::Superseded) => return Err(ConnectError::Superseded),
@@ -186,19 +188,13 @@ impl Registry {
 
     /// Registers a dataplane. At the limit of dataplanes or of their memory, it replaces
     /// those that have been lost for longest.
-    fn register(
-        &self,
-        dataplane: &Arc<Dataplane>,
-        bytes: usize,
-        hello: &Hello,
-        caller: Option<&Caller>,
-    ) -> Result<Session, NotAdmitted> {
+    fn register(&self, of: &Registering<'_>, hello: &Hello) -> Result<Session, NotAdmitted> {
         let now = self.shared.wall_clock();
-        let register = || self.shared.register(dataplane, bytes, hello, caller, now);
+        let register = || self.shared.register(of, hello, now);
         let mut registered = register();
         // In a loop, because another new dataplane may register first.
         while let Err(NotAdmitted::Limit(limit)) = &registered
-            && self.make_room(limit, bytes)
+            && self.make_room(limit, of.bytes)
         {
             registered = register();
         }
@@ -261,6 +257,16 @@ impl Registry {
         );
         warning
     }
+}
+
+/// What a hello registers, and for whom.
+pub(crate) struct Registering<'a> {
+    pub(crate) dataplane: &'a Arc<Dataplane>,
+    /// The memory that it takes.
+    pub(crate) bytes: usize,
+    pub(crate) accounts: &'a Accounts,
+    pub(crate) caller: Option<&'a Caller>,
+    pub(crate) retry: RetryBehavior,
 }
 
 /// Takes a hello that is cancelled out of the history of its dataplane, so that it replaces no

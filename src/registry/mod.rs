@@ -51,7 +51,7 @@ use self::{
 };
 
 pub use self::{
-    admission::{LimitReached, LimitsExceeded, RetryBehavior},
+    admission::{Account, Accounts, ClientResource, LimitReached, LimitsExceeded, RetryBehavior},
     cell::{Notice, SessionId},
     client::Client,
     connect::{ConnectError, ConnectOptions, Connected},

@@ -162,7 +162,7 @@ impl Shared {
             }
             let bytes = footprint(&dataplane);
             let dataplane = Arc::new(dataplane);
-            let memory = self.capacity.restore(&dataplane.key.mesh, bytes);
+            let memory = self.capacity.restore(&dataplane, bytes);
             missing += usize::from(awaited);
             locked.members().restore(&dataplane);
             let loss = Loss {

@@ -32,6 +32,14 @@ pub struct RegistrySettings {
     pub max_sessions_per_mesh: usize,
     /// Watch streams. Each is woken once for each batch of changes.
     pub max_watchers: usize,
+    /// The most that one client may use of `max_sessions`, `max_dataplanes`, `max_registered_bytes`
+    /// and `max_watchers`, in percent: 1 to 100. A client is a principal, and likewise an address.
+    /// Half, so that one client leaves room for the others, and a cluster behind one address or
+    /// with one token for all its dataplanes fits.
+    pub max_client_share: usize,
+    /// Workloads that the dataplanes of one client name, counted in each mesh. 10,000 are a large
+    /// cluster, and take 3 MB in the metrics.
+    pub max_workloads_per_client: usize,
     /// New sessions per second, with a burst of the same size. 5,000 are about what one
     /// core can do besides its other work: 10,000 proxies are back 2 s after a restart if
     /// the network allows it.
@@ -76,6 +84,8 @@ impl Default for RegistrySettings {
             max_sessions: 100_000,
             max_sessions_per_mesh: 50_000,
             max_watchers: 10_000,
+            max_client_share: 50,
+            max_workloads_per_client: 10_000,
             max_session_rate: 5_000,
             flap_interval: Duration::from_millis(100),
             bookmark_interval: Duration::from_mins(1),

@@ -22,7 +22,7 @@ use super::{
     warming::Warming,
     watch::{BatchCache, Filters},
 };
-use crate::runtime::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use crate::runtime::sync::atomic::{AtomicBool, AtomicU64};
 
 /// The most held-off hellos whose streams stay open: at most 300 MB of dataplanes, which are not
 /// registered and so count towards no other limit.
@@ -58,8 +58,6 @@ pub(crate) struct Shared {
     pub(crate) held_off: AtomicU64,
     /// Places of the held-off hellos whose streams stay open.
     pub(crate) holds: Semaphore,
-    /// The number of watch streams.
-    pub(crate) watchers: AtomicUsize,
 }
 
 /// How a session ends.
@@ -95,7 +93,6 @@ impl Shared {
             hellos: AtomicU64::new(0),
             held_off: AtomicU64::new(0),
             holds: Semaphore::new(MAX_HOLDS),
-            watchers: AtomicUsize::new(0),
             settings,
         }
     }

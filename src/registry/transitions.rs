@@ -9,36 +9,35 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{
-    Client, Notice, Session, SessionId,
-    admission::{Hello, MemoryPermit, NotAdmitted, Reservation, Throttle},
+    Client, LimitReached, Notice, Session, SessionId,
+    admission::{ClientClass, Hello, MemoryPermit, NotAdmitted, Replaced, Reservation, Throttle},
     cell::SessionCell,
+    connect::Registering,
     counts::{CountChange, Entry, EntryKey, LockedEntry, Members},
     registration::{ByKey, Loss, Presence, Registration},
     shared::{Departure, Shared},
 };
 use crate::{
-    access::{Action, Caller, Object},
+    access::{Action, Object},
     model::{Dataplane, MeshName, RegistrationRecord},
     runtime::sync::atomic::Ordering::Relaxed,
 };
 
 impl Shared {
-    /// Registers a dataplane that takes so many bytes and opens its session, which takes
-    /// over from an open one if the caller has the right to the registered dataplane.
+    /// Registers a dataplane and opens its session, which takes over from an open one if the
+    /// caller has the right to the registered dataplane.
     pub(crate) fn register(
         self: &Arc<Self>,
-        dataplane: &Arc<Dataplane>,
-        bytes: usize,
+        registering: &Registering<'_>,
         hello: &Hello,
-        caller: Option<&Caller>,
         now: SystemTime,
     ) -> Result<Session, NotAdmitted> {
-        let (interval, client, mesh) = (self.settings.flap_interval, hello.client, &dataplane.key.mesh);
+        let &Registering { dataplane, caller, .. } = registering;
+        let (interval, client) = (self.settings.flap_interval, hello.client);
         let session = match self.dataplanes.entry(ByKey(Arc::clone(dataplane))) {
             Slot::Vacant(slot) => {
                 self.histories.admit(&dataplane.key, hello, None, interval)?;
-                let needed = Reservation { mesh, registration: true, session: true, bytes, replaces: 0 };
-                let memory = self.capacity.reserve(needed)?;
+                let memory = self.reserve(registering, None, ClientClass::New)?;
                 self.histories.connect(&dataplane.key, client, None);
                 let entry = self.join(dataplane, now);
                 let session =
@@ -55,10 +54,9 @@ impl Shared {
                 let known = slot.get();
                 let last = known.known();
                 self.histories.admit(&dataplane.key, hello, Some(&last), interval)?;
-                let session = matches!(known.presence, Presence::Lost(_));
-                let replaces = known.presence.memory().bytes();
-                let needed = Reservation { mesh, registration: false, session, bytes, replaces };
-                let memory = self.capacity.reserve(needed)?;
+                let connected = matches!(known.presence, Presence::Connected(_));
+                let replaces = Replaced { memory: known.presence.memory(), connected };
+                let memory = self.reserve(registering, Some(replaces), ClientClass::Registered)?;
                 self.histories.connect(&dataplane.key, client, Some(&last));
                 let (entry, was_healthy) = self.rejoin(slot.key(), known, dataplane, now);
                 let session =
@@ -91,6 +89,21 @@ impl Shared {
             session.cell.notify(Notice::Draining);
         }
         Ok(session)
+    }
+
+    /// Reserves what a session needs that opens now.
+    fn reserve(
+        &self,
+        &Registering { dataplane, bytes, accounts, retry, .. }: &Registering<'_>,
+        replaces: Option<Replaced<'_>>,
+        class: ClientClass,
+    ) -> Result<Arc<MemoryPermit>, LimitReached> {
+        let needed = Reservation { dataplane, accounts, bytes, replaces };
+        self.capacity.check(&needed)?;
+        // A hello that opens no session takes no token of the session rate, so that one dataplane
+        // can't use up the rate by its hellos.
+        self.rate_limiter.admit(class, retry)?;
+        self.capacity.reserve(&needed)
     }
 
     fn record_connected(&self, cell: &SessionCell) {
@@ -202,7 +215,7 @@ impl Shared {
         if !registration.has(cell) {
             return false;
         }
-        self.capacity.release_session(&cell.dataplane.key.mesh);
+        self.capacity.release_session(&cell.memory);
         let now = self.wall_clock();
         let retained = !self.settings.retention.is_zero() || self.keeps_lost();
         if departure == Departure::Goodbye || !retained {
@@ -252,8 +265,8 @@ impl Shared {
         if matches!(presence, Presence::Lost(loss) if loss.awaited) {
             self.warming.found();
         }
-        let (ByKey(dataplane), _) = slot.remove_entry();
-        self.capacity.release_registration(&dataplane.key.mesh);
+        let (_, registration) = slot.remove_entry();
+        self.capacity.release_registration(registration.presence.memory());
     }
 
     /// Ends the sessions that have been idle for longer than their timeout, as lost.

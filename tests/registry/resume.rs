@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use headcount::{
     model::{Filter, HealthState, MeshName, Workload, WorkloadKey},
-    registry::{Delta, Position, Registry, Session, Watcher},
+    registry::{Accounts, Delta, Position, Registry, Session, Watcher},
 };
 use proptest::{
     collection::vec,
@@ -100,7 +100,7 @@ impl Harness {
     }
 
     fn watch(&self, filter: &Filter, after: u64) -> Watcher {
-        self.registry.watch_lifetimes(filter.clone(), Position(after)).expect("room")
+        self.registry.watch_lifetimes(&Accounts::default(), filter.clone(), Position(after)).expect("room")
     }
 
     fn read(mut watcher: Watcher) -> Vec<Delta> {

@@ -71,6 +71,18 @@ pub(super) struct LimitArgs {
     /// gRPC answers `RESOURCE_EXHAUSTED`, the Kubernetes API 429, both with a retry delay.
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_watchers: Parsed<NonZeroUsize>,
+    /// The most that one client may use of these limits, in percent: 1 to 100
+    ///
+    /// Of --max-sessions, --max-dataplanes, --max-registered-bytes and --max-watchers. A client is
+    /// a token, a certificate's dataplane, a user, and likewise an address other than loopback (of
+    /// IPv6 a /64 network). Its further dataplanes and watches are rejected.
+    #[arg(long, value_name = "PERCENT", default_value = "50")]
+    max_client_share: Parsed<NonZeroUsize>,
+    /// Workloads that the dataplanes of one client name, counted in each mesh
+    ///
+    /// A dataplane that names one more is rejected.
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    max_workloads_per_client: Parsed<NonZeroUsize>,
     /// Open gRPC connections
     ///
     /// At the limit, a new connection replaces the one that has been without a call for the longest
@@ -178,6 +190,12 @@ impl LimitArgs {
             max_sessions: count(problems, "max-sessions", self.max_sessions),
             max_sessions_per_mesh: count(problems, "max-sessions-per-mesh", self.max_sessions_per_mesh),
             max_watchers: count(problems, "max-watchers", self.max_watchers),
+            max_client_share: client_share(problems, self.max_client_share),
+            max_workloads_per_client: count(
+                problems,
+                "max-workloads-per-client",
+                self.max_workloads_per_client,
+            ),
             max_session_rate: count(problems, "max-session-rate", self.max_session_rate),
             ..RegistrySettings::default()
         };
@@ -266,6 +284,14 @@ fn registered_bytes(problems: &mut Problems, name: &str, value: Parsed<NonZeroUs
         problems.note(name, &format!("\"{bytes}\": must be {MIN_REGISTERED_BYTES} or more"));
     }
     bytes
+}
+
+fn client_share(problems: &mut Problems, value: Parsed<NonZeroUsize>) -> usize {
+    let percent = count(problems, "max-client-share", value);
+    if percent > 100 {
+        problems.note("max-client-share", &format!("\"{percent}\": must be 100 or less"));
+    }
+    percent
 }
 
 fn header_bytes(problems: &mut Problems, value: Parsed<NonZeroU32>) -> u32 {

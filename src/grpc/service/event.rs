@@ -11,7 +11,7 @@ use crate::{
     access::{Action, Object, OwnedObject},
     convert,
     grpc::{
-        access::caller,
+        access::{accounts, caller},
         connection::{ConnectionAge, Lifetime, until_end},
         status::limit_reached,
     },
@@ -69,7 +69,10 @@ impl EventService for Events {
         let lifetime = Lifetime::new(&self.shutdown, age, caller.allow_live(Action::ReadEvents, object)?);
         let watch = Watch {
             filter,
-            _permit: self.registry.permit_watch().map_err(|limit| limit_reached(&self.shed, &limit))?,
+            _permit: self
+                .registry
+                .permit_watch(&accounts(&caller))
+                .map_err(|limit| limit_reached(&self.shed, &limit))?,
             announced: self.registry.events().subscribe(),
             registry: self.registry.clone(),
             seen: 0,

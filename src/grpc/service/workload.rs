@@ -15,7 +15,7 @@ use crate::{
     access::{Action, Object, OwnedObject},
     convert,
     grpc::{
-        access::caller,
+        access::{accounts, caller},
         connection::{ConnectionAge, Lifetime, until_end},
         status::limit_reached,
     },
@@ -28,7 +28,7 @@ use crate::{
         },
     },
     registry::token::{self, PageToken},
-    registry::{Position, Registry, WarmingStatus},
+    registry::{Accounts, Position, Registry, WarmingStatus},
     runtime::blocking::run_blocking,
     telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
 };
@@ -124,7 +124,7 @@ impl WorkloadService for Workloads {
         let fingerprint = filter.fingerprint();
         let keepalive = convert::keepalive_interval(request.keepalive_interval)?;
         let from = token::read_resume(&self.registry, &request.resume_token, fingerprint)?;
-        let mut watcher = run_blocking(|| self.registry.watch(filter, from))
+        let mut watcher = run_blocking(|| self.registry.watch_for(&accounts(&caller), filter, from))
             .map_err(|limit| limit_reached(&self.shed, &limit))?;
         if let Some(interval) = keepalive {
             watcher = watcher.with_bookmarks_within(interval);
@@ -143,10 +143,11 @@ impl WorkloadService for Workloads {
         let wait = Wait::parse(&request.into_inner())?;
         let object = OwnedObject::Scope(Some(wait.key.namespace.clone()), wait.mesh.clone());
         let lifetime = Lifetime::new(&self.shutdown, age, caller.allow_live(Action::ReadWorkloads, object)?);
+        let client = accounts(&caller);
         tokio::select! {
             biased;
             end = lifetime.end() => Err(end),
-            found = self.wait(&wait) => found.map(Response::new),
+            found = self.wait(&wait, &client) => found.map(Response::new),
         }
     }
 }
@@ -182,13 +183,13 @@ impl Wait {
 }
 
 impl Workloads {
-    async fn wait(&self, wait: &Wait) -> Result<WaitForWorkloadResponse, Status> {
+    async fn wait(&self, wait: &Wait, client: &Accounts) -> Result<WaitForWorkloadResponse, Status> {
         let filter = Filter {
             namespace: Some(wait.key.namespace.clone()),
             name: Some(wait.key.name.clone()),
             ..Filter::default()
         };
-        let watcher = self.registry.watch(filter, Some(Position(self.registry.head())));
+        let watcher = self.registry.watch_for(client, filter, Some(Position(self.registry.head())));
         let mut watcher = watcher.map_err(|limit| limit_reached(&self.shed, &limit))?;
         loop {
             let (workload, revision) = self.find(&wait.key, wait.mesh.as_ref());

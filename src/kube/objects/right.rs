@@ -3,6 +3,7 @@
 use crate::{
     access::{Action, Denied, OwnedObject},
     audit::{AuditedCall, AuditedCaller},
+    registry::Accounts,
 };
 
 /// The right of a caller to what it reads. Every request that a handler of objects gets carries it
@@ -15,6 +16,11 @@ pub(crate) struct Right {
 }
 
 impl Right {
+    /// The accounts that are charged for what the caller uses.
+    pub(crate) fn accounts(&self) -> Accounts {
+        Accounts::of(Some(self.caller.caller()), self.caller.peer())
+    }
+
     /// The right to a watch, which must end when the right has ended.
     ///
     /// # Errors

@@ -1,12 +1,20 @@
-//! How many dataplanes may be registered and connected, and how much memory they may take.
+//! How many dataplanes may be registered and connected, and how much memory they may take: in all,
+//! in one mesh, and of one client.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::LimitReached;
-use crate::{model::MeshName, registry::RegistrySettings, runtime::sync::Mutex};
+use super::{
+    Accounts, LimitReached,
+    usage::{ClientLimits, Usages},
+};
+use crate::{
+    model::{Dataplane, MeshName},
+    registry::RegistrySettings,
+    runtime::sync::Mutex,
+};
 
-/// Reservations of sessions, registrations and their memory. They serve the limits only;
-/// what readers see is counted in the entries.
+/// Reservations of sessions, registrations, their memory, and watch streams. They serve the limits
+/// only; what readers see is counted in the entries.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     max_dataplanes: usize,
@@ -14,6 +22,8 @@ pub(crate) struct Capacity {
     max_sessions_per_mesh: usize,
     max_bytes: usize,
     max_bytes_per_mesh: usize,
+    max_watchers: usize,
+    client: ClientLimits,
     used: Mutex<Used>,
 }
 
@@ -21,6 +31,8 @@ pub(crate) struct Capacity {
 struct Used {
     all: Amounts,
     by_mesh: HashMap<MeshName, Amounts>,
+    by_client: Usages,
+    watchers: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,15 +45,21 @@ struct Amounts {
 /// What a dataplane needs to connect.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reservation<'a> {
-    pub(crate) mesh: &'a MeshName,
-    /// It is not registered yet.
-    pub(crate) registration: bool,
-    /// It has no session that this one replaces.
-    pub(crate) session: bool,
+    pub(crate) dataplane: &'a Arc<Dataplane>,
+    /// Its client's.
+    pub(crate) accounts: &'a Accounts,
     /// The memory that it takes.
     pub(crate) bytes: usize,
-    /// The memory of the registration that it replaces.
-    pub(crate) replaces: usize,
+    /// None if the dataplane is not registered yet.
+    pub(crate) replaces: Option<Replaced<'a>>,
+}
+
+/// The registration that a new one replaces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replaced<'a> {
+    pub(crate) memory: &'a MemoryPermit,
+    /// Whether it has a session.
+    pub(crate) connected: bool,
 }
 
 /// Memory that a dataplane takes. Its registration and all its sessions hold it, because
@@ -49,7 +67,9 @@ pub(crate) struct Reservation<'a> {
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
     capacity: Arc<Capacity>,
-    mesh: MeshName,
+    dataplane: Arc<Dataplane>,
+    /// Those of the client that has registered the dataplane.
+    accounts: Accounts,
     bytes: usize,
 }
 
@@ -61,59 +81,98 @@ impl Capacity {
             max_sessions_per_mesh: settings.max_sessions_per_mesh,
             max_bytes: settings.max_registered_bytes,
             max_bytes_per_mesh: settings.max_registered_bytes_per_mesh,
+            max_watchers: settings.max_watchers,
+            client: ClientLimits::new(settings),
             used: Mutex::default(),
         }
     }
 
-    /// Reserves what a dataplane needs to connect.
+    /// Checks the limits without a reservation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Capacity::reserve`].
+    pub(crate) fn check(&self, needed: &Reservation<'_>) -> Result<(), LimitReached> {
+        self.check_used(&self.used.lock(), needed)
+    }
+
+    /// Reserves what a dataplane needs to connect. What it replaces is given back, except for its
+    /// memory.
     ///
     /// # Errors
     ///
     /// The first limit that is reached; nothing is reserved then.
     pub(crate) fn reserve(
         self: &Arc<Self>,
-        needed: Reservation<'_>,
+        needed: &Reservation<'_>,
     ) -> Result<Arc<MemoryPermit>, LimitReached> {
         let mut used = self.used.lock();
-        self.check(&used, needed)?;
-        Ok(self.take(&mut used, needed))
+        self.check_used(&used, needed)?;
+        let Reservation { dataplane, accounts, bytes, replaces } = *needed;
+        let connected = replaces.is_some_and(|older| older.connected);
+        used.change(&dataplane.key.mesh, |amounts| {
+            amounts.dataplanes += usize::from(replaces.is_none());
+            amounts.sessions += usize::from(!connected);
+            amounts.bytes += bytes;
+        });
+        let accounts = used.by_client.share(accounts);
+        used.by_client.register(&accounts, dataplane);
+        used.by_client.connect(&accounts);
+        used.by_client.add_bytes(&accounts, bytes);
+        if let Some(Replaced { memory: older, connected }) = replaces {
+            used.by_client.unregister(&older.accounts, &older.dataplane);
+            if connected {
+                used.by_client.disconnect(&older.accounts);
+            }
+        }
+        Ok(self.permit(dataplane, accounts, bytes))
     }
 
     /// Reserves what a restored registration takes, which
-    /// [`check_stored`](super::stored::check_stored) has found to be within the limits.
-    pub(crate) fn restore(self: &Arc<Self>, mesh: &MeshName, bytes: usize) -> Arc<MemoryPermit> {
-        let needed = Reservation { mesh, registration: true, session: false, bytes, replaces: 0 };
-        self.take(&mut self.used.lock(), needed)
-    }
-
-    fn take(self: &Arc<Self>, used: &mut Used, needed: Reservation<'_>) -> Arc<MemoryPermit> {
-        let Reservation { mesh, registration, session, bytes, .. } = needed;
-        used.change(mesh, |amounts| {
-            amounts.dataplanes += usize::from(registration);
-            amounts.sessions += usize::from(session);
+    /// [`check_stored`](super::stored::check_stored) has found to be within the limits. No client is
+    /// charged for it.
+    pub(crate) fn restore(self: &Arc<Self>, dataplane: &Arc<Dataplane>, bytes: usize) -> Arc<MemoryPermit> {
+        self.used.lock().change(&dataplane.key.mesh, |amounts| {
+            amounts.dataplanes += 1;
             amounts.bytes += bytes;
         });
-        Arc::new(MemoryPermit { capacity: Arc::clone(self), mesh: mesh.clone(), bytes })
+        self.permit(dataplane, Accounts::default(), bytes)
     }
 
-    fn check(&self, used: &Used, needed: Reservation<'_>) -> Result<(), LimitReached> {
-        let Reservation { mesh, registration, session, bytes, replaces } = needed;
+    fn permit(
+        self: &Arc<Self>,
+        dataplane: &Arc<Dataplane>,
+        accounts: Accounts,
+        bytes: usize,
+    ) -> Arc<MemoryPermit> {
+        let (capacity, dataplane) = (Arc::clone(self), Arc::clone(dataplane));
+        Arc::new(MemoryPermit { capacity, dataplane, accounts, bytes })
+    }
+
+    fn check_used(&self, used: &Used, needed: &Reservation<'_>) -> Result<(), LimitReached> {
+        let Reservation { bytes, replaces, .. } = *needed;
+        let mesh = &needed.dataplane.key.mesh;
         let in_mesh = used.by_mesh.get(mesh).copied().unwrap_or_default();
+        let session = !replaces.is_some_and(|older| older.connected);
         if session && used.all.sessions >= self.max_sessions {
             return Err(LimitReached::Sessions { limit: self.max_sessions });
         }
         if session && in_mesh.sessions >= self.max_sessions_per_mesh {
             return Err(LimitReached::MeshSessions { mesh: mesh.clone(), limit: self.max_sessions_per_mesh });
         }
-        // Checked last, because lost dataplanes can make room for this one.
-        if registration && used.all.dataplanes >= self.max_dataplanes {
-            return Err(LimitReached::Dataplanes { limit: self.max_dataplanes });
-        }
+        used.by_client.check(&self.client, needed)?;
         // The replaced registration is part of the sum until its session has ended.
-        let exceeds = |sum: usize, limit| (sum - replaces).saturating_add(bytes) > limit;
+        let replaced = replaces.map_or(0, |older| older.memory.bytes);
+        let exceeds = |sum: usize, limit| (sum - replaced).saturating_add(bytes) > limit;
+        // From here on lost dataplanes can make room for this one: first those of its mesh only, and
+        // last those of all meshes. So a client at its own limit displaces none of other meshes.
         if exceeds(in_mesh.bytes, self.max_bytes_per_mesh) {
             let limit = self.max_bytes_per_mesh;
             return Err(LimitReached::MeshRegisteredBytes { mesh: mesh.clone(), limit });
+        }
+        used.by_client.check_bytes(&self.client, needed)?;
+        if replaces.is_none() && used.all.dataplanes >= self.max_dataplanes {
+            return Err(LimitReached::Dataplanes { limit: self.max_dataplanes });
         }
         if exceeds(used.all.bytes, self.max_bytes) {
             return Err(LimitReached::RegisteredBytes { limit: self.max_bytes });
@@ -138,14 +197,51 @@ impl Capacity {
         registered.map(|(mesh, _)| mesh.clone()).collect()
     }
 
-    /// Gives the place of a session back.
-    pub(crate) fn release_session(&self, mesh: &MeshName) {
-        self.used.lock().change(mesh, |amounts| amounts.sessions -= 1);
+    /// Gives the place of the session of a registration back.
+    pub(crate) fn release_session(&self, of: &MemoryPermit) {
+        let mut used = self.used.lock();
+        used.change(&of.dataplane.key.mesh, |amounts| amounts.sessions -= 1);
+        used.by_client.disconnect(&of.accounts);
     }
 
     /// Gives the place of a registration back.
-    pub(crate) fn release_registration(&self, mesh: &MeshName) {
-        self.used.lock().change(mesh, |amounts| amounts.dataplanes -= 1);
+    pub(crate) fn release_registration(&self, of: &MemoryPermit) {
+        let mut used = self.used.lock();
+        used.change(&of.dataplane.key.mesh, |amounts| amounts.dataplanes -= 1);
+        used.by_client.unregister(&of.accounts, &of.dataplane);
+    }
+
+    /// Takes a watch stream of a client.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitReached::Watchers`] or [`LimitReached::Client`].
+    pub(crate) fn begin_watch(&self, accounts: &Accounts) -> Result<(), LimitReached> {
+        let mut used = self.used.lock();
+        if used.watchers >= self.max_watchers {
+            return Err(LimitReached::Watchers { limit: self.max_watchers });
+        }
+        used.by_client.watch(&self.client, accounts)?;
+        used.watchers += 1;
+        Ok(())
+    }
+
+    /// Gives a watch stream back.
+    pub(crate) fn end_watch(&self, accounts: &Accounts) {
+        let mut used = self.used.lock();
+        used.watchers -= 1;
+        used.by_client.end_watch(accounts);
+    }
+
+    /// The sessions, dataplanes and bytes that all clients are charged for.
+    #[cfg(test)]
+    pub(crate) fn charged(&self) -> [usize; 3] {
+        self.used.lock().by_client.sums()
+    }
+
+    /// The number of watch streams.
+    pub(crate) fn watchers(&self) -> usize {
+        self.used.lock().watchers
     }
 }
 
@@ -166,105 +262,23 @@ impl MemoryPermit {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    pub(super) fn dataplane(&self) -> &Dataplane {
+        &self.dataplane
+    }
 }
 
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        self.capacity.used.lock().change(&self.mesh, |amounts| amounts.bytes -= self.bytes);
+        let mut used = self.capacity.used.lock();
+        used.change(&self.dataplane.key.mesh, |amounts| amounts.bytes -= self.bytes);
+        used.by_client.remove_bytes(&self.accounts, self.bytes);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn capacity() -> Arc<Capacity> {
-        let settings = RegistrySettings {
-            max_dataplanes: 4,
-            max_sessions: 3,
-            max_sessions_per_mesh: 2,
-            max_registered_bytes: 100,
-            max_registered_bytes_per_mesh: 60,
-            ..RegistrySettings::default()
-        };
-        Arc::new(Capacity::new(&settings))
-    }
-
-    fn mesh(name: &str) -> MeshName {
-        MeshName::parse("", name).unwrap()
-    }
-
-    fn new(mesh: &MeshName, bytes: usize) -> Reservation<'_> {
-        Reservation { mesh, registration: true, session: true, bytes, replaces: 0 }
-    }
-
-    fn takeover(mesh: &MeshName, replaces: usize, bytes: usize) -> Reservation<'_> {
-        Reservation { mesh, registration: false, session: false, bytes, replaces }
-    }
-
-    #[test]
-    fn each_limit_rejects_and_an_end_makes_room() {
-        let capacity = capacity();
-        let (a, b) = (mesh("a"), mesh("b"));
-        let mut permits = vec![capacity.reserve(new(&a, 1)).unwrap(), capacity.reserve(new(&a, 1)).unwrap()];
-        let rejected = |needed| capacity.reserve(needed).unwrap_err();
-        assert_eq!(rejected(new(&a, 1)), LimitReached::MeshSessions { mesh: a.clone(), limit: 2 });
-        permits.push(capacity.reserve(new(&b, 1)).unwrap());
-        assert_eq!(rejected(new(&b, 1)), LimitReached::Sessions { limit: 3 });
-        capacity.release_session(&a);
-        permits.push(capacity.reserve(new(&b, 1)).unwrap());
-        capacity.release_session(&a);
-        assert_eq!(rejected(new(&a, 1)), LimitReached::Dataplanes { limit: 4 });
-        let known = Reservation { registration: false, ..new(&a, 1) };
-        permits.push(capacity.reserve(known).unwrap());
-        capacity.release_session(&a);
-        capacity.release_registration(&a);
-        permits.push(capacity.reserve(new(&a, 1)).unwrap());
-        assert_eq!(capacity.bytes(), permits.len());
-    }
-
-    #[test]
-    fn memory_is_limited_per_mesh_and_in_all() {
-        let capacity = capacity();
-        let (a, b) = (mesh("a"), mesh("b"));
-        let rejected = |needed| capacity.reserve(needed).unwrap_err();
-        let in_a = capacity.reserve(new(&a, 60)).unwrap();
-        let full = LimitReached::MeshRegisteredBytes { mesh: a.clone(), limit: 60 };
-        assert_eq!(rejected(new(&a, 1)), full);
-        let in_b = capacity.reserve(new(&b, 40)).unwrap();
-        assert_eq!(rejected(new(&b, 1)), LimitReached::RegisteredBytes { limit: 100 });
-        assert_eq!(
-            rejected(new(&mesh("c"), usize::MAX)),
-            LimitReached::MeshRegisteredBytes { mesh: mesh("c"), limit: 60 }
-        );
-        drop(in_a);
-        assert_eq!(capacity.bytes(), 40);
-        drop(capacity.reserve(new(&a, 60)).unwrap());
-        drop(in_b);
-        assert_eq!(capacity.bytes(), 0);
-    }
-
-    #[test]
-    fn a_takeover_of_the_same_size_is_admitted_once_until_the_older_session_has_ended() {
-        let (capacity, a) = (capacity(), mesh("a"));
-        let older = capacity.reserve(new(&a, 60)).unwrap();
-        assert!(capacity.reserve(takeover(&a, 60, 61)).is_err());
-        let newer = capacity.reserve(takeover(&a, 60, 60)).unwrap();
-        assert_eq!(capacity.bytes(), 120, "both are in memory");
-        assert!(capacity.reserve(takeover(&a, 60, 60)).is_err(), "a session that does not end is counted");
-        drop(older);
-        assert!(capacity.reserve(takeover(&a, newer.bytes(), 60)).is_ok());
-    }
-
-    #[test]
-    fn a_mesh_without_dataplanes_takes_no_memory() {
-        let (capacity, a) = (capacity(), mesh("a"));
-        let permit = capacity.reserve(new(&a, 1)).unwrap();
-        assert_eq!(capacity.meshes(), std::slice::from_ref(&a));
-        capacity.release_session(&a);
-        capacity.release_registration(&a);
-        assert!(capacity.meshes().is_empty());
-        drop(permit);
-        assert!(capacity.used.lock().by_mesh.is_empty());
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use crate::{
 use super::MemoryPermit;
 
 /// The most places of a map or tree for each value in it: half are empty after it has grown.
-const PLACES: usize = 3;
+pub(super) const PLACES: usize = 3;
 /// The labels of a Workload, which the server sets, and its encoded message.
 const WORKLOAD_TEXTS: usize = 640;
 

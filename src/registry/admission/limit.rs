@@ -1,7 +1,8 @@
 //! The limits that can reject a session or a watch.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
+use super::Account;
 use crate::model::MeshName;
 
 /// A limit is reached; the client may retry later.
@@ -47,6 +48,16 @@ pub enum LimitReached {
         /// The setting.
         limit: usize,
     },
+    /// What one client uses: a principal, or an address.
+    #[error("{account} may have {limit} {used}, the most this server allows one client ({})", used.rule())]
+    Client {
+        /// Which client.
+        account: Account,
+        /// What it uses.
+        used: ClientResource,
+        /// How much of it a client may use.
+        limit: usize,
+    },
     /// New sessions per second.
     #[error("more than {limit} dataplanes a second want to connect (max-session-rate)")]
     SessionRate {
@@ -63,9 +74,57 @@ pub enum LimitReached {
     },
 }
 
+/// What the server allows one client to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientResource {
+    /// Connected dataplanes.
+    Sessions,
+    /// Registered dataplanes.
+    Dataplanes,
+    /// Memory of registrations.
+    RegisteredBytes,
+    /// Workloads, each counted once for each mesh.
+    Workloads,
+    /// Watch streams.
+    Watchers,
+}
+
+impl ClientResource {
+    /// The name of the setting that limits it.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Workloads => "max-workloads-per-client",
+            _ => "max-client-share",
+        }
+    }
+
+    /// Which settings the limit follows from.
+    fn rule(self) -> &'static str {
+        match self {
+            Self::Sessions => "max-client-share of max-sessions",
+            Self::Dataplanes => "max-client-share of max-dataplanes",
+            Self::RegisteredBytes => "max-client-share of max-registered-bytes",
+            Self::Workloads => "max-workloads-per-client",
+            Self::Watchers => "max-client-share of max-watchers",
+        }
+    }
+}
+
+impl fmt::Display for ClientResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "connected dataplanes",
+            Self::Dataplanes => "registered dataplanes, connected or lost",
+            Self::RegisteredBytes => "bytes of registered dataplanes",
+            Self::Workloads => "workloads",
+            Self::Watchers => "watchers",
+        })
+    }
+}
+
 impl LimitReached {
     /// Every setting that [`LimitReached::setting`] may return.
-    pub const SETTINGS: [&str; 7] = [
+    pub const SETTINGS: [&str; 9] = [
         "max-sessions",
         "max-sessions-per-mesh",
         "max-dataplanes",
@@ -73,6 +132,8 @@ impl LimitReached {
         "max-registered-bytes-per-mesh",
         "max-session-rate",
         "max-watchers",
+        ClientResource::Sessions.setting(),
+        ClientResource::Workloads.setting(),
     ];
 
     /// The name of the setting that holds the limit.
@@ -83,6 +144,7 @@ impl LimitReached {
             Self::Dataplanes { .. } => "max-dataplanes",
             Self::RegisteredBytes { .. } => "max-registered-bytes",
             Self::MeshRegisteredBytes { .. } => "max-registered-bytes-per-mesh",
+            Self::Client { used, .. } => used.setting(),
             Self::SessionRate { .. } => "max-session-rate",
             Self::Watchers { .. } => "max-watchers",
         }

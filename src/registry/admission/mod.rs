@@ -1,6 +1,7 @@
 //! Admission: how many dataplanes may connect, how fast, which of several processes of one
 //! dataplane, and how often the health of one may change visibly.
 
+mod account;
 mod capacity;
 mod footprint;
 mod histories;
@@ -9,9 +10,16 @@ mod limit;
 mod rate_limiter;
 mod stored;
 mod throttle;
+mod usage;
 
+pub use self::{
+    account::{Account, Accounts},
+    limit::{ClientResource, LimitReached},
+    rate_limiter::RetryBehavior,
+    stored::LimitsExceeded,
+};
 pub(crate) use self::{
-    capacity::{Capacity, MemoryPermit, Reservation},
+    capacity::{Capacity, MemoryPermit, Replaced, Reservation},
     footprint::footprint,
     histories::Histories,
     history::{Hello, HoldOff, Known, NotAdmitted, Present, Stage},
@@ -19,4 +27,3 @@ pub(crate) use self::{
     stored::check_stored,
     throttle::Throttle,
 };
-pub use self::{limit::LimitReached, rate_limiter::RetryBehavior, stored::LimitsExceeded};

@@ -66,8 +66,7 @@ impl RateLimiter {
         Self { rate, interval, state: Mutex::new(None) }
     }
 
-    /// Takes a token. A [`ClientClass::Unidentified`] client is only checked: it takes
-    /// none.
+    /// Takes a token, for a session that opens now.
     ///
     /// # Errors
     ///
@@ -78,7 +77,30 @@ impl RateLimiter {
         self.admit_at(&mut state, class, retry, Instant::now())
     }
 
+    /// Checks whether there is a token.
+    ///
+    /// # Errors
+    ///
+    /// As [`RateLimiter::admit`].
+    pub(crate) fn check(&self, class: ClientClass, retry: RetryBehavior) -> Result<(), LimitReached> {
+        let mut state = self.state.lock();
+        self.check_at(&mut state, class, retry, Instant::now())
+    }
+
     fn admit_at(
+        &self,
+        state: &mut Option<State>,
+        class: ClientClass,
+        retry: RetryBehavior,
+        now: Instant,
+    ) -> Result<(), LimitReached> {
+        self.check_at(state, class, retry, now)?;
+        let State { full_at, last_retry_at } = state.unwrap_or(State { full_at: now, last_retry_at: now });
+        *state = Some(State { full_at: full_at.max(now) + self.interval, last_retry_at });
+        Ok(())
+    }
+
+    fn check_at(
         &self,
         state: &mut Option<State>,
         class: ClientClass,
@@ -93,9 +115,6 @@ impl RateLimiter {
             ClientClass::New => (BURST / 2).max(self.interval),
         };
         if taken + self.interval <= allowed {
-            if class != ClientClass::Unidentified {
-                *state = Some(State { full_at: now + taken + self.interval, last_retry_at });
-            }
             return Ok(());
         }
         let retry_at = last_retry_at.max(now + MIN_RETRY_AFTER).min(now + MAX_RETRY_AFTER) + self.interval;
@@ -126,6 +145,11 @@ mod tests {
         limiter.admit_at(&mut limiter.state.lock(), class, retry, now)
     }
 
+    fn check(limiter: &RateLimiter, now: Instant) -> Result<(), LimitReached> {
+        let retry = RetryBehavior::HonorsRetryAfter;
+        limiter.check_at(&mut limiter.state.lock(), ClientClass::Unidentified, retry, now)
+    }
+
     fn admitted(limiter: &RateLimiter, class: ClientClass, times: usize, now: Instant) -> usize {
         (0..times).filter(|_| admit(limiter, class, RetryBehavior::HonorsRetryAfter, now).is_ok()).count()
     }
@@ -143,12 +167,9 @@ mod tests {
     fn new_dataplanes_leave_half_of_the_burst_to_registered_ones() {
         let (limiter, start) = (RateLimiter::new(RATE), Instant::now());
         assert_eq!(admitted(&limiter, ClientClass::New, 1_000, start), RATE / 2);
-        assert!(
-            admit(&limiter, ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_ok(),
-            "it may be a registered one"
-        );
+        assert!(check(&limiter, start).is_ok(), "it may be a registered one");
         assert_eq!(admitted(&limiter, ClientClass::Registered, 1_000, start), RATE / 2);
-        assert!(admit(&limiter, ClientClass::Unidentified, RetryBehavior::HonorsRetryAfter, start).is_err());
+        assert!(check(&limiter, start).is_err());
         let later = start + Duration::from_millis(100);
         assert_eq!(admitted(&limiter, ClientClass::New, 1_000, later), 0, "the first half fills first");
         assert_eq!(admitted(&limiter, ClientClass::Registered, 1_000, later), RATE / 10);

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
+use crate::model::DataplaneKey;
 
 #[test]
 fn a_second_mesh_gets_a_warning_and_one_event() {
@@ -70,19 +71,20 @@ async fn registered_dataplanes_are_admitted_before_new_ones() {
     let registry = Registry::new(settings);
     let known = dataplane("known", "web");
     let session = connect(&registry, known.clone()).unwrap().session;
-    assert_eq!(registry.admit(&known.key, RETRY), Ok(()));
+    let admit = |key: &DataplaneKey| registry.shared.rate_limiter.admit(registry.class(key), RETRY);
+    assert_eq!(admit(&known.key), Ok(()));
     drop(session);
     let new = |n: usize| dataplane(&format!("p{n}"), "web").key;
-    let admitted = (0..100).filter(|n| registry.admit(&new(*n), RETRY).is_ok()).count();
+    let admitted = (0..100).filter(|n| admit(&new(*n)).is_ok()).count();
     assert_eq!(admitted, 3, "half of ten, less the two before");
     assert_eq!(registry.check_session_rate(RETRY), Ok(()));
-    let admitted = (0..100).filter(|_| registry.admit(&known.key, RETRY).is_ok()).count();
+    let admitted = (0..100).filter(|_| admit(&known.key).is_ok()).count();
     assert_eq!(admitted, 5, "a lost dataplane is registered");
     let rejected = registry.check_session_rate(RETRY);
     assert!(matches!(rejected, Err(LimitReached::SessionRate { limit: 10, .. })));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(registry.check_session_rate(RETRY), Ok(()));
-    assert_eq!(registry.admit(&known.key, RETRY), Ok(()));
+    assert_eq!(admit(&known.key), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,4 +100,25 @@ async fn a_dataplane_that_has_just_connected_waits_for_its_flap_interval() {
     let _second = registry.connect(dataplane("a", "api"), ConnectOptions::new(Duration::MAX)).await.unwrap();
     assert_eq!(start.elapsed(), flap_interval);
     assert_eq!((counts(&registry, "web"), counts(&registry, "api")), (None, Some((1, 0, 1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hellos_that_open_no_session_take_nothing_of_the_session_rate() {
+    let flap_interval = Duration::from_millis(100);
+    let settings = RegistrySettings { max_session_rate: 4, flap_interval, ..RegistrySettings::default() };
+    let registry = Registry::new(settings);
+    let hello = |name, instance| {
+        let options = ConnectOptions { client: agent(instance, 1), ..ConnectOptions::new(Duration::MAX) };
+        registry.connect(dataplane(name, "web"), options)
+    };
+    let _present = hello("a", 1).await.unwrap();
+    let _taken_over = hello("a", 2).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for instance in 3..100 {
+        assert!(matches!(hello("a", instance).await, Err(ConnectError::HeldOff { .. })), "{instance}");
+    }
+    assert!(hello("b", 100).await.is_ok());
+    let replaced: Vec<_> = (101..200).map(|instance| hello("b", instance).now_or_never()).collect();
+    assert!(replaced.iter().all(Option::is_none), "they wait for the flap interval");
+    assert!(hello("c", 300).await.is_ok());
 }

@@ -110,11 +110,14 @@ fn a_full_mesh_leaves_room_for_the_others() {
     drop(other);
 }
 
+/// The clients of a random history.
+const ADDRESSES: [&str; 2] = ["192.0.2.1:1000", "192.0.2.2:1000"];
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Mesh, name, workload and size.
-    Connect(usize, usize, usize, usize),
+    /// Mesh, name, workload and size, and the client's address.
+    Connect(usize, usize, usize, usize, usize),
     /// The number of an open session.
     Lose(usize),
     Goodbye(usize),
@@ -128,7 +131,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..2usize, 0..4usize, 0..3usize, 0..6usize).prop_map(|(m, n, w, s)| Step::Connect(m, n, w, s)),
+        6 => (0..2usize, 0..4usize, 0..3usize, 0..6usize, 0..2usize)
+            .prop_map(|(m, n, w, s, a)| Step::Connect(m, n, w, s, a)),
         3 => any::<usize>().prop_map(Step::Lose),
         2 => any::<usize>().prop_map(Step::Goodbye),
         1 => Just(Step::Expire),
@@ -145,7 +149,8 @@ fn recount(registry: &Registry, sessions: &[Session]) -> usize {
     let mut held: Vec<_> = registered.chain(sessions.iter().map(Session::dataplane)).collect();
     held.sort_unstable_by_key(|dataplane| std::sync::Arc::as_ptr(dataplane));
     held.dedup_by_key(|dataplane| std::sync::Arc::as_ptr(dataplane));
-    held.into_iter().map(|dataplane| footprint(dataplane)).sum()
+    let account = Accounts::of(None, ADDRESSES[0].parse().ok()).memory();
+    held.into_iter().map(|dataplane| footprint(dataplane) + account).sum()
 }
 
 proptest! {
@@ -159,14 +164,13 @@ proptest! {
         let late = || Instant::now() + Duration::from_hours(1);
         for step in steps {
             match step {
-                Step::Connect(mesh, name, workload, size) => {
+                Step::Connect(mesh, name, workload, size, address) => {
                     let (mesh, name) = (["default", "other"][mesh], ["a", "b", "c", "d"][name]);
                     let workload = ["web", "api", ""][workload];
-                    let connected = connect_with(
-                        &registry,
-                        sized(mesh, name, workload, size),
-                        ConnectOptions::new(Duration::from_mins(1)),
-                    );
+                    let peer = Some(ADDRESSES[address].parse().unwrap());
+                    let client = Client { peer, ..Client::default() };
+                    let options = ConnectOptions { client, ..ConnectOptions::new(Duration::from_mins(1)) };
+                    let connected = connect_with(&registry, sized(mesh, name, workload, size), options);
                     sessions.extend(connected.map(|connected| connected.session));
                 }
                 Step::Lose(number) if !sessions.is_empty() => {
@@ -181,11 +185,17 @@ proptest! {
                 Step::Idle => registry.shared.lose_idle(late()),
             }
             prop_assert_eq!(registry.registered_bytes(), recount(&registry, &sessions));
+            let (views, _) = registry.dataplanes(|_| true, usize::MAX, None);
+            let connected = registry.shared.capacity.sessions();
+            // Each client has one account.
+            let charged = [connected, views.len(), registry.registered_bytes()];
+            prop_assert_eq!(registry.shared.capacity.charged(), charged);
         }
         sessions.clear();
         registry.shared.expire(late());
         prop_assert_eq!(names(&registry), Vec::<String>::new());
         prop_assert_eq!(registry.registered_bytes(), 0);
+        prop_assert_eq!(registry.shared.capacity.charged(), [0; 3]);
         prop_assert!(registry.meshes().is_empty());
     }
 }
@@ -196,6 +206,7 @@ fn registry_for_steps(limit: usize) -> Registry {
     Registry::new(RegistrySettings {
         max_registered_bytes: bytes,
         max_registered_bytes_per_mesh: bytes / 2,
+        max_client_share: 100,
         ..settings()
     })
 }

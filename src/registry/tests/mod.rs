@@ -18,8 +18,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use super::{
-    Client, ConnectError, ConnectOptions, Connected, IdlePolicy, LimitReached, Registry, RegistrySettings,
-    RetryBehavior, Session,
+    Accounts, Client, ConnectError, ConnectOptions, Connected, IdlePolicy, LimitReached, Registry,
+    RegistrySettings, RetryBehavior, Session,
 };
 use crate::model::{
     Attempt, Counts, Dataplane, DataplaneLimits, DataplaneSpec, Health, HealthReport, HealthState,

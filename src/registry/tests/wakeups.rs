@@ -158,7 +158,9 @@ fn a_watcher_of_a_name_that_is_far_behind_misses_nothing() {
     let registry = registry();
     let _other = join(&registry, "other", "api");
     let mut live = registry.watch(in_namespace("web"), None).unwrap();
-    let mut lifetimes = registry.watch_lifetimes(in_namespace("web"), Position(registry.head())).unwrap();
+    let mut lifetimes = registry
+        .watch_lifetimes(&Accounts::default(), in_namespace("web"), Position(registry.head()))
+        .unwrap();
     assert!(live.next_now().unwrap().reset && lifetimes.next_now().unwrap().deltas.is_empty());
     for _ in 0..50 {
         join(&registry, "a", "web").goodbye();
@@ -189,8 +191,10 @@ fn a_watcher_of_a_name_follows_its_labels() {
     let mut east = join_in("a", "east");
     let filter = || Filter { selector: "kuma.io/zone=east".parse().unwrap(), ..in_namespace("web") };
     let from = Position(registry.head());
-    let mut watchers =
-        [registry.watch(filter(), Some(from)).unwrap(), registry.watch_lifetimes(filter(), from).unwrap()];
+    let mut watchers = [
+        registry.watch(filter(), Some(from)).unwrap(),
+        registry.watch_lifetimes(&Accounts::default(), filter(), from).unwrap(),
+    ];
     let mut read = || {
         watchers.each_mut().map(|watcher| {
             let batch = watcher.next_now().unwrap();

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     model::{ExactName, Filter, WorkloadKey},
-    registry::{LimitReached, Registry, Snapshot, shared::Shared},
-    runtime::{blocking::run_blocking, resettable_timer::ResettableTimer, sync::atomic::Ordering::Relaxed},
+    registry::{Accounts, LimitReached, Registry, Snapshot, shared::Shared},
+    runtime::{blocking::run_blocking, resettable_timer::ResettableTimer},
 };
 
 /// The revision up to which a reader has received all changes.
@@ -60,18 +60,33 @@ impl State {
 }
 
 impl Registry {
-    /// Starts a watch with a snapshot, or at the reader's position. If the log no longer
-    /// reaches the position, the watch starts with a snapshot as well.
+    /// Starts a watch within this process, which is charged to no client; see
+    /// [`Registry::watch_for`].
     ///
     /// # Errors
     ///
     /// [`LimitReached::Watchers`].
     pub fn watch(&self, filter: Filter, from: Option<Position>) -> Result<Watcher, LimitReached> {
+        self.watch_for(&Accounts::default(), filter, from)
+    }
+
+    /// Starts a watch of a client with a snapshot, or at the reader's position. If the log no
+    /// longer reaches the position, the watch starts with a snapshot as well.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitReached::Watchers`] or [`LimitReached::Client`].
+    pub fn watch_for(
+        &self,
+        client: &Accounts,
+        filter: Filter,
+        from: Option<Position>,
+    ) -> Result<Watcher, LimitReached> {
         let begin = |filter: &Filter| match from {
             None => self.initial_state(filter),
             Some(Position(after)) => State::Following { after, confirm: true },
         };
-        self.watcher(filter, Conflation::PerWorkload, begin)
+        self.watcher(client, filter, Conflation::PerWorkload, begin)
     }
 
     /// Starts a watch at a position for a reader that may resume after any single delta,
@@ -80,18 +95,25 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`LimitReached::Watchers`].
-    pub fn watch_lifetimes(&self, filter: Filter, from: Position) -> Result<Watcher, LimitReached> {
-        self.watcher(filter, Conflation::PerLifetime, |_| State::Following { after: from.0, confirm: true })
+    /// [`LimitReached::Watchers`] or [`LimitReached::Client`].
+    pub fn watch_lifetimes(
+        &self,
+        client: &Accounts,
+        filter: Filter,
+        from: Position,
+    ) -> Result<Watcher, LimitReached> {
+        let begin = |_: &Filter| State::Following { after: from.0, confirm: true };
+        self.watcher(client, filter, Conflation::PerLifetime, begin)
     }
 
     fn watcher(
         &self,
+        client: &Accounts,
         filter: Filter,
         conflation: Conflation,
         begin: impl FnOnce(&Filter) -> State,
     ) -> Result<Watcher, LimitReached> {
-        let permit = self.permit_watch()?;
+        let permit = self.permit_watch(client)?;
         let source = Source::subscribe(&self.shared, &filter);
         let state = begin(&filter);
         Ok(Watcher {
@@ -116,25 +138,19 @@ impl Registry {
         State::Delivering(PendingDeltas::snapshot(matching, revision))
     }
 
-    /// Counts a new watch stream, of Workloads or of events, against the limit.
+    /// Counts a new watch stream of a client, of Workloads or of events, against the limits.
     ///
     /// # Errors
     ///
-    /// [`LimitReached::Watchers`].
-    pub fn permit_watch(&self) -> Result<WatchPermit, LimitReached> {
-        let limit = self.shared.settings.max_watchers;
-        // On failure its drop takes back the increment.
-        let permit = WatchPermit(Arc::clone(&self.shared));
-        if self.shared.watchers.fetch_add(1, Relaxed) < limit {
-            Ok(permit)
-        } else {
-            Err(LimitReached::Watchers { limit })
-        }
+    /// [`LimitReached::Watchers`] or [`LimitReached::Client`].
+    pub fn permit_watch(&self, client: &Accounts) -> Result<WatchPermit, LimitReached> {
+        self.shared.capacity.begin_watch(client)?;
+        Ok(WatchPermit { shared: Arc::clone(&self.shared), client: client.clone() })
     }
 
     /// The number of open watch streams.
     pub fn watchers(&self) -> usize {
-        self.shared.watchers.load(Relaxed)
+        self.shared.capacity.watchers()
     }
 }
 
@@ -273,12 +289,15 @@ impl Watcher {
     }
 }
 
-/// One open watch stream, counted against the limit until this is dropped.
+/// One open watch stream, counted against the limits until this is dropped.
 #[derive(Debug)]
-pub struct WatchPermit(Arc<Shared>);
+pub struct WatchPermit {
+    shared: Arc<Shared>,
+    client: Accounts,
+}
 
 impl Drop for WatchPermit {
     fn drop(&mut self) {
-        self.0.watchers.fetch_sub(1, Relaxed);
+        self.shared.capacity.end_watch(&self.client);
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn watch(
             (BEFORE_ALL, mark_end && options.bookmarks)
         }
     };
+    let permit = state.registry.permit_watch(&right.accounts());
     let watch = EventWatch {
         encoder: WatchEncoder::new(renderer),
         namespace,
@@ -58,7 +59,7 @@ pub(super) fn watch(
         mark_end,
         expired: false,
         bookmarks: options.bookmarks,
-        _permit: state.registry.permit_watch().map_err(|limit| state.limit_reached(&limit))?,
+        _permit: permit.map_err(|limit| state.limit_reached(&limit))?,
         state: Arc::clone(state),
     };
     watch_response(state, options.timeout, right, watch)

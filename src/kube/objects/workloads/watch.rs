@@ -47,8 +47,8 @@ pub(super) fn watch(
             (page.revision, all, mark_end)
         }
     };
-    let watcher =
-        registry.watch_lifetimes(filter, Position(after)).map_err(|limit| state.limit_reached(&limit))?;
+    let watcher = registry.watch_lifetimes(&right.accounts(), filter, Position(after));
+    let watcher = watcher.map_err(|limit| state.limit_reached(&limit))?;
     let watch = WorkloadWatch {
         state: Arc::clone(state),
         encoder: WatchEncoder::new(renderer),
