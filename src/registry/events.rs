@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    model::{MeshName, Namespace, WorkloadKey},
+    model::{DataplaneGrant, MeshName, Namespace, WorkloadKey},
     runtime::sync::Mutex,
 };
 
@@ -63,6 +63,19 @@ impl UnknownProxy {
     /// The name, printable.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Replaces the namespace and the name by those that the proxy's credential proves, where it
+    /// proves them: otherwise a proxy could push out the events about others by invented names.
+    #[must_use]
+    pub fn with_proven(mut self, grant: &DataplaneGrant) -> Self {
+        if let Some(namespace) = &grant.namespace {
+            self.namespace = namespace.clone();
+        }
+        if let Some(name) = &grant.name {
+            self.name = name.as_str().into();
+        }
+        self
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     access::{Action, Object, OwnedObject, RefusalReason},
     audit::Subject,
     grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
-    model::Dataplane,
+    model::{Dataplane, Principal},
     net::rejection::{is_rejection, rejection},
     registry::{
         ConnectError, ConnectOptions, Connected, LimitReached, Registry, RetryBehavior, events::UnknownProxy,
@@ -105,7 +105,11 @@ impl SessionAdmission {
     }
 
     /// Records an event about a proxy that shows its user no error.
-    pub(super) fn record_rejection(&self, proxy: UnknownProxy, reason: String) {
+    pub(super) fn record_rejection(&self, proxy: UnknownProxy, client: &StreamClient, reason: String) {
+        let proxy = match client.caller.principal() {
+            Principal::Dataplane(grant) => proxy.with_proven(grant),
+            _ => proxy,
+        };
         self.registry.record_rejection(proxy, reason);
     }
 

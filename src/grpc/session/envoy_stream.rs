@@ -141,14 +141,14 @@ impl EnvoyStream {
     fn record_unnamed_rejection(&self, reason: &str) {
         let address = self.client.peer().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
         let proxy = UnknownProxy::new(Namespace::default(), &address);
-        self.service.admission.record_rejection(proxy, reason.to_owned());
+        self.service.admission.record_rejection(proxy, &self.client, reason.to_owned());
     }
 
     async fn connect(&mut self, node: &Node) -> Result<HealthCheckSpecifier, Status> {
         let Envoys { admission, limits, checks: settings } = &self.service;
         let proxy = Proxy::parse(node, limits.dataplane);
         let Proxy { dataplane, checks } = proxy.inspect_err(|invalid| {
-            admission.record_rejection(node::unknown_proxy(node), invalid.to_string());
+            admission.record_rejection(node::unknown_proxy(node), &self.client, invalid.to_string());
         })?;
         let timeout = (MISSED_REPORTS * settings.report_interval.get()).max(MIN_IDLE_TIMEOUT);
         let options = ConnectOptions {

@@ -6,7 +6,7 @@ use crate::registry::{
 };
 
 fn capacity() -> Arc<Capacity> {
-    capacity_of(RegistrySettings {
+    capacity_of(&RegistrySettings {
         max_dataplanes: 4,
         max_sessions: 3,
         max_sessions_per_mesh: 2,
@@ -17,8 +17,8 @@ fn capacity() -> Arc<Capacity> {
     })
 }
 
-fn capacity_of(settings: RegistrySettings) -> Arc<Capacity> {
-    Arc::new(Capacity::new(&settings))
+fn capacity_of(settings: &RegistrySettings) -> Arc<Capacity> {
+    Arc::new(Capacity::new(settings))
 }
 
 /// A client that connects and leaves.
@@ -47,12 +47,12 @@ fn client<'a>(capacity: &'a Arc<Capacity>, accounts: &[&str]) -> Client<'a> {
     Client { capacity, accounts: Accounts::named(accounts) }
 }
 
-fn open(memory: &MemoryPermit) -> Option<Replaced<'_>> {
-    Some(Replaced { memory, connected: true })
+fn open(memory: &MemoryPermit) -> Replaced<'_> {
+    Replaced { memory, connected: true }
 }
 
-fn lost(memory: &MemoryPermit) -> Option<Replaced<'_>> {
-    Some(Replaced { memory, connected: false })
+fn lost(memory: &MemoryPermit) -> Replaced<'_> {
+    Replaced { memory, connected: false }
 }
 
 /// The sessions, dataplanes, bytes, workloads and watchers of an account.
@@ -77,7 +77,7 @@ fn each_limit_rejects_and_an_end_makes_room() {
     let _b2 = all.connect("b", 1).unwrap();
     capacity.release_session(&a2);
     assert_eq!(all.connect("a", 1).unwrap_err(), LimitReached::Dataplanes { limit: 4 });
-    let again = all.connect_to(&a1.dataplane, 1, lost(&a1)).unwrap();
+    let again = all.connect_to(&a1.dataplane, 1, Some(lost(&a1))).unwrap();
     capacity.release_session(&again);
     capacity.release_registration(&again);
     let _a3 = all.connect("a", 1).unwrap();
@@ -109,7 +109,7 @@ fn a_takeover_of_the_same_size_is_admitted_once_until_the_older_session_has_ende
     let capacity = capacity();
     let all = client(&capacity, &[]);
     let older = all.connect("a", 60).unwrap();
-    let again = |bytes, older: &MemoryPermit| all.connect_to(&older.dataplane, bytes, open(older));
+    let again = |bytes, older: &MemoryPermit| all.connect_to(&older.dataplane, bytes, Some(open(older)));
     assert!(again(61, &older).is_err());
     let newer = again(60, &older).unwrap();
     assert_eq!(capacity.bytes(), 120, "both are in memory");
@@ -151,7 +151,7 @@ fn each_share_of_a_client_rejects_it_and_leaves_room_for_others() {
         ),
     ];
     for (settings, rejected) in cases {
-        let capacity = capacity_of(settings);
+        let capacity = capacity_of(&settings);
         let join = |client: &Client<'_>, n: usize| {
             client.connect_to(&Arc::new(dataplane(&format!("p{n}"), &format!("w{n}"))), 16, None)
         };
@@ -192,13 +192,14 @@ fn a_limit_of_a_client_names_the_client_and_the_settings() {
 #[test]
 fn a_takeover_moves_the_registration_to_the_accounts_of_the_new_client() {
     let capacity =
-        capacity_of(RegistrySettings { max_workloads_per_client: 1, ..RegistrySettings::default() });
+        capacity_of(&RegistrySettings { max_workloads_per_client: 1, ..RegistrySettings::default() });
     let (one, two) =
         (client(&capacity, &["token 1", "address A"]), client(&capacity, &["token 2", "address A"]));
     let (web, api) = (Arc::new(dataplane("a", "web")), Arc::new(dataplane("a", "api")));
     let first = one.connect_to(&web, 10, None).unwrap();
     assert!(one.connect_to(&Arc::new(dataplane("b", "api")), 1, None).is_err(), "a second workload");
-    let second = two.connect_to(&api, 20, open(&first)).expect("the address leaves the former workload");
+    let second =
+        two.connect_to(&api, 20, Some(open(&first))).expect("the address leaves the former workload");
     assert_eq!(amounts(&capacity, "token 1"), [0, 0, 10, 0, 0], "its session is still in memory");
     assert_eq!(amounts(&capacity, "token 2"), [1, 1, 20, 1, 0]);
     assert_eq!(amounts(&capacity, "address A"), [1, 1, 30, 1, 0]);
@@ -206,7 +207,7 @@ fn a_takeover_moves_the_registration_to_the_accounts_of_the_new_client() {
     assert_eq!(amounts(&capacity, "token 1"), [0; 5]);
     capacity.release_session(&second);
     assert_eq!(amounts(&capacity, "address A"), [0, 1, 20, 1, 0]);
-    let third = two.connect_to(&api, 20, lost(&second)).unwrap();
+    let third = two.connect_to(&api, 20, Some(lost(&second))).unwrap();
     drop(second);
     capacity.release_session(&third);
     capacity.release_registration(&third);
@@ -216,7 +217,7 @@ fn a_takeover_moves_the_registration_to_the_accounts_of_the_new_client() {
 
 #[test]
 fn watchers_are_limited_per_client_and_in_all() {
-    let capacity = capacity_of(RegistrySettings { max_watchers: 4, ..RegistrySettings::default() });
+    let capacity = capacity_of(&RegistrySettings { max_watchers: 4, ..RegistrySettings::default() });
     let (one, two) = (Accounts::named(&["user 1"]), Accounts::named(&["user 2"]));
     let full =
         LimitReached::Client { account: Account::named("user 1"), used: ClientResource::Watchers, limit: 2 };
