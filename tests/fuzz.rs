@@ -13,8 +13,8 @@ mod properties;
 use std::{fs, panic, path::Path};
 
 use properties::{
-    backup, contexts, dataplane_file, envoy_node, envoy_report, filter, hello, jwt, kube_request, report,
-    store_file, token,
+    access_file, backup, contexts, dataplane_file, envoy_node, envoy_report, filter, hello, jwt,
+    kube_request, report, store_file, token,
 };
 
 #[track_caller]
@@ -31,6 +31,11 @@ fn replay(target: &str, check: fn(&[u8])) {
         .filter(|path| panic::catch_unwind(|| check(&fs::read(path).expect("a readable input"))).is_err())
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_corpus_of_access_file() {
+    replay("access_file", access_file::check);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! `make fuzz` searches for failing inputs with libFuzzer. `tests/fuzz.rs` replays `corpus/` in every
 //! test run, without a fuzzer.
 
+pub mod access_file;
 pub mod backup;
 pub mod contexts;
 pub mod dataplane_file;
