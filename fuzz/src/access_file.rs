@@ -1,7 +1,10 @@
 //! An access file is rejected with a short and printable message, or its rules map a SPIFFE ID only to
 //! dataplanes of one mesh, by names that are in the ID or in the file.
 
-use headcount::{authentication::AccessFile, model::DataplaneGrant};
+use headcount::{
+    authentication::AccessFile,
+    model::{DataplaneGrant, DataplaneName, Namespace, WorkloadName},
+};
 
 /// Longest message, in bytes: it quotes at most one value.
 const LONGEST_ERROR: usize = 2_048;
@@ -37,9 +40,9 @@ fn check_grant(id: &str, file: &str, grant: &DataplaneGrant) {
     let mesh = grant.mesh.as_ref().unwrap_or_else(|| panic!("{id} may register in all meshes"));
     let names = [
         Some(mesh.as_str()),
-        grant.namespace.as_ref().map(|name| name.as_str()),
-        grant.name.as_ref().map(|name| name.as_str()),
-        grant.workload.as_ref().map(|name| name.as_str()),
+        grant.namespace.as_ref().map(Namespace::as_str),
+        grant.name.as_ref().map(DataplaneName::as_str),
+        grant.workload.as_ref().map(WorkloadName::as_str),
     ];
     for name in names.into_iter().flatten() {
         let is_in_id = path.split('/').any(|segment| segment == name);
