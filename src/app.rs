@@ -90,8 +90,7 @@ impl App {
         let resources = stores.as_ref().map(|stores| Arc::clone(&stores.resources));
         // Without a data directory, keys and revocations are in memory too.
         let resources = resources.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let (trust, keys) = trust::load(&config, resources, &mut core).await?;
-        let registry = Registry::new(config.registry);
+        let registry = Registry::new(config.registry.clone());
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
         }
@@ -99,6 +98,8 @@ impl App {
         if let Some(persistence) = &persistence {
             metrics = metrics.with_store(persistence.status().clone());
         }
+        let trust = trust::load(&config, resources, &metrics.service_accounts, &mut core);
+        let (trust, keys) = Box::pin(trust).await?;
         let counting =
             |tls: Option<Tls>, listener| tls.map(|tls| tls.on_failure(metrics.tls.of_listener(listener)));
         let grpc_tls = counting(grpc_tls, Listener::Grpc);

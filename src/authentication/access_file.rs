@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::{
+    service_account::{Document as ServiceAccountTokens, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},
     token::{PublicKey, VerificationKey, VerificationKeys},
 };
@@ -24,6 +25,8 @@ pub struct AccessFile {
     pub certificates: Vec<SpiffeRule>,
     /// Public keys of tokens that are issued elsewhere.
     pub keys: Vec<VerificationKey>,
+    /// Which `ServiceAccount` tokens of Kubernetes are accepted; none without these settings.
+    pub service_accounts: Option<ServiceAccountSettings>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +38,7 @@ struct Document {
     dataplane_certificates: Vec<CertificateRule>,
     #[serde(default)]
     token_keys: Vec<TokenKey>,
+    service_account_tokens: Option<ServiceAccountTokens>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +120,9 @@ impl AccessFile {
                 );
             }
         }
-        Ok(Self { policy: Policy { bindings }, certificates, keys })
+        let service_accounts = document.service_account_tokens;
+        let service_accounts = service_accounts.map(|it| it.parse("serviceAccountTokens")).transpose()?;
+        Ok(Self { policy: Policy { bindings }, certificates, keys, service_accounts })
     }
 }
 

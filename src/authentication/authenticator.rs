@@ -7,8 +7,10 @@ use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
 
 use super::{
-    AccessFile, UnusableCertificate,
+    AccessFile, ServiceAccountError, ServiceAccounts, UnusableCertificate,
     certificate::{Holder, Subject},
+    jws::Jws,
+    service_account,
     token::{TokenError, Verifier},
 };
 use crate::{
@@ -28,6 +30,8 @@ pub struct Trust {
     pub(crate) authority: Option<Arc<Current<Authority>>>,
     /// Verifies tokens.
     pub(crate) verifier: watch::Receiver<Verifier>,
+    /// Verifies `ServiceAccount` tokens.
+    pub(crate) service_accounts: ServiceAccounts,
     /// The time of day, by which tokens and certificates are valid.
     pub(crate) clock: fn() -> SystemTime,
 }
@@ -51,6 +55,9 @@ pub enum AuthenticationError {
     /// The token is not valid.
     #[error("authentication failed: {0}")]
     Token(#[from] TokenError),
+    /// The `ServiceAccount` token is not valid.
+    #[error("authentication failed: {0}")]
+    ServiceAccount(#[from] ServiceAccountError),
     /// No trusted authority has issued the certificate.
     #[error("the client has no valid certificate: {0}")]
     Unverified(String),
@@ -63,11 +70,16 @@ impl AuthenticationError {
     /// The reason for metrics and the audit log.
     pub fn reason(&self) -> RefusalReason {
         match self {
-            Self::Token(TokenError::Expired) => RefusalReason::Expired,
-            Self::Token(TokenError::Revoked) => RefusalReason::Revoked,
-            Self::NoTokens | Self::NotOneToken | Self::Token(_) | Self::Unverified(_) | Self::Unusable(_) => {
-                RefusalReason::BadCredential
-            }
+            Self::Token(error) | Self::ServiceAccount(ServiceAccountError::Token(error)) => match error {
+                TokenError::Expired => RefusalReason::Expired,
+                TokenError::Revoked => RefusalReason::Revoked,
+                _ => RefusalReason::BadCredential,
+            },
+            Self::NoTokens
+            | Self::NotOneToken
+            | Self::ServiceAccount(_)
+            | Self::Unverified(_)
+            | Self::Unusable(_) => RefusalReason::BadCredential,
         }
     }
 }
@@ -76,7 +88,8 @@ impl Trust {
     /// A server that accepts no credentials.
     pub fn without_credentials(access: Access) -> Self {
         let (_, verifier) = watch::channel(Verifier::default());
-        Self { access, file: None, authority: None, verifier, clock: SystemTime::now }
+        let service_accounts = ServiceAccounts::default();
+        Self { access, file: None, authority: None, verifier, service_accounts, clock: SystemTime::now }
     }
 
     /// The same, and tokens, which are valid by this time of day.
@@ -129,11 +142,17 @@ impl Trust {
 
     /// The caller that a token proves.
     fn bearer(&self, token: &str) -> Result<Caller, AuthenticationError> {
+        let jws = Jws::parse(token);
+        if let Ok(jws) = &jws
+            && let Some(claims) = service_account::Claims::parse(&jws.payload)?
+        {
+            return self.service_account(jws, &claims);
+        }
         let verifier = self.verifier.borrow().clone();
         if !verifier.has_keys() {
             return Err(AuthenticationError::NoTokens);
         }
-        let token = verifier.verify(token, (self.clock)())?;
+        let token = verifier.verify_parsed(&jws?, (self.clock)())?;
         let (principal, id, expires) = (token.principal(), format!("token {}", token.id), token.expires);
         let recheck = {
             let verifier = self.verifier.clone();
@@ -141,6 +160,28 @@ impl Trust {
         };
         let credential = Credential { id, expires: Some(expires), recheck: Arc::new(recheck) };
         Ok(self.access.caller(principal, credential))
+    }
+
+    /// The caller that a `ServiceAccount` token proves.
+    fn service_account(
+        &self,
+        jws: &Jws<'_>,
+        claims: &service_account::Claims,
+    ) -> Result<Caller, AuthenticationError> {
+        let token = self.service_accounts.verify(jws, claims, (self.clock)())?;
+        let (principal, id, expires) = (token.principal(), token.label(), token.expires);
+        let recheck = {
+            let (accounts, verifier) = (self.service_accounts.clone(), self.verifier.clone());
+            move || -> Result<(), ServiceAccountError> {
+                if let Some(id) = token.id() {
+                    verifier.borrow().check_id(id)?;
+                }
+                accounts.recheck(&token)
+            }
+        };
+        recheck()?;
+        let recheck = Arc::new(move || recheck().map_err(|error| error.to_string()));
+        Ok(self.access.caller(principal, Credential { id, expires: Some(expires), recheck }))
     }
 
     /// The caller that a client's certificates prove.

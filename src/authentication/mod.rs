@@ -1,10 +1,11 @@
 //! Authentication: from the credential of a request to its [`Caller`](crate::access::Caller).
 //!
 //! ```text
-//! authorization header ─► token/ ───────────────────┐
+//! authorization header ─┬► token/ ──────────────────┐
+//!                       └► service_account/ ────────┤
 //! client certificate ──► certificate ─► spiffe rule ─┼─► Authenticator ─► Caller
 //! none ─────────────────────────────────────────────┘
-//! access file ─► policy, spiffe rules
+//! access file ─► policy, spiffe rules, keys
 //! ```
 
 mod access_file;
@@ -12,6 +13,8 @@ mod authenticator;
 mod certificate;
 mod json;
 mod jws;
+mod kube_api;
+mod service_account;
 mod spiffe;
 pub mod token;
 
@@ -19,5 +22,6 @@ pub use self::{
     access_file::AccessFile,
     authenticator::{AuthenticationError, Authenticator, Trust},
     certificate::UnusableCertificate,
+    service_account::{ServiceAccountError, ServiceAccounts, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},
 };

@@ -7,6 +7,7 @@ mod collector;
 mod delivery;
 mod refused;
 mod requests;
+mod service_accounts;
 mod sessions;
 mod shed;
 mod store;
@@ -18,6 +19,7 @@ pub use self::{
     delivery::DeliveryMetrics,
     refused::{Listener, RefusedMetrics},
     requests::{CallMetrics, KubeMetrics},
+    service_accounts::ServiceAccountMetrics,
     sessions::{EndReason, SessionMetrics},
     shed::ShedMetrics,
     tls::TlsMetrics,
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub shed: ShedMetrics,
     /// Requests that access control refused.
     pub refused: RefusedMetrics,
+    /// Verification of `ServiceAccount` tokens.
+    pub service_accounts: ServiceAccountMetrics,
     /// TLS handshakes.
     pub tls: TlsMetrics,
     /// gRPC calls.
@@ -65,6 +69,7 @@ impl Metrics {
             delivery: DeliveryMetrics::new()?,
             shed: ShedMetrics::new()?,
             refused: RefusedMetrics::new()?,
+            service_accounts: ServiceAccountMetrics::new()?,
             tls: TlsMetrics::new()?,
             calls: CallMetrics::new()?,
             kube: KubeMetrics::new()?,
@@ -80,6 +85,7 @@ impl Metrics {
             .chain(metrics.sessions.collectors())
             .chain(metrics.shed.collectors())
             .chain(metrics.refused.collectors())
+            .chain(metrics.service_accounts.collectors())
             .chain(metrics.tls.collectors())
             .chain(metrics.delivery.collectors())
             .chain(metrics.calls.collectors())

@@ -195,14 +195,7 @@ impl RawClaims {
     ///
     /// If it has expired or is not valid yet, or does not expire.
     pub(super) fn check_times(&self, now: SystemTime) -> Result<(), TokenError> {
-        let now = seconds(now);
-        if now >= self.end()? {
-            return Err(TokenError::Expired);
-        }
-        if self.not_before.is_some_and(|not_before| now < not_before) {
-            return Err(TokenError::NotYetValid);
-        }
-        Ok(())
+        check_times(self.expires, self.not_before, now, Duration::ZERO).map(drop)
     }
 
     /// When the token ends, in seconds since 1970.
@@ -211,12 +204,7 @@ impl RawClaims {
     ///
     /// If it does not end, or after the year 9999.
     pub(super) fn end(&self) -> Result<u64, TokenError> {
-        let required = TokenError::Claim("token is missing required claim: exp claim is required");
-        let expires = self.expires.ok_or(required)?;
-        if expires > MAX_SECONDS {
-            return Err(TokenError::Claim("exp is after the year 9999"));
-        }
-        Ok(expires)
+        end(self.expires)
     }
 
     /// The token's identifier, and when it ends.
@@ -272,6 +260,38 @@ impl RawClaims {
         };
         Ok(Subject::Dataplane(grant))
     }
+}
+
+/// Checks the claims `exp` and `nbf` at `now`, and returns when the token ends. `ahead` is how far the
+/// issuer's clock may be ahead of this one.
+///
+/// # Errors
+///
+/// If the token has expired or is not valid yet, or does not expire.
+pub(in crate::authentication) fn check_times(
+    expires: Option<u64>,
+    not_before: Option<u64>,
+    now: SystemTime,
+    ahead: Duration,
+) -> Result<SystemTime, TokenError> {
+    let expires = end(expires)?;
+    if seconds(now) >= expires {
+        return Err(TokenError::Expired);
+    }
+    if not_before.is_some_and(|not_before| seconds(now + ahead) < not_before) {
+        return Err(TokenError::NotYetValid);
+    }
+    Ok(from_seconds(expires))
+}
+
+/// Checks the claim `exp`, in seconds since 1970.
+fn end(expires: Option<u64>) -> Result<u64, TokenError> {
+    let required = TokenError::Claim("token is missing required claim: exp claim is required");
+    let expires = expires.ok_or(required)?;
+    if expires > MAX_SECONDS {
+        return Err(TokenError::Claim("exp is after the year 9999"));
+    }
+    Ok(expires)
 }
 
 /// Parses a name that an absent or empty claim does not restrict.

@@ -16,7 +16,11 @@ pub fn issue(claims: &Claims, id: &KeyId, key: &SigningKey) -> Result<String, Ke
 }
 
 /// Encodes and signs a header and claims.
-pub(super) fn sign(header: &[u8], claims: &[u8], key: &SigningKey) -> Result<String, KeyError> {
+pub(in crate::authentication) fn sign(
+    header: &[u8],
+    claims: &[u8],
+    key: &SigningKey,
+) -> Result<String, KeyError> {
     let signed = format!("{}.{}", encode_part(header), encode_part(claims));
     let signature = key.sign(signed.as_bytes())?;
     Ok(format!("{signed}.{}", encode_part(&signature)))

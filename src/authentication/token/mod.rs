@@ -17,6 +17,9 @@ mod public_key;
 mod signing_key;
 mod verify;
 
+pub(super) use self::claims::check_times;
+#[cfg(test)]
+pub(super) use self::issue::sign;
 pub use self::{
     claims::{Claims, LIFETIMES, Subject},
     error::TokenError,

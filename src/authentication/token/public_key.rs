@@ -9,13 +9,14 @@ use ring::signature::{
 use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
 use x509_cert::{
     der::{
-        self, Decode as _, Encode as _, Reader as _, SliceReader,
+        self, Decode as _, Encode as _, Header, Reader as _, SliceReader, Tag,
         asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
     },
     spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef},
 };
 
-use crate::model::KeyAlgorithm;
+use super::TokenError;
+use crate::{authentication::jws::Jws, model::KeyAlgorithm};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const ELLIPTIC_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -46,7 +47,7 @@ pub struct PublicKey {
 /// Why a key can't be used. The text completes a sentence that begins with the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct KeyError(pub(super) &'static str);
+pub struct KeyError(pub(in crate::authentication) &'static str);
 
 impl PublicKey {
     /// Takes the public key of a key pair of ring.
@@ -71,6 +72,36 @@ impl PublicKey {
             return Err(KeyError("has more than one public key: give each key a file of its own"));
         }
         if rsa_bits(&key).is_ok() { Self::from_rsa(&key) } else { Self::from_spki(&key) }
+    }
+
+    /// Takes the modulus and the exponent of an RSA key, as a JWK has them (RFC 7518, 6.3.1).
+    ///
+    /// # Errors
+    ///
+    /// If they are no such key, or it has less than 2048 or more than 8192 bits.
+    pub(in crate::authentication) fn from_rsa_parts(
+        modulus: &[u8],
+        exponent: &[u8],
+    ) -> Result<Self, KeyError> {
+        let sequence = || -> der::Result<Vec<u8>> {
+            let (modulus, exponent) = (UintRef::new(modulus)?, UintRef::new(exponent)?);
+            let length = (modulus.encoded_len()? + exponent.encoded_len()?)?;
+            let header = Header::new(Tag::Sequence, length);
+            Ok([header.to_der()?, modulus.to_der()?, exponent.to_der()?].concat())
+        };
+        Self::from_rsa(&sequence().map_err(unreadable)?)
+    }
+
+    /// Takes the coordinates of a point of P-256, as a JWK has them (RFC 7518, 6.2.1).
+    ///
+    /// # Errors
+    ///
+    /// If they have not 32 bytes each.
+    pub(in crate::authentication) fn from_p256_point(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        if (x.len(), y.len()) != (P256_BYTES / 2, P256_BYTES / 2) {
+            return Err(KeyError(UNREADABLE));
+        }
+        Ok(Self::trusted(KeyAlgorithm::Es256, &[&[UNCOMPRESSED], x, y].concat()))
     }
 
     /// Takes an `RSAPublicKey`.
@@ -106,8 +137,23 @@ impl PublicKey {
         self.algorithm
     }
 
+    /// Checks that the key has signed a message, with the algorithm that a token's header names.
+    ///
+    /// # Errors
+    ///
+    /// If the header names another algorithm than the key's, or the key has not signed the message.
+    pub(in crate::authentication) fn verify(&self, jws: &Jws<'_>) -> Result<(), TokenError> {
+        if self.algorithm.name() != jws.algorithm {
+            Err(TokenError::algorithm(&jws.algorithm, self.algorithm))
+        } else if self.has_signed(jws.signed, &jws.signature) {
+            Ok(())
+        } else {
+            Err(TokenError::signature(self.algorithm))
+        }
+    }
+
     /// Whether the key has signed a message.
-    pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &dyn VerificationAlgorithm = match self.algorithm {
             KeyAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
             KeyAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,

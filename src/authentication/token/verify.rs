@@ -57,15 +57,27 @@ impl Verifier {
     ///
     /// The first rule that the token breaks. The text never contains the token.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, TokenError> {
-        let jws = Jws::parse(token)?;
+        self.verify_parsed(&Jws::parse(token)?, now)
+    }
+
+    /// As [`Verifier::verify`], for a token that was parsed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::verify`].
+    pub(in crate::authentication) fn verify_parsed(
+        &self,
+        jws: &Jws<'_>,
+        now: SystemTime,
+    ) -> Result<Verified, TokenError> {
         let claims = RawClaims::parse(&jws.payload)?;
         // Not trusted until the signature is verified: they only select the key.
         let usage = claims.usage()?;
-        let (key_use, key) = self.signed_with(&jws, &usage)?;
+        let (key_use, key) = self.signed_with(jws, &usage)?;
         claims.check_times(now)?;
         let (id, expires) = claims.id()?;
         let subject = claims.subject()?;
-        let verified = Verified { subject, id, key_use, key_id: jws.key_id, expires, key };
+        let verified = Verified { subject, id, key_use, key_id: jws.key_id.clone(), expires, key };
         self.recheck(&verified)?;
         Ok(verified)
     }
@@ -77,27 +89,31 @@ impl Verifier {
     ///
     /// If the token is revoked, or its key was removed.
     pub fn recheck(&self, token: &Verified) -> Result<(), TokenError> {
-        let Inner { keys, revoked } = &*self.0;
-        let (usage, id) = (&token.key_use, &token.key_id);
-        if revoked.0.contains(&token.id) {
-            return Err(TokenError::Revoked);
-        }
+        let (keys, usage, id) = (&self.0.keys, &token.key_use, &token.key_id);
+        self.check_id(&token.id)?;
         if !keys.candidates(usage, id).any(|found| found == (usage, &token.key)) {
             return Err(TokenError::UnknownKey { id: id.clone(), usage: usage.clone() });
         }
         Ok(())
     }
 
+    /// Checks that no token with this identifier is revoked, whoever has signed it.
+    ///
+    /// # Errors
+    ///
+    /// If it is revoked.
+    pub fn check_id(&self, id: &TokenId) -> Result<(), TokenError> {
+        if self.0.revoked.0.contains(id) { Err(TokenError::Revoked) } else { Ok(()) }
+    }
+
     /// Returns the key that has signed a token, and its use.
     fn signed_with(&self, jws: &Jws<'_>, usage: &KeyUse) -> Result<(KeyUse, PublicKey), TokenError> {
         let mut problem = None;
         for (found, key) in self.0.keys.candidates(usage, &jws.key_id) {
-            if key.algorithm().name() != jws.algorithm {
-                problem.get_or_insert_with(|| TokenError::algorithm(&jws.algorithm, key.algorithm()));
-            } else if key.has_signed(jws.signed, &jws.signature) {
-                return Ok((found.clone(), key.clone()));
-            } else {
-                problem = Some(TokenError::signature(key.algorithm()));
+            match key.verify(jws) {
+                Ok(()) => return Ok((found.clone(), key.clone())),
+                Err(error @ TokenError::Signature(_)) => problem = Some(error),
+                Err(error) => drop(problem.get_or_insert(error)),
             }
         }
         let unknown = || TokenError::UnknownKey { id: jws.key_id.clone(), usage: usage.clone() };

@@ -19,7 +19,11 @@ const MAX_BYTES: u64 = 8 * 1024;
 /// A file with one token, such as a projected `ServiceAccount` token. It is read again for each connection
 /// and each call, because tokens are replaced before they expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TokenFile(PathBuf);
+pub(crate) struct TokenFile {
+    /// The setting that names the file, without dashes.
+    setting: &'static str,
+    path: PathBuf,
+}
 
 /// A token, as the value of the `authorization` header. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,11 +31,16 @@ pub(crate) struct Token(HeaderValue);
 
 impl TokenFile {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self::of_setting("token-file", path)
+    }
+
+    /// A file that another setting than `--token-file` names.
+    pub(crate) fn of_setting(setting: &'static str, path: impl Into<PathBuf>) -> Self {
+        Self { setting, path: path.into() }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Reads the token, without the white space around it.
@@ -41,10 +50,10 @@ impl TokenFile {
     /// If the file can't be read, has more than 8 KiB, or has not exactly one token.
     pub(crate) fn read(&self) -> Result<Token, ConnectProblem> {
         let problem = |problem: &str, remedy: &str| {
-            ConnectProblem::new(format!("--token-file {}: {problem}", self.0.display()), remedy)
+            ConnectProblem::new(format!("--{} {}: {problem}", self.setting, self.path.display()), remedy)
         };
         let expected = "give a file with one token and nothing else";
-        let text = read_limited(&self.0, MAX_BYTES).map_err(|error| {
+        let text = read_limited(&self.path, MAX_BYTES).map_err(|error| {
             problem(&format!("can't read it ({error})"), "check that it is there, and readable by this user")
         })?;
         let text = text.ok_or_else(|| problem("is larger than 8 KiB", expected))?;

@@ -1,0 +1,26 @@
+//! Kubernetes `ServiceAccount` tokens of Pods.
+//!
+//! ```text
+//! access file ─► Settings ─► fetch: keys of the cluster (file, or kube-apiserver) ─► Cluster
+//! token ─► jws ─► Cluster: issuer, key, times, audience, Pod ─► DataplaneGrant
+//! ```
+//!
+//! A Pod may register only the dataplane that has the Pod's name and namespace. The keys are
+//! fetched again when a token names an unknown one.
+
+mod claims;
+mod cluster;
+mod error;
+mod jwks;
+mod refresh;
+mod settings;
+
+pub(super) use self::settings::Document;
+pub(super) use self::{
+    claims::Claims,
+    cluster::{Cluster, Verified},
+};
+pub use self::{error::ServiceAccountError, refresh::ServiceAccounts, settings::Settings};
+
+#[cfg(test)]
+mod tests;
