@@ -24,6 +24,7 @@ mod support;
 
 mod agent_log;
 mod alerts;
+mod attacks;
 mod backup;
 mod cli_help;
 mod cli_output;

@@ -8,13 +8,13 @@ use tokio::process::Command;
 use crate::support::{Program, Server, Site, headcount, peer};
 
 /// The files of a key, and a server that trusts it for one use.
-struct Issuer {
+pub(crate) struct Issuer {
     site: Site,
     private: PathBuf,
 }
 
 impl Issuer {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let site = Site::new();
         let (private, public) = (site.path("signing.key"), site.path("signing.pub"));
         let generate = format!(
@@ -27,7 +27,7 @@ impl Issuer {
     }
 
     /// An access file in which the public key signs tokens of these uses.
-    fn access(&self, uses: &[&str]) -> String {
+    pub(crate) fn access(&self, uses: &[&str]) -> String {
         let public = std::fs::read_to_string(self.site.path("signing.pub")).unwrap();
         let public = public.replace('\n', "\n    ");
         let keys: Vec<_> = uses
@@ -37,7 +37,7 @@ impl Issuer {
         format!("roleBindings: [{{role: viewer, groups: [ops]}}]\ntokenKeys:\n{}", keys.concat())
     }
 
-    async fn token(&self, kind: &str, arguments: &str) -> String {
+    pub(crate) async fn token(&self, kind: &str, arguments: &str) -> String {
         let generate = format!(
             "generate {kind} --signing-key-file {} --kid 1 --valid-for 1h {arguments}",
             self.private.display()
