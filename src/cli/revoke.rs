@@ -123,6 +123,6 @@ fn parse_id(text: &str) -> Result<Token, String> {
                 .to_owned(),
         );
     }
-    let id = TokenId::parse("TOKEN_ID", text);
-    Ok((id.map_err(|_quotes| "TOKEN_ID: must have 1 to 128 visible ASCII characters")?, None))
+    let id = TokenId::parse("TOKEN_ID", text).map_err(|invalid| invalid.to_string())?;
+    Ok((id, None))
 }
