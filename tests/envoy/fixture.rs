@@ -129,7 +129,8 @@ pub(crate) fn assert_never_above(watch: &Watch, proxies: u32) {
     assert!(watch.seen().iter().flatten().flatten().all(|count| *count <= proxies), "{:?}", watch.seen());
 }
 
-async fn scrape(http: SocketAddr) -> [String; 3] {
+/// The counts of [`WORKLOAD`] in the metrics: connected, healthy, registered.
+pub(crate) async fn scrape(http: SocketAddr) -> [String; 3] {
     let (_, metrics) = get(http, "/metrics").await.expect("a response");
     ["connected", "healthy", "registered"].map(|count| {
         let series = format!("headcount_dataplane_proxies_{count}{{");

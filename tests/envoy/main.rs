@@ -19,12 +19,17 @@ mod support;
 #[allow(dead_code, reason = "not all kinds of certificates are needed")]
 mod pki;
 
+#[path = "../peers/secured.rs"]
+#[allow(dead_code, reason = "the tests with peers use all of it")]
+mod secured;
+
 mod admin;
 mod application;
 mod bootstrap;
 mod envoy;
 mod fixture;
 
+mod credentials;
 mod duplicates;
 mod health_changes;
 mod loss;

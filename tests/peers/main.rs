@@ -18,6 +18,7 @@
 
 #[path = "../pki/mod.rs"]
 mod pki;
+mod secured;
 mod signals;
 mod stopped_server;
 mod support;
@@ -26,6 +27,7 @@ mod agent_log;
 mod alerts;
 mod attacks;
 mod backup;
+mod certificate_rotation;
 mod cli_help;
 mod cli_output;
 mod client_certificates;
@@ -47,6 +49,7 @@ mod http;
 mod informer_cut;
 mod informers;
 mod kubectl_get;
+mod kubectl_tokens;
 mod kubectl_watch;
 mod kubectl_writes;
 mod kuma_example;
@@ -54,6 +57,7 @@ mod manifests;
 mod mesh_conflict;
 mod pod;
 mod prometheus;
+mod prometheus_tls;
 mod restart;
 mod revocation;
 mod tls;

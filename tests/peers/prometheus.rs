@@ -5,23 +5,28 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Program, Server, Signal, gateway, get, peer, replace, retry};
+use crate::support::{Program, Server, Signal, Site, gateway, get, peer, replace, retry};
 
 const CONFIG: &str = include_str!("../../examples/prometheus/prometheus.yml");
 const ALERTS: &str = include_str!("../../examples/prometheus/alerts.yml");
 
-/// A Prometheus with the example configuration, but a shorter scrape interval.
-struct Prometheus {
+/// A running Prometheus.
+pub(crate) struct Prometheus {
     _program: Program,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Prometheus {
+    /// Starts one with the example configuration, but a shorter scrape interval.
     async fn start(prometheus: PathBuf, server: &Server) -> Self {
-        let site = &server.site;
         let config = replace(&replace(CONFIG, "5s", "200ms"), "127.0.0.1:7101", &server.http.to_string());
-        let config = site.file("prometheus.yml", &config);
-        site.file("alerts.yml", ALERTS);
+        server.site.file("alerts.yml", ALERTS);
+        Self::start_with(prometheus, &server.site, &config).await
+    }
+
+    /// Starts one with this configuration.
+    pub(crate) async fn start_with(prometheus: PathBuf, site: &Site, config: &str) -> Self {
+        let config = site.file("prometheus.yml", config);
         let address = site.free_port();
         let mut command = Command::new(prometheus);
         command.arg(format!("--config.file={}", config.display()));
@@ -34,7 +39,7 @@ impl Prometheus {
 
     /// Waits until an instant query returns these values, keyed by the values of these labels. Prometheus
     /// does not report when a scrape is done, so this polls.
-    async fn wait_for(&self, query: &str, labels: [&str; 2], wanted: &[([&str; 2], &str)]) {
+    pub(crate) async fn wait_for(&self, query: &str, labels: [&str; 2], wanted: &[([&str; 2], &str)]) {
         let path = format!("/api/v1/query?query={}", percent_encoded(query));
         retry(&format!("{query} is {wanted:?}"), async || {
             let (200, body) = get(self.address, &path).await? else { return None };

@@ -112,6 +112,7 @@ async fn a_session_outlives_its_token_if_the_file_has_a_fresh_one() {
     let mut watch = issued.server.watch("web").await;
     watch.until(Some([2, 2, 2])).await;
     let session = issued.session_of("web-1").await;
+    assert_ne!(session, Value::Null);
     issued.issue("web-1", 3_600).await;
     // The token of the other agent ends last.
     watch.until(Some([1, 1, 2])).await;
@@ -126,6 +127,6 @@ impl Issued {
         let shown: Value = serde_json::from_str(&ended.out).unwrap();
         let found = if shown["items"].is_array() { &shown["items"][0] } else { &shown };
         assert_eq!(found["name"], name, "{shown}");
-        found["sessionId"].clone()
+        found["status"]["sessionId"].clone()
     }
 }

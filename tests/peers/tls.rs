@@ -71,6 +71,69 @@ async fn tls_1_2_and_1_3_are_accepted_with_one_protocol_for_each_address() {
 }
 
 #[tokio::test]
+async fn cipher_suites_without_forward_secrecy_or_authenticated_encryption_are_refused() {
+    if !has_openssl().await {
+        return;
+    }
+    let server = secured("").await;
+    let tls_1_2 = |suite: &str| format!("-tls1_2 -cipher {suite}:@SECLEVEL=0");
+    let tls_1_3 = |suite: &str| format!("-tls1_3 -ciphersuites {suite}");
+    for (options, accepted) in [
+        (tls_1_2("ECDHE-ECDSA-AES128-GCM-SHA256"), true),
+        (tls_1_2("ECDHE-ECDSA-AES256-GCM-SHA384"), true),
+        (tls_1_2("ECDHE-ECDSA-CHACHA20-POLY1305"), true),
+        (tls_1_2("ECDHE-ECDSA-AES128-SHA"), false),
+        (tls_1_2("ECDHE-ECDSA-AES256-SHA384"), false),
+        (tls_1_2("ECDHE-ECDSA-CAMELLIA128-SHA256"), false),
+        (tls_1_2("ECDHE-ECDSA-NULL-SHA"), false),
+        (tls_1_2("AES128-GCM-SHA256"), false),
+        (tls_1_2("AECDH-AES128-SHA"), false),
+        (tls_1_2("AECDH-NULL-SHA"), false),
+        (tls_1_3("TLS_AES_128_GCM_SHA256"), true),
+        (tls_1_3("TLS_CHACHA20_POLY1305_SHA256"), true),
+        (tls_1_3("TLS_AES_128_CCM_8_SHA256"), false),
+    ] {
+        let ended = openssl(&server, server.grpc, &format!("{options} -alpn h2")).await;
+        let ended = ended.expect_exit(i32::from(!accepted));
+        assert!(accepted || ended.err.contains("alert handshake failure"), "{ended}");
+    }
+}
+
+/// The server with the expired certificate is OpenSSL's: headcount does not start with one.
+#[tokio::test]
+async fn the_agent_states_what_is_wrong_with_the_certificate_of_its_server() {
+    if !has_openssl().await {
+        return;
+    }
+    let (server, ca) = (secured("").await, Authority::new());
+    let (site, expired_at) = (&server.site, server.site.free_port());
+    let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let Pair { cert, key } = ca.server_with(&[&expired_at.ip().to_string()], past);
+    site.file("other-ca.crt", &ca.pem);
+    let mut expired = Command::new("openssl");
+    expired.args(["s_server", "-quiet", "-alpn", "h2", "-accept", &expired_at.to_string()]);
+    expired.arg("-cert").arg(site.file("old.crt", &cert)).arg("-key").arg(site.file("old.key", &key));
+    let _expired = Program::start(&mut expired);
+
+    let dataplane = site.file("dataplane.yaml", &crate::support::gateway("default", "web", "web-1"));
+    let own = server.grpc;
+    for (server, ca, more, problem) in [
+        (expired_at, "other-ca.crt", "", "the server's certificate expired at 2020-01-02T00:00:00Z"),
+        (own, "other-ca.crt", "", "the server's certificate was not issued by a CA in --ca-file"),
+        (
+            own,
+            "ca.crt",
+            " --tls-server-name a.example",
+            "the server's certificate is not for a.example, but for 127",
+        ),
+    ] {
+        let to = format!("--server https://{server} --ca-file {}{more}", site.path(ca).display());
+        let agent = format!("agent --dataplane-file {} {to}", dataplane.display());
+        Program::start(&mut headcount(&agent)).wait_for_stderr(problem).await;
+    }
+}
+
+#[tokio::test]
 async fn a_watch_outlives_its_certificate_and_new_connections_get_the_new_one() {
     let Some(grpcurl) = peer("grpcurl") else { return };
     let server = secured("").await;

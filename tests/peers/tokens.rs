@@ -5,47 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::support::{Program, Server, Site, headcount, peer};
-
-/// The files of a key, and a server that trusts it for one use.
-pub(crate) struct Issuer {
-    site: Site,
-    private: PathBuf,
-}
-
-impl Issuer {
-    pub(crate) async fn new() -> Self {
-        let site = Site::new();
-        let (private, public) = (site.path("signing.key"), site.path("signing.pub"));
-        let generate = format!(
-            "generate signing-key --key-file {} --public-key-file {}",
-            private.display(),
-            public.display()
-        );
-        Program::start(&mut headcount(&generate)).end().await.expect_exit(0);
-        Self { site, private }
-    }
-
-    /// An access file in which the public key signs tokens of these uses.
-    pub(crate) fn access(&self, uses: &[&str]) -> String {
-        let public = std::fs::read_to_string(self.site.path("signing.pub")).unwrap();
-        let public = public.replace('\n', "\n    ");
-        let keys: Vec<_> = uses
-            .iter()
-            .map(|usage| format!("- kid: \"1\"\n  {usage}\n  publicKey: |\n    {public}\n"))
-            .collect();
-        format!("roleBindings: [{{role: viewer, groups: [ops]}}]\ntokenKeys:\n{}", keys.concat())
-    }
-
-    pub(crate) async fn token(&self, kind: &str, arguments: &str) -> String {
-        let generate = format!(
-            "generate {kind} --signing-key-file {} --kid 1 --valid-for 1h {arguments}",
-            self.private.display()
-        );
-        let ended = Program::start(&mut headcount(&generate)).end().await.expect_exit(0);
-        ended.out.trim().to_owned()
-    }
-}
+use crate::support::{Issuer, Program, Server, peer};
 
 /// Calls a method of a server with a token.
 fn call(server: &Server, grpcurl: &PathBuf, authorization: &str, method: &str, request: &str) -> Program {

@@ -179,7 +179,7 @@ impl ServeArgs {
         let grpc_addr = problems.take("grpc-addr", self.grpc_addr).unwrap_or(defaults.grpc_addr);
         let http_addr = problems.take("http-addr", self.http_addr).unwrap_or(defaults.http_addr);
         let kube = self.kube.check(self.tls.shared_files(), self.tls.authenticates(), &mut problems);
-        let flags = self.tls.check(grpc_addr, http_addr, &mut problems);
+        let flags = self.tls.check(grpc_addr, http_addr, kube.tls.is_some(), &mut problems);
         // An invalid value is replaced, so that the problems of all flags are found.
         let config = Config {
             grpc_addr,

@@ -84,8 +84,14 @@ impl TlsArgs {
         Some(CertificateFiles { flags: SHARED_FLAGS, cert_file, key_file })
     }
 
-    /// Returns the settings; adds invalid flags to `problems`.
-    pub(super) fn check(self, grpc: SocketAddr, http: SocketAddr, problems: &mut Problems) -> TlsFlags {
+    /// Returns the settings; adds invalid flags to `problems`. `kube_tls`: the Kubernetes API has TLS.
+    pub(super) fn check(
+        self,
+        grpc: SocketAddr,
+        http: SocketAddr,
+        kube_tls: bool,
+        problems: &mut Problems,
+    ) -> TlsFlags {
         let authenticates = self.authenticates();
         let shared = files(SHARED_FLAGS, self.tls_cert_file, self.tls_key_file, problems);
         let grpc_files = files(
@@ -108,7 +114,8 @@ impl TlsArgs {
             insecure_allow_anonymous: anonymous.unwrap_or_default().0,
             ..TlsSettings::default()
         };
-        if settings.client_ca_file.is_some() && settings.grpc.is_none() && settings.http.is_none() {
+        let has_tls = settings.grpc.is_some() || settings.http.is_some() || kube_tls;
+        if settings.client_ca_file.is_some() && !has_tls {
             let problem = "client certificates require TLS: set --tls-cert-file and --tls-key-file too";
             problems.note("tls-client-ca-file", problem);
         }
@@ -180,7 +187,7 @@ mod tests {
         let args = std::iter::once("headcount").chain(args.split_whitespace());
         let mut problems = Problems::default();
         let (grpc, http) = (grpc.parse().unwrap(), LOCAL.parse().unwrap());
-        let flags = Command::parse_from(args).tls.check(grpc, http, &mut problems);
+        let flags = Command::parse_from(args).tls.check(grpc, http, false, &mut problems);
         problems.finish().map(|()| flags.tls).map_err(|failure: Failure| failure.to_string())
     }
 
@@ -231,6 +238,21 @@ mod tests {
             let report = check(LOCAL, args).unwrap_err();
             assert!(report.contains(problem), "{problem:?} is not in {report}");
         }
+    }
+
+    #[test]
+    fn client_certificates_require_tls_of_any_listener() {
+        for flags in [
+            PAIR,
+            "--grpc-tls-cert-file g --grpc-tls-key-file h",
+            "--http-tls-cert-file g --http-tls-key-file h",
+        ] {
+            assert!(check(LOCAL, &format!("--tls-client-ca-file ca {flags}")).is_ok(), "{flags}");
+        }
+        let args = Command::parse_from(["headcount", "--tls-client-ca-file", "ca"]).tls;
+        let (local, mut problems) = (LOCAL.parse().unwrap(), Problems::default());
+        args.check(local, local, true, &mut problems);
+        assert!(problems.finish().is_ok(), "the Kubernetes API has TLS");
     }
 
     #[test]

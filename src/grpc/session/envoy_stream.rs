@@ -8,7 +8,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{task::coop::consume_budget, time::Instant};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::warn;
 
 use super::{
@@ -158,7 +158,12 @@ impl EnvoyStream {
             idle: IdlePolicy { timeout, startup_grace: limits.hello_timeout },
             caller: None,
         };
-        let (session, warnings) = admission.admit(dataplane, options, &self.client).await?;
+        let admitted = admission.admit(dataplane, options, &self.client).await;
+        let (session, warnings) = admitted.inspect_err(|status| {
+            if status.code() == Code::PermissionDenied {
+                admission.record_rejection(node::unknown_proxy(node), status.message().to_owned());
+            }
+        })?;
         for warning in warnings {
             // Logged here, because an Envoy shows its user nothing.
             warn!(session = %session.id(), dataplane = %session.dataplane().key, "{warning}");

@@ -28,8 +28,7 @@ use tonic::{
 
 use crate::{
     pki::{Authority, Pair},
-    support::{Counts, DEADLINE, Program, Server, Site, get, retry},
-    tokens::Issuer,
+    support::{Counts, DEADLINE, Issuer, Program, Server, Site, get, retry},
 };
 
 /// A server whose gRPC callers need credentials. Its other addresses are plaintext on loopback, so

@@ -38,7 +38,7 @@ impl Kubectl {
         let config = server.site.file(&format!("{name}.config"), &printed.out);
         // kubectl caches discovery in its home directory; the cache of one server is wrong for another.
         let home = server.site.path(&format!("{name}.home"));
-        fs::create_dir(&home).unwrap();
+        fs::create_dir_all(&home).unwrap();
         let mut kubectl = Self { program, config, home, minor: 0 };
         let version = kubectl.run("version --client -o json").await.expect_exit(0);
         let version: serde_json::Value = serde_json::from_str(&version.out).unwrap();
