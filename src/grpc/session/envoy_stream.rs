@@ -161,7 +161,11 @@ impl EnvoyStream {
         let admitted = admission.admit(dataplane, options, &self.client).await;
         let (session, warnings) = admitted.inspect_err(|status| {
             if status.code() == Code::PermissionDenied {
-                admission.record_rejection(node::unknown_proxy(node), status.message().to_owned());
+                admission.record_rejection(
+                    node::unknown_proxy(node),
+                    &self.client,
+                    status.message().to_owned(),
+                );
             }
         })?;
         for warning in warnings {
