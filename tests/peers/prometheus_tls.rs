@@ -14,23 +14,22 @@ async fn prometheus_scrapes_with_the_token_or_the_certificate_of_a_viewer() {
     secured.write_token("other.token", "user-token", "--name prometheus --group dev").await;
     secured.write_certificate("admin");
     let path = |name: &str| secured.path(name);
-    let mut config = "global: {scrape_interval: 200ms}\nscrape_configs:\n".to_owned();
     let (ca, http) = (path("ca.crt"), secured.server.http);
-    for (job, tls, authorization) in [
-        ("token", String::new(), format!("authorization: {{credentials_file: {}}}", path("ops.token"))),
-        (
-            "certificate",
-            format!(", cert_file: {}, key_file: {}", path("admin.crt"), path("admin.key")),
-            String::new(),
-        ),
-        ("none", String::new(), String::new()),
-        ("other", String::new(), format!("authorization: {{credentials_file: {}}}", path("other.token"))),
-    ] {
-        config += &format!(
+    let token = |name| format!("authorization: {{credentials_file: {}}}", path(name));
+    let certificate = format!(", cert_file: {}, key_file: {}", path("admin.crt"), path("admin.key"));
+    let jobs = [
+        ("token", "", token("ops.token")),
+        ("certificate", &certificate, String::new()),
+        ("none", "", String::new()),
+        ("other", "", token("other.token")),
+    ];
+    let jobs = jobs.map(|(job, tls, authorization)| {
+        format!(
             "- job_name: {job}\n  scheme: https\n  tls_config: {{ca_file: {ca}{tls}}}\n  {authorization}\n  \
              static_configs: [{{targets: [\"{http}\"]}}]\n"
-        );
-    }
+        )
+    });
+    let config = format!("global: {{scrape_interval: 200ms}}\nscrape_configs:\n{}", jobs.concat());
     let prometheus = Prometheus::start_with(program, &secured.server.site, &config).await;
 
     let up = |token| {

@@ -24,10 +24,11 @@ impl Secured {
         let files = [("ca.crt", &ca.pem), ("access.yaml", &access), ("tls.crt", &cert), ("tls.key", &key)];
         let [ca_file, access, cert, key] =
             files.map(|(name, text)| site.file(name, text).display().to_string());
-        let mut flags = format!("--tls-client-ca-file {ca_file} --access-file {access}");
-        for listener in listeners {
-            flags += &format!(" --{listener}-tls-cert-file {cert} --{listener}-tls-key-file {key}");
-        }
+        let tls = listeners
+            .iter()
+            .map(|listener| format!("--{listener}-tls-cert-file {cert} --{listener}-tls-key-file {key} "));
+        let flags =
+            format!("--tls-client-ca-file {ca_file} --access-file {access} {}", tls.collect::<String>());
         Self { server: Server::start_at(site, &flags).await, ca, issuer }
     }
 
