@@ -146,7 +146,7 @@ impl Trust {
         if let Ok(jws) = &jws
             && let Some(claims) = service_account::Claims::parse(&jws.payload)?
         {
-            return self.service_account(jws, &claims);
+            return self.service_account(token, jws, &claims);
         }
         let verifier = self.verifier.borrow().clone();
         if !verifier.has_keys() {
@@ -165,18 +165,20 @@ impl Trust {
     /// The caller that a `ServiceAccount` token proves.
     fn service_account(
         &self,
+        token: &str,
         jws: &Jws<'_>,
         claims: &service_account::Claims,
     ) -> Result<Caller, AuthenticationError> {
-        let token = self.service_accounts.verify(jws, claims, (self.clock)())?;
+        let accepted = self.service_accounts.accept(token, jws, claims, (self.clock)())?;
+        let token = &accepted.verified;
         let (principal, id, expires) = (token.principal(), token.label(), token.expires);
         let recheck = {
             let (accounts, verifier) = (self.service_accounts.clone(), self.verifier.clone());
             move || -> Result<(), ServiceAccountError> {
-                if let Some(id) = token.id() {
+                if let Some(id) = accepted.verified.id() {
                     verifier.borrow().check_id(id)?;
                 }
-                accounts.recheck(&token)
+                accounts.recheck(&accepted)
             }
         };
         recheck()?;

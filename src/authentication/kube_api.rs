@@ -5,10 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{
-    Request, StatusCode, Uri,
-    header::{ACCEPT, AUTHORIZATION},
+    Method, Request, StatusCode, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
@@ -40,7 +40,7 @@ pub(super) struct KubeApi {
     port: u16,
     tls: Arc<ClientTls>,
     token: TokenFile,
-    connection: Mutex<Option<SendRequest<Empty<Bytes>>>>,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 impl KubeApi {
@@ -63,15 +63,30 @@ impl KubeApi {
     ///
     /// If the server can't be reached within 5 s, or responds with an error.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        let response = timeout(TIMEOUT, self.send(path)).await;
+        self.request(Method::GET, path, Bytes::new()).await
+    }
+
+    /// As [`KubeApi::get`], for a POST of a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// As [`KubeApi::get`].
+    pub(super) async fn post(&self, path: &str, json: Vec<u8>) -> anyhow::Result<Bytes> {
+        self.request(Method::POST, path, json.into()).await
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
+        let response = timeout(TIMEOUT, self.send(method, path, body)).await;
         let response = response.unwrap_or_else(|_elapsed| bail!("no response within {TIMEOUT:?}"));
+        let response =
+            response.with_context(|| format!("kube-apiserver at {}:{}: {path}", self.host, self.port));
         if response.is_err() {
             *self.connection.lock().await = None;
         }
-        response.with_context(|| format!("kube-apiserver at {}:{}: {path}", self.host, self.port))
+        response
     }
 
-    async fn send(&self, path: &str) -> anyhow::Result<Bytes> {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let token = self.token.read_async().await?;
         let authority = if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -79,23 +94,25 @@ impl KubeApi {
             format!("{}:{}", self.host, self.port)
         };
         let request = Request::builder()
+            .method(method)
             .uri(format!("https://{authority}{path}"))
             .header(AUTHORIZATION, token.header())
             // A JWK set has a media type of its own.
             .header(ACCEPT, "application/json, application/jwk-set+json")
-            .body(Empty::new())?;
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
         let mut connection = self.connection().await?;
         let (head, body) = connection.send_request(request).await?.into_parts();
         let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("can't read the response ({error})"))?.to_bytes();
         match head.status {
-            StatusCode::OK => Ok(body),
+            StatusCode::OK | StatusCode::CREATED => Ok(body),
             status => bail!("{status}: {}", message(&body)),
         }
     }
 
     /// The connection, opened if there is none.
-    async fn connection(&self) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
+    async fn connection(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
         let mut connection = self.connection.lock().await;
         if let Some(open) = connection.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());

@@ -19,7 +19,7 @@ pub use self::{
     delivery::DeliveryMetrics,
     refused::{Listener, RefusedMetrics},
     requests::{CallMetrics, KubeMetrics},
-    service_accounts::ServiceAccountMetrics,
+    service_accounts::{ReviewOutcome, ServiceAccountMetrics},
     sessions::{EndReason, SessionMetrics},
     shed::ShedMetrics,
     tls::TlsMetrics,

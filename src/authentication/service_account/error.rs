@@ -37,6 +37,12 @@ pub enum ServiceAccountError {
     /// It names a Pod whose name no dataplane can have.
     #[error("could not parse token: token has invalid claims: {0} of the Pod is not a valid name")]
     PodName(&'static str),
+    /// kube-apiserver does not accept it.
+    #[error(
+        "kube-apiserver rejects the ServiceAccount token: the Pod, its ServiceAccount or the token may have been \
+         deleted"
+    )]
+    Rejected,
     /// The access file has changed: the token was accepted by rules that no longer hold.
     #[error("the access file no longer accepts the ServiceAccount token")]
     RulesChanged,

@@ -6,20 +6,19 @@
 //! ```
 //!
 //! A Pod may register only the dataplane that has the Pod's name and namespace. The keys are
-//! fetched again when a token names an unknown one.
+//! fetched again when a token names an unknown one. kube-apiserver reviews the tokens of live calls in
+//! the background.
 
 mod claims;
 mod cluster;
 mod error;
 mod jwks;
 mod refresh;
+mod reviews;
 mod settings;
 
 pub(super) use self::settings::Document;
-pub(super) use self::{
-    claims::Claims,
-    cluster::{Cluster, Verified},
-};
+pub(super) use self::{claims::Claims, cluster::Cluster};
 pub use self::{error::ServiceAccountError, refresh::ServiceAccounts, settings::Settings};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -17,8 +18,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Claims, Cluster, ServiceAccountError, Settings, Verified,
+    Claims, Cluster, ServiceAccountError, Settings,
+    cluster::Verified,
     jwks::{self, Keys},
+    reviews::{ReviewedToken, Reviews},
     settings::Source,
 };
 use crate::{
@@ -28,6 +31,7 @@ use crate::{
 };
 
 const KEYS: &str = "/openid/v1/jwks";
+const REVIEWS: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Largest file of keys, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -41,6 +45,7 @@ pub struct ServiceAccounts(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    reviews: Reviews,
     /// A token names a key that is not known.
     unknown_key: Notify,
 }
@@ -70,16 +75,45 @@ impl Pace {
     pub(super) const CLUSTER: Self = Self { least: Duration::from_secs(10), most: Duration::from_hours(1) };
 }
 
+/// A token that is accepted, while kube-apiserver does not reject it.
+#[derive(Debug)]
+pub(in crate::authentication) struct Accepted {
+    pub(in crate::authentication) verified: Verified,
+    /// None if the token is not reviewed.
+    review: Option<Arc<ReviewedToken>>,
+}
+
+impl Accepted {
+    /// For tests: a token that is not reviewed.
+    #[cfg(test)]
+    pub(super) fn unreviewed(verified: Verified) -> Self {
+        Self { verified, review: None }
+    }
+}
+
 /// What a fetch returns: the cluster's own issuer, if it was asked for, and its keys.
 type Fetched = (Option<String>, Keys);
 
 impl ServiceAccounts {
-    /// Verifies a token at a time of day. If its key is unknown, the keys are fetched again.
+    /// Verifies a token at a time of day, and has it reviewed. If its key is unknown, the keys are
+    /// fetched again.
     ///
     /// # Errors
     ///
     /// The first rule that the token breaks.
-    pub(in crate::authentication) fn verify(
+    pub(in crate::authentication) fn accept(
+        &self,
+        token: &str,
+        jws: &Jws<'_>,
+        claims: &Claims,
+        now: SystemTime,
+    ) -> Result<Accepted, ServiceAccountError> {
+        let verified = self.verify(jws, claims, now)?;
+        let review = self.0.reviews.accept(token, verified.expires)?;
+        Ok(Accepted { verified, review })
+    }
+
+    pub(super) fn verify(
         &self,
         jws: &Jws<'_>,
         claims: &Claims,
@@ -96,9 +130,12 @@ impl ServiceAccounts {
     ///
     /// # Errors
     ///
-    /// If its key was removed, or the settings have changed.
-    pub(in crate::authentication) fn recheck(&self, token: &Verified) -> Result<(), ServiceAccountError> {
-        self.cluster()?.recheck(token)
+    /// If its key was removed, the settings have changed, or kube-apiserver has rejected it.
+    pub(in crate::authentication) fn recheck(&self, token: &Accepted) -> Result<(), ServiceAccountError> {
+        if token.review.as_ref().is_some_and(|token| token.is_rejected()) {
+            return Err(ServiceAccountError::Rejected);
+        }
+        self.cluster()?.recheck(&token.verified)
     }
 
     /// For tests: accepts the tokens of this cluster.
@@ -125,6 +162,7 @@ impl ServiceAccounts {
     pub(crate) async fn load(&self, settings: Option<&Settings>) -> anyhow::Result<()> {
         let Some(settings) = settings else { return Ok(()) };
         self.begin();
+        self.0.reviews.set_interval(settings.source.review_interval());
         let fetched = match (&settings.source, settings.source.kube_api()) {
             (Source::File(file), _) => Ok(fetch_file(file).await?),
             (Source::KubeApiServer { .. }, api) => {
@@ -163,6 +201,8 @@ impl ServiceAccounts {
         metrics: &ServiceAccountMetrics,
         on_changed: &impl Fn(),
     ) -> Infallible {
+        let interval = settings.as_ref().and_then(|settings| settings.source.review_interval());
+        self.0.reviews.set_interval(interval);
         let Some(settings) = settings else {
             *self.0.state.lock() = State::Off;
             on_changed();
@@ -177,7 +217,11 @@ impl ServiceAccounts {
             }
             Source::KubeApiServer { .. } => {
                 let fetch = || fetch_cluster(api.as_ref(), discovers);
-                self.refresh(&settings, Pace::CLUSTER, metrics, on_changed, fetch).await
+                let review = |token| review(api.as_ref(), token, settings.audience());
+                tokio::select! {
+                    never = self.refresh(&settings, Pace::CLUSTER, metrics, on_changed, fetch) => never,
+                    never = self.0.reviews.run(metrics, on_changed, review) => never,
+                }
             }
         }
     }
@@ -271,4 +315,27 @@ async fn fetch_cluster(api: Option<&KubeApi>, discovers: bool) -> anyhow::Result
     };
     let keys = jwks::parse(&api.get(KEYS).await?).context(KEYS)?;
     Ok((issuer, keys))
+}
+
+#[derive(Deserialize)]
+struct TokenReview {
+    status: ReviewStatus,
+}
+
+#[derive(Deserialize)]
+struct ReviewStatus {
+    #[serde(default)]
+    authenticated: bool,
+}
+
+/// Asks kube-apiserver whether it accepts a token.
+async fn review(api: Option<&KubeApi>, token: Arc<ReviewedToken>, audience: &str) -> anyhow::Result<bool> {
+    let api = api.context("kubeApiServer.url has no host")?;
+    let review = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+        "spec": { "token": token.text(), "audiences": [audience] },
+    });
+    let response = api.post(REVIEWS, review.to_string().into()).await?;
+    let TokenReview { status } = serde_json::from_slice(&response).context(REVIEWS)?;
+    Ok(status.authenticated)
 }

@@ -1,6 +1,6 @@
 //! Which `ServiceAccount` tokens the server accepts.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, time::Duration};
 
 use http::Uri;
 use serde::Deserialize;
@@ -16,6 +16,9 @@ use crate::{
 const DEFAULT_AUDIENCE: &str = "headcount";
 /// Where the kubelet puts the files of a Pod's `ServiceAccount`.
 const IN_CLUSTER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How often the token of a session may be reviewed again.
+const REVIEW_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const DEFAULT_REVIEW_INTERVAL: Duration = Duration::from_mins(5);
 
 /// Which `ServiceAccount` tokens the server accepts, and how it verifies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,12 @@ pub(super) enum Source {
     /// A file with a JWK set.
     File(PathBuf),
     /// kube-apiserver.
-    KubeApiServer { uri: Uri, files: KubeApiFiles },
+    KubeApiServer {
+        uri: Uri,
+        files: KubeApiFiles,
+        /// The time between two reviews of one token.
+        review_interval: Duration,
+    },
 }
 
 /// `serviceAccountTokens` in the access file.
@@ -53,6 +61,7 @@ struct KubeApiServer {
     url: Option<String>,
     ca_file: Option<PathBuf>,
     token_file: Option<PathBuf>,
+    review_interval: Option<String>,
 }
 
 impl Document {
@@ -106,7 +115,12 @@ impl KubeApiServer {
             ca: self.ca_file.unwrap_or_else(|| in_cluster("ca.crt")),
             token: self.token_file.unwrap_or_else(|| in_cluster("token")),
         };
-        Ok(Source::KubeApiServer { uri, files })
+        let interval = self.review_interval.as_deref().map(humantime::parse_duration);
+        let review_interval = interval.unwrap_or(Ok(DEFAULT_REVIEW_INTERVAL)).ok();
+        let review_interval = review_interval.filter(|interval| REVIEW_INTERVAL.contains(interval));
+        let review_interval =
+            review_interval.ok_or_else(|| invalid("reviewInterval", "must be a duration from 1s to 1h"))?;
+        Ok(Source::KubeApiServer { uri, files, review_interval })
     }
 }
 
@@ -117,6 +131,10 @@ impl Settings {
         Some(Rules { issuer, audience: self.audience.clone(), mesh: self.mesh.clone() })
     }
 
+    pub(super) fn audience(&self) -> &str {
+        &self.audience
+    }
+
     /// Whether the issuer is to be asked for.
     pub(super) fn discovers_issuer(&self) -> bool {
         self.issuer.is_none()
@@ -124,11 +142,19 @@ impl Settings {
 }
 
 impl Source {
+    /// The time between two reviews of a token; none if there is no kube-apiserver.
+    pub(super) fn review_interval(&self) -> Option<Duration> {
+        match self {
+            Self::File(_) => None,
+            Self::KubeApiServer { review_interval, .. } => Some(*review_interval),
+        }
+    }
+
     /// A client of kube-apiserver; none if the keys come from a file.
     pub(super) fn kube_api(&self) -> Option<KubeApi> {
         match self {
             Self::File(_) => None,
-            Self::KubeApiServer { uri, files } => KubeApi::new(uri, files),
+            Self::KubeApiServer { uri, files, .. } => KubeApi::new(uri, files),
         }
     }
 }

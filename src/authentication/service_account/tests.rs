@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{refresh::Pace, *};
+use super::{
+    cluster::Verified,
+    refresh::{Accepted, Pace},
+    *,
+};
 use crate::{
     authentication::{
         AccessFile,
@@ -235,6 +239,10 @@ fn settings_that_can_t_be_used_are_named() {
         ("issuer: i, jwksFile: f, kubeApiServer: {}", "serviceAccountTokens.jwksFile: can't be set together"),
         ("kubeApiServer: {url: 'http://a'}", "serviceAccountTokens.kubeApiServer.url: must be a URL"),
         ("kubeApiServer: {url: 'https://a/b'}", "serviceAccountTokens.kubeApiServer.url: must be a URL"),
+        (
+            "kubeApiServer: {url: 'https://a', reviewInterval: 100ms}",
+            "serviceAccountTokens.kubeApiServer.reviewInterval: must be a duration from 1s to 1h",
+        ),
         ("kubeApiServer: {}", "serviceAccountTokens.kubeApiServer.url: is required outside of a Pod"),
     ] {
         let error = parse(text).unwrap_err().to_string();
@@ -279,6 +287,10 @@ impl Refreshing {
         let token = mint("ES256", kid, &claims());
         let jws = Jws::parse(&token)?;
         self.accounts.verify(&jws, &Claims::parse(&jws.payload)?.unwrap(), now())
+    }
+
+    fn recheck(&self, verified: &Verified) -> Result<(), ServiceAccountError> {
+        self.accounts.recheck(&Accepted::unreviewed(verified.clone()))
     }
 
     /// Lets time pass; returns the number of fetches so far.
@@ -333,9 +345,9 @@ async fn a_new_key_is_accepted_a_removed_one_is_not_and_a_failure_changes_nothin
     let verified = refreshing.verify("ec").unwrap();
     assert!(refreshing.verify("other").is_err());
     assert_eq!(refreshing.after(10).await, 3, "failed");
-    assert_eq!(refreshing.accounts.recheck(&verified), Ok(()));
+    assert_eq!(refreshing.recheck(&verified), Ok(()));
     assert_eq!(refreshing.after(10).await, 4, "tried again");
-    assert!(matches!(refreshing.accounts.recheck(&verified), Err(ServiceAccountError::UnknownKey(_))));
+    assert!(matches!(refreshing.recheck(&verified), Err(ServiceAccountError::UnknownKey(_))));
     assert_eq!((refreshing.verify("other").is_ok(), refreshing.replaced.load(Relaxed)), (true, 2));
 }
 
