@@ -17,7 +17,7 @@ pub(crate) struct Cluster {
     users: Authority,
     /// The authority of the certificate that kube-apiserver presents to aggregated servers, in PEM.
     pub(crate) front_proxy_ca: String,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// etcd and kube-apiserver, which are killed when this is dropped.
     _programs: [Program; 2],
 }

@@ -30,7 +30,9 @@ mod admission;
 mod authorization;
 mod outage;
 mod reads;
+mod service_accounts;
 
+use control_plane::Cluster;
 use installation::Installed;
 
 /// One test for all: a cluster takes a while to start.
@@ -46,4 +48,12 @@ async fn headcount_works_behind_kube_apiserver() {
     authorization::writes_are_rejected(&installed).await;
     authorization::direct_requests_are_rejected(&installed).await;
     outage::the_cluster_works_while_headcount_is_down(&mut installed).await;
+}
+
+/// The programs of a cluster without the manifests.
+#[tokio::test]
+#[ignore = "needs a kube-apiserver: make test-apiserver"]
+async fn pods_prove_their_dataplanes_by_tokens_of_kube_apiserver() {
+    let Some(cluster) = Cluster::start().await else { return };
+    service_accounts::a_pod_is_its_dataplane_until_it_is_deleted(&cluster).await;
 }

@@ -1,13 +1,17 @@
 //! Dataplanes with the tokens that kube-apiserver issues for Pods.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use crate::{
     control_plane::Cluster,
     support::{Program, get, headcount, retry},
 };
 
-/// The ServiceAccounts, the rights of the server's own, and a Pod that no node runs.
+/// The accounts, the rights of the server's own, and a Pod that no node runs.
 const OBJECTS: &str = "
 apiVersion: v1
 kind: Namespace
@@ -37,6 +41,7 @@ kind: Pod
 metadata: {name: web-1, namespace: tokens}
 spec:
   serviceAccountName: web
+  automountServiceAccountToken: false
   containers: [{name: web, image: web}]
 ";
 
@@ -45,6 +50,7 @@ struct Tokens<'a> {
     cluster: &'a Cluster,
     grpc: SocketAddr,
     http: SocketAddr,
+    agents: AtomicUsize,
     _server: Program,
 }
 
@@ -57,34 +63,37 @@ impl<'a> Tokens<'a> {
         let access = format!(
             "serviceAccountTokens: {{kubeApiServer: {{url: 'https://{}', caFile: {}, tokenFile: {}, \
              reviewInterval: 1s}}}}",
-            cluster.address(),
+            cluster.address,
             site.path("kube-apiserver/apiserver.crt").display(),
             own.display()
         );
         let access = site.file("tokens.yaml", &access);
-        let (grpc, http) = (site.free_port(), site.free_port());
+        let podinfo = site.path("tokens-podinfo");
+        fs::create_dir(&podinfo).unwrap();
+        for file in ["labels", "annotations"] {
+            fs::write(podinfo.join(file), "").unwrap();
+        }
+        let [grpc, http, kube] = [(); 3].map(|()| site.free_port());
         let server = Program::start(&mut headcount(&format!(
-            "serve --grpc-addr {grpc} --http-addr {http} --access-file {}",
+            "serve --grpc-addr {grpc} --http-addr {http} --kube-api-addr {kube} --access-file {}",
             access.display()
         )));
         server.wait_for_stderr("serving").await;
-        Self { cluster, grpc, http, _server: server }
+        Self { cluster, grpc, http, agents: AtomicUsize::new(0), _server: server }
     }
 
     /// Starts an agent of a dataplane with a token that kube-apiserver issues.
-    async fn agent(&self, name: &str, namespace: &str, token: &str) -> Program {
+    async fn agent(&self, name: &str, token: &str) -> Program {
         let token = self.cluster.admin(&format!("create token web -n tokens {token}")).await;
         let site = &self.cluster.site;
-        let dataplane = format!(
-            "type: Dataplane\nmesh: default\nname: {name}\nlabels: {{kuma.io/workload: web, \
-             k8s.kuma.io/namespace: {namespace}}}\nnetworking: {{address: 127.0.0.1}}\n"
-        );
-        let dataplane = site.file(&format!("{name}.dataplane.yaml"), &dataplane);
-        let token = site.file(&format!("{name}.token"), &token);
+        // The agent reads it again, so each has a file of its own.
+        let file = format!("{}.token", self.agents.fetch_add(1, Relaxed));
+        let token = site.file(&file, &token);
         Program::start(&mut headcount(&format!(
-            "agent --server http://{} --namespace {namespace} --dataplane-file {} --token-file {}",
+            "agent --server http://{} --gateway --pod-name {name} --pod-namespace tokens --pod-ip 127.0.0.1 \
+             --workload web --podinfo-dir {} --token-file {}",
             self.grpc,
-            dataplane.display(),
+            site.path("tokens-podinfo").display(),
             token.display()
         )))
     }
@@ -92,7 +101,7 @@ impl<'a> Tokens<'a> {
     /// Waits until the metrics have a line.
     async fn wait_for_metric(&self, line: &str) {
         retry(line, async || {
-            let text = get(self.http, "/metrics").await;
+            let (_, text) = get(self.http, "/metrics").await?;
             text.lines().any(|found| found == line).then_some(())
         })
         .await;
@@ -100,12 +109,13 @@ impl<'a> Tokens<'a> {
 }
 
 pub(crate) async fn a_pod_is_its_dataplane_until_it_is_deleted(cluster: &Cluster) {
-    let _ = fs::metadata(cluster.site.path("kube-apiserver/apiserver.crt")).expect("kube-apiserver's certificate");
     let tokens = Tokens::start(cluster).await;
     let bound = "--bound-object-kind Pod --bound-object-name web-1 --audience headcount";
-    let agent = tokens.agent("web-1", "tokens", bound).await;
+    let agent = tokens.agent("web-1", bound).await;
     let connected = |count| {
-        format!("headcount_dataplane_proxies_connected{{mesh=\"default\",namespace=\"tokens\",workload=\"web\"}} {count}")
+        format!(
+            "headcount_dataplane_proxies_connected{{mesh=\"default\",namespace=\"tokens\",workload=\"web\"}} {count}"
+        )
     };
     tokens.wait_for_metric(&connected(1)).await;
 
@@ -115,10 +125,10 @@ pub(crate) async fn a_pod_is_its_dataplane_until_it_is_deleted(cluster: &Cluster
         (
             "web-1",
             "--bound-object-kind Pod --bound-object-name web-1 --audience other",
-            "is not for the audience \"headcount\"",
+            "is not for the audience",
         ),
     ] {
-        let other = tokens.agent(name, "tokens", token).await;
+        let other = tokens.agent(name, token).await;
         other.wait_for_stderr(problem).await;
     }
     cluster.admin("delete pod web-1 -n tokens --grace-period 0 --force").await;
