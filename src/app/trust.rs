@@ -87,7 +87,9 @@ async fn apply_changes(
         changed.notified().await;
         let contents = file.get();
         if let Err(error) = keys.trust(contents.keys.clone()).await {
-            warn!("--access-file: tokenKeys: {error}: still using the previous keys");
+            warn!(
+                "--access-file: tokenKeys: {error}: no key was added, those that the file no longer has were removed"
+            );
         }
         service_accounts.send_if_modified(|settings| {
             let changed = *settings != contents.service_accounts;

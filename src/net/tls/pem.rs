@@ -1,7 +1,7 @@
 //! PEM files.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::{self, PathBuf},
 };
@@ -35,6 +35,23 @@ impl PemFile {
     /// The setting and the path, as error messages name them.
     pub(crate) fn source(&self) -> String {
         format!("--{} {}", self.setting, self.path.display())
+    }
+
+    /// As [`PemFile::read`], for a file that is read again and again.
+    ///
+    /// # Errors
+    ///
+    /// Also if it is no regular file: the open of a named pipe waits for a writer, and what was read
+    /// from a pipe is gone.
+    pub(super) fn read_regular(&self) -> anyhow::Result<Text> {
+        // An error of `metadata` is one of `read` too, which explains it.
+        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            bail!(
+                "{}: is no regular file, and must be read again when it changes: give a file",
+                self.source()
+            );
+        }
+        self.read()
     }
 
     /// Reads the file.

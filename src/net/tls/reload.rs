@@ -8,6 +8,9 @@ use tracing::{info, warn};
 use super::pem::{PemFile, Text};
 use crate::runtime::sync::Mutex;
 
+/// Time between the two polls that must find the same contents.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// The value that was parsed last without an error.
 #[derive(Debug)]
 pub(crate) struct Current<T>(Mutex<Arc<T>>);
@@ -31,15 +34,17 @@ pub(crate) struct Reloading<T, const N: usize> {
     current: Arc<Current<T>>,
     /// The contents that `current` was parsed from.
     loaded: [Text; N],
-    /// Set while the last poll found the files invalid.
-    invalid: Option<Invalid<N>>,
+    /// Set while the last poll found other contents than `loaded`.
+    change: Option<Change<N>>,
 }
 
-struct Invalid<const N: usize> {
+/// Contents that differ from those in use. They are used if two polls find the same: half of an
+/// access file can be valid, and allow more than the whole.
+struct Change<const N: usize> {
     /// `None` if the files could not be read.
     texts: Option<[Text; N]>,
-    /// Whether this state was reported, which happens once.
-    reported: bool,
+    /// Whether they were parsed, which happens once.
+    parsed: bool,
 }
 
 /// The result of one poll of the files.
@@ -47,10 +52,11 @@ struct Invalid<const N: usize> {
 enum Poll {
     /// Nothing to report.
     Unchanged,
+    /// The files have changed since the last poll, so they may just be being written.
+    Changing,
     /// The files have changed and their new value is current.
     Replaced,
-    /// The files were invalid in the same way in two polls, so they are not just being
-    /// written.
+    /// The files have changed and are invalid.
     Invalid(anyhow::Error),
 }
 
@@ -66,7 +72,7 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
     ) -> anyhow::Result<Self> {
         let loaded = read(&files)?;
         let current = Arc::new(Current(Mutex::new(Arc::new(parse(paired(&files, &loaded))?))));
-        Ok(Self { files, parse, current, loaded, invalid: None })
+        Ok(Self { files, parse, current, loaded, change: None })
     }
 
     /// Returns a handle to the value, which later reloads update.
@@ -74,16 +80,18 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
         Arc::clone(&self.current)
     }
 
-    /// Polls the files at this interval until dropped. If they are invalid, logs the error and
-    /// keeps the current value.
+    /// Polls the files until dropped, so that a change is used within this interval after the files
+    /// were written. If they are invalid, logs the error and keeps the current value.
     pub(crate) async fn run(self, interval: Duration) {
         self.run_then(interval, |_| ()).await;
     }
 
     /// As [`Reloading::run`], and calls `on_replaced` with each new value.
     pub(crate) async fn run_then(mut self, interval: Duration, on_replaced: impl Fn(&T)) {
+        let interval = interval.saturating_sub(SETTLE);
+        let mut wait = interval;
         loop {
-            sleep(interval).await;
+            sleep(wait).await;
             // Off the runtime's threads: a file may be on a slow network disk.
             let polled = spawn_blocking(move || {
                 let result = self.poll();
@@ -92,8 +100,9 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
             let Ok((reloading, result)) = polled.await else { return };
             self = reloading;
             let files = self.files.each_ref().map(PemFile::source).join(", ");
+            wait = if matches!(result, Poll::Changing) { SETTLE } else { interval };
             match result {
-                Poll::Unchanged => {}
+                Poll::Unchanged | Poll::Changing => {}
                 Poll::Replaced => {
                     info!(files, "reloaded");
                     on_replaced(&self.current.get());
@@ -106,38 +115,29 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
     }
 
     fn poll(&mut self) -> Poll {
-        let texts = match read(&self.files) {
-            Ok(texts) => texts,
-            Err(error) => return self.invalid(None, error),
-        };
-        if texts == self.loaded {
-            self.invalid = None;
+        let texts = read(&self.files);
+        if texts.as_ref().is_ok_and(|texts| *texts == self.loaded) {
+            self.change = None;
             return Poll::Unchanged;
         }
-        match (self.parse)(paired(&self.files, &texts)) {
-            Ok(new) => {
-                self.current.set(new);
-                (self.loaded, self.invalid) = (texts, None);
-                Poll::Replaced
-            }
-            Err(error) => self.invalid(Some(texts), error),
-        }
-    }
-
-    /// Notes that the files are invalid; reports it at the second poll with the same contents.
-    fn invalid(&mut self, texts: Option<[Text; N]>, error: anyhow::Error) -> Poll {
-        match &mut self.invalid {
-            Some(before) if before.texts == texts => {
-                if std::mem::replace(&mut before.reported, true) {
-                    Poll::Unchanged
-                } else {
-                    Poll::Invalid(error)
+        match &mut self.change {
+            Some(change) if change.texts.as_ref() == texts.as_ref().ok() => {
+                if std::mem::replace(&mut change.parsed, true) {
+                    return Poll::Unchanged;
                 }
             }
             _ => {
-                self.invalid = Some(Invalid { texts, reported: false });
-                Poll::Unchanged
+                self.change = Some(Change { texts: texts.ok(), parsed: false });
+                return Poll::Changing;
             }
+        }
+        match texts.and_then(|texts| Ok(((self.parse)(paired(&self.files, &texts))?, texts))) {
+            Ok((new, texts)) => {
+                self.current.set(new);
+                (self.loaded, self.change) = (texts, None);
+                Poll::Replaced
+            }
+            Err(error) => Poll::Invalid(error),
         }
     }
 }
@@ -145,7 +145,7 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
 fn read<const N: usize>(files: &[PemFile; N]) -> anyhow::Result<[Text; N]> {
     let mut texts = [const { Text::new() }; N];
     for (file, text) in files.iter().zip(&mut texts) {
-        *text = file.read()?;
+        *text = file.read_regular()?;
     }
     Ok(texts)
 }
@@ -189,6 +189,7 @@ mod tests {
         fn poll(&mut self) -> (&'static str, String) {
             let result = match self.reloading.poll() {
                 Poll::Unchanged => "unchanged",
+                Poll::Changing => "changing",
                 Poll::Replaced => "replaced",
                 Poll::Invalid(_) => "invalid",
             };
@@ -197,14 +198,26 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_reloaded_by_the_next_poll() {
+    fn a_changed_file_is_reloaded_by_the_second_poll() {
         let mut f = Fixture::new();
         assert_eq!(f.poll(), ("unchanged", "ONE".into()));
         write(&f.path, "two");
+        assert_eq!(f.poll(), ("changing", "ONE".into()));
         assert_eq!(f.poll(), ("replaced", "TWO".into()));
         assert_eq!(f.poll(), ("unchanged", "TWO".into()));
         write(&f.path, "two");
         assert_eq!(f.poll(), ("unchanged", "TWO".into()), "written again with the same content");
+    }
+
+    /// Half of an access file can be valid: a role without the namespaces that limit it.
+    #[test]
+    fn a_valid_half_of_a_file_that_is_being_written_is_not_used() {
+        let mut f = Fixture::new();
+        write(&f.path, "viewer");
+        assert_eq!(f.poll(), ("changing", "ONE".into()));
+        write(&f.path, "viewer of shop");
+        assert_eq!(f.poll(), ("changing", "ONE".into()));
+        assert_eq!(f.poll(), ("replaced", "VIEWER OF SHOP".into()));
     }
 
     #[test]
@@ -212,14 +225,35 @@ mod tests {
         let mut f = Fixture::new();
         write(&f.path, "two?");
         let results: Vec<_> = (0..4).map(|_| f.poll().0).collect();
-        assert_eq!(results, ["unchanged", "invalid", "unchanged", "unchanged"]);
+        assert_eq!(results, ["changing", "invalid", "unchanged", "unchanged"]);
         write(&f.path, "three?");
-        assert_eq!([f.poll().0, f.poll().0], ["unchanged", "invalid"], "another problem is reported again");
+        assert_eq!([f.poll().0, f.poll().0], ["changing", "invalid"], "another problem is reported again");
         fs::remove_file(&f.path).unwrap();
-        assert_eq!([f.poll().0, f.poll().0, f.poll().0], ["unchanged", "invalid", "unchanged"]);
+        assert_eq!([f.poll().0, f.poll().0, f.poll().0], ["changing", "invalid", "unchanged"]);
         assert_eq!(f.poll().1, "ONE");
         write(&f.path, "four");
-        assert_eq!(f.poll(), ("replaced", "FOUR".into()));
+        assert_eq!([f.poll().0, f.poll().0], ["changing", "replaced"]);
+        assert_eq!(f.poll().1, "FOUR");
+    }
+
+    /// The open of a named pipe waits for a writer, and would end the reloads unnoticed.
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_rejected_and_does_not_end_the_reloads() {
+        let mut f = Fixture::new();
+        fs::remove_file(&f.path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&f.path).status().unwrap();
+        assert!(made.success());
+        let (sender, polled) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let results = [f.poll(), f.poll()];
+            fs::remove_file(&f.path).unwrap();
+            write(&f.path, "two");
+            sender.send((results, [f.poll(), f.poll()])).unwrap();
+        });
+        let (pipe, file) = polled.recv_timeout(Duration::from_secs(60)).expect("the poll ends");
+        assert_eq!(pipe, [("changing", "ONE".into()), ("invalid", "ONE".into())]);
+        assert_eq!(file, [("changing", "ONE".into()), ("replaced", "TWO".into())]);
     }
 
     /// The server selects on this end: with it, the reload would stop unnoticed.
@@ -236,16 +270,17 @@ mod tests {
         let mut f = Fixture::new();
         for (half, whole, value) in [("tw?", "two", "TWO"), ("thr?", "three", "THREE")] {
             write(&f.path, half);
-            assert_eq!(f.poll().0, "unchanged");
+            assert_eq!(f.poll().0, "changing");
             write(&f.path, whole);
+            assert_eq!(f.poll().0, "changing");
             assert_eq!(f.poll(), ("replaced", value.into()));
         }
         write(&f.path, "half?");
-        assert_eq!(f.poll().0, "unchanged");
+        assert_eq!(f.poll().0, "changing");
         write(&f.path, "three");
         assert_eq!(f.poll().0, "unchanged", "the old content is back");
         write(&f.path, "half?");
-        assert_eq!(f.poll().0, "unchanged", "invalid for the first time again");
+        assert_eq!(f.poll().0, "changing", "invalid for the first time again");
     }
 
     /// Kubernetes replaces the files of a Secret this way.
@@ -264,7 +299,7 @@ mod tests {
         let mut reloading = Reloading::load([PemFile::new("cert", at("tls.crt"))], uppercase).unwrap();
         symlink("2", at("next")).unwrap();
         fs::rename(at("next"), &data).unwrap();
-        assert!(matches!(reloading.poll(), Poll::Replaced));
+        assert!(matches!([reloading.poll(), reloading.poll()], [Poll::Changing, Poll::Replaced]));
         assert_eq!(*reloading.current().get(), "2");
     }
 

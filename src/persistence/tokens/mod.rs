@@ -117,15 +117,21 @@ impl TokenKeys {
     ///
     /// # Errors
     ///
-    /// If two keys have one identifier for one use. The earlier keys remain then.
+    /// If two keys have one identifier for one use. No key is added then, and the earlier keys that are
+    /// not among `keys` are removed: who removes a key relies on it.
     pub async fn trust(&self, keys: Vec<VerificationKey>) -> Result<(), TokenKeysError> {
         let mut state = self.state.lock().await;
         let mut all = VerificationKeys::default();
-        for key in state.stored.verification_keys().chain(keys.iter().cloned()) {
+        let mut candidates = state.stored.verification_keys().chain(keys.iter().cloned());
+        let twice = candidates.find_map(|key| {
             let (id, usage) = (key.id.clone(), key.usage.clone());
-            if !all.add(key) {
-                return Err(TokenKeysError::Exists { id, usage });
-            }
+            (!all.add(key)).then_some(TokenKeysError::Exists { id, usage })
+        });
+        drop(candidates);
+        if let Some(twice) = twice {
+            state.trusted.retain(|key| keys.contains(key));
+            self.publish(&state);
+            return Err(twice);
         }
         // Each new verifier causes a check of all live calls.
         if state.trusted != keys {

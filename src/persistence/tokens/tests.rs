@@ -121,6 +121,21 @@ fn an_identifier_is_used_once_also_with_keys_of_files() {
 }
 
 #[test]
+fn a_key_removed_from_the_file_is_removed_although_another_one_cannot_be_added() {
+    let (_, keys) = empty();
+    wait(keys.add(&record(default(), "stored", 0))).unwrap();
+    let key = SigningKey::generate(KeyAlgorithm::Es256).unwrap();
+    let of_file = |kid| VerificationKey { id: id(kid), usage: default(), key: key.public_key() };
+    let token = |kid| issue(&Claims::new(dataplane(), now(), HOUR), &id(kid), &key).unwrap();
+    wait(keys.trust(vec![of_file("kept"), of_file("removed")])).unwrap();
+    assert_eq!(verify(&keys, &token("removed")), Ok(id("removed")));
+
+    assert!(wait(keys.trust(vec![of_file("kept"), of_file("stored")])).is_err());
+    assert!(matches!(verify(&keys, &token("removed")), Err(TokenError::UnknownKey { .. })));
+    assert_eq!(verify(&keys, &token("kept")), Ok(id("kept")));
+}
+
+#[test]
 fn revocations_outlive_a_restart_and_are_dropped_a_day_after_their_tokens() {
     let (store, keys) = empty();
     wait(keys.add(&record(default(), "1", 0))).unwrap();
