@@ -251,7 +251,7 @@ mod tests {
             write(&f.path, "two");
             sender.send((results, [f.poll(), f.poll()])).unwrap();
         });
-        let (pipe, file) = polled.recv_timeout(Duration::from_secs(60)).expect("the poll ends");
+        let (pipe, file) = polled.recv_timeout(Duration::from_mins(1)).expect("the poll ends");
         assert_eq!(pipe, [("changing", "ONE".into()), ("invalid", "ONE".into())]);
         assert_eq!(file, [("changing", "ONE".into()), ("replaced", "TWO".into())]);
     }
