@@ -5,6 +5,7 @@ mod secured;
 
 use std::net::{IpAddr, SocketAddr};
 
+use futures_util::future::join_all;
 use headcount::proto::{
     CreateBackupRequest, Dataplane, Goodbye, ListDataplanesRequest, ListEventsRequest, ListWorkloadsRequest,
     WatchEventsRequest, WatchWorkloadsRequest,
@@ -128,12 +129,11 @@ async fn one_dataplane_fills_neither_sessions_nor_the_session_rate() {
     let secured = Secured::start("--max-sessions 4 --max-session-rate 20").await;
     let (stranger, mallory) = (secured.stranger().await, secured.holder("mallory").await);
     let own = || hello(dataplane("default", "mallory", "mallory"));
-    let mut sessions = Vec::new();
-    for _ in 0..100 {
-        assert_refused(&stranger, Code::Unauthenticated, [hello(web(1))]).await;
-        sessions.extend(mallory.open([own()]).await);
-    }
     let bob = secured.holder("bob").await;
+    let refused = (0..100).map(|_| assert_refused(&stranger, Code::Unauthenticated, [hello(web(1))]));
+    join_all(refused).await;
+    // At once: the hellos wait for the flap interval, and replace each other.
+    let _sessions = join_all((0..100).map(|_| mallory.open([own()]))).await;
     let _session = bob.open([hello(dataplane("default", "bob", "bob"))]).await.expect("a welcome");
     assert!(secured.counts("mallory").await.is_some_and(|[connected, ..]| connected <= 1));
 }
