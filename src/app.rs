@@ -4,7 +4,7 @@ mod addresses;
 mod tls;
 mod trust;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 pub use self::addresses::Addresses;
 use crate::{
-    audit::AccessControl,
+    audit::{AccessControl, AuditLog, CannotOpen, LogFile},
     config::Config,
     grpc::{Grpc, GrpcAccess, set_health},
     http,
@@ -38,7 +38,8 @@ use crate::{
     },
 };
 
-/// Longest time for the last batch of registrations, after the drain timeout at the latest.
+/// Longest time for the last batch of registrations and the last lines of the audit log, after the
+/// drain timeout at the latest.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running control plane. Dropping it closes all connections; [`App::drain`] ends them
@@ -62,6 +63,7 @@ pub struct App {
     core: JoinSet<()>,
     /// Keeps the registrations over a restart; none without a data directory.
     persistence: Option<Arc<Persistence>>,
+    audit: AuditLog,
 }
 
 impl App {
@@ -69,12 +71,13 @@ impl App {
     ///
     /// # Errors
     ///
-    /// If an address can't be bound, a TLS file can't be loaded, or the addresses file
-    /// can't be written.
+    /// If an address can't be bound, a TLS file or the audit log can't be opened, or the addresses
+    /// file can't be written.
     pub async fn start(mut config: Config) -> anyhow::Result<Self> {
         if let Some(path) = &config.addresses_file {
             addresses::remove_stale(path)?;
         }
+        let audit_file = open_audit_log(config.audit_log.clone()).await?;
         let (grpc_listener, grpc_addr) = bind("grpc-addr", config.grpc_addr)?;
         let (http_listener, http_addr) = bind("http-addr", config.http_addr)?;
         let kube_listener = config.kube.addr.map(|addr| bind("kube-api-addr", addr)).transpose()?;
@@ -100,13 +103,17 @@ impl App {
         }
         let trust = trust::load(&config, resources, &metrics.service_accounts, &mut core);
         let (trust, keys) = Box::pin(trust).await?;
+        let audit = match audit_file {
+            Some(file) => start_audit_log(file, &metrics, &mut core)?,
+            None => AuditLog::default(),
+        };
         let counting =
             |tls: Option<Tls>, listener| tls.map(|tls| tls.on_failure(metrics.tls.of_listener(listener)));
         let grpc_tls = counting(grpc_tls, Listener::Grpc);
         let http_tls = counting(http_tls, Listener::Http);
         let peer_timeout = config.limits.keepalive_interval + config.limits.keepalive_timeout;
         let control = |listener, anonymous| {
-            AccessControl::new(listener, trust.listener(anonymous), metrics.refused.clone())
+            AccessControl::new(listener, trust.listener(anonymous), metrics.refused.clone(), audit.clone())
         };
         let grpc_control =
             control(Listener::Grpc, tls::anonymous_access(grpc_addr, grpc_tls.as_ref(), &config.tls));
@@ -173,6 +180,7 @@ impl App {
             http,
             core,
             persistence,
+            audit,
         })
     }
 
@@ -219,8 +227,22 @@ impl App {
             while self.http.join_next().await.is_some() {}
         };
         let in_time = timeout(self.drain_timeout, all_closed).await.is_ok();
+        let (stored, audited) = tokio::join!(
+            async {
+                match &self.persistence {
+                    Some(persistence) => {
+                        timeout(FLUSH_TIMEOUT, persistence.flush(&self.registry)).await == Ok(true)
+                    }
+                    None => true,
+                }
+            },
+            timeout(FLUSH_TIMEOUT, self.audit.flush()),
+        );
+        if audited.is_err() {
+            error!("the last lines of the audit log are not written");
+        }
         if let Some(persistence) = &self.persistence
-            && timeout(FLUSH_TIMEOUT, persistence.flush(&self.registry)).await != Ok(true)
+            && !stored
         {
             let since = persistence.status().state().stored_until.map(humantime::format_rfc3339_seconds);
             error!(
@@ -243,6 +265,20 @@ impl Drop for App {
     fn drop(&mut self) {
         drop_blocking(self.persistence.take());
     }
+}
+
+async fn open_audit_log(path: Option<PathBuf>) -> anyhow::Result<Option<LogFile>> {
+    let Some(path) = path else { return Ok(None) };
+    // Not in place, so that a signal ends the start although the disk hangs.
+    let opened: Option<Result<_, CannotOpen>> = spawn_blocking(move || LogFile::open(&path)).await;
+    Ok(Some(opened.context("the process is shutting down")??))
+}
+
+/// The end of its thread is a failure.
+fn start_audit_log(file: LogFile, metrics: &Metrics, core: &mut JoinSet<()>) -> anyhow::Result<AuditLog> {
+    let (log, writer) = AuditLog::start(file, metrics.audit.clone()).context("can't write the audit log")?;
+    core.spawn(writer.ended());
+    Ok(log)
 }
 
 /// Loads what an earlier process has left in the data directory, and sets the first revision.

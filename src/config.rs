@@ -37,6 +37,9 @@ pub struct Config {
     /// YAML file of roles, and of the client certificates of dataplanes. It is reloaded when it
     /// changes. Without one no user has a role.
     pub access_file: Option<PathBuf>,
+    /// File that the audit log is appended to; `-` is standard output. Without one there is no audit
+    /// log.
+    pub audit_log: Option<PathBuf>,
     /// Longest time after a restart in which dataplanes that were connected before are expected
     /// back. Agents reconnect within 10 s; a large fleet takes some 20 s more to be admitted.
     pub warming_timeout: Duration,
@@ -63,6 +66,7 @@ impl Default for Config {
             addresses_file: None,
             data_dir: None,
             access_file: None,
+            audit_log: None,
             warming_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             registry: RegistrySettings::default(),

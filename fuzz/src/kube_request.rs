@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use headcount::{
     access::{Access, Policy},
-    audit::AccessControl,
+    audit::{AccessControl, AuditLog},
     authentication::Trust,
     config::KubeSettings,
     kube::Kube,
@@ -96,7 +96,8 @@ impl TestServer {
         let checks = ReadyChecks::new(Readiness::default(), &registry);
         let access = Access::new(Policy::default(), SystemTime::now);
         let authenticator = Trust::without_credentials(access.clone()).listener(AnonymousAccess::Full);
-        let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
+        let control =
+            AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone(), AuditLog::default());
         let kube = Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new());
         let kube = kube.expect("the settings name no files");
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();

@@ -1,8 +1,8 @@
 //! The caller of a request: its principal, and the credential that proves it.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use super::{Action, Denied, LiveCall, Object, OwnedObject, Policy, allow, live::LiveCalls};
+use super::{Action, Credential, Denied, LiveCall, Object, OwnedObject, Policy, allow, live::LiveCalls};
 use crate::{
     model::{AnonymousAccess, Principal},
     runtime::sync::Mutex,
@@ -16,22 +16,6 @@ pub struct Access(Arc<Shared>);
 struct Shared {
     policy: Mutex<Arc<Policy>>,
     live: LiveCalls,
-}
-
-/// Checks again whether a credential is valid: not revoked, its key or authority still trusted.
-pub type Recheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-
-/// What proves a principal.
-#[derive(Clone)]
-pub struct Credential {
-    /// Identifies the credential in the audit log and in revocations: a token's `jti`, a
-    /// certificate's serial number. Never the credential itself.
-    pub id: String,
-    /// When it ends.
-    pub expires: Option<SystemTime>,
-    /// Called when keys, revocations or authorities have changed. The error is a reason for the
-    /// caller, such as `token is revoked`.
-    pub recheck: Recheck,
 }
 
 /// The caller of a request. Every request carries it as an extension.
@@ -123,14 +107,5 @@ impl Caller {
         };
         let identity = Arc::clone(&self.identity);
         Ok(self.access.0.live.track(identity, action, object, || self.access.policy()))
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("id", &self.id)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
     }
 }

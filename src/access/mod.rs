@@ -7,6 +7,7 @@
 mod action;
 mod allow;
 mod caller;
+mod credential;
 mod live;
 mod policy;
 mod refusal;
@@ -14,7 +15,8 @@ mod refusal;
 pub use self::{
     action::{Action, Object, OwnedObject},
     allow::{Denied, allow},
-    caller::{Access, Caller, Credential, Recheck},
+    caller::{Access, Caller},
+    credential::{Credential, CredentialId, Recheck},
     live::{Ended, LiveCall},
     policy::{Policy, Role, RoleBinding},
     refusal::RefusalReason,

@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::model::{
     AnonymousAccess, Dataplane, DataplaneGrant, DataplaneLimits, DataplaneSpec, MeshName, Namespace,
-    Principal, Proof, User,
+    Principal, Proof, TokenId, User,
 };
 
 fn mesh(name: &str) -> MeshName {
@@ -191,7 +191,7 @@ fn a_denial_names_the_permission_and_the_scope_of_the_request() {
 /// A credential that ends after so many seconds.
 fn credential(seconds: u64) -> Credential {
     Credential {
-        id: "1".into(),
+        id: CredentialId::Token(TokenId::random()),
         expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
         recheck: Arc::new(|| Ok(())),
     }

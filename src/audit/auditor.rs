@@ -1,17 +1,20 @@
-//! Records what is refused.
+//! Records what is refused, and what callers change.
 
 use std::{fmt, sync::Arc};
 
 use tracing::{field::display, warn};
 
-use super::Origin;
+use super::{
+    AuditLog, Operation, Origin,
+    log::{Outcome, Record},
+};
 use crate::{
     access::{Action, Caller, Object, RefusalReason},
-    model::{DataplaneKey, MeshName, Namespace},
+    model::{DataplaneKey, KeyId, KeyUse, MeshName, Namespace, TokenId},
     telemetry::metrics::{Listener, RefusedMetrics},
 };
 
-/// Records what a listener refuses. Clones share it.
+/// Records what a listener refuses, and what its callers change. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Auditor(Arc<Inner>);
 
@@ -19,6 +22,7 @@ pub(super) struct Auditor(Arc<Inner>);
 struct Inner {
     listener: Listener,
     metrics: RefusedMetrics,
+    log: AuditLog,
 }
 
 /// What a caller wanted to do.
@@ -41,6 +45,10 @@ pub enum Subject<'a> {
     Scope(Option<&'a Namespace>, Option<&'a MeshName>),
     /// A dataplane.
     Dataplane(&'a DataplaneKey),
+    /// A signing key.
+    SigningKey(&'a KeyUse, &'a KeyId),
+    /// A token, by its identifier.
+    Token(&'a TokenId),
 }
 
 impl<'a> From<Object<'a>> for Subject<'a> {
@@ -54,28 +62,52 @@ impl<'a> From<Object<'a>> for Subject<'a> {
 }
 
 impl Auditor {
-    pub(super) fn new(listener: Listener, metrics: RefusedMetrics) -> Self {
-        Self(Arc::new(Inner { listener, metrics }))
+    pub(super) fn new(listener: Listener, metrics: RefusedMetrics, log: AuditLog) -> Self {
+        Self(Arc::new(Inner { listener, metrics, log }))
     }
 
     /// Records that an attempt was refused.
     pub(super) fn refused(&self, attempt: Attempt<'_>, reason: RefusalReason, message: &dyn fmt::Display) {
-        let Inner { listener, metrics } = &*self.0;
+        let Inner { listener, metrics, log } = &*self.0;
         metrics.denied(*listener, reason);
+        let address = attempt.origin.peer.map(|peer| peer.ip());
+        log.refused(address, reason, || self.record(attempt, &Outcome::Refused(reason), message));
         let peer = attempt.origin.peer.map(display);
         let caller = attempt.caller.map(|caller| display(caller.principal()));
         let dataplane = match attempt.object {
             Subject::Dataplane(key) => Some(display(key)),
-            Subject::Server | Subject::Scope(..) => None,
+            _ => None,
         };
         let (listener, action) = (listener.as_str(), attempt.action.map(Action::as_str));
-        let request = attempt.origin.request_id.as_deref();
+        let request = display(&attempt.origin.request_id);
         warn!(listener, peer, request, caller, action, dataplane, "refused: {message}");
     }
 
     /// Records that a live call ended because its caller lost the right to it.
-    pub(super) fn ended(&self, _attempt: Attempt<'_>, reason: RefusalReason, _message: &dyn fmt::Display) {
-        let Inner { listener, metrics } = &*self.0;
+    pub(super) fn ended(&self, attempt: Attempt<'_>, reason: RefusalReason, message: &dyn fmt::Display) {
+        let Inner { listener, metrics, log } = &*self.0;
         metrics.denied(*listener, reason);
+        log.record(|| self.record(attempt, &Outcome::Ended(reason), message));
+    }
+
+    /// Records that the server did what an operation asked for, or failed to.
+    pub(super) fn done(
+        &self,
+        attempt: Attempt<'_>,
+        operation: Operation,
+        outcome: &Outcome,
+        message: &dyn fmt::Display,
+    ) {
+        self.0.log.record(|| self.record(attempt, outcome, message).operation(operation));
+    }
+
+    fn record<'a>(&self, attempt: Attempt<'a>, outcome: &Outcome, message: &dyn fmt::Display) -> Record<'a> {
+        let Attempt { origin, caller, action, object } = attempt;
+        let record = Record::new(outcome, message).origin(self.0.listener, origin);
+        let record = caller.into_iter().fold(record, Record::caller);
+        match action {
+            Some(action) => record.action(action).object(object),
+            None => record,
+        }
     }
 }

@@ -1,10 +1,13 @@
-//! The caller of a request, whose refused attempts are recorded.
+//! The caller of a request, whose refused attempts and changes are recorded.
 
 use std::{fmt, net::SocketAddr};
 
+use tonic::Status;
+
 use super::{
-    Origin,
+    Operation, Origin,
     auditor::{Attempt, Auditor, Subject},
+    log::Outcome,
 };
 use crate::{
     access::{Action, Caller, Denied, Ended, LiveCall, Object, OwnedObject, RefusalReason},
@@ -73,6 +76,20 @@ impl AuditedCaller {
         message: &dyn fmt::Display,
     ) {
         self.auditor.refused(self.attempt(action, object), reason, message);
+    }
+
+    /// Records that the server did what the caller asked for.
+    pub(crate) fn done(&self, operation: Operation, object: Subject<'_>, message: &dyn fmt::Display) {
+        let attempt = self.attempt(operation.action(), object);
+        self.auditor.done(attempt, operation, &Outcome::Allowed, message);
+    }
+
+    /// Records that the caller was allowed to do something, and the server did not do it. Only the
+    /// code of the status is recorded, because its message can quote what the client has sent.
+    pub(crate) fn failed(&self, operation: Operation, object: Subject<'_>, status: &Status) {
+        let attempt = self.attempt(operation.action(), object);
+        let outcome = Outcome::Failed(format!("{:?}", status.code()));
+        self.auditor.done(attempt, operation, &outcome, &"");
     }
 
     /// Records that a request was refused because it has no credential.

@@ -3,7 +3,7 @@
 use http::{Extensions, HeaderMap};
 
 use super::{
-    AuditedCaller, Origin,
+    AuditLog, AuditedCaller, Origin,
     auditor::{Attempt, Auditor, Subject},
 };
 use crate::{
@@ -20,9 +20,14 @@ pub struct AccessControl {
 }
 
 impl AccessControl {
-    /// What is refused is counted in `metrics` for this listener.
-    pub fn new(listener: Listener, authenticator: Authenticator, metrics: RefusedMetrics) -> Self {
-        Self { authenticator, auditor: Auditor::new(listener, metrics) }
+    /// What is refused is counted in `metrics` for this listener, and recorded in `log`.
+    pub fn new(
+        listener: Listener,
+        authenticator: Authenticator,
+        metrics: RefusedMetrics,
+        log: AuditLog,
+    ) -> Self {
+        Self { authenticator, auditor: Auditor::new(listener, metrics, log) }
     }
 
     /// Returns the caller of a request.

@@ -3,29 +3,25 @@
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
-use http::{Extensions, HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap};
 use tonic::transport::server::TcpConnectInfo;
 
-/// Headers with the id of a request: kube-apiserver's, and the one of Envoy and other proxies.
-const REQUEST_ID: [HeaderName; 2] =
-    [HeaderName::from_static("audit-id"), HeaderName::from_static("x-request-id")];
-/// Longest id, in bytes: that of a UUID has 36.
-const MAX_ID: usize = 64;
+use super::RequestId;
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Origin {
     /// The address of the client, or of the proxy in front of it.
     pub peer: Option<SocketAddr>,
-    /// The id that the client gave the request.
-    pub(super) request_id: Option<Box<str>>,
+    /// The id of the request.
+    pub(super) request_id: RequestId,
 }
 
 impl Origin {
-    /// Reads the origin of a request.
+    /// Reads the origin of a request. A server that has determined its [`RequestId`] has added that to
+    /// the extensions.
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
-        let id = REQUEST_ID.iter().find_map(|name| headers.get(name)?.to_str().ok());
-        let request_id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID).map(Box::from);
+        let request_id = extensions.get().cloned().unwrap_or_else(|| RequestId::of(headers));
         Self { peer: peer(extensions), request_id }
     }
 }

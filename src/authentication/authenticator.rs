@@ -14,7 +14,7 @@ use super::{
     token::{TokenError, Verifier},
 };
 use crate::{
-    access::{Access, Caller, Credential, RefusalReason},
+    access::{Access, Caller, Credential, CredentialId, RefusalReason},
     model::{AnonymousAccess, Principal},
     net::tls::{Authority, Current, PresentedCertificates},
 };
@@ -153,7 +153,8 @@ impl Trust {
             return Err(AuthenticationError::NoTokens);
         }
         let token = verifier.verify_parsed(&jws?, (self.clock)())?;
-        let (principal, id, expires) = (token.principal(), format!("token {}", token.id), token.expires);
+        let (principal, id, expires) =
+            (token.principal(), CredentialId::Token(token.id.clone()), token.expires);
         let recheck = {
             let verifier = self.verifier.clone();
             move || verifier.borrow().recheck(&token).map_err(|error| error.to_string())
@@ -192,7 +193,7 @@ impl Trust {
         authority: &Arc<Current<Authority>>,
         presented: &PresentedCertificates,
     ) -> Result<Caller, AuthenticationError> {
-        let (principal, Holder { serial, expires, .. }) = self.verify(&authority.get(), presented)?;
+        let (principal, Holder { subject, serial, expires }) = self.verify(&authority.get(), presented)?;
         let recheck = {
             let (trust, authority) = (self.clone(), Arc::clone(authority));
             let (presented, principal) = (presented.clone(), principal.clone());
@@ -204,11 +205,12 @@ impl Trust {
                 Err(error) => Err(error.to_string()),
             }
         };
-        let credential = Credential {
-            id: format!("certificate {serial}"),
-            expires: Some(expires),
-            recheck: Arc::new(recheck),
+        let spiffe = match subject {
+            Subject::Spiffe(id) => Some(id),
+            Subject::User(_) => None,
         };
+        let id = CredentialId::Certificate { serial, spiffe };
+        let credential = Credential { id, expires: Some(expires), recheck: Arc::new(recheck) };
         Ok(self.access.caller(principal, credential))
     }
 }

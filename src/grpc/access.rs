@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use crate::{
     access::{Action, Denied, Ended, Object},
-    audit::{AccessControl, AuditedCaller},
+    audit::{AccessControl, AuditedCaller, RequestId},
     model::Principal,
     net::rejection::rejection,
     registry::Accounts,
@@ -61,12 +61,27 @@ const METHODS: [(&str, Action, CheckedBy); 22] = [
 const UNKNOWN: &str = "*";
 
 /// Authenticates a call, adds its [`AuditedCaller`] to the request's extensions, and rejects it if the
-/// caller may not call the method.
+/// caller may not call the method. The response then has the id of the request.
 pub(super) async fn authenticate(
     State(access): State<Arc<AccessControl>>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = respond(access, request, next).await;
+    if matches!(grpc_code(&response), Some(Code::Unauthenticated | Code::PermissionDenied)) {
+        id.add_to(response.headers_mut());
+    }
+    response
+}
+
+/// The code of a response that is refused before its first message.
+fn grpc_code(response: &Response) -> Option<Code> {
+    Status::from_header_map(response.headers()).map(|status| status.code())
+}
+
+async fn respond(access: Arc<AccessControl>, mut request: Request, next: Next) -> Response {
     let caller = match access.authenticate(request.headers(), request.extensions()) {
         Ok(caller) => caller,
         Err(error) => return rejection(Code::Unauthenticated, error.to_string()).into_http(),
@@ -148,6 +163,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         access::{Access, Policy},
+        audit::AuditLog,
         authentication::Trust,
         config::Limits,
         envoy::checks::CheckSettings,
@@ -164,7 +180,7 @@ pub(super) mod tests {
     fn control(anonymous: AnonymousAccess, metrics: &Metrics) -> AccessControl {
         let access = Access::new(Policy::default(), std::time::SystemTime::now);
         let authenticator = Trust::without_credentials(access.clone()).listener(anonymous);
-        AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone())
+        AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone(), AuditLog::default())
     }
 
     /// A request of a trusted caller, for tests that call a service directly.

@@ -11,7 +11,7 @@ use axum::{
 
 use crate::{
     access::{Action, Denied, Object},
-    audit::AccessControl,
+    audit::{AccessControl, RequestId},
 };
 
 /// What a request for a path that does not exist does: the response shows which paths exist.
@@ -30,12 +30,23 @@ pub(super) struct PathAccess {
 }
 
 /// Authenticates a request, adds its [`AuditedCaller`](crate::audit::AuditedCaller) to the
-/// extensions, and rejects it if the caller may not request the path.
+/// extensions, and rejects it if the caller may not request the path. The response then has the id of
+/// the request.
 pub(super) async fn check_path(
     State(access): State<Arc<PathAccess>>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = respond(&access, request, next).await;
+    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        id.add_to(response.headers_mut());
+    }
+    response
+}
+
+async fn respond(access: &PathAccess, mut request: Request, next: Next) -> Response {
     let action = access.actions.get(request.uri().path()).copied().unwrap_or(UNKNOWN_PATH);
     let (headers, extensions) = (request.headers(), request.extensions());
     let caller = if action == Action::CheckHealth {

@@ -9,6 +9,7 @@ use tower::Service as _;
 use super::*;
 use crate::{
     access::tests::{access, assert_documented, user_of},
+    audit::AuditLog,
     authentication::{Authenticator, Trust},
     model::{AnonymousAccess, Principal},
     registry::{Registry, RegistrySettings, tests::begin_warming},
@@ -34,7 +35,8 @@ impl Routes {
             Principal::Anonymous(anonymous) => Trust::without_credentials(access.clone()).listener(anonymous),
             principal => Authenticator::fixed(&access, user_of(&access, principal)),
         };
-        let control = AccessControl::new(Listener::Http, authenticator, metrics.refused.clone());
+        let control =
+            AccessControl::new(Listener::Http, authenticator, metrics.refused.clone(), AuditLog::default());
         let router = router(metrics.clone(), ReadyChecks::new(ready, &registry), control);
         Self { registry, metrics, router }
     }

@@ -3,6 +3,7 @@
 //! Counters and histograms are updated as events happen; gauges of dataplanes and Workloads
 //! are read from the registry at each scrape (`collector`).
 
+mod audit;
 mod collector;
 mod delivery;
 mod refused;
@@ -16,6 +17,7 @@ mod tls;
 use prometheus::{IntGauge, Opts, TextEncoder, core::Collector};
 
 pub use self::{
+    audit::AuditMetrics,
     delivery::DeliveryMetrics,
     refused::{Listener, RefusedMetrics},
     requests::{CallMetrics, KubeMetrics},
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub refused: RefusedMetrics,
     /// Verification of `ServiceAccount` tokens.
     pub service_accounts: ServiceAccountMetrics,
+    /// The audit log.
+    pub audit: AuditMetrics,
     /// TLS handshakes.
     pub tls: TlsMetrics,
     /// gRPC calls.
@@ -70,6 +74,7 @@ impl Metrics {
             shed: ShedMetrics::new()?,
             refused: RefusedMetrics::new()?,
             service_accounts: ServiceAccountMetrics::new()?,
+            audit: AuditMetrics::new()?,
             tls: TlsMetrics::new()?,
             calls: CallMetrics::new()?,
             kube: KubeMetrics::new()?,
@@ -86,6 +91,7 @@ impl Metrics {
             .chain(metrics.shed.collectors())
             .chain(metrics.refused.collectors())
             .chain(metrics.service_accounts.collectors())
+            .chain(metrics.audit.collectors())
             .chain(metrics.tls.collectors())
             .chain(metrics.delivery.collectors())
             .chain(metrics.calls.collectors())

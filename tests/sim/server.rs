@@ -9,7 +9,7 @@ use std::{
 
 use headcount::{
     access::{Access, Policy},
-    audit::AccessControl,
+    audit::{AccessControl, AuditLog},
     authentication::Trust,
     config::Limits,
     envoy::checks::CheckSettings,
@@ -114,7 +114,8 @@ impl Server {
         let access = Access::new(Policy::default(), wall_clock);
         let trust = Trust::without_credentials(access).with_tokens(keys.verifier(), wall_clock);
         let authenticator = trust.listener(AnonymousAccess::Full);
-        let control = AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone());
+        let control =
+            AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone(), AuditLog::default());
         let grpc = Grpc::new(
             &registry,
             None,

@@ -9,7 +9,7 @@ mod tls;
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,8 +27,8 @@ use super::{
     data_dir_failure,
 };
 use crate::{
-    app::App, config::Config, net::file_descriptors::connection_capacity, registry::RegistrySettings,
-    runtime::signals::ShutdownSignals,
+    app::App, audit::CannotOpen, config::Config, net::file_descriptors::connection_capacity,
+    registry::RegistrySettings, runtime::signals::ShutdownSignals,
 };
 
 /// Run the control plane
@@ -188,6 +188,7 @@ impl ServeArgs {
             addresses_file: self.addresses_file,
             data_dir: data_dir(&mut problems, self.data_dir, demo),
             access_file: flags.access_file,
+            audit_log: audit_log(&mut problems, flags.audit_log, demo),
             tls: flags.tls,
             insecure_anonymous_metrics: flags.anonymous_metrics,
             warming_timeout: period(&mut problems, "warming-timeout", self.warming_timeout),
@@ -210,8 +211,11 @@ impl ServeArgs {
     }
 }
 
-/// A data directory that can't be used as given is an error of the command line.
+/// A data directory or an audit log that can't be used as given is an error of the command line.
 fn start_failure(error: anyhow::Error) -> Failure {
+    if let Some(error) = error.downcast_ref::<CannotOpen>() {
+        return Failure::Usage(error.to_string());
+    }
     match error.downcast_ref() {
         Some(error) => data_dir_failure(error, None),
         None => error.into(),
@@ -228,6 +232,13 @@ fn first_revision(now: SystemTime) -> u64 {
 fn data_dir(problems: &mut Problems, path: Option<PathBuf>, demo: bool) -> Option<PathBuf> {
     if demo && path.is_some() {
         problems.note("data-dir", "can't be used with --demo, whose proxies are gone after a restart");
+    }
+    path
+}
+
+fn audit_log(problems: &mut Problems, path: Option<PathBuf>, demo: bool) -> Option<PathBuf> {
+    if demo && path.as_deref() == Some(Path::new("-")) {
+        problems.note("audit-log", "\"-\": --demo prints to standard output: name a file");
     }
     path
 }

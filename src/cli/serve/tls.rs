@@ -49,6 +49,12 @@ pub(super) struct TlsArgs {
     /// changes; calls that it no longer allows end within a second.
     #[arg(long, value_name = "FILE")]
     access_file: Option<PathBuf>,
+    /// File to append the audit log to, one JSON object per line; - is standard output
+    ///
+    /// It records who has changed something or was refused; docs/audit.md describes the lines. It is
+    /// created for the user of the server only. After it was renamed, the server creates it again.
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// Let callers without a credential do everything, on every address
     ///
     /// Every client that reaches the gRPC or the HTTP address can then register as any dataplane,
@@ -69,6 +75,7 @@ pub(super) struct TlsArgs {
 pub(super) struct TlsFlags {
     pub(super) tls: TlsSettings,
     pub(super) access_file: Option<PathBuf>,
+    pub(super) audit_log: Option<PathBuf>,
     pub(super) anonymous_metrics: bool,
 }
 
@@ -128,7 +135,12 @@ impl TlsArgs {
         if !settings.insecure_allow_anonymous && !anonymous_metrics {
             check_exposure("http-addr", http, settings.http.is_some(), authenticates, problems);
         }
-        TlsFlags { tls: settings, access_file: self.access_file, anonymous_metrics }
+        TlsFlags {
+            tls: settings,
+            access_file: self.access_file,
+            audit_log: self.audit_log,
+            anonymous_metrics,
+        }
     }
 }
 

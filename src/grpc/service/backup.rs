@@ -18,6 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     access::{Action, OwnedObject},
+    audit::{AuditedCall, Operation, Subject},
     grpc::{
         access::caller,
         connection::{ConnectionAge, Lifetime, until_end},
@@ -59,8 +60,24 @@ impl BackupService for Backups {
         &self,
         request: Request<CreateBackupRequest>,
     ) -> Result<Response<Self::CreateBackupStream>, Status> {
-        let right = caller(&request)?.allow_live(Action::Backup, OwnedObject::Server)?;
-        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(&request), right);
+        let caller = caller(&request)?;
+        let right = caller.allow_live(Action::Backup, OwnedObject::Server)?;
+        let started = self.start(&request, right);
+        match &started {
+            Ok(_) => caller.done(Operation::Backup, Subject::Server, &"the backup begins"),
+            Err(status) => caller.failed(Operation::Backup, Subject::Server, status),
+        }
+        started
+    }
+}
+
+impl Backups {
+    fn start(
+        &self,
+        request: &Request<CreateBackupRequest>,
+        right: AuditedCall,
+    ) -> Result<Response<<Self as BackupService>::CreateBackupStream>, Status> {
+        let lifetime = Lifetime::new(&self.shutdown, ConnectionAge::of(request), right);
         let Some(stores) = &self.stores else {
             return Err(rejection(
                 Code::FailedPrecondition,

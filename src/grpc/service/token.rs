@@ -11,15 +11,16 @@ use tracing::info;
 
 use crate::{
     access::{Action, Object},
+    audit::{AuditedCaller, Operation, Subject as Target},
     authentication::token::{LIFETIMES, SigningKey, Subject},
     convert,
     grpc::access::caller,
     model::{
         DataplaneGrant, DataplaneName, Invalid, KeyAlgorithm, KeyId, KeyUse, Labels, MeshName, Namespace,
-        Proof, Revocation, SigningKeyRecord, TokenId, User, WorkloadName,
+        Principal, Proof, Revocation, SigningKeyRecord, TokenId, User, WorkloadName,
     },
     net::rejection::rejection,
-    persistence::tokens::{TokenKeys, TokenKeysError},
+    persistence::tokens::{IssuedToken, TokenKeys, TokenKeysError},
     proto::{
         self, CreateSigningKeyRequest, CreateSigningKeyResponse, DeleteSigningKeyRequest,
         DeleteSigningKeyResponse, IssueDataplaneTokenRequest, IssueDataplaneTokenResponse,
@@ -51,7 +52,100 @@ impl TokenService for Tokens {
     ) -> Result<Response<CreateSigningKeyResponse>, Status> {
         let caller = caller(&request)?;
         caller.allow(Action::ManageKeys, Object::Server)?;
-        let key = request.into_inner().key.ok_or_else(|| Invalid::new("key", "is required"))?;
+        let operation = Operation::CreateSigningKey;
+        let record = self.create(request.into_inner()).await;
+        let record = record.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let SigningKeyRecord { usage, id, algorithm, .. } = &record;
+        caller.done(operation, Target::SigningKey(usage, id), algorithm);
+        info!(caller = %caller.principal(), kid = %id, %usage, "signing key created");
+        Ok(Response::new(CreateSigningKeyResponse { key: Some(key_to_proto(&record)) }))
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<ListSigningKeysRequest>,
+    ) -> Result<Response<ListSigningKeysResponse>, Status> {
+        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
+        let keys = self.keys.list().await.iter().map(key_to_proto).collect();
+        Ok(Response::new(ListSigningKeysResponse { keys }))
+    }
+
+    async fn delete_signing_key(
+        &self,
+        request: Request<DeleteSigningKeyRequest>,
+    ) -> Result<Response<DeleteSigningKeyResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::ManageKeys, Object::Server)?;
+        let request = request.into_inner();
+        let operation = Operation::DeleteSigningKey;
+        let key = key_of("", request.r#use(), &request.mesh, &request.kid).map_err(Status::from);
+        let (usage, id) = key.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let (key, removed) = (Target::SigningKey(&usage, &id), self.keys.remove(&usage, &id).await);
+        removed
+            .map_err(|error| status(&error))
+            .inspect_err(|status| caller.failed(operation, key, status))?;
+        caller.done(operation, key, &"");
+        info!(caller = %caller.principal(), kid = %id, %usage, "signing key deleted");
+        Ok(Response::new(DeleteSigningKeyResponse {}))
+    }
+
+    async fn issue_dataplane_token(
+        &self,
+        request: Request<IssueDataplaneTokenRequest>,
+    ) -> Result<Response<IssueDataplaneTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let grant = grant(&request)?;
+        let valid_for = lifetime(request.valid_for)?;
+        let object = Object::Scope(grant.namespace.as_ref(), grant.mesh.as_ref());
+        caller.allow(Action::IssueDataplaneToken, object)?;
+        info!(caller = %caller.principal(), dataplane = %grant, ?valid_for, "issuing a dataplane token");
+        let subject = Subject::Dataplane(grant);
+        let token = self.issue(&caller, Operation::IssueDataplaneToken, subject, valid_for).await?;
+        Ok(Response::new(IssueDataplaneTokenResponse { token }))
+    }
+
+    async fn issue_user_token(
+        &self,
+        request: Request<IssueUserTokenRequest>,
+    ) -> Result<Response<IssueUserTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::IssueUserToken, Object::Server)?;
+        let request = request.into_inner();
+        let user = User::parse(&request.name, &request.groups)?;
+        let valid_for = lifetime(request.valid_for)?;
+        info!(caller = %caller.principal(), user = user.name, ?valid_for, "issuing a user token");
+        let token = self.issue(&caller, Operation::IssueUserToken, Subject::User(user), valid_for).await?;
+        Ok(Response::new(IssueUserTokenResponse { token }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<RevokeTokenRequest>,
+    ) -> Result<Response<RevokeTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        caller.allow(Action::ManageKeys, Object::Server)?;
+        let operation = Operation::RevokeToken;
+        let id = self.revoke(&request.into_inner()).await;
+        let id = id.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        caller.done(operation, Target::Token(&id), &"");
+        info!(caller = %caller.principal(), token = %id, "token revoked");
+        Ok(Response::new(RevokeTokenResponse { durable: self.durable }))
+    }
+
+    async fn list_revocations(
+        &self,
+        request: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
+        let revocations = self.keys.revocations().await.iter().map(revocation_to_proto).collect();
+        Ok(Response::new(ListRevocationsResponse { revocations }))
+    }
+}
+
+impl Tokens {
+    async fn create(&self, request: CreateSigningKeyRequest) -> Result<SigningKeyRecord, Status> {
+        let key = request.key.ok_or_else(|| Invalid::new("key", "is required"))?;
         let (usage, id) = key_of("key.", key.r#use(), &key.mesh, &key.kid)?;
         let algorithm = match key.algorithm.as_str() {
             "" => KeyAlgorithm::Es256,
@@ -74,87 +168,37 @@ impl TokenService for Tokens {
             creation_time: SystemTime::now(),
         };
         self.keys.add(&record).await.map_err(|error| status(&error))?;
-        info!(caller = %caller.principal(), kid = %record.id, usage = %record.usage, "signing key created");
-        Ok(Response::new(CreateSigningKeyResponse { key: Some(key_to_proto(&record)) }))
+        Ok(record)
     }
 
-    async fn list_signing_keys(
+    /// Issues a token, and records for whom and for how long.
+    async fn issue(
         &self,
-        request: Request<ListSigningKeysRequest>,
-    ) -> Result<Response<ListSigningKeysResponse>, Status> {
-        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
-        let keys = self.keys.list().await.iter().map(key_to_proto).collect();
-        Ok(Response::new(ListSigningKeysResponse { keys }))
+        caller: &AuditedCaller,
+        operation: Operation,
+        subject: Subject,
+        valid_for: Duration,
+    ) -> Result<String, Status> {
+        let holder = Principal::from(subject.clone());
+        let issued = self.keys.issue(subject, SystemTime::now(), valid_for).await;
+        let IssuedToken { token, id } = issued
+            .map_err(|error| status(&error))
+            .inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let lifetime = humantime::format_duration(valid_for);
+        caller.done(operation, Target::Token(&id), &format_args!("for {holder}, valid for {lifetime}"));
+        Ok(token)
     }
 
-    async fn delete_signing_key(
-        &self,
-        request: Request<DeleteSigningKeyRequest>,
-    ) -> Result<Response<DeleteSigningKeyResponse>, Status> {
-        let caller = caller(&request)?;
-        caller.allow(Action::ManageKeys, Object::Server)?;
-        let request = request.into_inner();
-        let (usage, id) = key_of("", request.r#use(), &request.mesh, &request.kid)?;
-        self.keys.remove(&usage, &id).await.map_err(|error| status(&error))?;
-        info!(caller = %caller.principal(), kid = %id, %usage, "signing key deleted");
-        Ok(Response::new(DeleteSigningKeyResponse {}))
-    }
-
-    async fn issue_dataplane_token(
-        &self,
-        request: Request<IssueDataplaneTokenRequest>,
-    ) -> Result<Response<IssueDataplaneTokenResponse>, Status> {
-        let caller = caller(&request)?;
-        let request = request.into_inner();
-        let grant = grant(&request)?;
-        let valid_for = lifetime(request.valid_for)?;
-        let object = Object::Scope(grant.namespace.as_ref(), grant.mesh.as_ref());
-        caller.allow(Action::IssueDataplaneToken, object)?;
-        info!(caller = %caller.principal(), dataplane = %grant, ?valid_for, "issuing a dataplane token");
-        let token = self.keys.issue(Subject::Dataplane(grant), SystemTime::now(), valid_for).await;
-        Ok(Response::new(IssueDataplaneTokenResponse { token: token.map_err(|error| status(&error))? }))
-    }
-
-    async fn issue_user_token(
-        &self,
-        request: Request<IssueUserTokenRequest>,
-    ) -> Result<Response<IssueUserTokenResponse>, Status> {
-        let caller = caller(&request)?;
-        caller.allow(Action::IssueUserToken, Object::Server)?;
-        let request = request.into_inner();
-        let user = User::parse(&request.name, &request.groups)?;
-        let valid_for = lifetime(request.valid_for)?;
-        info!(caller = %caller.principal(), user = user.name, ?valid_for, "issuing a user token");
-        let token = self.keys.issue(Subject::User(user), SystemTime::now(), valid_for).await;
-        Ok(Response::new(IssueUserTokenResponse { token: token.map_err(|error| status(&error))? }))
-    }
-
-    async fn revoke_token(
-        &self,
-        request: Request<RevokeTokenRequest>,
-    ) -> Result<Response<RevokeTokenResponse>, Status> {
-        let caller = caller(&request)?;
-        caller.allow(Action::ManageKeys, Object::Server)?;
-        let request = request.into_inner();
+    async fn revoke(&self, request: &RevokeTokenRequest) -> Result<TokenId, Status> {
         let (id, now) = (TokenId::parse("id", &request.id)?, SystemTime::now());
         let expires = match request.expires_at {
             None => now + *LIFETIMES.end(),
             Some(stated) => SystemTime::try_from(stated)
                 .map_err(|error| Invalid::new("expires_at", format!("is no valid time ({error})")))?,
         };
-        let revocation = Revocation { id, expires };
+        let revocation = Revocation { id: id.clone(), expires };
         self.keys.revoke(&revocation, now).await.map_err(|error| status(&error))?;
-        info!(caller = %caller.principal(), token = request.id, "token revoked");
-        Ok(Response::new(RevokeTokenResponse { durable: self.durable }))
-    }
-
-    async fn list_revocations(
-        &self,
-        request: Request<ListRevocationsRequest>,
-    ) -> Result<Response<ListRevocationsResponse>, Status> {
-        caller(&request)?.allow(Action::ManageKeys, Object::Server)?;
-        let revocations = self.keys.revocations().await.iter().map(revocation_to_proto).collect();
-        Ok(Response::new(ListRevocationsResponse { revocations }))
+        Ok(id)
     }
 }
 

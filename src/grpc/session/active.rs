@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::StreamClient;
 use crate::{
     access::{Action, Ended, OwnedObject},
-    audit::AuditedCall,
+    audit::{AuditedCall, Operation, Subject},
     convert,
     grpc::{
         connection::ConnectionAge,
@@ -136,12 +136,14 @@ impl ActiveSession {
     /// # Errors
     ///
     /// If the token is not valid, or not for the dataplane.
-    pub(super) fn renew(&mut self, client: &StreamClient, token: &str) -> Result<CredentialAck, Status> {
+    pub(super) fn renew(&mut self, client: &mut StreamClient, token: &str) -> Result<CredentialAck, Status> {
         self.touch();
         let caller = client.renew(token)?;
         let dataplane = OwnedObject::Dataplane(Arc::clone(self.dataplane()));
         self.right = caller.allow_live(Action::RegisterDataplane, dataplane)?;
         let expires = caller.caller().credential().and_then(|credential| credential.expires);
+        client.caller = caller;
+        self.record(client, Operation::RenewSession);
         Ok(CredentialAck { expires_at: expires.map(convert::timestamp) })
     }
 
@@ -160,9 +162,15 @@ impl ActiveSession {
     }
 
     /// Ends the session and the registration.
-    pub(super) fn goodbye(mut self) {
+    pub(super) fn goodbye(mut self, client: &StreamClient) {
+        self.record(client, Operation::Unregister);
         self.end.reason = EndReason::Goodbye;
         self.session.goodbye();
+    }
+
+    fn record(&self, client: &StreamClient, operation: Operation) {
+        let (object, id) = (Subject::Dataplane(&self.end.dataplane.key), self.end.id);
+        client.caller.done(operation, object, &format_args!("session {id}"));
     }
 }
 

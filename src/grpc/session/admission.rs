@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::{StreamClient, active::ActiveSession, rejections::RejectionLimiter};
 use crate::{
     access::{Action, Object, OwnedObject, RefusalReason},
-    audit::Subject,
+    audit::{Operation, Subject},
     grpc::status::{draining, held_off, limit_reached, superseded, too_many_rejections},
     model::{Dataplane, Principal},
     net::rejection::{is_rejection, rejection},
@@ -99,7 +99,9 @@ impl SessionAdmission {
         let dataplane = OwnedObject::Dataplane(Arc::clone(session.dataplane()));
         let right = client.caller.allow_live(Action::RegisterDataplane, dataplane)?;
         warnings.extend(session.dataplane().warnings());
-        debug!(session = %session.id(), dataplane = %session.dataplane().key, ?peer, "connected");
+        let (key, id) = (&session.dataplane().key, session.id());
+        client.caller.done(Operation::OpenSession, Subject::Dataplane(key), &format_args!("session {id}"));
+        debug!(session = %id, dataplane = %key, ?peer, "connected");
         let active = ActiveSession::new(session, idle_timeout, &client.age, right, self.metrics.clone());
         Ok((active, warnings))
     }

@@ -5,7 +5,7 @@
 //! queue. So the server reads nothing from a client that does not read its
 //! acknowledgements, and when tonic drops the stream, for any reason, the session ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use tokio::task::{coop::consume_budget, yield_now};
@@ -177,7 +177,9 @@ impl AgentStream {
                     return Ok(Response::HeartbeatAck(HeartbeatAck {}));
                 }
                 Ok(Some(SessionRequest { message: Some(Request::Goodbye(_)) })) => {
-                    self.end(ActiveSession::goodbye);
+                    if let Phase::Open { session, .. } = mem::replace(&mut self.phase, Phase::Ended) {
+                        session.goodbye(&self.client);
+                    }
                     return Err(End::WithoutStatus);
                 }
                 Ok(Some(SessionRequest { message: Some(Request::Hello(_)) })) => rejection(
@@ -185,7 +187,7 @@ impl AgentStream {
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
                 Ok(Some(SessionRequest { message: Some(Request::Credential(Credential { token })) })) => {
-                    match session.renew(&self.client, &token) {
+                    match session.renew(&mut self.client, &token) {
                         Ok(ack) => return Ok(Response::CredentialAck(ack)),
                         Err(status) => status,
                     }
@@ -226,7 +228,7 @@ impl AgentStream {
 
     /// Passes the open session to `end`, which consumes it; none if no session is open.
     fn end<T>(&mut self, end: impl FnOnce(ActiveSession) -> T) -> Option<T> {
-        match std::mem::replace(&mut self.phase, Phase::Ended) {
+        match mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Open { session, .. } => Some(end(session)),
             _ => None,
         }

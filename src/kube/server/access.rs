@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header::HeaderName, request::Parts};
 use rustls::pki_types::UnixTime;
 
 use crate::{
-    access::{Credential, RefusalReason},
+    access::{Credential, CredentialId, RefusalReason},
     audit::{AccessControl, AuditedCaller},
     kube::protocol::status::Status,
     model::{AnonymousAccess, Principal, Quoted, User},
@@ -119,7 +119,7 @@ impl KubeAccess {
                 }
             }
         };
-        let id = format!("front proxy {}", Quoted(name));
+        let id = CredentialId::FrontProxy(name.to_owned());
         // Its certificate may expire while a watch lasts: the user's right does not depend on that.
         let credential = Credential { id, expires: None, recheck: Arc::new(recheck) };
         let caller = self.control.access().caller(Principal::ClusterUser(user), credential);

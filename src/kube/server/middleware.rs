@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::access::KubeAccess;
 use crate::{
+    audit::RequestId,
     kube::{admission, protocol::path::canonical},
     model::Quoted,
     net::{guarded_body::GuardedBody, places::PlaceHandle},
@@ -30,12 +31,22 @@ const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Decodes the path, and adds the caller to the extensions. The connection of an accepted request
-/// keeps its place until the response has been sent.
+/// keeps its place until the response has been sent. The response to a refused one has its id.
 pub(super) async fn authenticate(
     State(access): State<Arc<KubeAccess>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut response = respond(access, request, next).await;
+    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        id.add_to(response.headers_mut());
+    }
+    response
+}
+
+async fn respond(access: Arc<KubeAccess>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     let Some(uri) = canonical(&head.uri) else {
         return (StatusCode::BAD_REQUEST, "400 Bad Request: malformed path\n").into_response();

@@ -16,6 +16,7 @@ use tower::Service as _;
 use super::*;
 use crate::{
     access::tests::access,
+    audit::AuditLog,
     authentication::Trust,
     model::AnonymousAccess,
     registry::{
@@ -43,7 +44,8 @@ impl Routes {
         let checks = ReadyChecks::new(ready, &registry);
         let settings = KubeSettings::default();
         let authenticator = Trust::without_credentials(access()).listener(AnonymousAccess::Full);
-        let control = AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone());
+        let control =
+            AccessControl::new(Listener::Kube, authenticator, metrics.refused.clone(), AuditLog::default());
         let kube =
             Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new()).unwrap();
         Self { registry, router: kube.router }

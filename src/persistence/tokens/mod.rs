@@ -23,7 +23,7 @@ use crate::{
         Claims, KeyError, SigningKey, Subject, VerificationKey, VerificationKeys, Verifier, issue,
     },
     convert::token::{revocation_to_store, signing_key_to_store},
-    model::{KeyId, KeyUse, Revocation, SigningKeyRecord},
+    model::{KeyId, KeyUse, Revocation, SigningKeyRecord, TokenId},
     store::{Expected, Outcome, Store, StoreError, Write, key},
 };
 
@@ -40,6 +40,15 @@ pub struct TokenKeys {
     /// Locked while a change is stored.
     state: Mutex<State>,
     verifier: watch::Sender<Verifier>,
+}
+
+/// A new token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IssuedToken {
+    /// The token itself.
+    pub token: String,
+    /// Its identifier.
+    pub id: TokenId,
 }
 
 #[derive(Debug, Default)]
@@ -222,7 +231,7 @@ impl TokenKeys {
         subject: Subject,
         now: SystemTime,
         valid_for: Duration,
-    ) -> Result<String, TokenKeysError> {
+    ) -> Result<IssuedToken, TokenKeysError> {
         let state = self.state.lock().await;
         let usage = match &subject {
             Subject::Dataplane(grant) => KeyUse::dataplanes(grant.mesh.clone()),
@@ -234,7 +243,9 @@ impl TokenKeys {
         };
         let of_all = || matches!(usage, KeyUse::Mesh(_)).then(|| newest(&KeyUse::AllMeshes)).flatten();
         let key = newest(&usage).or_else(of_all).ok_or(TokenKeysError::NoKey(usage.clone()))?;
-        Ok(issue(&Claims::new(subject, now, valid_for), &key.record.id, &key.key)?)
+        let claims = Claims::new(subject, now, valid_for);
+        let token = issue(&claims, &key.record.id, &key.key)?;
+        Ok(IssuedToken { token, id: claims.id })
     }
 
     /// Stores changes, and makes the verifier of what is stored then.
@@ -285,6 +296,12 @@ impl Stored {
             usage: stored.record.usage.clone(),
             key: stored.key.public_key(),
         })
+    }
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

@@ -61,9 +61,9 @@ fn keys_sign_and_verify_and_outlive_a_restart_until_they_are_removed() {
     assert!(!keys.verifier().borrow().has_keys());
     assert_eq!(wait(keys.issue(dataplane(), now(), HOUR)), Err(TokenKeysError::NoKey(default())));
     wait(keys.add(&record(default(), "1", 0))).unwrap();
-    let first = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let first = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     wait(keys.add(&record(default(), "2", 1))).unwrap();
-    let second = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let second = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     assert_eq!((verify(&keys, &first), verify(&keys, &second)), (Ok(id("1")), Ok(id("2"))));
 
     let again = load(&store, now()).unwrap();
@@ -87,14 +87,14 @@ fn a_key_is_chosen_by_what_it_may_sign() {
     wait(keys.add(&record(KeyUse::AllMeshes, "all", 0))).unwrap();
     let user = || Subject::User(User::parse("alice", &[]).unwrap());
     assert_eq!(wait(keys.issue(user(), now(), HOUR)), Err(TokenKeysError::NoKey(KeyUse::Users)));
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     assert_eq!(verify(&keys, &token), Ok(id("all")));
     wait(keys.add(&record(default(), "own", 0))).unwrap();
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     assert_eq!(verify(&keys, &token), Ok(id("own")));
     wait(keys.remove(&default(), &id("own"))).unwrap();
     assert!(matches!(verify(&keys, &token), Err(TokenError::UnknownKey { .. })));
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     assert_eq!(verify(&keys, &token), Ok(id("all")), "a removed key signs nothing");
 }
 
@@ -104,7 +104,7 @@ fn an_identifier_is_used_once_also_with_keys_of_files() {
     let first = record(default(), "1", 0);
     wait(keys.add(&first)).unwrap();
     let exists = Err(TokenKeysError::Exists { id: id("1"), usage: default() });
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     assert_eq!(wait(keys.add(&record(default(), "1", 0))), exists);
     assert_eq!(verify(&keys, &token), Ok(id("1")), "the first key is unchanged");
 
@@ -139,7 +139,7 @@ fn a_key_removed_from_the_file_is_removed_although_another_one_cannot_be_added()
 fn revocations_outlive_a_restart_and_are_dropped_a_day_after_their_tokens() {
     let (store, keys) = empty();
     wait(keys.add(&record(default(), "1", 0))).unwrap();
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     let verified = keys.verifier().borrow().verify(&token, now()).unwrap();
     let revocation = Revocation { id: verified.id.clone(), expires: verified.expires };
     wait(keys.revoke(&revocation, now())).unwrap();
@@ -251,7 +251,7 @@ fn after_a_failed_commit_the_verifier_is_that_of_what_is_stored() {
     let store: Arc<dyn Store> = failing.clone();
     let keys = load(&store, now()).unwrap();
     wait(keys.add(&record(default(), "1", 0))).unwrap();
-    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap();
+    let token = wait(keys.issue(dataplane(), now(), HOUR)).unwrap().token;
     let id_of_token = keys.verifier().borrow().verify(&token, now()).unwrap().id;
     let revocation = Revocation { id: id_of_token, expires: now() + HOUR };
 

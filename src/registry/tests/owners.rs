@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::{
-    access::{Access, Caller, Credential, Policy},
+    access::{Access, Caller, Credential, CredentialId, Policy},
     model::{DataplaneGrant, Principal, Proof, WorkloadName},
 };
 
@@ -12,8 +12,11 @@ use crate::{
 fn caller_of(workload: &str) -> Caller {
     let workload = WorkloadName::parse_kubernetes("workload", workload).ok();
     let grant = DataplaneGrant { workload, ..DataplaneGrant::unrestricted(Proof::Token) };
-    let credential =
-        Credential { id: "token 1".into(), expires: None, recheck: std::sync::Arc::new(|| Ok(())) };
+    let credential = Credential {
+        id: CredentialId::FrontProxy("test".into()),
+        expires: None,
+        recheck: std::sync::Arc::new(|| Ok(())),
+    };
     Access::new(Policy::default(), SystemTime::now).caller(Principal::Dataplane(grant), credential)
 }
 

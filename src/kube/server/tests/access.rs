@@ -18,9 +18,10 @@ use super::super::{
 };
 use crate::{
     access::{
-        Action, Credential, Policy,
+        Action, Credential, CredentialId, Policy,
         tests::{access, assert_documented, clock, user_of},
     },
+    audit::AuditLog,
     authentication::{Authenticator, Trust},
     kube::admission,
     model::{AnonymousAccess, Principal, User},
@@ -45,7 +46,12 @@ impl Routes {
         let (metrics, access) = (Metrics::new(&registry).unwrap(), access());
         let settings =
             KubeSettings { addr: Some(SocketAddr::from(([0; 4], 7102))), ..KubeSettings::default() };
-        let control = AccessControl::new(Listener::Kube, authenticate(&access), metrics.refused.clone());
+        let control = AccessControl::new(
+            Listener::Kube,
+            authenticate(&access),
+            metrics.refused.clone(),
+            AuditLog::default(),
+        );
         let checks = ReadyChecks::new(Readiness::default(), &registry);
         let kube = Kube::new(&registry, &settings, &metrics, checks, control, CancellationToken::new());
         Self { access, metrics, router: kube.unwrap().router }
@@ -234,7 +240,8 @@ async fn a_watch_ends_with_401_when_its_credential_expires() {
     let routes = Routes::new(|access| {
         let user = User { name: "viewer".into(), groups: vec![] };
         let expires = Some(began + Duration::from_secs(10));
-        let credential = Credential { id: "1".into(), expires, recheck: Arc::new(|| Ok(())) };
+        let credential =
+            Credential { id: CredentialId::FrontProxy("test".into()), expires, recheck: Arc::new(|| Ok(())) };
         Authenticator::fixed(access, access.caller(Principal::User(user), credential))
     });
     let lines = routes.watch(&format!("{WORKLOADS}?watch=true&timeoutSeconds=60")).await;
