@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use crate::model::TokenId;
+use crate::model::{Quoted, TokenId};
 
 /// Checks again whether a credential is valid: not revoked, its key or authority still trusted.
 pub type Recheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -34,6 +34,16 @@ pub enum CredentialId {
     /// kube-apiserver as the front proxy, by the common name of its certificate. It has
     /// authenticated the user.
     FrontProxy(String),
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(id) => write!(f, "token {id}"),
+            Self::Certificate { serial, .. } => write!(f, "certificate {serial}"),
+            Self::FrontProxy(name) => write!(f, "front proxy {}", Quoted(name)),
+        }
+    }
 }
 
 impl fmt::Debug for Credential {

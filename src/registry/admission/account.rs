@@ -57,7 +57,7 @@ impl Account {
     fn of_principal(caller: &Caller) -> Option<Self> {
         let credential = caller.credential()?;
         let text = match caller.principal() {
-            Principal::Dataplane(grant) if grant.proof == Proof::Token => credential.id.clone(),
+            Principal::Dataplane(grant) if grant.proof == Proof::Token => credential.id.to_string(),
             principal => principal.to_string(),
         };
         Some(Self(text.into()))
@@ -92,13 +92,14 @@ impl fmt::Display for Account {
 mod tests {
     use super::*;
     use crate::{
-        access::{Access, Credential, Policy},
-        model::{DataplaneGrant, User},
+        access::{Access, Credential, CredentialId, Policy},
+        model::{DataplaneGrant, TokenId, User},
     };
 
     fn accounts(principal: Principal, peer: &str) -> Vec<String> {
         let access = Access::new(Policy::default(), std::time::SystemTime::now);
-        let credential = Credential { id: "token 17".into(), expires: None, recheck: Arc::new(|| Ok(())) };
+        let id = CredentialId::Token(TokenId::parse("id", "17").unwrap());
+        let credential = Credential { id, expires: None, recheck: Arc::new(|| Ok(())) };
         let caller = access.caller(principal, credential);
         Accounts::of(Some(&caller), peer.parse().ok()).iter().map(ToString::to_string).collect()
     }
