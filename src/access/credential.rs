@@ -24,6 +24,8 @@ pub struct Credential {
 pub enum CredentialId {
     /// A token, by its `jti`.
     Token(TokenId),
+    /// A Kubernetes `ServiceAccount` token: by its `jti`, or the uid of the Pod that it is bound to.
+    ServiceAccountToken(String),
     /// A client certificate.
     Certificate {
         /// Its serial number, as openssl prints it.
@@ -40,6 +42,7 @@ impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(id) => write!(f, "token {id}"),
+            Self::ServiceAccountToken(id) => write!(f, "ServiceAccount token {id}"),
             Self::Certificate { serial, .. } => write!(f, "certificate {serial}"),
             Self::FrontProxy(name) => write!(f, "front proxy {}", Quoted(name)),
         }

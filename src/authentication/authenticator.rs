@@ -172,7 +172,8 @@ impl Trust {
     ) -> Result<Caller, AuthenticationError> {
         let accepted = self.service_accounts.accept(token, jws, claims, (self.clock)())?;
         let token = &accepted.verified;
-        let (principal, id, expires) = (token.principal(), token.label(), token.expires);
+        let id = CredentialId::ServiceAccountToken(token.label());
+        let (principal, expires) = (token.principal(), token.expires);
         let recheck = {
             let (accounts, verifier) = (self.service_accounts.clone(), self.verifier.clone());
             move || -> Result<(), ServiceAccountError> {

@@ -26,6 +26,7 @@ mod support;
 mod agent_log;
 mod alerts;
 mod attacks;
+mod audit_log;
 mod backup;
 mod certificate_rotation;
 mod cli_help;

@@ -214,6 +214,7 @@ impl<'a> CredentialFields<'a> {
         let (kind, id, spiffe) = match id {
             None => ("none", None, None),
             Some(CredentialId::Token(id)) => ("token", Some(id.as_str()), None),
+            Some(CredentialId::ServiceAccountToken(id)) => ("service account token", Some(id.as_str()), None),
             Some(CredentialId::Certificate { serial, spiffe }) => {
                 ("certificate", Some(serial.as_str()), spiffe.as_deref())
             }

@@ -106,8 +106,8 @@ impl Verified {
     /// Names the token in the audit log: by its identifier, or by the UID of its Pod.
     pub(in crate::authentication) fn label(&self) -> String {
         match &self.id {
-            Some(id) => format!("ServiceAccount token {id}"),
-            None => format!("ServiceAccount token of Pod {:?}", self.pod.uid),
+            Some(id) => id.to_string(),
+            None => format!("of Pod {:?}", self.pod.uid),
         }
     }
 }

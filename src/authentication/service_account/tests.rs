@@ -105,11 +105,11 @@ fn a_token_proves_the_dataplane_of_its_pod() {
             assert_eq!(grant.to_string(), "*/shop/web-1");
             assert_eq!((grant.proof, grant.workload), (Proof::ServiceAccountToken, None));
             assert_eq!(verified.expires, now() + Duration::from_hours(1));
-            assert_eq!(verified.label(), "ServiceAccount token token-1");
+            assert_eq!(verified.label(), "token-1");
         }
     }
     let old = verify(&cluster(), &mint("ES256", "ec", &without("jti"))).unwrap();
-    assert_eq!((old.id(), old.label()), (None, "ServiceAccount token of Pod \"pod-uid\"".to_owned()));
+    assert_eq!((old.id(), old.label()), (None, "of Pod \"pod-uid\"".to_owned()));
     let meshed =
         Cluster::new(settings(", mesh: retail").rules(None).unwrap(), jwks::parse(JWKS.as_bytes()).unwrap());
     let verified = verify(&meshed, &mint("ES256", "ec", &claims())).unwrap();

@@ -1,0 +1,108 @@
+//! The audit log of the real server: who changed what, who was refused, and no part of a token.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Issuer, Program, Server, Site, headcount, retry};
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+fn has(line: &Value, operation: &str, outcome: &str) -> bool {
+    line["operation"] == operation && line["outcome"] == outcome
+}
+
+#[tokio::test]
+async fn changes_and_refusals_are_recorded_also_after_the_file_was_rotated() {
+    let issuer = Issuer::new().await;
+    let access = issuer.access(&["use: dataplane\n  mesh: default", "use: user"]);
+    let access = issuer.site.file("access.yaml", &access);
+    let (data, log) = (issuer.site.path("data"), issuer.site.path("audit.log"));
+    let flags = format!(
+        "--access-file {} --data-dir {} --audit-log {}",
+        access.display(),
+        data.display(),
+        log.display()
+    );
+    let server = Server::start(&flags).await;
+    let admin = issuer.token("user-token", "--name admin --group x").await;
+    let viewer = issuer.token("user-token", "--name bob --group ops").await;
+    let web = issuer.token("dataplane-token", "--name web-1 --workload web").await;
+    let [admin_file, viewer_file, web_file] = [("admin", &admin), ("viewer", &viewer), ("web", &web)]
+        .map(|(name, token)| issuer.site.file(&format!("{name}.token"), token));
+    let run = async |command: &str, token: &std::path::Path| {
+        let command = format!("{command} --server http://{} --token-file {}", server.grpc, token.display());
+        Program::start(&mut headcount(&command)).end().await
+    };
+
+    run("generate signing-key --kid 2026 --use user", &admin_file).await.expect_exit(0);
+    let issued = run("generate user-token --name carol --group ops --valid-for 1h", &admin_file).await;
+    let issued = issued.expect_exit(0).out;
+    run("delete signing-key 2026 --use user --yes", &viewer_file).await.expect_exit(2);
+    let dataplane = issuer.site.file(
+        "dataplane.yaml",
+        "type: Dataplane\nmesh: default\nname: web-1\nlabels: {kuma.io/workload: web}\n\
+         networking: {address: 127.0.0.1}\n",
+    );
+    let agent = format!(
+        "agent --dataplane-file {} --server http://{} --token-file {}",
+        dataplane.display(),
+        server.grpc,
+        web_file.display()
+    );
+    let agent = Program::start(&mut headcount(&agent));
+    let text = retry("the session in the audit log", async || {
+        let text = fs::read_to_string(&log).unwrap();
+        lines(&text).iter().any(|line| has(line, "open session", "allowed")).then_some(text)
+    })
+    .await;
+    let all = lines(&text);
+    let find = |operation: &str, outcome: &str| {
+        let found = all.iter().find(|line| has(line, operation, outcome));
+        found.unwrap_or_else(|| panic!("no line of {operation}, {outcome}: {text}"))
+    };
+    let created = find("create signing key", "allowed");
+    assert_eq!(created["principal"]["name"], "admin", "{created}");
+    assert_eq!(
+        (&created["object"]["kind"], &created["object"]["name"]),
+        (&"signing key".into(), &"2026".into())
+    );
+    assert!(created["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{created}");
+    find("issue user token", "allowed");
+    let refused = all.iter().find(|line| line["outcome"] == "denied").unwrap();
+    assert_eq!(refused["principal"]["name"], "bob", "{refused}");
+    assert_eq!(find("open session", "allowed")["object"]["name"], "web-1");
+
+    // A log rotation.
+    let rotated = issuer.site.path("audit.log.1");
+    fs::rename(&log, &rotated).unwrap();
+    let revoked = format!("revoke token --file {}", web_file.display());
+    retry("a line in the new file", async || {
+        run(&revoked, &admin_file).await.expect_exit(0);
+        let text = fs::read_to_string(&log).ok()?;
+        lines(&text).iter().any(|line| has(line, "revoke token", "allowed")).then_some(())
+    })
+    .await;
+    agent.wait_for_stderr("token is revoked").await;
+    retry("the end of the session in the audit log", async || {
+        let text = [&rotated, &log].map(|file| fs::read_to_string(file).unwrap()).concat();
+        lines(&text).iter().any(|line| line["outcome"] == "ended").then_some(())
+    })
+    .await;
+    let text = [&rotated, &log].map(|file| fs::read_to_string(file).unwrap()).concat();
+    for token in [&admin, &viewer, &web, issued.trim()] {
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(!text.contains(signature) && !text.contains(&token[..20]), "a token is in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_is_a_usage_error() {
+    let site = Site::new();
+    let path = site.path("missing/audit.log");
+    let command = format!("serve --audit-log {}", path.display());
+    let ended = Program::start(&mut headcount(&command)).end().await.expect_exit(64);
+    ended.expect_stderr(&["--audit-log", &path.display().to_string()]);
+}
