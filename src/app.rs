@@ -97,16 +97,10 @@ impl App {
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
         }
-        let mut metrics = Metrics::new(&registry)?;
-        if let Some(persistence) = &persistence {
-            metrics = metrics.with_store(persistence.status().clone());
-        }
+        let metrics = new_metrics(&registry, persistence.as_deref())?;
         let trust = trust::load(&config, resources, &metrics.service_accounts, &mut core);
         let (trust, keys) = Box::pin(trust).await?;
-        let audit = match audit_file {
-            Some(file) => start_audit_log(file, &metrics, &mut core)?,
-            None => AuditLog::default(),
-        };
+        let audit = start_audit_log(audit_file, &metrics, &mut core)?;
         let counting =
             |tls: Option<Tls>, listener| tls.map(|tls| tls.on_failure(metrics.tls.of_listener(listener)));
         let grpc_tls = counting(grpc_tls, Listener::Grpc);
@@ -267,6 +261,14 @@ impl Drop for App {
     }
 }
 
+fn new_metrics(registry: &Registry, persistence: Option<&Persistence>) -> anyhow::Result<Metrics> {
+    let metrics = Metrics::new(registry)?;
+    Ok(match persistence {
+        Some(persistence) => metrics.with_store(persistence.status().clone()),
+        None => metrics,
+    })
+}
+
 async fn open_audit_log(path: Option<PathBuf>) -> anyhow::Result<Option<LogFile>> {
     let Some(path) = path else { return Ok(None) };
     // Not in place, so that a signal ends the start although the disk hangs.
@@ -275,7 +277,12 @@ async fn open_audit_log(path: Option<PathBuf>) -> anyhow::Result<Option<LogFile>
 }
 
 /// The end of its thread is a failure.
-fn start_audit_log(file: LogFile, metrics: &Metrics, core: &mut JoinSet<()>) -> anyhow::Result<AuditLog> {
+fn start_audit_log(
+    file: Option<LogFile>,
+    metrics: &Metrics,
+    core: &mut JoinSet<()>,
+) -> anyhow::Result<AuditLog> {
+    let Some(file) = file else { return Ok(AuditLog::default()) };
     let (log, writer) = AuditLog::start(file, metrics.audit.clone()).context("can't write the audit log")?;
     core.spawn(writer.ended());
     Ok(log)

@@ -211,7 +211,7 @@ mod tests {
         let mut log = Log::new();
         log.write("1\n").unwrap();
         fs::rename(log.path("audit.log"), log.path("audit.log.1")).unwrap();
-        log.now += CHECK_INTERVAL - Duration::from_millis(500);
+        log.now += CHECK_INTERVAL / 2;
         log.write("2\n").unwrap();
         log.now += CHECK_INTERVAL;
         log.write("3\n").unwrap();

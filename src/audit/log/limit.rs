@@ -106,13 +106,18 @@ mod tests {
 
     const REASON: RefusalReason = RefusalReason::Mismatch;
 
-    fn address(host: u32) -> Option<IpAddr> {
-        Some(IpAddr::V4(host.into()))
+    fn address(host: u32) -> IpAddr {
+        IpAddr::V4(host.into())
     }
 
     /// Refuses so often, and returns how many lines are written.
-    fn refuse(limit: &mut RefusalLimit, peer: Option<IpAddr>, count: u32, now: Instant) -> u32 {
-        (0..count).map(|_| u32::from(limit.admit(peer, REASON, now))).sum()
+    fn refuse(
+        limit: &mut RefusalLimit,
+        peer: impl Into<Option<IpAddr>> + Copy,
+        count: u32,
+        now: Instant,
+    ) -> u32 {
+        (0..count).map(|_| u32::from(limit.admit(peer.into(), REASON, now))).sum()
     }
 
     #[test]
@@ -120,9 +125,9 @@ mod tests {
         let (mut limit, start) = (RefusalLimit::default(), Instant::now());
         assert_eq!(refuse(&mut limit, address(1), 25, start), MAX_PER_ADDRESS);
         assert_eq!(refuse(&mut limit, address(2), 3, start), 3, "another address has its own lines");
-        assert!(limit.admit(address(1), RefusalReason::Expired, start), "and so has another reason");
+        assert!(limit.admit(Some(address(1)), RefusalReason::Expired, start), "and so has another reason");
         assert_eq!(limit.sums(start + WINDOW / 2), []);
-        let sum = Sum { address: address(1), reason: REASON, suppressed: 15 };
+        let sum = Sum { address: Some(address(1)), reason: REASON, suppressed: 15 };
         assert_eq!(limit.sums(start + WINDOW), [sum]);
         assert_eq!(limit.sums(start + WINDOW * 2), []);
         assert!(limit.by_address.is_empty() && limit.by_reason.is_empty(), "{limit:?}");
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn the_addresses_of_an_ipv6_network_are_one() {
         let (mut limit, start) = (RefusalLimit::default(), Instant::now());
-        let peer = |host: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]));
+        let peer = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]);
         let written: u32 = (0..50).map(|host| refuse(&mut limit, peer(host), 1, start)).sum();
         assert_eq!(written, MAX_PER_ADDRESS);
     }

@@ -8,7 +8,7 @@ use super::limit::{Sum, WINDOW};
 use crate::{
     access::{Action, Caller, CredentialId, RefusalReason},
     audit::{Operation, Origin, Subject},
-    model::{Principal, User},
+    model::{MeshName, Namespace, Principal, User},
     telemetry::metrics::Listener,
 };
 
@@ -231,8 +231,8 @@ impl<'a> From<Subject<'a>> for ObjectFields<'a> {
         match subject {
             Subject::Server => of("server"),
             Subject::Scope(namespace, mesh) => Self {
-                namespace: namespace.map(|namespace| namespace.as_str()),
-                mesh: mesh.map(|mesh| mesh.as_str()),
+                namespace: namespace.map(Namespace::as_str),
+                mesh: mesh.map(MeshName::as_str),
                 ..of("scope")
             },
             Subject::Dataplane(key) => Self {
@@ -266,8 +266,8 @@ fn groups(groups: &[String]) -> Vec<Cow<'_, str>> {
 
 /// The text, or as much of it as has so many bytes.
 fn bounded(text: &str, max: usize) -> Cow<'_, str> {
-    match text.len() <= max {
-        true => text.into(),
-        false => format!("{}...", &text[..text.floor_char_boundary(max)]).into(),
+    if text.len() <= max {
+        return text.into();
     }
+    format!("{}...", &text[..text.floor_char_boundary(max)]).into()
 }

@@ -86,12 +86,11 @@ impl Writer {
             let shared = self.shared()?;
             match &result {
                 Ok(()) if self.failing => info!(log = self.file.name(), "the audit log is written again"),
-                Ok(()) => {}
                 Err(error) if !self.failing => {
                     let log = self.file.name();
                     error!(log, %error, "can't write the audit log: its lines wait in memory");
                 }
-                Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
             self.failing = result.is_err();
             shared.metrics.set_failing(self.failing);
