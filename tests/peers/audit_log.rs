@@ -38,8 +38,8 @@ async fn changes_and_refusals_are_recorded_also_after_the_file_was_rotated() {
     };
 
     run("generate signing-key --kid 2026 --use user", &admin_file).await.expect_exit(0);
-    let issued = run("generate user-token --name carol --group ops --valid-for 1h", &admin_file).await;
-    let issued = issued.expect_exit(0).out;
+    let carol = run("generate user-token --name carol --group ops --valid-for 1h", &admin_file).await;
+    let carol = carol.expect_exit(0).out;
     run("delete signing-key 2026 --use user --yes", &viewer_file).await.expect_exit(2);
     let dataplane = issuer.site.file(
         "dataplane.yaml",
@@ -92,7 +92,7 @@ async fn changes_and_refusals_are_recorded_also_after_the_file_was_rotated() {
     })
     .await;
     let text = [&rotated, &log].map(|file| fs::read_to_string(file).unwrap()).concat();
-    for token in [&admin, &viewer, &web, issued.trim()] {
+    for token in [&admin, &viewer, &web, carol.trim()] {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!text.contains(signature) && !text.contains(&token[..20]), "a token is in {text}");
     }
