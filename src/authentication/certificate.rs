@@ -45,7 +45,9 @@ pub enum UnusableCertificate {
     #[error("the client certificate can't be read ({0})")]
     Unreadable(String),
     /// An X.509-SVID has exactly one URI.
-    #[error("the client certificate has {0} URI names, and must have exactly one, its SPIFFE ID")]
+    #[error(
+        "the client certificate has {0} URI names, and if any, must have exactly one, a SPIFFE ID (spiffe://...)"
+    )]
     Uris(usize),
     /// Software that reads another of several names would see another user.
     #[error(

@@ -40,7 +40,7 @@ const UNREFUSED: &str = "the call must be refused";
 /// the server refuses them.
 async fn attackers(secured: &Secured) -> [(Caller, Code); 2] {
     [
-        (secured.stranger().await, Code::Unauthenticated),
+        (secured.without_credential().await, Code::Unauthenticated),
         (secured.holder("mallory").await, Code::PermissionDenied),
     ]
 }
@@ -127,10 +127,11 @@ async fn a_name_is_held_by_a_mesh_that_the_token_allows_only() {
 #[tokio::test]
 async fn one_dataplane_fills_neither_sessions_nor_the_session_rate() {
     let secured = Secured::start("--max-sessions 4 --max-session-rate 20").await;
-    let (stranger, mallory) = (secured.stranger().await, secured.holder("mallory").await);
+    let (without_credential, mallory) = (secured.without_credential().await, secured.holder("mallory").await);
     let own = || hello(dataplane("default", "mallory", "mallory"));
     let bob = secured.holder("bob").await;
-    let refused = (0..100).map(|_| assert_refused(&stranger, Code::Unauthenticated, [hello(web(1))]));
+    let refused =
+        (0..100).map(|_| assert_refused(&without_credential, Code::Unauthenticated, [hello(web(1))]));
     join_all(refused).await;
     // At once: the hellos wait for the flap interval, and replace each other.
     let _sessions = join_all((0..100).map(|_| mallory.open([own()]))).await;
@@ -238,10 +239,10 @@ async fn invented_names_push_out_no_events() {
     };
     let bob = secured.holder("bob").await;
     reject(&bob, "bob").await.expect_err(UNREFUSED);
-    let (stranger, mallory) = (secured.stranger().await, secured.holder("mallory").await);
+    let (without_credential, mallory) = (secured.without_credential().await, secured.holder("mallory").await);
     for n in 0..300 {
         let name = format!("invented-{n}");
-        let refused = reject(&stranger, &name).await.expect_err(UNREFUSED);
+        let refused = reject(&without_credential, &name).await.expect_err(UNREFUSED);
         assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
         reject(&mallory, &name).await.expect_err(UNREFUSED);
     }

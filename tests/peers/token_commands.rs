@@ -114,7 +114,7 @@ async fn an_operator_makes_a_key_issues_revokes_and_deletes_and_each_ends_the_ag
 }
 
 #[tokio::test]
-async fn who_is_no_operator_neither_sees_nor_changes_keys_and_tokens() {
+async fn callers_that_are_no_operators_neither_see_nor_change_keys_and_tokens() {
     let operated = Operated::start().await;
     operated.operate("generate signing-key --kid 2026 --use dataplane").await;
     for command in [

@@ -71,7 +71,7 @@ struct Rejected {
     reviewed: Instant,
 }
 
-/// A token that is accepted until kube-apiserver rejects it. Whoever uses the token keeps this.
+/// A token that is accepted until kube-apiserver rejects it. Its users keep this.
 pub(super) struct ReviewedToken {
     text: Box<str>,
     digest: Digest,

@@ -97,7 +97,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Checks that no token with this identifier is revoked, whoever has signed it.
+    /// Checks that no token with this identifier is revoked, of whatever key.
     ///
     /// # Errors
     ///

@@ -74,7 +74,7 @@ impl Secured {
     }
 
     /// A caller without a credential.
-    pub(super) async fn stranger(&self) -> Caller {
+    pub(super) async fn without_credential(&self) -> Caller {
         Caller { channel: self.connect(None).await.expect("a connection"), token: None }
     }
 
@@ -90,7 +90,7 @@ impl Secured {
     }
 
     pub(super) async fn holder_of(&self, token: &str) -> Caller {
-        Caller { token: Some(token.to_owned()), ..self.stranger().await }
+        Caller { token: Some(token.to_owned()), ..self.without_credential().await }
     }
 
     /// A user who may read everything.
