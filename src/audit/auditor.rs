@@ -36,6 +36,13 @@ pub(super) struct Attempt<'a> {
     pub(super) object: Subject<'a>,
 }
 
+impl<'a> Attempt<'a> {
+    /// A request that was refused before its caller and its action were known.
+    pub(super) fn unauthenticated(origin: &'a Origin) -> Self {
+        Self { origin, caller: None, action: None, object: Subject::Server }
+    }
+}
+
 /// What an attempt is about: an [`Object`], as the audit log names it.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {

@@ -94,12 +94,7 @@ impl AuditedCaller {
 
     /// Records that a request was refused because it has no credential.
     pub(crate) fn no_credential(&self, message: &str) {
-        let attempt = Attempt {
-            origin: &self.origin,
-            caller: Some(&self.caller),
-            action: None,
-            object: Subject::Server,
-        };
+        let attempt = Attempt { caller: Some(&self.caller), ..Attempt::unauthenticated(&self.origin) };
         self.auditor.refused(attempt, RefusalReason::Unauthenticated, &message);
     }
 

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap};
 
 use super::{
     AuditLog, AuditedCaller, Origin,
-    auditor::{Attempt, Auditor, Subject},
+    auditor::{Attempt, Auditor},
 };
 use crate::{
     access::{Access, Caller, RefusalReason},
@@ -56,9 +56,7 @@ impl AccessControl {
         match self.authenticator.authenticate_token(token) {
             Ok(caller) => Ok(AuditedCaller { caller, ..former.clone() }),
             Err(error) => {
-                let origin = &former.origin;
-                let attempt = Attempt { origin, caller: None, action: None, object: Subject::Server };
-                self.auditor.refused(attempt, error.reason(), &error);
+                self.auditor.refused(Attempt::unauthenticated(&former.origin), error.reason(), &error);
                 Err(error)
             }
         }
@@ -104,8 +102,7 @@ impl AccessControl {
         reason: RefusalReason,
         message: &str,
     ) {
-        let origin = &Origin::of(headers, extensions);
-        let attempt = Attempt { origin, caller: None, action: None, object: Subject::Server };
-        self.auditor.refused(attempt, reason, &message);
+        let origin = Origin::of(headers, extensions);
+        self.auditor.refused(Attempt::unauthenticated(&origin), reason, &message);
     }
 }

@@ -1,4 +1,4 @@
-//! The audit log of the real server: who changed what, who was refused, and no part of a token.
+//! The audit log of the real server has each change and each refusal with its caller, and no part of a token.
 
 use std::fs;
 

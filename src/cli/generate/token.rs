@@ -44,7 +44,7 @@ pub(super) struct Issuer {
     valid_for: Duration,
 }
 
-/// Who has the private key.
+/// Where the private key is.
 enum Signer {
     /// This process, from a file.
     File { key: Box<SigningKey>, id: KeyId },

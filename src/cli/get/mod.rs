@@ -3,6 +3,7 @@
 mod dataplanes;
 mod events;
 mod follow;
+mod list;
 mod replica;
 mod revocations;
 mod scope;

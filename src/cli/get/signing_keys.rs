@@ -2,11 +2,9 @@
 
 use clap::Args;
 
-use super::OutputArgs;
+use super::list::ListArgs;
 use crate::{
-    cli::{
-        Failure, Outcome, Problems, Terminal, args::server::ServerArgs, client::Client, output::print_list,
-    },
+    cli::{Failure, Outcome, Problems, Terminal, client::Client},
     proto::ListSigningKeysRequest,
 };
 
@@ -21,24 +19,20 @@ Examples:
   headcount get signing-keys -o json")]
 pub(super) struct SigningKeysArgs {
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    server: ServerArgs,
+    list: ListArgs,
 }
 
 impl SigningKeysArgs {
     pub(super) async fn run(
         self,
-        mut problems: Problems,
+        problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let (format, target) = (self.output.check(&mut problems), self.server.check(&mut problems));
-        let (Some(format), Some(target)) = (format, target) else { return Err(problems.into()) };
-        problems.finish()?;
-        let client = Client::connect(target).await?;
-        let listed = client.with_timeout(client.tokens().list_signing_keys(ListSigningKeysRequest {})).await;
-        let keys = listed.map_err(|status| client.explain(&status))?.keys;
-        print_list(&keys, format, "", terminal)?;
-        Ok(Outcome::Success)
+        let list = async |client: &Client| {
+            let listed =
+                client.with_timeout(client.tokens().list_signing_keys(ListSigningKeysRequest {})).await?;
+            Ok(listed.keys)
+        };
+        self.list.print(problems, terminal, list).await
     }
 }

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub(crate) use document::document;
-pub(crate) use print::{WatchPrinter, print_list, print_one};
+pub(crate) use print::{Printable, WatchPrinter, print_list, print_one};
 pub(crate) use workload::counts;
 
 /// Values of `--output`.

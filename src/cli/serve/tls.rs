@@ -51,8 +51,9 @@ pub(super) struct TlsArgs {
     access_file: Option<PathBuf>,
     /// File to append the audit log to, one JSON object per line; - is standard output
     ///
-    /// It records who has changed something or was refused; docs/audit.md describes the lines. It is
-    /// created for the user of the server only. After it was renamed, the server creates it again.
+    /// The server appends a line for each change and each refusal, with its caller; docs/audit.md
+    /// describes the lines. Only the user of the server can read the file. After the file was
+    /// renamed, the server creates it again.
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
     /// Let callers without a credential do everything, on every address
