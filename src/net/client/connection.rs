@@ -11,7 +11,8 @@ use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
 use super::{
-    problem::{ConnectProblem, LastProblem},
+    problem::ConnectProblem,
+    state::ConnectionState,
     token_file::{Token, TokenFile},
 };
 
@@ -20,7 +21,7 @@ use super::{
 pub struct Connection {
     channel: Channel,
     token: Option<TokenSource>,
-    problem: LastProblem,
+    state: ConnectionState,
 }
 
 /// Where the present token is.
@@ -31,8 +32,8 @@ enum TokenSource {
 }
 
 impl Connection {
-    pub(super) fn new(channel: Channel, token: Option<TokenFile>, problem: LastProblem) -> Self {
-        Self { channel, token: token.map(TokenSource::File), problem }
+    pub(super) fn new(channel: Channel, token: Option<TokenFile>, state: ConnectionState) -> Self {
+        Self { channel, token: token.map(TokenSource::File), state }
     }
 
     /// The same connection, with the token of this file.
@@ -65,7 +66,7 @@ impl Connection {
 /// A connection without a token.
 impl From<Channel> for Connection {
     fn from(channel: Channel) -> Self {
-        Self::new(channel, None, LastProblem::default())
+        Self::new(channel, None, ConnectionState::default())
     }
 }
 
@@ -86,7 +87,7 @@ impl Service<http::Request<Body>> for Connection {
         let known = request.extensions_mut().remove::<Option<Token>>();
         if let Some(token) = known.or(self.token.is_none().then_some(None)) {
             set(&mut request, token);
-            return Box::pin(forward(self.channel.call(request), self.problem.clone()));
+            return Box::pin(forward(self.channel.call(request), self.state.clone()));
         }
         // `self.channel` is the one that is ready.
         let clone = self.clone();
@@ -94,7 +95,7 @@ impl Service<http::Request<Body>> for Connection {
         Box::pin(async move {
             let token = ready.token().await?;
             set(&mut request, token);
-            forward(ready.channel.call(request), ready.problem).await
+            forward(ready.channel.call(request), ready.state).await
         })
     }
 }
@@ -105,10 +106,34 @@ fn set(request: &mut http::Request<Body>, token: Option<Token>) {
     }
 }
 
-/// Replaces the error of a failed call by the reason why its connection failed.
+/// Waits for the response to a call, at most until its connection has been closed. The error of a failed
+/// call is replaced by the reason why its connection failed.
 async fn forward<T, E: Into<BoxError>>(
     call: impl Future<Output = Result<T, E>>,
-    problem: LastProblem,
+    state: ConnectionState,
 ) -> Result<T, BoxError> {
-    call.await.map_err(|error| problem.get().map_or_else(|| error.into(), Into::into))
+    tokio::select! {
+        biased;
+        response = call => response.map_err(|error| state.problem().map_or_else(|| error.into(), Into::into)),
+        problem = state.stranded() => Err(problem.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_queued_for_a_closed_connection_ends() {
+        let state = ConnectionState::default();
+        state.closed();
+        let call = pending::<Result<(), BoxError>>();
+        let error = forward(call, state).await.unwrap_err();
+        assert_eq!(
+            ConnectProblem::of(&*error).unwrap().problem,
+            "the server closed the connection without an answer"
+        );
+    }
 }

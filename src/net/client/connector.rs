@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tower::Service;
 
-use super::problem::{ConnectProblem, LastProblem};
+use super::{problem::ConnectProblem, state::ConnectionState};
 use crate::net::tls::ClientTls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,17 +29,17 @@ pub(super) struct Connector {
     tcp: HttpConnector,
     /// None for plaintext.
     tls: Option<Arc<ClientTls>>,
-    problem: LastProblem,
+    state: ConnectionState,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<Arc<ClientTls>>, timeout: Duration, problem: LastProblem) -> Self {
+    pub(super) fn new(tls: Option<Arc<ClientTls>>, timeout: Duration, state: ConnectionState) -> Self {
         let mut tcp = HttpConnector::new();
         // TLS is added here.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
-        Self { tcp, tls, problem }
+        Self { tcp, tls, state }
     }
 }
 
@@ -53,14 +53,15 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connected, tls, problem) = (self.tcp.call(uri), self.tls.clone(), self.problem.clone());
+        let (connected, tls, state) = (self.tcp.call(uri), self.tls.clone(), self.state.clone());
+        state.opening();
         Box::pin(async move {
             let stream = connected.await?.into_inner();
             let stream = match &tls {
                 Some(tls) => Either::Right(tls.connect(stream).await?),
                 None => Either::Left(stream),
             };
-            Ok(TokioIo::new(Explained { stream, tls, received: false, problem }))
+            Ok(TokioIo::new(Explained { stream, tls, received: false, state }))
         })
     }
 }
@@ -71,7 +72,7 @@ pub(super) struct Explained {
     tls: Option<Arc<ClientTls>>,
     /// Whether the server has sent anything after the handshake.
     received: bool,
-    problem: LastProblem,
+    state: ConnectionState,
 }
 
 impl Explained {
@@ -94,7 +95,7 @@ impl Explained {
     }
 
     fn fail(&self, problem: ConnectProblem) -> io::Error {
-        self.problem.set(Some(problem.clone()));
+        self.state.set_problem(Some(problem.clone()));
         problem.into()
     }
 
@@ -114,7 +115,7 @@ impl Explained {
             (Some(_), []) => Err(self.explain(io::ErrorKind::UnexpectedEof.into())),
             _ => {
                 self.received = true;
-                self.problem.set(None);
+                self.state.set_problem(None);
                 Ok(())
             }
         }
@@ -127,6 +128,12 @@ fn no_answer() -> ConnectProblem {
         "if it requires TLS, write its address with https:// and set --ca-file; otherwise check --server: it must be \
          the gRPC address of a headcount server (port 7100 by default)",
     )
+}
+
+impl Drop for Explained {
+    fn drop(&mut self) {
+        self.state.closed();
+    }
 }
 
 impl AsyncRead for Explained {

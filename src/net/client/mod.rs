@@ -11,6 +11,7 @@
 mod connection;
 mod connector;
 mod problem;
+mod state;
 #[cfg(test)]
 pub(crate) mod test_server;
 mod token_file;
@@ -21,7 +22,7 @@ use http::{Uri, uri::Scheme};
 use tonic::transport::{Endpoint, Error};
 
 pub use self::{connection::Connection, problem::ConnectProblem};
-use self::{connector::Connector, problem::LastProblem};
+use self::{connector::Connector, state::ConnectionState};
 pub(crate) use self::{
     problem::causes,
     token_file::{Token, TokenFile},
@@ -88,20 +89,20 @@ impl ServerEndpoint {
     ///
     /// If the server can't be reached, or TLS fails; see [`ConnectProblem::of`].
     pub async fn connect(&self) -> Result<Connection, Error> {
-        let problem = LastProblem::default();
-        let channel = self.endpoint.connect_with_connector(self.connector(&problem)).await?;
-        Ok(Connection::new(channel, self.token.clone(), problem))
+        let state = ConnectionState::default();
+        let channel = self.endpoint.connect_with_connector(self.connector(&state)).await?;
+        Ok(Connection::new(channel, self.token.clone(), state))
     }
 
     /// Returns a connection that is opened by the first call.
     pub fn connect_lazy(&self) -> Connection {
-        let problem = LastProblem::default();
-        let channel = self.endpoint.connect_with_connector_lazy(self.connector(&problem));
-        Connection::new(channel, self.token.clone(), problem)
+        let state = ConnectionState::default();
+        let channel = self.endpoint.connect_with_connector_lazy(self.connector(&state));
+        Connection::new(channel, self.token.clone(), state)
     }
 
-    fn connector(&self, problem: &LastProblem) -> Connector {
-        Connector::new(self.tls.clone(), CONNECT_TIMEOUT, problem.clone())
+    fn connector(&self, state: &ConnectionState) -> Connector {
+        Connector::new(self.tls.clone(), CONNECT_TIMEOUT, state.clone())
     }
 }
 

@@ -1,8 +1,6 @@
 //! Why a client can't connect.
 
-use std::{error::Error, io, sync::Arc};
-
-use parking_lot::Mutex;
+use std::{error::Error, io};
 
 /// Why a connection can't be made or used, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,21 +29,6 @@ impl ConnectProblem {
 impl From<ConnectProblem> for io::Error {
     fn from(problem: ConnectProblem) -> Self {
         Self::new(io::ErrorKind::InvalidData, problem)
-    }
-}
-
-/// Why the newest connection of a channel failed, until another one works. A call on a connection that has
-/// failed may only get to know that it is closed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LastProblem(Arc<Mutex<Option<ConnectProblem>>>);
-
-impl LastProblem {
-    pub(super) fn get(&self) -> Option<ConnectProblem> {
-        self.0.lock().clone()
-    }
-
-    pub(super) fn set(&self, problem: Option<ConnectProblem>) {
-        *self.0.lock() = problem;
     }
 }
 

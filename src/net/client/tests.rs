@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, task::JoinSet, time::timeout};
 use tonic::Code;
 
 use super::{
@@ -289,4 +289,28 @@ fn only_http_urls_with_a_host_are_plaintext() {
         let error = ServerEndpoint::plaintext(bad).unwrap_err().to_string();
         assert!(error.starts_with("server: "), "{bad}: {error}");
     }
+}
+
+/// Without [`ConnectionState::stranded`], about one call in 10,000 does not end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_end_when_their_connections_close_at_once() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let endpoint = ServerEndpoint::plaintext(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let endpoint = endpoint.clone();
+        clients.spawn(async move {
+            for _ in 0..1_500 {
+                if let Ok(connection) = endpoint.connect().await {
+                    timeout(Duration::from_mins(1), call(&connection)).await.expect("the call ends");
+                }
+            }
+        });
+    }
+    clients.join_all().await;
 }
