@@ -30,9 +30,11 @@ use crate::{
 
 /// Longest time from the hello to the welcome; the same as the server's default `--hello-timeout`.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time from a report to its ack, which the server defers if the health changes often, and from a
-/// credential to its ack.
+/// Longest time from a report to its ack, which the server defers if the health changes often.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time from a credential to its ack: the server waits up to 30 s for the key of a ServiceAccount
+/// token. The session continues meanwhile.
+const CREDENTIAL_ACK_TIMEOUT: Duration = Duration::from_secs(35);
 /// Longest time to read the token file, which may be on a slow disk.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time from the goodbye to the end of the stream. It is short because the process is being
@@ -137,7 +139,7 @@ impl Session {
                     Err(_) => health_may_change = false,
                 },
                 _ = report_interval.tick() => reports.request(),
-                () = ack_timeout(reports.sent_at()) => {
+                () = ack_timeout(reports.sent_at(), ACK_TIMEOUT) => {
                     return Err(Status::deadline_exceeded(format!("no ack within {ACK_TIMEOUT:?}")));
                 }
                 () = heartbeat_timer.sleep_until(heartbeats.deadline()) => {
@@ -148,8 +150,12 @@ impl Session {
                     heartbeats.heartbeat_sent(Instant::now());
                     send(&requests, ClientMessage::Heartbeat(Heartbeat {}));
                 }
-                () = ack_timeout(credentials.as_ref().and_then(CredentialRefresh::sent_at)) => {
-                    return Err(Status::deadline_exceeded(format!("no ack of a credential within {ACK_TIMEOUT:?}")));
+                () = ack_timeout(
+                    credentials.as_ref().and_then(CredentialRefresh::sent_at),
+                    CREDENTIAL_ACK_TIMEOUT,
+                ) => {
+                    let problem = format!("no ack of a credential within {CREDENTIAL_ACK_TIMEOUT:?}");
+                    return Err(Status::deadline_exceeded(problem));
                 }
                 token = fresh_token(credentials.as_mut()) => {
                     let now = Instant::now();
@@ -230,9 +236,9 @@ async fn read_to_end(mut responses: Streaming<SessionResponse>) -> Result<(), St
 }
 
 /// Resolves when the ack of a report sent at `sent_at` is overdue; never if none is awaited.
-async fn ack_timeout(sent_at: Option<Instant>) {
+async fn ack_timeout(sent_at: Option<Instant>, timeout: Duration) {
     match sent_at {
-        Some(sent_at) => time::sleep_until(sent_at + ACK_TIMEOUT).await,
+        Some(sent_at) => time::sleep_until(sent_at + timeout).await,
         None => std::future::pending().await,
     }
 }

@@ -41,19 +41,48 @@ impl AccessControl {
         extensions: &Extensions,
     ) -> Result<AuditedCaller, AuthenticationError> {
         let authenticated = self.authenticator.authenticate(headers, extensions);
+        self.authenticated(authenticated, headers, extensions)
+    }
+
+    /// As [`AccessControl::authenticate`], but waits for the cluster's keys if the token of the request
+    /// names one that is not known. Only dataplanes have such tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`AccessControl::authenticate`].
+    pub async fn authenticate_call(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<AuditedCaller, AuthenticationError> {
+        let authenticated = self.authenticator.authenticate_call(headers, extensions).await;
+        self.authenticated(authenticated, headers, extensions)
+    }
+
+    fn authenticated(
+        &self,
+        authenticated: Result<Caller, AuthenticationError>,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<AuditedCaller, AuthenticationError> {
         let caller = authenticated.inspect_err(|error| {
             self.bad_credential(headers, extensions, error.reason(), &error.to_string());
         })?;
         Ok(self.accept(caller, headers, extensions))
     }
 
-    /// The caller that a new token of a client proves, in the place of its former credential.
+    /// The caller that a new token of a client proves, in the place of its former credential. Waits for
+    /// the cluster's keys if the token names one that is not known.
     ///
     /// # Errors
     ///
     /// If the token is not valid. That is recorded.
-    pub fn renew(&self, former: &AuditedCaller, token: &str) -> Result<AuditedCaller, AuthenticationError> {
-        match self.authenticator.authenticate_token(token) {
+    pub async fn renew(
+        &self,
+        former: &AuditedCaller,
+        token: &str,
+    ) -> Result<AuditedCaller, AuthenticationError> {
+        match self.authenticator.renew(token).await {
             Ok(caller) => Ok(AuditedCaller { caller, ..former.clone() }),
             Err(error) => {
                 self.auditor.refused(Attempt::unauthenticated(&former.origin), error.reason(), &error);

@@ -7,7 +7,7 @@ use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
 
 use super::{
-    AccessFile, ServiceAccountError, ServiceAccounts, UnusableCertificate,
+    AccessFile, AwaitsKey, ServiceAccountError, ServiceAccounts, UnusableCertificate,
     certificate::{Holder, Subject},
     jws::Jws,
     service_account,
@@ -245,6 +245,31 @@ impl Authenticator {
     /// If the token is not valid.
     pub fn authenticate_token(&self, token: &str) -> Result<Caller, AuthenticationError> {
         self.trust.bearer(token)
+    }
+
+    /// As [`Authenticator::authenticate_token`], for a session whose client replaces its token. Waits for
+    /// the cluster's keys if the token names one that is not known.
+    ///
+    /// # Errors
+    ///
+    /// If the token is not valid.
+    pub async fn renew(&self, token: &str) -> Result<Caller, AuthenticationError> {
+        self.trust.service_accounts.await_key(AwaitsKey::Session, || self.authenticate_token(token)).await
+    }
+
+    /// As [`Authenticator::authenticate`], but waits for the cluster's keys if the token of the request
+    /// names one that is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authenticator::authenticate`].
+    pub async fn authenticate_call(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Caller, AuthenticationError> {
+        let authenticate = || self.authenticate(headers, extensions);
+        self.trust.service_accounts.await_key(AwaitsKey::Call, authenticate).await
     }
 
     /// Returns the caller of a request, whose extensions have the certificates that the client

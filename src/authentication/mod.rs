@@ -22,6 +22,6 @@ pub use self::{
     access_file::AccessFile,
     authenticator::{AuthenticationError, Authenticator, Trust},
     certificate::UnusableCertificate,
-    service_account::{ServiceAccountError, ServiceAccounts, Settings as ServiceAccountSettings},
+    service_account::{AwaitsKey, ServiceAccountError, ServiceAccounts, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},
 };

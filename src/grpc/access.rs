@@ -82,7 +82,7 @@ fn grpc_code(response: &Response) -> Option<Code> {
 }
 
 async fn respond(access: Arc<AccessControl>, mut request: Request, next: Next) -> Response {
-    let caller = match access.authenticate(request.headers(), request.extensions()) {
+    let caller = match access.authenticate_call(request.headers(), request.extensions()).await {
         Ok(caller) => caller,
         Err(error) => return rejection(Code::Unauthenticated, error.to_string()).into_http(),
     };

@@ -313,7 +313,7 @@ async fn the_agent_reconnects_when_the_ack_of_a_credential_is_missing() {
     assert_eq!(session.credential().await, "two");
     let sent_at = Instant::now();
     assert_eq!(server.session().await.authorization.as_deref(), Some("Bearer two"));
-    assert!((5000..=6010).contains(&sent_at.elapsed().as_millis()), "{:?}", sent_at.elapsed());
+    assert!((35_000..=36_010).contains(&sent_at.elapsed().as_millis()), "{:?}", sent_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,9 @@ pub enum ServiceAccountError {
         "there is no key with KID {0} for ServiceAccount tokens of the cluster; if it is new, try again in 10 s"
     )]
     UnknownKey(KeyId),
+    /// The call does not wait for the keys, because too many do.
+    #[error("too many calls wait for the cluster's keys for ServiceAccount tokens: try again in 10 s")]
+    TooManyWait,
     /// It was issued for others.
     #[error(
         "the ServiceAccount token is not for the audience {0:?}: project a token with that audience into the Pod"

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A Pod may register only the dataplane that has the Pod's name and namespace. The keys are
-//! fetched again when a token names an unknown one. kube-apiserver reviews the tokens of live calls in
+//! fetched again when a token names an unknown one, and the call waits for that. kube-apiserver reviews the tokens of live calls in
 //! the background.
 
 mod claims;
@@ -16,10 +16,13 @@ mod jwks;
 mod refresh;
 mod reviews;
 mod settings;
+mod waiting;
 
 pub(super) use self::settings::Document;
 pub(super) use self::{claims::Claims, cluster::Cluster};
-pub use self::{error::ServiceAccountError, refresh::ServiceAccounts, settings::Settings};
+pub use self::{
+    error::ServiceAccountError, refresh::ServiceAccounts, settings::Settings, waiting::AwaitsKey,
+};
 
 #[cfg(test)]
 mod tests;

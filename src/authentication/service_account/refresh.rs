@@ -23,6 +23,7 @@ use super::{
     jwks::{self, Keys},
     reviews::{ReviewedToken, Reviews},
     settings::Source,
+    waiting::Places,
 };
 use crate::{
     authentication::{jws::Jws, kube_api::KubeApi},
@@ -48,6 +49,10 @@ struct Shared {
     reviews: Reviews,
     /// A token names a key that is not known.
     unknown_key: Notify,
+    /// The keys were fetched, or the settings have changed.
+    fetched: watch::Sender<()>,
+    /// Of the calls that wait for that.
+    places: Places,
 }
 
 #[derive(Debug, Default)]
@@ -146,6 +151,11 @@ impl ServiceAccounts {
         accounts
     }
 
+    /// What calls need to wait for the next fetch of the keys.
+    pub(super) fn waiting(&self) -> (&Places, watch::Receiver<()>) {
+        (&self.0.places, self.0.fetched.subscribe())
+    }
+
     fn cluster(&self) -> Result<Arc<Cluster>, ServiceAccountError> {
         match &*self.0.state.lock() {
             State::Off => Err(ServiceAccountError::NotAccepted),
@@ -205,6 +215,7 @@ impl ServiceAccounts {
         self.0.reviews.set_interval(interval);
         let Some(settings) = settings else {
             *self.0.state.lock() = State::Off;
+            self.0.fetched.send_replace(());
             on_changed();
             return pending().await;
         };
@@ -241,7 +252,10 @@ impl ServiceAccounts {
             let rest = match fetched {
                 Ok(fetched) => {
                     reported = None;
-                    if self.replace(settings, fetched) {
+                    let replaced = self.replace(settings, fetched);
+                    // First, so that a session is not ended whose next token has one of the new keys.
+                    self.0.fetched.send_replace(());
+                    if replaced {
                         info!("the cluster's keys for ServiceAccount tokens have changed");
                         on_changed();
                     }
@@ -267,7 +281,7 @@ impl ServiceAccounts {
     }
 
     /// From now on tokens are accepted, once there are keys.
-    fn begin(&self) {
+    pub(super) fn begin(&self) {
         let mut state = self.0.state.lock();
         if let State::Off = *state {
             *state = State::NoKeys;

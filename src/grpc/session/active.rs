@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::StreamClient;
 use crate::{
     access::{Action, Ended, OwnedObject},
-    audit::{AuditedCall, Operation, Subject},
+    audit::{AuditedCall, AuditedCaller, Operation, Subject},
     convert,
     grpc::{
         connection::ConnectionAge,
@@ -131,14 +131,16 @@ impl ActiveSession {
         aged_connection()
     }
 
-    /// Replaces the credential that proves the client's right to the session by a token.
+    /// Replaces the credential that proves the client's right to the session by the one of `caller`.
     ///
     /// # Errors
     ///
-    /// If the token is not valid, or not for the dataplane.
-    pub(super) fn renew(&mut self, client: &mut StreamClient, token: &str) -> Result<CredentialAck, Status> {
-        self.touch();
-        let caller = client.renew(token)?;
+    /// If it is not for the dataplane.
+    pub(super) fn renew(
+        &mut self,
+        client: &mut StreamClient,
+        caller: AuditedCaller,
+    ) -> Result<CredentialAck, Status> {
         let dataplane = OwnedObject::Dataplane(Arc::clone(self.dataplane()));
         self.right = caller.allow_live(Action::RegisterDataplane, dataplane)?;
         let expires = caller.caller().credential().and_then(|credential| credential.expires);

@@ -5,14 +5,14 @@
 //! queue. So the server reads nothing from a client that does not read its
 //! acknowledgements, and when tonic drops the stream, for any reason, the session ends.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{future::pending, mem, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use tokio::task::{coop::consume_budget, yield_now};
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    End, StreamClient,
+    End, Renewed, StreamClient,
     active::{ActiveSession, SessionEvent},
     admission::SessionAdmission,
 };
@@ -46,6 +46,17 @@ pub(in crate::grpc) struct AgentStream {
     phase: Phase,
 }
 
+/// What a client does in an open session.
+enum Inbound {
+    /// It sends a message, or its stream ends.
+    Message(Result<Option<SessionRequest>, Status>),
+    /// The token that it has sent was verified.
+    Renewed(Renewed),
+}
+
+/// Verifies a new token, which may wait for the cluster's keys.
+type Renewal = Pin<Box<dyn Future<Output = Renewed> + Send>>;
+
 enum Phase {
     /// The stream waits for the hello.
     Opening,
@@ -54,6 +65,8 @@ enum Phase {
         session: ActiveSession,
         /// The sequence number of the latest report.
         sequence: u64,
+        /// Verifies the client's new token; none if there is no such token.
+        renewal: Option<Renewal>,
     },
     /// A `Drain` was sent; the status that ends the stream follows.
     Drained(Status),
@@ -142,17 +155,25 @@ impl AgentStream {
             heartbeat_timeout: heartbeat_timeout.map(convert::duration),
             accepts_credentials: self.client.has_token(),
         };
-        self.phase = Phase::Open { session, sequence: 0 };
+        self.phase = Phase::Open { session, sequence: 0, renewal: None };
         Ok(welcome)
     }
 
     /// Reads messages in an open session until there is a response to send.
     async fn run(&mut self) -> Result<Response, End> {
-        while let Phase::Open { session, sequence } = &mut self.phase {
+        while let Phase::Open { session, sequence, renewal } = &mut self.phase {
             // A client whose reports are all deferred may not starve the other tasks of this worker.
             consume_budget().await;
-            let message = match session.next(self.inbound.message()).await {
-                SessionEvent::Message(message) => message,
+            let inbound = async {
+                tokio::select! {
+                    biased;
+                    renewed = renewed(renewal) => Inbound::Renewed(renewed),
+                    message = self.inbound.message() => Inbound::Message(message),
+                }
+            };
+            let message = match session.next(inbound).await {
+                SessionEvent::Message(Inbound::Message(message)) => message,
+                SessionEvent::Message(Inbound::Renewed(renewed)) => return self.on_renewed(renewed),
                 SessionEvent::Flushed(sequence) => return Ok(ack(sequence)),
                 SessionEvent::Notice(notice) => return self.on_notice(notice),
                 SessionEvent::Aged => return self.on_aged(),
@@ -187,10 +208,10 @@ impl AgentStream {
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
                 Ok(Some(SessionRequest { message: Some(Request::Credential(Credential { token })) })) => {
-                    match session.renew(&mut self.client, &token) {
-                        Ok(ack) => return Ok(Response::CredentialAck(ack)),
-                        Err(status) => status,
-                    }
+                    session.touch();
+                    // It replaces a token that is still being verified.
+                    *renewal = Some(Box::pin(self.client.clone().renew(token)));
+                    continue;
                 }
                 Ok(Some(SessionRequest { message: None })) => empty_message(),
                 Ok(None) => return Err(End::WithoutStatus),
@@ -210,6 +231,17 @@ impl AgentStream {
             return Ok(Response::Drain(self.drain()));
         }
         Err(status.into())
+    }
+
+    /// Acknowledges the client's new token, or ends the session because that is not valid.
+    fn on_renewed(&mut self, renewed: Renewed) -> Result<Response, End> {
+        let Phase::Open { session, .. } = &mut self.phase else { return Err(End::WithoutStatus) };
+        let rejected = match renewed.and_then(|caller| session.renew(&mut self.client, caller)) {
+            Ok(ack) => return Ok(Response::CredentialAck(ack)),
+            Err(status) => status,
+        };
+        self.end(|session| session.reject(&rejected));
+        Err(rejected.into())
     }
 
     /// Asks the client to reconnect at once. Ages differ, so clients that connected together do not
@@ -241,6 +273,14 @@ impl AgentStream {
         let retry_after = MIN_DRAIN_RETRY_AFTER + spread.mul_f64(fastrand::f64());
         Drain { retry_after: Some(convert::duration(retry_after)), reason: "the server is draining".into() }
     }
+}
+
+/// Waits until the new token is verified; forever if there is none.
+async fn renewed(renewal: &mut Option<Renewal>) -> Renewed {
+    let Some(verification) = renewal else { return pending().await };
+    let renewed = verification.await;
+    *renewal = None;
+    renewed
 }
 
 fn apply(

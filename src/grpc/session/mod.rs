@@ -64,12 +64,15 @@ impl StreamClient {
         }
     }
 
-    /// The caller that a new token of the client proves.
-    fn renew(&self, token: &str) -> Result<AuditedCaller, Status> {
-        let caller = self.control.renew(&self.caller, token);
-        caller.map_err(|error| rejection(Code::Unauthenticated, error.to_string()))
+    /// Verifies a new token of the client.
+    async fn renew(self, token: String) -> Renewed {
+        let renewed = self.control.renew(&self.caller, &token).await;
+        renewed.map_err(|error| rejection(Code::Unauthenticated, error.to_string()))
     }
 }
+
+/// The caller that a new token proves.
+type Renewed = Result<AuditedCaller, Status>;
 
 /// How a stream ends.
 enum End {
