@@ -61,6 +61,7 @@ mod prometheus;
 mod prometheus_tls;
 mod restart;
 mod revocation;
+mod service_accounts;
 mod tls;
 mod token_commands;
 mod tokens;
