@@ -32,8 +32,8 @@ use crate::{
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time from a report to its ack, which the server defers if the health changes often.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time from a credential to its ack: the server waits up to 30 s for the key of a ServiceAccount
-/// token. The session continues meanwhile.
+/// Longest time from a credential to its ack: the server waits up to 30 s for the key of a
+/// `ServiceAccount` token. The session continues meanwhile.
 const CREDENTIAL_ACK_TIMEOUT: Duration = Duration::from_secs(35);
 /// Longest time to read the token file, which may be on a slow disk.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Sessions with ServiceAccount tokens: the cluster replaces its key, the kubelet replaces tokens, and
+//! Sessions with `ServiceAccount` tokens: the cluster replaces its key, the kubelet replaces tokens, and
 //! kube-apiserver reviews them. A stand-in has the role of kube-apiserver; `tests/cluster` has a real one.
 
 mod agents;

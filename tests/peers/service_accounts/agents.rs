@@ -89,7 +89,7 @@ async fn sessions_of_agents_outlive_several_tokens_and_a_key() {
     replace(&fixture.key, 0);
     let first_end = SystemTime::now() + LIFE + Duration::from_secs(1);
     let _agents: Vec<_> = names.iter().zip(&volumes).map(|(name, it)| fixture.agent(name, it)).collect();
-    fixture.server.wait_for_counts("web", [AGENTS as u32, AGENTS as u32, AGENTS as u32]).await;
+    fixture.server.wait_for_counts("web", [AGENTS; 3].map(|agents| agents.try_into().unwrap())).await;
     let at_start = fixture.session_ids().await;
 
     replace(&fixture.key, 1);

@@ -14,7 +14,7 @@ use crate::{
 
 impl Refreshing {
     /// Begins calls with tokens of the key `kid`.
-    fn begin(&self, kind: AwaitsKey, kid: &str, calls: usize) -> Vec<Call> {
+    fn begin(&self, who: AwaitsKey, kid: &str, calls: usize) -> Vec<Call> {
         let token = mint("ES256", kid, &claims());
         let call = || {
             let (accounts, token) = (self.accounts.clone(), token.clone());
@@ -24,7 +24,7 @@ impl Refreshing {
                     let claims = Claims::parse(&jws.payload)?.expect("a ServiceAccount token");
                     Ok(accounts.verify(&jws, &claims, now()).map(drop)?)
                 };
-                accounts.await_key(kind, authenticate).await
+                accounts.await_key(who, authenticate).await
             })
         };
         (0..calls).map(|_| call()).collect()
