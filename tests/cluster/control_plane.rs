@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::{
     pki::{Authority, Pair},
-    support::{Ended, Program, Site, peer, retry},
+    support::{Ended, Program, Site, peer, retry, script},
 };
 
 /// A control plane.
@@ -66,6 +66,11 @@ impl Cluster {
         self.site.file(&kubeconfig_of(user), &kubeconfig);
     }
 
+    /// The certificate of kube-apiserver, which is its own CA.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.site.path("kube-apiserver/apiserver.crt")
+    }
+
     /// Starts kubectl for a user, with arguments separated by whitespace.
     pub(crate) fn kubectl(&self, user: &str, arguments: &str) -> Program {
         Program::start(self.environment(Command::new(&self.kubectl).args(arguments.split_whitespace()), user))
@@ -83,12 +88,9 @@ impl Cluster {
     }
 
     /// Runs a script of the manifests as the administrator.
-    pub(crate) async fn script(&self, path: PathBuf) -> Ended {
-        let directories = self.kubectl.parent().into_iter().map(PathBuf::from);
-        let path_variable = std::env::var_os("PATH").unwrap_or_default();
-        let path_variable =
-            std::env::join_paths(directories.chain(std::env::split_paths(&path_variable))).unwrap();
-        Program::start(self.environment(Command::new(path).env("PATH", path_variable), "admin")).end().await
+    pub(crate) async fn script(&self, path: PathBuf, arguments: &[&str]) -> Ended {
+        let mut script = script(&path, &[self.kubectl.parent().unwrap()]);
+        Program::start(self.environment(script.args(arguments), "admin")).end().await
     }
 
     fn environment<'a>(&self, command: &'a mut Command, user: &str) -> &'a mut Command {

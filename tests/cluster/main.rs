@@ -50,10 +50,10 @@ async fn headcount_works_behind_kube_apiserver() {
     outage::the_cluster_works_while_headcount_is_down(&mut installed).await;
 }
 
-/// The programs of a cluster without the manifests.
+/// The programs of a cluster with the account of the server alone.
 #[tokio::test]
 #[ignore = "needs a kube-apiserver: make test-apiserver"]
 async fn pods_prove_their_dataplanes_by_tokens_of_kube_apiserver() {
     let Some(cluster) = Cluster::start().await else { return };
-    service_accounts::a_pod_is_its_dataplane_until_it_is_deleted(&cluster).await;
+    service_accounts::the_server_needs_each_rule_of_its_role_and_no_other(&cluster).await;
 }

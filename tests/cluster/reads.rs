@@ -14,7 +14,7 @@ pub(crate) async fn kubectl_reads_workloads(installed: &Installed) {
     let mut agents = Vec::new();
     for number in 1..=3 {
         let pod = pod_of(&installed.demo("demo-app").await, &format!("demo-app-{number}"));
-        agents.push(installed.run_sidecar(&installed.create(&pod).await, &application));
+        agents.push(installed.run_sidecar(&installed.create(&pod).await, &application).await);
     }
     let healthy = "wait workload demo-workload -n headcount-demo --timeout=25s \
                    --for=jsonpath={.status.dataplaneProxies.healthy}=3";
@@ -74,7 +74,7 @@ pub(crate) async fn a_watch_shows_changes(installed: &Installed) {
     let pod = pod_of(&installed.demo("backend").await, "backend-watched");
     let pod = installed.create(&pod).await;
     let watch = cluster.kubectl("admin", "get workloads -n headcount-demo -w --no-headers");
-    let agent = installed.run_sidecar(&pod, &application);
+    let agent = installed.run_sidecar(&pod, &application).await;
     wait_for_counts(&watch, ["1", "1", "1"]).await;
     application.answer_with(503);
     wait_for_counts(&watch, ["1", "0", "1"]).await;
@@ -84,8 +84,7 @@ pub(crate) async fn a_watch_shows_changes(installed: &Installed) {
     agent.end().await;
     wait_for_counts(&watch, ["0", "0", "1"]).await;
     // The dataplane reconnects with another process.
-    drop(std::fs::remove_dir_all(cluster.site.path("backend-watched")));
-    let agent = installed.run_sidecar(&pod, &application);
+    let agent = installed.run_sidecar(&pod, &application).await;
     wait_for_counts(&watch, ["1", "1", "1"]).await;
     agent.signal(Signal::TERM);
     agent.end().await.expect_exit(0);

@@ -6,13 +6,15 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use serde_json::{Value, json};
+
 use crate::{
     control_plane::Cluster,
-    support::{Program, get, headcount, retry},
+    support::{Program, copy_manifests, get, headcount, parse_objects, retry},
 };
 
-/// The accounts, the rights of the server's own, and a Pod that no node runs.
-const OBJECTS: &str = "
+/// The account of an application, and a Pod that no node runs.
+const APPLICATION: &str = "
 apiVersion: v1
 kind: Namespace
 metadata: {name: tokens}
@@ -20,21 +22,6 @@ metadata: {name: tokens}
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: web, namespace: tokens}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: server, namespace: tokens}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: token-reviewer}
-rules: [{apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: token-reviewer}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: token-reviewer}
-subjects: [{kind: ServiceAccount, name: server, namespace: tokens}]
 ---
 apiVersion: v1
 kind: Pod
@@ -45,26 +32,52 @@ spec:
   containers: [{name: web, image: web}]
 ";
 
-/// A server that accepts the tokens of the cluster.
+/// The account of the server.
+const SERVER: &str = "system:serviceaccount:headcount-system:headcount";
+
+/// A server that accepts the tokens of the cluster, and has the account of the manifests.
 struct Tokens<'a> {
     cluster: &'a Cluster,
+    /// The `ClusterRole` of the manifests.
+    role: Value,
     grpc: SocketAddr,
     http: SocketAddr,
     agents: AtomicUsize,
-    _server: Program,
+    server: Program,
 }
 
 impl<'a> Tokens<'a> {
     async fn start(cluster: &'a Cluster) -> Self {
-        cluster.with_file("create", OBJECTS).await.expect_exit(0);
+        cluster.with_file("create", APPLICATION).await.expect_exit(0);
         let site = &cluster.site;
-        let own = cluster.admin("create token server -n tokens").await;
+        let manifests = site.path("kubernetes");
+        copy_manifests(&manifests);
+        let built = cluster.admin(&format!("kustomize {}", manifests.join("base").display())).await;
+        let mut account = parse_objects(&built);
+        account.retain(|object| {
+            let kind = object["kind"].as_str().unwrap();
+            object["metadata"]["name"] == "headcount"
+                && matches!(kind, "ServiceAccount" | "ClusterRole" | "ClusterRoleBinding")
+        });
+        let role = account.iter().position(|object| object["kind"] == "ClusterRole").unwrap();
+        let role = account.remove(role);
+        assert_eq!(account.len(), 2, "{account:?}");
+        cluster.admin("create namespace headcount-system").await;
+        let account = json!({"apiVersion": "v1", "kind": "List", "items": account});
+        cluster.with_file("create", &account.to_string()).await.expect_exit(0);
+        // Not every cluster has this binding. It lets all accounts read the keys.
+        cluster.admin("delete clusterrolebinding system:service-account-issuer-discovery").await;
+        retry("the account has no rights", async || {
+            (!may(cluster, "get /openid/v1/jwks").await).then_some(())
+        })
+        .await;
+        let own = cluster.admin("create token headcount -n headcount-system").await;
         let own = site.file("server.token", &own);
         let access = format!(
             "serviceAccountTokens: {{kubeApiServer: {{url: 'https://{}', caFile: {}, tokenFile: {}, \
              reviewInterval: 1s}}}}",
             cluster.address,
-            site.path("kube-apiserver/apiserver.crt").display(),
+            cluster.certificate().display(),
             own.display()
         );
         let access = site.file("tokens.yaml", &access);
@@ -79,7 +92,14 @@ impl<'a> Tokens<'a> {
             access.display()
         )));
         server.wait_for_stderr("serving").await;
-        Self { cluster, grpc, http, agents: AtomicUsize::new(0), _server: server }
+        Self { cluster, role, grpc, http, agents: AtomicUsize::new(0), server }
+    }
+
+    /// Gives the server's account these rules of its role, by index.
+    async fn allow(&self, rules: &[usize]) {
+        let mut role = self.role.clone();
+        role["rules"] = rules.iter().map(|rule| self.role["rules"][*rule].clone()).collect();
+        self.cluster.with_file("apply", &role.to_string()).await.expect_exit(0);
     }
 
     /// Starts an agent of a dataplane with a token that kube-apiserver issues.
@@ -98,9 +118,22 @@ impl<'a> Tokens<'a> {
         )))
     }
 
-    /// Waits until the metrics have a line.
-    async fn wait_for_metric(&self, line: &str) {
-        retry(line, async || {
+    /// Waits until a metric is at least 1.
+    async fn wait_for_metric(&self, name: &str) {
+        retry(name, async || {
+            let (_, text) = get(self.http, "/metrics").await?;
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+            (value != "0").then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until this many dataplanes are connected.
+    async fn wait_for_connected(&self, count: u32) {
+        let line = format!(
+            "headcount_dataplane_proxies_connected{{mesh=\"default\",namespace=\"tokens\",workload=\"web\"}} {count}"
+        );
+        retry(&line, async || {
             let (_, text) = get(self.http, "/metrics").await?;
             text.lines().any(|found| found == line).then_some(())
         })
@@ -108,30 +141,68 @@ impl<'a> Tokens<'a> {
     }
 }
 
-pub(crate) async fn a_pod_is_its_dataplane_until_it_is_deleted(cluster: &Cluster) {
-    let tokens = Tokens::start(cluster).await;
-    let bound = "--bound-object-kind Pod --bound-object-name web-1 --audience headcount";
-    let agent = tokens.agent("web-1", bound).await;
-    let connected = |count| {
-        format!(
-            "headcount_dataplane_proxies_connected{{mesh=\"default\",namespace=\"tokens\",workload=\"web\"}} {count}"
-        )
-    };
-    tokens.wait_for_metric(&connected(1)).await;
+/// Whether the server's account may do this.
+async fn may(cluster: &Cluster, action: &str) -> bool {
+    let answer = cluster.kubectl("admin", &format!("auth can-i {action} --as {SERVER}")).end().await;
+    answer.out.trim() == "yes"
+}
 
-    for (name, token, problem) in [
-        ("web-2", bound, "proxy name from requestor: web-2 is different than in ServiceAccount token: web-1"),
-        ("web-1", "--audience headcount", "the ServiceAccount token is not bound to a Pod"),
-        (
-            "web-1",
-            "--bound-object-kind Pod --bound-object-name web-1 --audience other",
-            "is not for the audience",
-        ),
-    ] {
-        let other = tokens.agent(name, token).await;
-        other.wait_for_stderr(problem).await;
+/// The role has two rules: reviews, and the issuer and its keys.
+const REVIEWS: usize = 0;
+const KEYS: usize = 1;
+const BOUND: &str = "--bound-object-kind Pod --bound-object-name web-1 --audience headcount";
+
+pub(crate) async fn the_server_needs_each_rule_of_its_role_and_no_other(cluster: &Cluster) {
+    let tokens = Tokens::start(cluster).await;
+    assert_eq!(tokens.role["rules"].as_array().unwrap().len(), 2);
+    tokens.allow(&[REVIEWS]).await;
+    tokens.wait_for_metric("headcount_service_account_key_fetches_total{outcome=\"failed\"}").await;
+    tokens.server.wait_for_stderr("/.well-known/openid-configuration: 403 Forbidden").await;
+
+    tokens.allow(&[KEYS]).await;
+    tokens.wait_for_metric("headcount_service_account_key_fetches_total{outcome=\"ok\"}").await;
+    let agent = tokens.agent("web-1", BOUND).await;
+    tokens.wait_for_connected(1).await;
+    tokens.server.wait_for_stderr("/apis/authentication.k8s.io/v1/tokenreviews: 403 Forbidden").await;
+
+    tokens.allow(&[REVIEWS, KEYS]).await;
+    tokens.wait_for_metric("headcount_token_reviews_total{outcome=\"accepted\"}").await;
+    for right in ["create tokenreviews.authentication.k8s.io", "get /openid/v1/jwks"] {
+        assert!(may(cluster, right).await, "{right}");
     }
-    cluster.admin("delete pod web-1 -n tokens --grace-period 0 --force").await;
-    agent.wait_for_stderr("kube-apiserver rejects the ServiceAccount token").await;
-    tokens.wait_for_metric(&connected(0)).await;
+    for right in [
+        "create subjectaccessreviews.authorization.k8s.io",
+        "get secrets -n headcount-system",
+        "get configmaps -n kube-system",
+        "list pods -A",
+        "create serviceaccounts/token -n headcount-system",
+    ] {
+        assert!(!may(cluster, right).await, "{right}");
+    }
+    tokens.a_pod_is_its_dataplane_until_it_is_deleted(agent).await;
+}
+
+impl Tokens<'_> {
+    /// `agent` is that of the Pod.
+    async fn a_pod_is_its_dataplane_until_it_is_deleted(&self, agent: Program) {
+        for (name, token, problem) in [
+            (
+                "web-2",
+                BOUND,
+                "proxy name from requestor: web-2 is different than in ServiceAccount token: web-1",
+            ),
+            ("web-1", "--audience headcount", "the ServiceAccount token is not bound to a Pod"),
+            (
+                "web-1",
+                "--bound-object-kind Pod --bound-object-name web-1 --audience other",
+                "is not for the audience",
+            ),
+        ] {
+            let other = self.agent(name, token).await;
+            other.wait_for_stderr(problem).await;
+        }
+        self.cluster.admin("delete pod web-1 -n tokens --grace-period 0 --force").await;
+        agent.wait_for_stderr("kube-apiserver rejects the ServiceAccount token").await;
+        self.wait_for_connected(0).await;
+    }
 }

@@ -122,6 +122,11 @@ async fn kubernetes() {
 }
 
 #[tokio::test]
+async fn manifests() {
+    run("deploy/kubernetes/README.md").await;
+}
+
+#[tokio::test]
 async fn metrics() {
     run("docs/metrics.md").await;
 }
@@ -141,6 +146,7 @@ async fn tokens() {
 fn every_command_is_run_or_listed_with_a_reason() {
     let tested = [
         "README.md",
+        "deploy/kubernetes/README.md",
         "docs/data-directory.md",
         "docs/envoy.md",
         "docs/grpc.md",

@@ -65,6 +65,7 @@ const DATA_DIRECTORY: &str = "docs/data-directory.md";
 const ENVOY: &str = "docs/envoy.md";
 const GRPC: &str = "docs/grpc.md";
 const KUBERNETES: &str = "docs/kubernetes.md";
+const MANIFESTS: &str = "deploy/kubernetes/README.md";
 const METRICS: &str = "docs/metrics.md";
 
 const TOKENS: &str = "docs/tokens.md";
@@ -79,12 +80,22 @@ pub(super) const NOT_RUN: &[(&str, &str, &str)] = &[
         "needs a cluster; tests/cluster runs the scripts and applies the manifests with a kube-apiserver",
     ),
     (
-        "deploy/kubernetes/README.md",
-        "kubectl exec -n headcount-system deployment/headcount -- headcount backup --output - > headcount.backup",
-        "needs a cluster with nodes",
+        MANIFESTS,
+        "headcount backup --context cluster --output headcount.backup",
+        "needs a cluster with nodes; tests/peers/manifests makes a backup of a server of the manifests",
     ),
     (
-        "deploy/kubernetes/README.md",
+        MANIFESTS,
+        r#"kubectl get configmap headcount-ca -n headcount-demo -o 'go-template={{index .data "ca.crt"}}' > ca.crt"#,
+        "needs a cluster with nodes; tests/peers/manifests calls a server of the manifests with such flags",
+    ),
+    (
+        MANIFESTS,
+        "kubectl create secret generic headcount-prometheus -n headcount-system --from-file=token=prometheus.token",
+        "needs a cluster with the Prometheus operator; tests/peers/manifests scrapes a server of the manifests",
+    ),
+    (
+        MANIFESTS,
         "docker build -t REGISTRY/headcount:0.1.0 .",
         "needs a registry and a cluster with nodes; tests/cluster runs what needs none",
     ),
@@ -295,6 +306,7 @@ pub(super) fn setup(document: &str) -> String {
                  headcount wait workload demo-workload --healthy 1\n";
     match document {
         README | "docs/tls.md" => String::new(),
+        MANIFESTS => "cd deploy/kubernetes".to_owned(),
         DATA_DIRECTORY => {
             let serve = serve.replacen("headcount serve", "headcount serve --data-dir data", 1);
             format!("{serve}{application}{agent}")

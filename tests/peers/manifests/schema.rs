@@ -6,7 +6,7 @@ use k8s_openapi::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
-        rbac::v1::ClusterRole,
+        rbac::v1::{ClusterRole, ClusterRoleBinding},
     },
     kube_aggregator::pkg::apis::apiregistration::v1::APIService,
 };
@@ -34,6 +34,7 @@ fn without_unknown_fields(object: &Value) -> Option<Value> {
         ("apps/v1", "Deployment") => through_type::<Deployment>(object),
         ("networking.k8s.io/v1", "NetworkPolicy") => through_type::<NetworkPolicy>(object),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => through_type::<ClusterRole>(object),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => through_type::<ClusterRoleBinding>(object),
         ("apiregistration.k8s.io/v1", "APIService") => through_type::<APIService>(object),
         ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration") => {
             through_type::<MutatingWebhookConfiguration>(object)
