@@ -116,6 +116,7 @@ impl App {
         let http_control = control(Listener::Http, http_anonymous);
         let authenticates = config.access_file.is_some() || config.tls.client_ca_file.is_some();
         let kube_control = control(Listener::Kube, tls::kube_anonymous_access(&config.kube, authenticates));
+        let http_places = http::places(&config.limits, metrics.connections.of_listener(Listener::Http));
         let grpc = Grpc::new(
             &registry,
             stores,
@@ -152,15 +153,14 @@ impl App {
             servers.spawn(kube.serve(incoming_with_keepalive(listener, Kube::PEER_TIMEOUT)));
         }
         let (mut http, router) = (JoinSet::new(), http::router(metrics, checks, http_control));
-        http.spawn(http::serve(http_listener, http_tls, router, http_shutdown.clone()));
+        http.spawn(http::serve(http_listener, http_tls, router, http_places, http_shutdown.clone()));
 
         set_health(&health, ServingStatus::Serving).await;
         ready.set(true);
         if let Some(path) = &config.addresses_file {
             addresses.write(path)?;
         }
-        let kube = addresses.kube.map(tracing::field::display);
-        info!(grpc = %addresses.grpc, http = %addresses.http, kube, epoch = registry.epoch(), "serving");
+        addresses.log(registry.epoch());
         let drain_timeout = config.drain_timeout;
         Ok(Self {
             addresses,

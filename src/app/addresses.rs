@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
+use tracing::info;
 
 /// The addresses that the listeners are bound to, with the port that the system chose for
 /// port 0.
@@ -24,6 +25,12 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// Logs that the server accepts connections.
+    pub(super) fn log(self, epoch: &str) {
+        let kube = self.kube.map(tracing::field::display);
+        info!(grpc = %self.grpc, http = %self.http, kube, epoch, "serving");
+    }
+
     /// Writes the addresses to a file as JSON, atomically: a program that waits for the file
     /// never reads half of it.
     pub(super) fn write(self, path: &Path) -> anyhow::Result<()> {

@@ -9,6 +9,8 @@ use super::{
 use crate::{
     access::{Access, Caller, RefusalReason},
     authentication::{AuthenticationError, Authenticator},
+    model::{AnonymousAccess, Principal},
+    net::places::PlaceHandle,
     telemetry::metrics::{Listener, RefusedMetrics},
 };
 
@@ -113,13 +115,20 @@ impl AccessControl {
         self.authenticator.accepts_certificates()
     }
 
-    /// The caller of a request whose credential another part of the server has verified.
+    /// The caller of a request whose credential another part of the server has verified, if there is
+    /// one. Its connection then counts as authenticated.
     pub(crate) fn accept(
         &self,
         caller: Caller,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> AuditedCaller {
+        let needs_none = *caller.principal() == Principal::Anonymous(AnonymousAccess::Full);
+        if let Some(place) = extensions.get::<PlaceHandle>()
+            && (caller.credential().is_some() || needs_none)
+        {
+            place.authenticated();
+        }
         AuditedCaller { caller, origin: Origin::of(headers, extensions), auditor: self.auditor.clone() }
     }
 

@@ -19,6 +19,8 @@ pub struct KubeSettings {
     /// Open connections, at least 1. The default of 1,024 is one for each watch of a controller
     /// and some for its requests.
     pub max_connections: usize,
+    /// As [`Limits::max_unauthenticated_connection_rate`](super::Limits), which is the same setting.
+    pub max_unauthenticated_connection_rate: Option<usize>,
     /// Admission webhooks for Pods.
     pub admission: AdmissionSettings,
 }
@@ -30,6 +32,7 @@ impl Default for KubeSettings {
             tls: None,
             group: ApiGroup::default(),
             max_connections: 1_024,
+            max_unauthenticated_connection_rate: None,
             admission: AdmissionSettings::default(),
         }
     }

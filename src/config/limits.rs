@@ -41,6 +41,11 @@ pub struct Limits {
     /// default half of `max_connections`, so that one address can't take all places, and no limit
     /// for loopback, where all clients have the same address.
     pub max_connections_per_address: Option<usize>,
+    /// Connections per second of one address, on each listener, that end without a request of an
+    /// authenticated caller; at least 1. Ten times as many may do so at once. An IPv6 address counts as
+    /// its /64 network. By default 100, whose TLS handshakes take a few percent of a core, and no limit
+    /// for loopback.
+    pub max_unauthenticated_connection_rate: Option<usize>,
     /// Longest time that a connection may be without a call. The default is 5 min; clients
     /// reconnect with their next call. grpc-go's `MaxConnectionIdle`.
     pub max_connection_idle: Duration,
@@ -69,6 +74,7 @@ impl Default for Limits {
             max_streams_per_connection: 1_024,
             max_connections: 100_000,
             max_connections_per_address: None,
+            max_unauthenticated_connection_rate: None,
             max_connection_idle: Duration::from_mins(5),
             max_connection_age: None,
             max_connection_age_grace: Duration::from_secs(30),

@@ -51,7 +51,7 @@ use crate::{
     },
     registry::Registry,
     store::Stores,
-    telemetry::metrics::{Metrics, ShedMetrics},
+    telemetry::metrics::{ConnectionMetrics, Listener, Metrics, ShedMetrics},
 };
 
 /// The services whose health is reported; the empty name is the whole server.
@@ -79,6 +79,7 @@ pub struct GrpcAccess {
 pub struct Grpc {
     registry: Registry,
     routes: Observed<Router>,
+    connections: ConnectionMetrics,
     shed: ShedMetrics,
     health: HealthReporter,
     limits: Arc<Limits>,
@@ -154,7 +155,15 @@ impl Grpc {
             RequestRules { one_message: observer.one_message_methods(), timeout: limits.hello_timeout };
         let routes = routes.layer(from_fn_with_state(Arc::new(rules), check_request));
         let routes = observer.layer(routes);
-        Ok(Self { registry: registry.clone(), routes, shed: metrics.shed.clone(), health, limits, shutdown })
+        Ok(Self {
+            registry: registry.clone(),
+            routes,
+            connections: metrics.connections.clone(),
+            shed: metrics.shed.clone(),
+            health,
+            limits,
+            shutdown,
+        })
     }
 
     /// The handle that sets the health of the services.
@@ -197,10 +206,12 @@ impl Grpc {
         Shaken: Future<Output = io::Result<(Transport, PresentedCertificates)>> + Send + 'static,
         Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let places = Places::new(PlaceLimits {
+        let places = PlaceLimits {
             total: self.limits.max_connections,
             per_address: self.limits.max_connections_per_address,
-        });
+            unauthenticated_rate: self.limits.max_unauthenticated_connection_rate,
+        };
+        let places = Places::new(places, self.connections.of_listener(Listener::Grpc));
         let timeout = self.limits.hello_timeout;
         let connections = connection::with_preface(accepted, handshake, places.clone(), timeout, self.shed);
         let serving = connection::serve(connections, places, self.routes, self.limits, self.shutdown.clone());

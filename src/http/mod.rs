@@ -20,12 +20,13 @@ use self::access::{PathAccess, check_path};
 use crate::{
     access::Action,
     audit::{AccessControl, AuditedCaller},
+    config::Limits,
     model::Quoted,
     net::{
         accept::incoming_with_keepalive,
         host::check_loopback_host,
         http1::{self, ConnectionLimits, no_handshake},
-        places::PlaceLimits,
+        places::{PlaceLimits, Places, Unauthenticated},
         tls::Tls,
     },
     telemetry::{metrics::Metrics, readyz::ReadyChecks},
@@ -35,9 +36,10 @@ use crate::{
 /// this long is reset.
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Open connections. Scrapers and probes need a handful.
+const MAX_CONNECTIONS: usize = 256;
+
 const LIMITS: ConnectionLimits = ConnectionLimits {
-    // Scrapers and probes need a handful.
-    places: PlaceLimits { total: 256, per_address: None },
     header_timeout: Duration::from_secs(10),
     // Above the 5 s between the scrapes of a fast scraper, so that it can reuse its
     // connection.
@@ -110,25 +112,35 @@ async fn loopback_host(request: Request, next: Next) -> Response {
     }
 }
 
+/// The places of the server's connections; see [`Places::new`].
+pub(crate) fn places(
+    limits: &Limits,
+    on_unauthenticated: impl Fn(Unauthenticated) + Send + 'static,
+) -> Places {
+    let unauthenticated_rate = limits.max_unauthenticated_connection_rate;
+    let limits = PlaceLimits { total: MAX_CONNECTIONS, per_address: None, unauthenticated_rate };
+    Places::new(limits, on_unauthenticated)
+}
+
 /// Serves until `shutdown` is cancelled, then lets the requests in flight finish.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     router: Router,
+    places: Places,
     shutdown: CancellationToken,
 ) {
     let loopback = listener.local_addr().is_ok_and(|addr| addr.ip().is_loopback());
     let router = if loopback { router.layer(from_fn(loopback_host)) } else { router };
     let incoming = incoming_with_keepalive(listener, PEER_TIMEOUT);
     let on_shed = |peer, shed| {
-        let most = LIMITS.places.total;
-        warn!(%peer, ?shed, "too many HTTP connections: at most {most}, and half of them from one address");
+        warn!(%peer, ?shed, "too many HTTP connections: at most {MAX_CONNECTIONS}, and half of them from one address");
     };
     match tls {
-        None => http1::serve(incoming, no_handshake, router, LIMITS, on_shed, shutdown).await,
+        None => http1::serve(incoming, no_handshake, router, places, LIMITS, on_shed, shutdown).await,
         Some(tls) => {
             let handshake = move |io, peer| tls.clone().accept(io, peer);
-            http1::serve(incoming, handshake, router, LIMITS, on_shed, shutdown).await;
+            http1::serve(incoming, handshake, router, places, LIMITS, on_shed, shutdown).await;
         }
     }
 }

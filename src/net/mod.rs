@@ -2,6 +2,7 @@
 //! connections, HTTP/1, TLS, backoff, and the limit of file descriptors.
 
 pub(crate) mod accept;
+pub(crate) mod address_buckets;
 pub mod backoff;
 pub mod client;
 pub(crate) mod client_address;

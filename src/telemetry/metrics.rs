@@ -5,6 +5,7 @@
 
 mod audit;
 mod collector;
+mod connections;
 mod delivery;
 mod refused;
 mod requests;
@@ -18,6 +19,7 @@ use prometheus::{IntGauge, Opts, TextEncoder, core::Collector};
 
 pub use self::{
     audit::AuditMetrics,
+    connections::ConnectionMetrics,
     delivery::DeliveryMetrics,
     refused::{Listener, RefusedMetrics},
     requests::{CallMetrics, KubeMetrics},
@@ -44,6 +46,8 @@ pub struct Metrics {
     pub delivery: DeliveryMetrics,
     /// Connections, sessions and watches that were refused.
     pub shed: ShedMetrics,
+    /// Connections without a request of an authenticated caller.
+    pub connections: ConnectionMetrics,
     /// Requests that access control refused.
     pub refused: RefusedMetrics,
     /// Verification of `ServiceAccount` tokens.
@@ -65,13 +69,15 @@ impl Metrics {
     ///
     /// If a metric's name or labels are invalid, or a name is used twice.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let shed = ShedMetrics::new()?;
         let metrics = Self {
             events: prometheus::Registry::new(),
             registry: registry.clone(),
             store: None,
             sessions: SessionMetrics::new()?,
             delivery: DeliveryMetrics::new()?,
-            shed: ShedMetrics::new()?,
+            connections: ConnectionMetrics::new(shed.clone())?,
+            shed,
             refused: RefusedMetrics::new()?,
             service_accounts: ServiceAccountMetrics::new()?,
             audit: AuditMetrics::new()?,
@@ -89,6 +95,7 @@ impl Metrics {
             .into_iter()
             .chain(metrics.sessions.collectors())
             .chain(metrics.shed.collectors())
+            .chain(metrics.connections.collectors())
             .chain(metrics.refused.collectors())
             .chain(metrics.service_accounts.collectors())
             .chain(metrics.audit.collectors())

@@ -46,6 +46,7 @@ mod flap_interval;
 mod grpcurl_calls;
 mod grpcurl_reflection;
 mod grpcurl_watch;
+mod handshakes;
 mod http;
 mod informer_cut;
 mod informers;

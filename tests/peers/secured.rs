@@ -18,6 +18,11 @@ impl Secured {
     /// Starts a server with TLS on these listeners (`grpc`, `http`, `kube`). On the others, which are on
     /// loopback, callers without a credential may do everything.
     pub(crate) async fn start(listeners: &[&str]) -> Self {
+        Self::start_with(listeners, "").await
+    }
+
+    /// Starts a server with further flags.
+    pub(crate) async fn start_with(listeners: &[&str], further: &str) -> Self {
         let (site, ca, issuer) = (Site::new(), Authority::new(), Issuer::new().await);
         let Pair { cert, key } = ca.server(&[&site.any_port().ip().to_string()]);
         let access = issuer.access(&["use: dataplane\n  mesh: default", "use: user"]);
@@ -27,8 +32,10 @@ impl Secured {
         let tls = listeners
             .iter()
             .map(|listener| format!("--{listener}-tls-cert-file {cert} --{listener}-tls-key-file {key} "));
-        let flags =
-            format!("--tls-client-ca-file {ca_file} --access-file {access} {}", tls.collect::<String>());
+        let flags = format!(
+            "--tls-client-ca-file {ca_file} --access-file {access} {} {further}",
+            tls.collect::<String>()
+        );
         Self { server: Server::start_at(site, &flags).await, ca, issuer }
     }
 

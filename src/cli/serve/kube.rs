@@ -112,6 +112,7 @@ impl KubeArgs {
             tls,
             group: problems.take("kube-api-group", self.kube_api_group).unwrap_or_default(),
             max_connections,
+            max_unauthenticated_connection_rate: None,
             admission: AdmissionSettings {
                 workload_labels: labels.filter_map(|key| problems.take("workload-labels", key)).collect(),
                 one_mesh_per_namespace: one_mesh.unwrap_or_default().0,

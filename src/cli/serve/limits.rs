@@ -97,6 +97,14 @@ pub(super) struct LimitArgs {
     /// the flag, connections from loopback are not limited, because they all have one address.
     #[arg(long, value_name = "COUNT")]
     max_connections_per_address: Option<Parsed<NonZeroUsize>>,
+    /// Connections per second from one address without an authenticated request [default: 100]
+    ///
+    /// On each listener. Ten times as many may end at once, such as failed TLS handshakes; further
+    /// connections of the address are closed before their handshake until the rate is kept again. Ten
+    /// open connections of authenticated clients raise the rate of their address by one. An IPv6 address
+    /// counts as its /64 network. Without the flag, loopback is not limited.
+    #[arg(long, value_name = "COUNT")]
+    max_unauthenticated_connection_rate: Option<Parsed<NonZeroUsize>>,
     /// Longest time that a gRPC connection may be without a call before it is closed
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     max_connection_idle: Parsed<NonZeroPeriod>,
@@ -224,6 +232,12 @@ impl LimitArgs {
             max_connections: count(problems, "max-connections", self.max_connections),
             max_connections_per_address: problems
                 .take_optional("max-connections-per-address", self.max_connections_per_address)
+                .map(NonZeroUsize::get),
+            max_unauthenticated_connection_rate: problems
+                .take_optional(
+                    "max-unauthenticated-connection-rate",
+                    self.max_unauthenticated_connection_rate,
+                )
                 .map(NonZeroUsize::get),
             max_connection_idle: period(problems, "max-connection-idle", self.max_connection_idle),
             max_connection_age: Some(period(problems, "max-connection-age", self.max_connection_age))

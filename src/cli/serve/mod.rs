@@ -27,8 +27,12 @@ use super::{
     data_dir_failure,
 };
 use crate::{
-    app::App, audit::CannotOpen, config::Config, net::file_descriptors::connection_capacity,
-    registry::RegistrySettings, runtime::signals::ShutdownSignals,
+    app::App,
+    audit::CannotOpen,
+    config::{Config, KubeSettings},
+    net::file_descriptors::connection_capacity,
+    registry::RegistrySettings,
+    runtime::signals::ShutdownSignals,
 };
 
 /// Run the control plane
@@ -184,7 +188,10 @@ impl ServeArgs {
         let config = Config {
             grpc_addr,
             http_addr,
-            kube,
+            kube: KubeSettings {
+                max_unauthenticated_connection_rate: limits.max_unauthenticated_connection_rate,
+                ..kube
+            },
             addresses_file: self.addresses_file,
             data_dir: data_dir(&mut problems, self.data_dir, demo),
             access_file: flags.access_file,

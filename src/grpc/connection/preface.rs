@@ -132,6 +132,7 @@ fn take_place(places: &Places, peer: SocketAddr, shed: &ShedMetrics) -> Option<P
             warn!(%peer, "refused a connection: {} is reached", setting(full));
             None
         }
+        Taken::Unauthenticated => None,
     }
 }
 

@@ -195,6 +195,7 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         // tonic's `Request::remote_addr` reads this extension.
         let peer = TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) };
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(self.place.clone());
         request.extensions_mut().insert(self.age.clone());
         if !self.certificates.certificates().is_empty() {
             request.extensions_mut().insert(self.certificates.clone());

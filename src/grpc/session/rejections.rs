@@ -5,26 +5,22 @@
 //! event. An address whose clients are rejected too often is therefore shed before its
 //! next hello is read.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::net::client_address::client_address;
+use crate::net::address_buckets::AddressBuckets;
 
 /// The size of an address's bucket: rejections at once after a quiet period.
 const BURST: Duration = Duration::from_secs(1);
-/// Addresses that are remembered, about 200 kB. Rejections of further addresses are not
-/// limited until an older one has been quiet for a second.
-const MAX_ADDRESSES: usize = 4_096;
 
 /// A token bucket for each address. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct RejectionLimiter {
     /// Rejections per second and address.
     rate: usize,
-    /// When the bucket of an address will be full again.
-    full_at: Arc<Mutex<HashMap<IpAddr, Instant>>>,
+    buckets: Arc<Mutex<AddressBuckets>>,
 }
 
 /// The clients of an address were rejected too often.
@@ -39,14 +35,14 @@ pub(super) struct TooManyRejections {
 impl RejectionLimiter {
     /// A limiter of `rate` rejections per second and address; 0 counts as 1.
     pub(super) fn new(rate: usize) -> Self {
-        Self { rate: rate.max(1), full_at: Arc::default() }
+        // Hellos that were read before the limit was reached are rejected after it, and are no debt.
+        let buckets = AddressBuckets::new(BURST, BURST);
+        Self { rate: rate.max(1), buckets: Arc::new(Mutex::new(buckets)) }
     }
 
     /// Checks whether a hello from this address may be read.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), TooManyRejections> {
-        let Some(full_at) = self.full_at.lock().get(&client_address(address)).copied() else { return Ok(()) };
-        let taken = full_at.saturating_duration_since(Instant::now());
-        let retry_after = (taken + self.interval()).saturating_sub(BURST);
+        let retry_after = self.buckets.lock().wait(address, self.interval(), Instant::now());
         if retry_after.is_zero() {
             return Ok(());
         }
@@ -55,17 +51,7 @@ impl RejectionLimiter {
 
     /// Takes a token for a hello from this address that was rejected.
     pub(super) fn record(&self, address: IpAddr) {
-        let (address, now) = (client_address(address), Instant::now());
-        let mut full_at = self.full_at.lock();
-        if full_at.len() >= MAX_ADDRESSES && !full_at.contains_key(&address) {
-            full_at.retain(|_, full_at| *full_at > now);
-            if full_at.len() >= MAX_ADDRESSES {
-                return;
-            }
-        }
-        let full_at = full_at.entry(address).or_insert(now);
-        // Hellos that were read before the limit was reached are rejected after it.
-        *full_at = ((*full_at).max(now) + self.interval()).min(now + BURST);
+        self.buckets.lock().take(address, self.interval(), Instant::now());
     }
 
     /// The time that one token takes to refill.
@@ -102,30 +88,5 @@ mod tests {
         assert_eq!(read(&limiter, "192.0.2.1", 100), 3);
         tokio::time::advance(Duration::from_hours(1)).await;
         assert_eq!(read(&limiter, "192.0.2.1", 100), RATE);
-    }
-
-    #[test]
-    fn a_host_cannot_avoid_the_limit_by_other_addresses_of_its_network() {
-        let limiter = RejectionLimiter::new(RATE);
-        assert_eq!(read(&limiter, "2001:db8::1", 100), RATE);
-        assert_eq!(read(&limiter, "2001:db8::ffff:1", 100), 0);
-        assert_eq!(read(&limiter, "2001:db8:0:1::1", 100), RATE, "another network");
-        assert_eq!(read(&limiter, "192.0.2.1", 100), RATE);
-        assert_eq!(read(&limiter, "::ffff:192.0.2.1", 100), 0, "the same address, mapped");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_memory_is_bounded_and_quiet_addresses_are_forgotten() {
-        let limiter = RejectionLimiter::new(RATE);
-        let reject = |hosts: std::ops::Range<u32>| {
-            for host in hosts {
-                limiter.record(IpAddr::V4(host.into()));
-            }
-        };
-        reject(0..2 * 4_096);
-        assert_eq!(limiter.full_at.lock().len(), MAX_ADDRESSES);
-        tokio::time::advance(BURST).await;
-        reject(10_000..10_001);
-        assert_eq!(limiter.full_at.lock().len(), 1);
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     audit::AccessControl,
     config::{CertificateFiles, KubeSettings, KubeTls},
     net::http1::{self, ConnectionLimits, no_handshake},
-    net::places::PlaceLimits,
+    net::places::{PlaceLimits, Places},
     net::tls::{Authority, ClientCertificates, PemFile, Protocol, Reloading, TlsListener, authority},
     registry::Registry,
     telemetry::{
@@ -55,6 +55,7 @@ const MAX_CONNECTION_AGE: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Kube {
     router: Router,
+    places: Places,
     limits: ConnectionLimits,
     tls: Option<TlsFiles>,
     /// Ends watches when kube-apiserver is no longer trusted.
@@ -130,7 +131,6 @@ impl Kube {
         let revocations = control.access().clone();
         let access = KubeAccess { control, loopback: on_loopback && front_proxy.is_none(), front_proxy };
         let limits = ConnectionLimits {
-            places: PlaceLimits { total: settings.max_connections, per_address: None },
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
             max_age: MAX_CONNECTION_AGE,
@@ -138,6 +138,12 @@ impl Kube {
             max_buffer,
             max_headers,
         };
+        let places = PlaceLimits {
+            total: settings.max_connections,
+            per_address: None,
+            unauthenticated_rate: settings.max_unauthenticated_connection_rate,
+        };
+        let places = Places::new(places, metrics.connections.of_listener(Listener::Kube));
         let state = ApiState::new(
             registry,
             Arc::new(workloads::kind(&settings.group)),
@@ -149,6 +155,7 @@ impl Kube {
         let router = routes(&Arc::new(state), settings, access, checks, metrics.kube.clone());
         Ok(Self {
             router,
+            places,
             limits,
             tls,
             revocations,
@@ -164,13 +171,13 @@ impl Kube {
     where
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { router, limits, tls, revocations, shed, handshakes, shutdown } = self;
+        let Self { router, places, limits, tls, revocations, shed, handshakes, shutdown } = self;
         let on_shed = |peer, what| {
             shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             warn!(%peer, shed = ?what, "too many connections to the Kubernetes API (max-kube-connections)");
         };
         let Some(TlsFiles { listener, client_authority, reload_interval }) = tls else {
-            return http1::serve(incoming, no_handshake, router, limits, on_shed, shutdown).await;
+            return http1::serve(incoming, no_handshake, router, places, limits, on_shed, shutdown).await;
         };
         let tls = listener.tls().on_failure(handshakes.of_listener(Listener::Kube));
         let mut reloading = JoinSet::new();
@@ -180,7 +187,7 @@ impl Kube {
         }
         let handshake = move |io, peer| tls.clone().accept(io, peer);
         tokio::select! {
-            () = http1::serve(incoming, handshake, router, limits, on_shed, shutdown) => {}
+            () = http1::serve(incoming, handshake, router, places, limits, on_shed, shutdown) => {}
             // Without it the certificate would expire unnoticed. The end of the server is a failure of the app.
             _ended = reloading.join_next() => error!("the task that reloads the TLS files ended unexpectedly"),
         }

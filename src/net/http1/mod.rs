@@ -27,15 +27,13 @@ use self::clock::{RequestClock, RequestTimer, WaitLimits};
 use super::{
     guarded_body::GuardedBody,
     host::check_one_host,
-    places::{Full, Place, PlaceHandle, PlaceLimits, Places, Taken},
+    places::{Full, Place, PlaceHandle, Places, Taken},
     tls::begins_tls,
 };
 
 /// Limits of an HTTP/1 server's connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// Open connections.
-    pub(crate) places: PlaceLimits,
     /// Longest time from the first byte of a request to the end of its headers. For the first
     /// request of a connection it starts when the connection is accepted, so it includes a TLS
     /// handshake.
@@ -72,6 +70,7 @@ pub(crate) async fn serve<Io, Handshake, Transport, Client>(
     incoming: impl Stream<Item = (Io, SocketAddr)>,
     handshake: impl Fn(Io, SocketAddr) -> Handshake,
     router: Router,
+    places: Places,
     limits: ConnectionLimits,
     on_shed: impl Fn(SocketAddr, Shed),
     shutdown: CancellationToken,
@@ -81,7 +80,6 @@ pub(crate) async fn serve<Io, Handshake, Transport, Client>(
     Client: Clone + Send + Sync + 'static,
 {
     let (mut incoming, mut open) = (Box::pin(incoming), JoinSet::new());
-    let places = Places::new(limits.places);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -100,6 +98,7 @@ pub(crate) async fn serve<Io, Handshake, Transport, Client>(
                 on_shed(peer, Shed::Refused(full));
                 continue;
             }
+            Taken::Unauthenticated => continue,
         };
         let connection = Connection { peer, router: router.clone(), limits, shutdown: shutdown.clone() };
         open.spawn(connection.serve(handshake(io, peer), place));

@@ -10,10 +10,12 @@ use tokio::{
 };
 
 use super::*;
+use crate::net::places::PlaceLimits;
 use crate::runtime::captured_log::CapturedLog;
 
+const PLACES: PlaceLimits = PlaceLimits { total: 4, per_address: None, unauthenticated_rate: None };
+
 const LIMITS: ConnectionLimits = ConnectionLimits {
-    places: PlaceLimits { total: 4, per_address: None },
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_mins(1),
     max_age: Duration::from_hours(1),
@@ -47,7 +49,9 @@ impl Server {
         let (on_shed, shed) = mpsc::unbounded_channel();
         let on_shed = move |_, shed| on_shed.send(shed).unwrap();
         let shutdown = CancellationToken::new();
-        let served = tokio::spawn(serve(accepted, handshake, router, LIMITS, on_shed, shutdown.clone()));
+        let places = Places::new(PLACES, drop);
+        let served = serve(accepted, handshake, router, places, LIMITS, on_shed, shutdown.clone());
+        let served = tokio::spawn(served);
         Self { incoming, shed, shutdown, served }
     }
 
@@ -127,7 +131,7 @@ async fn an_idle_connection_is_closed_after_its_timeout_and_a_slow_response_is_n
 async fn connections_that_send_nothing_keep_nobody_out() {
     for tls in [false, true] {
         let mut server = Server::start(tls);
-        let mut silent: Vec<_> = (0..2 * LIMITS.places.total).map(|_| server.connect()).collect();
+        let mut silent: Vec<_> = (0..2 * PLACES.total).map(|_| server.connect()).collect();
         let start = Instant::now();
         assert_closes(&mut silent[0]).await;
         assert_eq!(server.shed.recv().await, Some(Shed::Replaced(Full::Address)));

@@ -4,8 +4,12 @@
 //! A connection that is in use keeps its place. Any other one is closed when its place is needed,
 //! the one whose last activity is the oldest first. So clients that only hold connections open keep
 //! nobody out, and a server can also close the connections that have been idle for too long.
+//!
+//! An address gets no place for a while if too many of its connections have ended
+//! [`unauthenticated`].
 
 mod table;
+mod unauthenticated;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,8 +18,10 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep_until},
 };
+use tracing::warn;
 
 use self::table::{Id, Table};
+pub(crate) use self::unauthenticated::Unauthenticated;
 use super::client_address::client_address;
 
 /// How many connections a server has places for.
@@ -27,6 +33,9 @@ pub(crate) struct PlaceLimits {
     /// address counts as its /64 network, which is usually all one host's. None: half of `total`
     /// for each address but those of this machine, whose clients all have the same one.
     pub(crate) per_address: Option<usize>,
+    /// Connections per second of one address that end without a request of an authenticated caller.
+    /// None: 100 for each address but those of this machine.
+    pub(crate) unauthenticated_rate: Option<usize>,
 }
 
 impl PlaceLimits {
@@ -55,6 +64,8 @@ pub(crate) enum Taken {
     Instead(Place, Full),
     /// This limit was reached, and every connection that counts towards it is in use.
     Refused(Full),
+    /// Too many connections of the address were unauthenticated. That is counted and logged.
+    Unauthenticated,
 }
 
 /// Why a connection must be closed.
@@ -71,14 +82,28 @@ pub(crate) enum Closing {
 pub(crate) struct Places(Arc<Mutex<Table>>);
 
 impl Places {
-    pub(crate) fn new(limits: PlaceLimits) -> Self {
-        Self(Arc::new(Mutex::new(Table::new(limits))))
+    /// `on_unauthenticated` is called for each connection that was unauthenticated, or is refused
+    /// because too many were.
+    pub(crate) fn new(
+        limits: PlaceLimits,
+        on_unauthenticated: impl Fn(Unauthenticated) + Send + 'static,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(Table::new(limits, Box::new(on_unauthenticated)))))
     }
 
     /// Takes a place for a new connection from `ip`.
     pub(crate) fn take(&self, ip: IpAddr) -> Taken {
+        let (address, now) = (client_address(ip), Instant::now());
+        let mut table = self.0.lock();
+        if let Err(report) = table.check(address, now) {
+            drop(table);
+            if let Some(refused) = report {
+                warn!(%address, refused, "refuses connections, because too many from this address had no authenticated request (max-unauthenticated-connection-rate)");
+            }
+            return Taken::Unauthenticated;
+        }
         let (closing, closed) = oneshot::channel();
-        match self.0.lock().take(client_address(ip), closing, Instant::now()) {
+        match table.take(address, closing, now) {
             Ok((id, replaced)) => {
                 let handle = PlaceHandle { places: self.clone(), id };
                 let place = Place { handle, closed };
@@ -122,7 +147,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.handle.places.0.lock().remove(self.handle.id);
+        self.handle.places.0.lock().remove(self.handle.id, Instant::now());
     }
 }
 
@@ -145,6 +170,11 @@ impl PlaceHandle {
     /// first.
     pub(crate) fn known(&self) {
         self.places.0.lock().known(self.id);
+    }
+
+    /// Records that the caller of a request is authenticated, or needs no credential.
+    pub(crate) fn authenticated(&self) {
+        self.places.0.lock().authenticated(self.id);
     }
 
     /// Keeps the place until the returned guard is dropped.

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Closing, Full, PlaceLimits};
+use super::{
+    Closing, Full, PlaceLimits,
+    unauthenticated::{OnUnauthenticated, Unauthenticated, UnauthenticatedLimit},
+};
 
 /// Identifies a connection.
 pub(super) type Id = u64;
@@ -27,6 +30,7 @@ pub(super) struct Table {
     /// Closable connections: of unknown clients, and of known ones.
     unknown: Closable,
     known: Closable,
+    unauthenticated: UnauthenticatedLimit,
 }
 
 #[derive(Debug)]
@@ -34,8 +38,17 @@ struct Connection {
     address: IpAddr,
     closing: oneshot::Sender<Closing>,
     known: bool,
+    progress: Progress,
     uses: usize,
     last_activity: Instant,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Opened,
+    Requested,
+    Authenticated,
 }
 
 /// The unknown clients at one address.
@@ -46,7 +59,7 @@ struct OfAddress {
 }
 
 impl Table {
-    pub(super) fn new(limits: PlaceLimits) -> Self {
+    pub(super) fn new(limits: PlaceLimits, on_unauthenticated: OnUnauthenticated) -> Self {
         Self {
             limits,
             last_id: 0,
@@ -54,7 +67,17 @@ impl Table {
             addresses: HashMap::new(),
             unknown: Closable::new(),
             known: Closable::new(),
+            unauthenticated: UnauthenticatedLimit::new(limits.unauthenticated_rate, on_unauthenticated),
         }
+    }
+
+    /// Checks whether an address may open a connection; see [`UnauthenticatedLimit::check`].
+    ///
+    /// # Errors
+    ///
+    /// If too many of its connections were unauthenticated.
+    pub(super) fn check(&mut self, address: IpAddr, now: Instant) -> Result<(), Option<u64>> {
+        self.unauthenticated.check(address, now)
     }
 
     /// Takes a place. At a limit, the connection with the oldest activity that counts towards it is
@@ -80,11 +103,12 @@ impl Table {
         };
         if let Some((oldest, full)) = replaced {
             let (_, id) = oldest.ok_or(full)?;
-            self.close(id, Closing::Replaced);
+            self.close(id, Closing::Replaced, now);
         }
         self.last_id += 1;
         let id = self.last_id;
-        let connection = Connection { address, closing, known: false, uses: 0, last_activity: now };
+        let progress = Progress::Opened;
+        let connection = Connection { address, closing, known: false, progress, uses: 0, last_activity: now };
         self.connections.insert(id, connection);
         self.addresses.entry(address).or_default().connections += 1;
         self.set_closable(id, true);
@@ -99,11 +123,12 @@ impl Table {
             if last_activity + timeout > now {
                 return Some(last_activity);
             }
-            self.close(id, Closing::Idle);
+            self.close(id, Closing::Idle, now);
         }
     }
 
     pub(super) fn touch(&mut self, id: Id, now: Instant) {
+        self.requested(id);
         if self.connections.get(&id).is_some_and(|connection| connection.uses == 0) {
             self.set_closable(id, false);
             self.record_activity(id, now);
@@ -112,6 +137,7 @@ impl Table {
     }
 
     pub(super) fn begin_use(&mut self, id: Id) {
+        self.requested(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.uses += 1;
         if connection.uses == 1 {
@@ -141,17 +167,42 @@ impl Table {
         self.set_closable(id, closable);
     }
 
-    pub(super) fn remove(&mut self, id: Id) -> Option<oneshot::Sender<Closing>> {
+    pub(super) fn authenticated(&mut self, id: Id) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.progress != Progress::Authenticated {
+            connection.progress = Progress::Authenticated;
+            self.unauthenticated.begin_authenticated(connection.address);
+        }
+    }
+
+    fn requested(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get_mut(&id)
+            && connection.progress == Progress::Opened
+        {
+            connection.progress = Progress::Requested;
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: Id, now: Instant) -> Option<oneshot::Sender<Closing>> {
         self.set_closable(id, false);
         let connection = self.connections.remove(&id)?;
+        match connection.progress {
+            Progress::Opened => {
+                self.unauthenticated.record(connection.address, Unauthenticated::NoRequest, now);
+            }
+            Progress::Requested => {
+                self.unauthenticated.record(connection.address, Unauthenticated::NoCaller, now);
+            }
+            Progress::Authenticated => self.unauthenticated.end_authenticated(connection.address),
+        }
         if !connection.known {
             self.leave(connection.address);
         }
         Some(connection.closing)
     }
 
-    fn close(&mut self, id: Id, why: Closing) {
-        if let Some(closing) = self.remove(id) {
+    fn close(&mut self, id: Id, why: Closing, now: Instant) {
+        if let Some(closing) = self.remove(id, now) {
             // Fails if the connection has just ended by itself.
             let _ended = closing.send(why);
         }

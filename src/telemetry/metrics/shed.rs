@@ -20,6 +20,8 @@ impl ShedMetrics {
     pub const CONNECTIONS_PER_ADDRESS: &str = "max-connections-per-address";
     /// The setting that limits connections to the Kubernetes API.
     pub const KUBE_CONNECTIONS: &str = "max-kube-connections";
+    /// The setting that limits unauthenticated connections from one address.
+    pub const UNAUTHENTICATED: &str = "max-unauthenticated-connection-rate";
 
     pub(super) fn new() -> prometheus::Result<Self> {
         let by_limit = Opts::new(
@@ -27,7 +29,8 @@ impl ShedMetrics {
             "Connections, sessions and watches that were refused or closed because a limit was reached, by its setting.",
         );
         let by_limit = IntCounterVec::new(by_limit, &["limit"])?;
-        let connections = [Self::CONNECTIONS, Self::CONNECTIONS_PER_ADDRESS, Self::KUBE_CONNECTIONS];
+        let connections =
+            [Self::CONNECTIONS, Self::CONNECTIONS_PER_ADDRESS, Self::KUBE_CONNECTIONS, Self::UNAUTHENTICATED];
         for limit in LimitReached::SETTINGS.into_iter().chain(connections) {
             by_limit.with_label_values(&[limit]);
         }

@@ -14,7 +14,8 @@ struct Server {
 
 impl Server {
     fn new(total: usize, per_address: Option<usize>) -> Self {
-        let table = Table::new(PlaceLimits { total, per_address });
+        let table =
+            Table::new(PlaceLimits { total, per_address, unauthenticated_rate: None }, Box::new(drop));
         Self { table, now: Instant::now(), open: HashMap::new() }
     }
 
@@ -83,7 +84,7 @@ fn an_address_at_its_limit_replaces_its_own_connections_only() {
     server.table.begin_use(third);
     assert_eq!(server.connect("10.0.0.1"), Err(Full::Address));
     assert!(server.connect("10.0.0.2").is_ok() && server.open.contains_key(&other));
-    server.table.remove(second);
+    server.table.remove(second, server.now);
     assert_eq!(server.connect("10.0.0.1").map(|(_, full)| full), Ok(None), "a place is free again");
 }
 
@@ -184,7 +185,7 @@ proptest! {
                 Op::Touch(id) => server.table.touch(id, server.now),
                 Op::Known(id) => server.table.known(id),
                 Op::Remove(id) => {
-                    server.table.remove(id);
+                    server.table.remove(id, server.now);
                     server.open.remove(&id);
                 }
                 Op::CloseIdle => drop(server.table.close_idle(server.now, 20 * SECOND)),
@@ -203,4 +204,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_connection_that_ends_without_an_authenticated_caller_counts_against_its_address() {
+    use Unauthenticated::{NoCaller, NoRequest, Refused};
+    let (sender, counted) = std::sync::mpsc::channel();
+    let limits = PlaceLimits { total: 100, per_address: None, unauthenticated_rate: Some(1) };
+    let mut server = Server::new(2, None);
+    server.table = Table::new(limits, Box::new(move |why| sender.send(why).unwrap()));
+    let ip: IpAddr = "10.0.0.1".parse().unwrap();
+    let [silent, asks, known] = ["10.0.0.1", "10.0.0.1", "10.0.0.1"].map(|ip| server.id(ip));
+    server.table.begin_use(asks);
+    server.table.end_use(asks, server.now);
+    server.table.begin_use(known);
+    server.table.authenticated(known);
+    server.table.authenticated(known);
+    server.table.end_use(known, server.now);
+    server.table.remove(silent, server.now);
+    for id in [asks, known, known, asks] {
+        server.table.remove(id, server.now);
+    }
+    assert_eq!(counted.try_iter().collect::<Vec<_>>(), [NoRequest, NoCaller], "each once");
+    for _ in 2..10 {
+        assert_eq!(server.table.check(ip, server.now), Ok(()));
+        let (closing, _closed) = oneshot::channel();
+        let (id, _) = server.table.take(ip, closing, server.now).unwrap();
+        server.table.touch(id, server.now);
+        server.table.remove(id, server.now);
+    }
+    assert_eq!(counted.try_iter().collect::<Vec<_>>(), [NoCaller; 8]);
+    assert_eq!(server.table.check(ip, server.now), Err(Some(1)));
+    assert_eq!(counted.try_iter().collect::<Vec<_>>(), [Refused]);
+    assert_eq!(server.table.check("10.0.0.2".parse().unwrap(), server.now), Ok(()));
+    assert_eq!(server.table.check(ip, server.now + SECOND), Ok(()));
 }
