@@ -7,10 +7,11 @@
 set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: copy-ca.sh NAMESPACE..." >&2; exit 64; }
 
-# Everybody who may read the APIService may read it. cert-manager or self-signed wrote it there.
-ca=$(kubectl get apiservice v1alpha1.kuma.io --output 'go-template={{with .spec.caBundle}}{{. | base64decode}}{{end}}')
+# cert-manager or self-signed wrote it there, for kube-apiserver.
+template='{{with (index .webhooks 0).clientConfig.caBundle}}{{. | base64decode}}{{end}}'
+ca=$(kubectl get mutatingwebhookconfiguration headcount --output "go-template=$template")
 [[ $ca == *'BEGIN CERTIFICATE'* ]] || {
-    echo "the APIService has no caBundle yet: apply self-signed or cert-manager first" >&2
+    echo "the webhook has no caBundle yet: apply self-signed or cert-manager first" >&2
     exit 1
 }
 for namespace in "$@"; do

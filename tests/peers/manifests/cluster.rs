@@ -45,7 +45,7 @@ pub(super) fn pod_token(pod: &Value, source: &Value) -> String {
 }
 
 /// Adds what is missing in the objects of an overlay: the Secret of its Certificate, if it has one, with the
-/// CA in the `APIService`, as cert-manager does.
+/// CA in the webhook, as cert-manager does.
 pub(super) fn issue_certificate(objects: &mut Vec<Value>) {
     let Some(certificate) = objects.iter().find(|object| object["metadata"]["name"] == "headcount-tls")
     else {
@@ -67,14 +67,15 @@ pub(super) fn issue_certificate(objects: &mut Vec<Value>) {
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": data,
         "metadata": {"name": certificate["spec"]["secretName"], "namespace": certificate["metadata"]["namespace"]},
     }));
-    let service = objects.iter_mut().find(|object| object["kind"] == "APIService").unwrap();
-    service["spec"]["caBundle"] = BASE64_STANDARD.encode(&ca.pem).into();
+    let webhook = objects.iter_mut().find(|object| object["kind"] == "MutatingWebhookConfiguration").unwrap();
+    webhook["webhooks"][0]["clientConfig"]["caBundle"] = BASE64_STANDARD.encode(&ca.pem).into();
 }
 
-/// The `ConfigMap` that `agents/copy-ca.sh` makes of the `APIService`.
+/// The `ConfigMap` that `agents/copy-ca.sh` makes of the webhook.
 pub(super) fn copied_ca(objects: &[Value]) -> Value {
-    let bundle = find(objects, "APIService", "v1alpha1.kuma.io")["spec"]["caBundle"].as_str().unwrap();
-    let ca = String::from_utf8(BASE64_STANDARD.decode(bundle).unwrap()).unwrap();
+    let webhook = &find(objects, "MutatingWebhookConfiguration", "headcount")["webhooks"][0];
+    let bundle = BASE64_STANDARD.decode(webhook["clientConfig"]["caBundle"].as_str().unwrap()).unwrap();
+    let ca = String::from_utf8(bundle).unwrap();
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "headcount-ca"}, "data": {"ca.crt": ca},
     })

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{OVERLAYS, built, containers, find, items, pod_templates};
+use super::{OVERLAYS, built, containers, find, items, pod_templates, settings};
 use crate::support::{Server, get};
 
 #[tokio::test]
@@ -132,6 +132,18 @@ async fn the_webhooks_select_the_namespace_of_the_demo_and_not_that_of_the_serve
         });
         assert_eq!(selector["matchExpressions"], json!([never]), "{kind}");
     }
+}
+
+/// docs/bounds.md has the same estimate: 24 KiB for a connection (BENCHMARKS.md), and 12 KiB for its TLS.
+#[tokio::test]
+async fn the_limits_of_the_settings_fit_the_memory_limit_of_the_pod() {
+    let Some(objects) = built("base").await else { return };
+    let settings = settings(&objects);
+    let bytes = |setting: &str| settings[setting].as_u64().unwrap();
+    let pod = &find(&objects, "Deployment", "headcount")["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    assert_eq!(bytes("maxSessions"), bytes("maxConnections"));
+    assert!(bytes("maxConnections") * (24 + 12) * 1024 + bytes("maxRegisteredBytes") < (1 << 30) * 9 / 10);
 }
 
 #[tokio::test]
