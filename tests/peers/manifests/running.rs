@@ -1,6 +1,10 @@
 //! The server and the agents of the manifests, started as a kubelet starts them.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -13,18 +17,18 @@ use super::{
 use crate::{
     prometheus::Prometheus,
     support::{
-        Application, Ended, Issuer, Program, Provided, container, headcount, peer, pod_of, run_sidecar,
+        Application, Ended, Program, Provided, container, headcount, peer, pod_of, run_sidecar, script,
         token_source,
     },
 };
 
 const HOST: &str = "headcount.headcount-system.svc";
 
-/// The server of an overlay, which accepts the tokens of [`pod_token`], and user tokens of `issuer`.
+/// The server of an overlay, which accepts the tokens of [`pod_token`], and those of the users in the README
+/// of the manifests.
 struct Running {
     manifests: Manifests,
     objects: Vec<Value>,
-    issuer: Issuer,
     grpc: SocketAddr,
     http: SocketAddr,
     ca: PathBuf,
@@ -34,12 +38,8 @@ struct Running {
 impl Running {
     /// None if kubectl is missing.
     async fn start(overlay: &str) -> Option<Self> {
-        let (manifests, issuer) = (Manifests::new().await?, Issuer::new().await);
-        let access = manifests.path("base/access.yaml");
-        let text = fs::read_to_string(&access).unwrap();
-        let keys = issuer.access(&["use: user"]);
-        let (_roles, keys) = keys.split_once("tokenKeys:").unwrap();
-        fs::write(&access, format!("{text}tokenKeys:{keys}")).unwrap();
+        let manifests = Manifests::new().await?;
+        create_users(&manifests).await;
         let mut objects = manifests.build(overlay).await;
         issue_certificate(&mut objects);
         // There is no kube-apiserver here; tests/cluster has one.
@@ -69,21 +69,36 @@ impl Running {
         let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
         let (grpc, http) = (address("grpc"), address("http"));
         let ca = manifests.site.file("ca.crt", copied_ca(&objects)["data"]["ca.crt"].as_str().unwrap());
-        Some(Self { manifests, objects, issuer, grpc, http, ca, _server: server })
+        Some(Self { manifests, objects, grpc, http, ca, _server: server })
     }
 
-    /// Runs a client command, as a user if there is one.
-    async fn run(&self, arguments: &str, user: Option<&str>) -> Ended {
+    /// Runs a client command, with a token if there is one.
+    async fn run(&self, arguments: &str, token: Option<&Path>) -> Ended {
         let mut command = headcount(&format!(
             "{arguments} --server https://{} --tls-server-name {HOST} --ca-file {}",
             self.grpc,
             self.ca.display()
         ));
-        if let Some(user) = user {
-            let token = self.issuer.token("user-token", user).await;
-            command.arg("--token-file").arg(self.manifests.site.file("user.token", &token));
+        if let Some(token) = token {
+            command.arg("--token-file").arg(token);
         }
         Program::start(&mut command).end().await
+    }
+
+    /// The file with the token of `alice`, an operator, or of `prometheus`, as the README creates them.
+    fn token_of(&self, user: &str) -> PathBuf {
+        self.manifests.path(&format!("{user}.token"))
+    }
+
+    /// Issues a token of another user with the key of the README.
+    async fn issue(&self, user: &str) -> PathBuf {
+        let key = self.manifests.path("users.key");
+        let mut token = headcount(&format!(
+            "generate user-token --signing-key-file {} --kid 1 --valid-for 1h {user}",
+            key.display()
+        ));
+        let token = Program::start(&mut token).end().await.expect_exit(0).out;
+        self.manifests.site.file("user.token", &token)
     }
 
     /// Runs the agent of a Pod of the demo, with a token for the Pod `token_of`.
@@ -105,6 +120,18 @@ impl Running {
     }
 }
 
+/// Runs the commands of the README that create the key and the tokens of users.
+async fn create_users(manifests: &Manifests) {
+    let text = fs::read_to_string(manifests.path("README.md")).unwrap();
+    let (_, block) = text.split_once("```sh\nheadcount generate signing-key").expect("the commands");
+    let (block, _) = block.split_once("```").unwrap();
+    let here = manifests.path("");
+    let commands = format!("set -e\ncd {}\nheadcount generate signing-key{block}", here.display());
+    let commands = manifests.site.file("users.sh", &commands);
+    let mut bash = script(Path::new("bash"), &[]);
+    Program::start(bash.arg(commands)).end().await.expect_exit(0);
+}
+
 #[tokio::test]
 async fn the_agents_of_the_demo_register_with_the_tokens_of_their_pods() {
     for overlay in ["self-signed", "cert-manager", "persistent"] {
@@ -119,7 +146,7 @@ async fn the_agents_of_the_demo_register_with_the_tokens_of_their_pods() {
             }
             let _agent = running.agent(pod.clone(), name, &application);
             let wait = format!("wait workload {workload} -n headcount-demo --healthy 1");
-            running.run(&wait, Some("--name prometheus")).await.expect_exit(0);
+            running.run(&wait, Some(&running.token_of("prometheus"))).await.expect_exit(0);
             let other = running.agent(pod, "other", &application);
             other.wait_for_stderr("is different than in ServiceAccount token: other").await;
         }
@@ -132,14 +159,16 @@ async fn only_the_users_of_the_access_file_read_and_only_operators_write() {
     let backup = |name| format!("backup --output {}", running.manifests.site.path(name).display());
     let denied = running.run("get workloads -A", None).await.expect_exit(2);
     denied.expect_stderr(&["authentication is required"]);
-    let denied = running.run("get workloads -A", Some("--name eve")).await.expect_exit(2);
+    let eve = running.issue("--name eve").await;
+    let denied = running.run("get workloads -A", Some(&eve)).await.expect_exit(2);
     denied.expect_stderr(&["\"eve\" has no permission to read workloads"]);
-    for viewer in ["--name prometheus", "--name alice --group headcount-viewers"] {
-        running.run("get workloads -A", Some(viewer)).await.expect_exit(0);
-        running.run(&backup("viewer"), Some(viewer)).await.expect_exit(2).expect_stderr(&["no permission"]);
+    let bob = running.issue("--name bob --group headcount-viewers").await;
+    for viewer in [running.token_of("prometheus"), bob] {
+        running.run("get workloads -A", Some(&viewer)).await.expect_exit(0);
+        let denied = running.run(&backup("viewer"), Some(&viewer)).await.expect_exit(2);
+        denied.expect_stderr(&["no permission"]);
     }
-    let operator = Some("--name bob --group headcount-operators");
-    running.run(&backup("operator"), operator).await.expect_exit(0);
+    running.run(&backup("operator"), Some(&running.token_of("alice"))).await.expect_exit(0);
 }
 
 #[tokio::test]
@@ -156,13 +185,11 @@ async fn a_kubelet_probes_without_a_credential_and_prometheus_scrapes_with_its_t
 
     let monitoring = running.manifests.build("monitoring").await;
     let endpoint = &find(&monitoring, "PodMonitor", "headcount")["spec"]["podMetricsEndpoints"][0];
-    let token = running.issuer.token("user-token", "--name prometheus").await;
-    let token = running.manifests.site.file("prometheus.token", &token);
     // What the Prometheus operator writes for the PodMonitor.
     let job = json!({
         "job_name": "headcount", "scheme": endpoint["scheme"], "metrics_path": endpoint["path"],
         "tls_config": {"ca_file": running.ca, "server_name": endpoint["tlsConfig"]["serverName"]},
-        "authorization": {"credentials_file": token},
+        "authorization": {"credentials_file": running.token_of("prometheus")},
         "static_configs": [{"targets": [running.http.to_string()]}],
     });
     let config = json!({"global": {"scrape_interval": "200ms"}, "scrape_configs": [job]}).to_string();
@@ -177,14 +204,14 @@ async fn clients_that_have_the_previous_certificate_or_the_next_one_trust_the_se
     let next = running.manifests.build("self-signed").await;
     let ca = copied_ca(&next)["data"]["ca.crt"].as_str().unwrap().to_owned();
     assert_eq!(ca.matches("BEGIN CERTIFICATE").count(), 2);
-    let viewer = Some("--name prometheus");
+    let viewer = running.token_of("prometheus");
     // The server has not got the new Secret yet.
     fs::write(&running.ca, &ca).unwrap();
-    running.run("get workloads -A", viewer).await.expect_exit(0);
+    running.run("get workloads -A", Some(&viewer)).await.expect_exit(0);
     running.manifests.make_certificate().await;
     let last = copied_ca(&running.manifests.build("self-signed").await);
     let last = last["data"]["ca.crt"].as_str().unwrap();
     assert_eq!(last.matches("BEGIN CERTIFICATE").count(), 2, "not the one before the previous");
     fs::write(&running.ca, last).unwrap();
-    running.run("get workloads -A", viewer).await.expect_exit(2).expect_stderr(&["certificate"]);
+    running.run("get workloads -A", Some(&viewer)).await.expect_exit(2).expect_stderr(&["certificate"]);
 }
