@@ -71,7 +71,7 @@ impl fmt::Display for Side {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let scale = if args.quick { QUICK } else { FULL };
-    let mut report = Report::new("envoy");
+    let mut report = Report::new("envoy", &["first", "unchanged", "changed"], &args)?;
     if args.wants("first") {
         report.add(SIDES, first(&scale)?);
         report.add(SIDES, first_to_response(&scale)?);

@@ -36,6 +36,8 @@ const SLOPE: Chart = Chart {
     scale: Scale::Linear,
 };
 
+const ROWS: [&str; 6] = ["memory", "flip", "identical", "slope", "watchers", "readers"];
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(role) = &args.role {
@@ -43,11 +45,11 @@ fn main() -> anyhow::Result<()> {
     }
     let sizes = if args.quick { loaded::QUICK } else { loaded::FULL };
     let (few, many) = (sizes[0], sizes[sizes.len() - 1]);
-    let mut report = Report::new("registry");
+    let mut report = Report::new("registry", &ROWS, &args)?;
     if args.wants("memory") {
         report.add([many, few], memory::measure([many, few], args.quick)?);
     }
-    if ["flip", "identical", "slope"].iter().any(|row| args.wants(row)) {
+    if args.wants_any(&["flip", "identical", "slope"]) {
         let mut registries = flip::LoadedRegistries::of(&sizes, args.quick)?;
         if args.wants("flip") {
             report.add([many, few], registries.flip()?);

@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::support::typical;
+use crate::{remote::Remote, support::typical};
 
 /// Time between the first attempts, which are not the storm.
 const START_INTERVAL: Duration = Duration::from_micros(400);
@@ -47,13 +47,13 @@ pub(crate) struct Agents {
 
 impl Agents {
     /// Starts this many agents, one after another.
-    pub(crate) fn start(uri: &str, proxies: usize) -> anyhow::Result<Self> {
-        let (server, connected) = (ServerEndpoint::plaintext(uri)?, Arc::default());
+    pub(crate) fn start(remote: Remote, proxies: usize) -> anyhow::Result<Self> {
+        let (server, connected) = (remote.agent_endpoint()?, Arc::default());
         let mut tasks = JoinSet::new();
         let mut delay = Duration::ZERO;
         for number in 0..proxies {
-            let agent =
-                run_agent(server.clone(), Arc::new(typical::dataplane(number)?), Arc::clone(&connected));
+            let (dataplane, token) = (Arc::new(typical::dataplane(number)?), remote.token(number)?);
+            let agent = run_agent(server.clone(), token, dataplane, Arc::clone(&connected));
             tasks.spawn(async move {
                 sleep(delay).await;
                 agent.await;
@@ -89,7 +89,12 @@ impl Agents {
 }
 
 /// Opens one session after another, forever.
-async fn run_agent(server: ServerEndpoint, dataplane: Arc<Dataplane>, connected: Arc<AtomicUsize>) {
+async fn run_agent(
+    server: ServerEndpoint,
+    token: Option<watch::Receiver<String>>,
+    dataplane: Arc<Dataplane>,
+    connected: Arc<AtomicUsize>,
+) {
     let mut health = Health::of_proxy(HealthState::Ready);
     health.set_inbound(0, HealthState::Ready);
     let (_sender, health) = watch::channel(health);
@@ -101,7 +106,10 @@ async fn run_agent(server: ServerEndpoint, dataplane: Arc<Dataplane>, connected:
             Ok(connection) => {
                 let leave = CancellationToken::new();
                 let session = Session {
-                    connection,
+                    connection: match &token {
+                        Some(token) => connection.with_tokens(token.clone()),
+                        None => connection,
+                    },
                     dataplane: Arc::clone(&dataplane),
                     attempt: Attempt::default(),
                     health: health.clone(),

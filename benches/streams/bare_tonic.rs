@@ -36,6 +36,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use crate::{bare_tls, security::Security};
+
 /// Messages that a watcher may lag behind: many seconds of them, so that none is lost.
 const CHANNEL_CAPACITY: usize = 16_384;
 
@@ -54,12 +56,15 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Deltas = broadcast::Sender<WatchWorkloadsResponse>;
 
 /// Serves on the current runtime until it ends; returns the bound address.
-pub(crate) async fn start(addr: SocketAddr, mode: Mode, keepalive: bool) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn start(
+    addr: SocketAddr,
+    mode: Mode,
+    keepalive: bool,
+    security: Option<Security>,
+) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(addr).await?;
     let addr = listener.local_addr()?;
     let (deltas, _) = broadcast::channel(CHANNEL_CAPACITY);
-    // As headcount does, so that Nagle's algorithm does not delay small messages.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let (acks, relays) = match mode {
         Mode::Ack => (true, false),
         Mode::Relay => (false, true),
@@ -70,9 +75,18 @@ pub(crate) async fn start(addr: SocketAddr, mode: Mode, keepalive: bool) -> anyh
         .http2_keepalive_interval(keepalive.then_some(limits.keepalive_interval))
         .http2_keepalive_timeout(Some(limits.keepalive_timeout))
         .add_service(Dataplanes { acks, deltas: relays.then(|| deltas.clone()) })
-        .add_service(Workloads(deltas))
-        .serve_with_incoming(incoming);
-    tokio::spawn(server);
+        .add_service(Workloads(deltas));
+    match security {
+        // As headcount does, so that Nagle's algorithm does not delay small messages.
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            tokio::spawn(server.serve_with_incoming(incoming));
+        }
+        Some(security) => {
+            let incoming = bare_tls::incoming(listener, security.server_config()?);
+            tokio::spawn(server.serve_with_incoming(incoming));
+        }
+    }
     Ok(addr)
 }
 

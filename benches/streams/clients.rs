@@ -6,6 +6,7 @@ use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use headcount::{
     convert,
+    net::client::Connection,
     proto::{
         HealthReport, HealthState, Heartbeat, Hello, InboundHealth, SessionRequest, SessionResponse,
         dataplane_service_client::DataplaneServiceClient, session_request::Message as ToServer,
@@ -14,13 +15,10 @@ use headcount::{
 };
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, Streaming, transport::Endpoint};
 use tonic_types::StatusExt as _;
 
-use crate::support::typical;
+use crate::{remote::Remote, support::typical};
 
 /// Requests that may wait to be sent. It is full only if the server does not read.
 const QUEUE: usize = 1_024;
@@ -36,33 +34,34 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Connects the dataplane with this number, on a connection of its own.
-    pub(crate) async fn connect(uri: &str, number: usize) -> anyhow::Result<Self> {
-        Self::open(channel(uri).await?, number, None).await
+    pub(crate) async fn connect(remote: Remote, number: usize) -> anyhow::Result<Self> {
+        let connection = remote.as_dataplane(connect(remote).await?, number)?;
+        Self::open(connection, number, None).await
     }
 
     /// Opens the session, with heartbeats of this interval or none; retries after the server's `RetryInfo`
     /// when a limit is reached.
     pub(crate) async fn open(
-        channel: Channel,
+        connection: Connection,
         number: usize,
         heartbeat_interval: Option<Duration>,
     ) -> anyhow::Result<Self> {
-        Self::connect_with(channel, hello(number, heartbeat_interval)?).await
+        Self::connect_with(connection, hello(number, heartbeat_interval)?).await
     }
 
     /// Opens the session of a dataplane that names no workload, so that readers see no change.
-    pub(crate) async fn open_without_workload(channel: Channel, number: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn open_without_workload(connection: Connection, number: usize) -> anyhow::Result<Self> {
         let mut hello = hello(number, None)?;
         if let Some(dataplane) = &mut hello.dataplane {
             dataplane.labels.clear();
             dataplane.inbounds.clear();
         }
-        Self::connect_with(channel, hello).await
+        Self::connect_with(connection, hello).await
     }
 
-    async fn connect_with(channel: Channel, hello: Hello) -> anyhow::Result<Self> {
+    async fn connect_with(connection: Connection, hello: Hello) -> anyhow::Result<Self> {
         loop {
-            match Self::attempt(channel.clone(), hello.clone()).await? {
+            match Self::attempt(connection.clone(), hello.clone()).await? {
                 Ok(proxy) => return Ok(proxy),
                 Err(status) if status.code() == Code::ResourceExhausted => {
                     let info = status.get_details_retry_info();
@@ -74,12 +73,12 @@ impl Proxy {
     }
 
     /// One attempt; the inner error is the status of the RPC.
-    async fn attempt(channel: Channel, hello: Hello) -> anyhow::Result<Result<Self, Status>> {
+    async fn attempt(connection: Connection, hello: Hello) -> anyhow::Result<Result<Self, Status>> {
         let (requests, request_stream) = mpsc::channel(QUEUE);
         requests.try_send(SessionRequest { message: Some(ToServer::Hello(hello)) })?;
         let opened = async {
             let response =
-                DataplaneServiceClient::new(channel).session(ReceiverStream::new(request_stream)).await?;
+                DataplaneServiceClient::new(connection).session(ReceiverStream::new(request_stream)).await?;
             let mut responses = response.into_inner();
             Ok::<_, Status>((responses.message().await?, responses))
         };
@@ -129,26 +128,29 @@ fn hello(number: usize, heartbeat_interval: Option<Duration>) -> anyhow::Result<
 
 /// Connects the dataplanes with these numbers, over this many connections.
 pub(crate) async fn connect_many(
-    uri: &str,
+    remote: Remote,
     numbers: impl Iterator<Item = usize>,
     connections: usize,
 ) -> anyhow::Result<Vec<Proxy>> {
-    open_many(&channels(uri, connections).await?, numbers).await
+    open_many(remote, &self::connections(remote, connections).await?, numbers).await
 }
 
 /// Opens this many connections.
-pub(crate) async fn channels(uri: &str, connections: usize) -> anyhow::Result<Vec<Channel>> {
-    stream::iter(0..connections).map(|_| channel(uri)).buffer_unordered(CONCURRENT).try_collect().await
+pub(crate) async fn connections(remote: Remote, connections: usize) -> anyhow::Result<Vec<Connection>> {
+    stream::iter(0..connections).map(|_| connect(remote)).buffer_unordered(CONCURRENT).try_collect().await
 }
 
 /// Opens the sessions of the dataplanes with these numbers, spread over connections.
 pub(crate) async fn open_many(
-    channels: &[Channel],
+    remote: Remote,
+    connections: &[Connection],
     numbers: impl Iterator<Item = usize>,
 ) -> anyhow::Result<Vec<Proxy>> {
-    let proxies = numbers.zip(channels.iter().cycle());
+    let proxies = numbers.zip(connections.iter().cycle());
     stream::iter(proxies)
-        .map(|(number, channel)| Proxy::open(channel.clone(), number, None))
+        .map(async |(number, connection)| {
+            Proxy::open(remote.as_dataplane(connection.clone(), number)?, number, None).await
+        })
         .buffered(CONCURRENT)
         .try_collect()
         .await
@@ -166,6 +168,7 @@ pub(crate) fn report(sequence: u64) -> SessionRequest {
     }
 }
 
-pub(crate) async fn channel(uri: &str) -> anyhow::Result<Channel> {
-    Ok(Endpoint::from_shared(uri.to_owned())?.connect().await?)
+/// Opens a connection.
+pub(crate) async fn connect(remote: Remote) -> anyhow::Result<Connection> {
+    remote.connect(&Endpoint::from_shared(remote.uri())?).await
 }

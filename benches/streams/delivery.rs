@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
+    remote::Remote,
     server::{SIDES, Server, Setup},
     support::{
         percentile::percentile,
@@ -43,7 +44,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         let mut slope = Vec::new();
         for watchers in scale.watchers {
             let server = Server::start(Setup::new(side, Mode::Relay).without_limits())?;
-            let mut latencies = runtime.block_on(run(&server.uri(), *watchers, scale.changes))?;
+            let mut latencies = runtime.block_on(run(server.remote(), *watchers, scale.changes))?;
             latencies.sort();
             let millis = |percent| percentile(&latencies, percent).as_secs_f64() * 1e3;
             slope.push(Measure::new("p50", "ms", millis(50)).at(*watchers));
@@ -54,9 +55,9 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// The latency of each change to each watcher.
-async fn run(uri: &str, watchers: u32, changes: usize) -> anyhow::Result<Vec<Duration>> {
-    let mut watchers = Watch::many(uri, watchers as usize).await?;
-    let Proxy { requests, mut responses } = Proxy::connect(uri, 0).await?;
+async fn run(remote: Remote, watchers: u32, changes: usize) -> anyhow::Result<Vec<Duration>> {
+    let mut watchers = Watch::many(remote, watchers as usize).await?;
+    let Proxy { requests, mut responses } = Proxy::connect(remote, 0).await?;
     let acks = tokio::spawn(async move { while responses.message().await.is_ok_and(|ack| ack.is_some()) {} });
     for watch in &mut watchers {
         watch.next().await?;

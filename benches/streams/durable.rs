@@ -12,6 +12,7 @@ use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
     latency, registrations,
+    remote::Remote,
     server::{Server, Setup, Side},
     support::{
         percentile::percentile,
@@ -89,7 +90,7 @@ fn on_fresh(durable: bool, measure: impl FnOnce(&Server) -> anyhow::Result<f64>)
 /// The p99 of the latency of a report, in microseconds.
 fn latency(server: &Server, scale: &Scale) -> anyhow::Result<f64> {
     let runtime = Runtime::new()?;
-    let churn = runtime.spawn(churn(server.uri()));
+    let churn = runtime.spawn(churn(server.remote()));
     let (latencies, _) = latency::latencies(server, scale.warm_up, scale.reports)?;
     ensure!(!churn.is_finished(), "the client whose dataplanes come and go has ended");
     Ok(percentile(&latencies, 99).as_secs_f64() * 1e6)
@@ -97,10 +98,10 @@ fn latency(server: &Server, scale: &Scale) -> anyhow::Result<f64> {
 
 /// Connects and disconnects one dataplane after another. They name no workload, because each revision stands
 /// for one report of the proxy that is measured.
-async fn churn(uri: String) -> anyhow::Result<()> {
-    let channel = clients::channel(&uri).await?;
+async fn churn(remote: Remote) -> anyhow::Result<()> {
+    let connection = clients::connect(remote).await?;
     for number in FIRST_OF_CHURN.. {
-        drop(Proxy::open_without_workload(channel.clone(), number).await?);
+        drop(Proxy::open_without_workload(connection.clone(), number).await?);
         sleep(CHURN).await;
     }
     Ok(())
@@ -112,7 +113,7 @@ async fn restart(durable: bool, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let setup = setup(directory.as_ref()).with_sessions(scale.dataplanes);
     let server = Server::start(setup)?;
     let (addr, all) = (server.addr(), u32::try_from(scale.dataplanes)?);
-    let proxies = clients::connect_many(&server.uri(), 0..scale.dataplanes, scale.connections).await?;
+    let proxies = clients::connect_many(server.remote(), 0..scale.dataplanes, scale.connections).await?;
     // Longer than a change may take to be durable.
     sleep(Duration::from_secs(1)).await;
     drop(server);
@@ -121,10 +122,10 @@ async fn restart(durable: bool, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let start = Instant::now();
     let server = Server::start(setup.at(addr))?;
     let serving = start.elapsed();
-    let mut watch = Watch::open(&server.uri()).await?;
+    let mut watch = Watch::open(server.remote()).await?;
     let registered = watch.total();
     ensure!(registered == if durable { all } else { 0 }, "{registered} are registered after the restart");
-    let _proxies = clients::connect_many(&server.uri(), 0..scale.dataplanes, scale.connections).await?;
+    let _proxies = clients::connect_many(server.remote(), 0..scale.dataplanes, scale.connections).await?;
     watch.until(|watch| watch.sums().0 == all).await?;
     ensure!(watch.total() == all, "{} are registered in the end", watch.total());
     Ok(vec![
@@ -143,7 +144,7 @@ fn disk(scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let bytes_of = |times: usize| -> anyhow::Result<f64> {
         for _ in 0..times {
             let proxies = runtime.block_on(clients::connect_many(
-                &server.uri(),
+                server.remote(),
                 0..scale.dataplanes,
                 scale.connections,
             ))?;

@@ -50,12 +50,12 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let uri = &server.uri();
+    let remote = server.remote();
     let mut proxies = Vec::with_capacity(scale.proxies);
     for index in 0..scale.proxies {
-        proxies.push(Proxy::connect(uri, number(index)).await?);
+        proxies.push(Proxy::connect(remote, number(index)).await?);
     }
-    let watchers = Watch::many(uri, scale.watchers).await?;
+    let watchers = Watch::many(remote, scale.watchers).await?;
 
     let before = processor_time(server.pid())?;
     let changes = scale.changes * scale.proxies as u64;

@@ -67,12 +67,12 @@ pub(crate) fn measure(quick: bool, sides: [Filters; 2]) -> anyhow::Result<Vec<Fi
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn run(server: &Server, filters: Filters, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let uri = &server.uri();
+    let remote = server.remote();
     let numbers = (0..scale.workloads).map(|index| index * typical::PER_WORKLOAD);
-    let mut proxies = clients::connect_many(uri, numbers, 1).await?;
-    let begin = Watch::open(uri).await?.revision;
+    let mut proxies = clients::connect_many(remote, numbers, 1).await?;
+    let begin = Watch::open(remote).await?.revision;
     let all = (0..scale.watchers).map(|watcher| filters.of(watcher, scale.workloads));
-    let watchers = Watch::many_filtered(uri, all).await?;
+    let watchers = Watch::many_filtered(remote, all).await?;
 
     let before = processor_time(server.pid())?;
     let following = watchers.into_iter().enumerate().map(|(watcher, mut watch)| {

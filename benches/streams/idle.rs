@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use headcount::net::client::ServerEndpoint;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::{
     clients::{self, Proxy},
+    remote::Remote,
     role::Role,
     support::child::{self, Process},
 };
@@ -22,7 +22,7 @@ const CONCURRENT: usize = 64;
 /// What to connect.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Idle {
-    uri: String,
+    remote: Remote,
     proxies: usize,
     liveness: Liveness,
 }
@@ -39,23 +39,23 @@ pub(crate) enum Liveness {
 }
 
 /// Starts a child that connects this many proxies, until it is dropped. Agents have a connection each.
-pub(crate) fn connect(uri: &str, proxies: usize, liveness: Liveness) -> anyhow::Result<Process> {
-    let role = Role::Idle(Idle { uri: uri.to_owned(), proxies, liveness });
+pub(crate) fn connect(remote: Remote, proxies: usize, liveness: Liveness) -> anyhow::Result<Process> {
+    let role = Role::Idle(Idle { remote, proxies, liveness });
     let (process, _connected): (_, usize) = Process::start(&role)?;
     Ok(process)
 }
 
 /// In the child: connects the proxies, and keeps them connected until the parent exits.
-pub(crate) fn run(Idle { uri, proxies, liveness }: &Idle) -> anyhow::Result<()> {
+pub(crate) fn run(Idle { remote, proxies, liveness }: &Idle) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     let connected = match liveness {
         Liveness::Nothing { connections } => {
-            runtime.block_on(clients::connect_many(uri, 0..*proxies, *connections))?
+            runtime.block_on(clients::connect_many(*remote, 0..*proxies, *connections))?
         }
-        Liveness::Pings => runtime.block_on(connect_agents(uri, *proxies, None)).map(|()| Vec::new())?,
-        Liveness::Heartbeats => {
-            runtime.block_on(connect_agents(uri, *proxies, Some(HEARTBEAT_INTERVAL))).map(|()| Vec::new())?
-        }
+        Liveness::Pings => runtime.block_on(connect_agents(*remote, *proxies, None)).map(|()| Vec::new())?,
+        Liveness::Heartbeats => runtime
+            .block_on(connect_agents(*remote, *proxies, Some(HEARTBEAT_INTERVAL)))
+            .map(|()| Vec::new())?,
     };
     child::announce(proxies)?;
     child::wait_for_parent_exit();
@@ -65,9 +65,10 @@ pub(crate) fn run(Idle { uri, proxies, liveness }: &Idle) -> anyhow::Result<()> 
 }
 
 /// Connects proxies, and keeps their sessions open. The child exits if a session ends.
-async fn connect_agents(uri: &str, proxies: usize, heartbeats: Option<Duration>) -> anyhow::Result<()> {
-    let server = ServerEndpoint::plaintext(uri)?;
-    let connect = async |number| Proxy::open(server.http2().connect().await?, number, heartbeats).await;
+async fn connect_agents(remote: Remote, proxies: usize, heartbeats: Option<Duration>) -> anyhow::Result<()> {
+    let server = remote.agent_endpoint()?;
+    let connect =
+        async |number| Proxy::open(server.http2().connect().await?.into(), number, heartbeats).await;
     let connected = stream::iter(0..proxies).map(connect).buffer_unordered(CONCURRENT);
     connected
         .try_for_each(async |mut proxy| {

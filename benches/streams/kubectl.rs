@@ -51,14 +51,14 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn run(server: &Server, api: Api, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let mut writer = Writer::connect(&server.uri()).await?;
-    let begin = Watch::open(&server.uri()).await?.revision;
+    let mut writer = Writer::connect(server.remote()).await?;
+    let begin = Watch::open(server.remote()).await?.revision;
     let last = begin + scale.flips as u64;
     let watchers = match api {
         Api::Kubernetes => {
             Watchers::Kubernetes(KubeWatch::many(server.kube()?, scale.watchers, begin).await?)
         }
-        Api::Grpc => Watchers::Grpc(Watch::many(&server.uri(), scale.watchers).await?),
+        Api::Grpc => Watchers::Grpc(Watch::many(server.remote(), scale.watchers).await?),
     };
 
     let before = processor_time(server.pid())?;

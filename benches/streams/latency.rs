@@ -13,7 +13,9 @@ use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
     idle::{self, Liveness},
-    server::{SIDES, Server, Setup},
+    remote::Remote,
+    security::{Files, Security},
+    server::{SIDES, Server, Setup, Side},
     support::{
         percentile::percentile,
         rounds::{Figure, Measure, compare},
@@ -43,20 +45,34 @@ const QUICK: Scale = Scale { rounds: 1, idle: 100, warm_up: 50, reports: 200 };
 
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
-    compare("latency", scale.rounds, SIDES, |side| {
-        let server = Server::start(Setup::new(side, Mode::RelayAndAck).without_limits())?;
-        let _idle = idle::connect(&server.uri(), scale.idle, Liveness::Nothing { connections: scale.idle })?;
-        let (latencies, bytes) = latencies(&server, scale.warm_up, scale.reports)?;
-        let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
-        Ok(vec![
-            Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50))
-                .target(Target::RatioAtMost(1.05)),
-            Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99))
-                .target(Target::RatioAtMost(1.15)),
-            // Shows that both sides send deltas of the same size.
-            Measure::new("size of the delta", "bytes", bytes),
-        ])
-    })
+    compare("latency", scale.rounds, SIDES, |side| round(side, None, &scale, [1.05, 1.15]))
+}
+
+/// The same with TLS on all connections.
+pub(crate) fn with_tls(quick: bool, files: &Files) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { Scale { rounds: 5, ..FULL } };
+    compare("tls-latency", scale.rounds, SIDES, |side| round(side, Some(files.tls()), &scale, [1.1, 1.2]))
+}
+
+/// Measures a side; the ratios of p50 and p99 must be at most `ratios`.
+fn round(
+    side: Side,
+    security: Option<Security>,
+    scale: &Scale,
+    ratios: [f64; 2],
+) -> anyhow::Result<Vec<Measure>> {
+    let setup = Setup::new(side, Mode::RelayAndAck).without_limits().with_security(security);
+    let server = Server::start(setup)?;
+    let _idle = idle::connect(server.remote(), scale.idle, Liveness::Nothing { connections: scale.idle })?;
+    let (latencies, bytes) = latencies(&server, scale.warm_up, scale.reports)?;
+    let micros = |percent| percentile(&latencies, percent).as_secs_f64() * 1e6;
+    let [p50, p99] = ratios.map(Target::RatioAtMost);
+    Ok(vec![
+        Measure::new("a report to a watcher, 10,000 idle, p50", "µs", micros(50)).target(p50),
+        Measure::new("a report to a watcher, 10,000 idle, p99", "µs", micros(99)).target(p99),
+        // Shows that both sides send deltas of the same size.
+        Measure::new("size of the delta", "bytes", bytes),
+    ])
 }
 
 /// The latencies of reports after some that are not measured, sorted; and the mean size of a delta.
@@ -65,7 +81,7 @@ pub(crate) fn latencies(
     warm_up: usize,
     reports: usize,
 ) -> anyhow::Result<(Vec<Duration>, f64)> {
-    let (sent, received, bytes) = Runtime::new()?.block_on(run(&server.uri(), warm_up + reports))?;
+    let (sent, received, bytes) = Runtime::new()?.block_on(run(server.remote(), warm_up + reports))?;
     let mut latencies = until_delta(&sent, &received)?.split_off(warm_up);
     latencies.sort();
     Ok((latencies, bytes))
@@ -80,9 +96,9 @@ struct Received {
 /// Sends the reports; returns when each was handed to the client's stream, when the client returned each
 /// delta, and the mean size of a delta.
 #[expect(clippy::cast_precision_loss, reason = "a message is small")]
-async fn run(uri: &str, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Received>, f64)> {
-    let mut watch = Watch::open(uri).await?;
-    let Proxy { requests, mut responses } = Proxy::connect(uri, REPORTER).await?;
+async fn run(remote: Remote, reports: usize) -> anyhow::Result<(Vec<Instant>, Vec<Received>, f64)> {
+    let mut watch = Watch::open(remote).await?;
+    let Proxy { requests, mut responses } = Proxy::connect(remote, REPORTER).await?;
     watch.next().await?;
     let created = watch.revision;
 

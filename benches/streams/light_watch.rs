@@ -1,13 +1,15 @@
 //! A watch that decodes only names and counts, so that a hundred watchers leave the CPU to the server.
 
-use headcount::proto::{WatchWorkloadsRequest, WorkloadFilter, WorkloadRef, WorkloadStatus};
+use headcount::{
+    net::client::Connection,
+    proto::{WatchWorkloadsRequest, WorkloadFilter, WorkloadRef, WorkloadStatus},
+};
 use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder},
-    transport::Channel,
 };
 use tonic_prost::{ProstCodec, ProstEncoder};
 
@@ -39,11 +41,11 @@ pub(crate) struct WorkloadCounts {
 
 /// Watches what a filter matches; returns each message with its size in bytes.
 pub(crate) async fn watch(
-    channel: Channel,
+    connection: Connection,
     filter: WorkloadFilter,
 ) -> anyhow::Result<Streaming<(Delta, usize)>> {
-    let mut client = Grpc::new(channel);
-    client.ready().await?;
+    let mut client = Grpc::new(connection);
+    client.ready().await.map_err(anyhow::Error::from_boxed)?;
     let request =
         Request::new(WatchWorkloadsRequest { filter: Some(filter), ..WatchWorkloadsRequest::default() });
     Ok(client.server_streaming(request, PathAndQuery::from_static(PATH), LightCodec).await?.into_inner())

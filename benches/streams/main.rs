@@ -19,16 +19,23 @@
 //! | `durable` | with a data directory and without: rates, latency, a restart, bytes on disk; both headcount |
 //! | `pages` | the ack latency while a client pages through 200,000 dataplanes; both headcount |
 //! | `kubectl` | watches of the Kubernetes API against `WatchWorkloads`; both headcount |
+//! | `tls-memory` | as `memory`, with TLS on both sides |
+//! | `tls-cost` | the same with TLS and tokens, against plaintext; both headcount |
+//! | `tls-handshakes` | the server's CPU time for each TLS handshake, against bare tokio-rustls |
+//! | `tls-latency` | as `latency`, with TLS on both sides |
+//! | `tls-storm` | as `storm`, with TLS on both sides, and tokens, which headcount verifies |
 //!
 //! A run fails if a watcher does not end with the exact counts, or if a connection is lost.
 
 mod agents;
+mod bare_tls;
 mod bare_tonic;
 mod clients;
 mod delivery;
 mod durable;
 mod fanout;
 mod filters;
+mod handshakes;
 mod idle;
 mod kube;
 mod kubectl;
@@ -36,11 +43,16 @@ mod latency;
 mod light_watch;
 mod memory;
 mod pages;
+#[path = "../../tests/pki/mod.rs"]
+#[allow(dead_code, reason = "the benchmarks need no client certificates")]
+mod pki;
 mod rates;
 mod registrations;
+mod remote;
 mod role;
 mod scale;
 mod scrape;
+mod security;
 mod server;
 mod silence;
 mod storm;
@@ -56,6 +68,7 @@ use clap::Parser as _;
 
 use self::{
     role::Role,
+    security::Files,
     support::{
         args::Args,
         chart::{Chart, Scale},
@@ -82,6 +95,20 @@ const ROWS: [(&str, Row); 12] = [
     ("delivery", delivery::measure),
 ];
 
+/// Measures a row whose servers have TLS.
+type TlsRow = fn(bool, &Files) -> anyhow::Result<Vec<Figure>>;
+
+/// Each with the names of its two sides.
+const TLS_ROWS: [(&str, [&str; 2], TlsRow); 5] = [
+    ("tls-memory", TLS_SIDES, memory::with_tls),
+    ("tls-latency", TLS_SIDES, latency::with_tls),
+    ("tls-storm", TLS_SIDES, storm::with_tls),
+    ("tls-cost", memory::COST_SIDES, memory::cost_of_tls),
+    ("tls-handshakes", handshakes::SIDES, handshakes::measure),
+];
+
+const TLS_SIDES: [&str; 2] = ["headcount, TLS", "bare tonic, TLS"];
+
 const CHARTS: [Chart; 2] = [
     Chart {
         row: "memory-slope",
@@ -106,7 +133,19 @@ fn main() -> anyhow::Result<()> {
     if let Some(role) = &args.role {
         return Role::run(role);
     }
-    let mut report = Report::new("streams");
+    let others = [silence::HEARTBEATS, filters::ROW, durable::ROW, pages::ROW, kubectl::ROW];
+    let plaintext: Vec<_> = ROWS.iter().map(|(name, _)| *name).chain(others).collect();
+    let tls = TLS_ROWS.map(|(name, ..)| name);
+    if args.wants_any(&plaintext) {
+        without_tls(&args, Report::new("streams", &plaintext, &args)?)?;
+    }
+    if args.wants_any(&tls) {
+        with_tls(&args, Report::new("tls", &tls, &args)?)?;
+    }
+    Ok(())
+}
+
+fn without_tls(args: &Args, mut report: Report) -> anyhow::Result<()> {
     for (name, measure) in ROWS {
         if args.wants(name) {
             let start = Instant::now();
@@ -131,5 +170,17 @@ fn main() -> anyhow::Result<()> {
     if args.wants(kubectl::ROW) {
         report.add(kubectl::SIDES, kubectl::measure(args.quick)?);
     }
-    report.publish(&args, &CHARTS)
+    report.publish(args, &CHARTS)
+}
+
+fn with_tls(args: &Args, mut report: Report) -> anyhow::Result<()> {
+    let files = Files::create()?;
+    for (name, sides, measure) in TLS_ROWS {
+        if args.wants(name) {
+            let start = Instant::now();
+            report.add(sides, measure(args.quick, &files)?);
+            eprintln!("{name}: took {} s", start.elapsed().as_secs());
+        }
+    }
+    report.publish(args, &[])
 }

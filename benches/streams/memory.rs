@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use crate::{
     bare_tonic::Mode,
     clients::{self, Proxy},
+    security::{Files, Security},
     server::{SIDES, Server, Setup, Side},
     support::{
         process::{open_files, resident_bytes},
@@ -37,8 +38,30 @@ pub(crate) fn own_connections(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("memory", scale.rounds, SIDES, |side| {
         let name = "server memory per proxy, 10,000 on own connections";
-        let kib = round(side, &scale, scale.proxies)?;
+        let kib = round(side, None, &scale, scale.proxies)?;
         Ok(vec![Measure::new(name, "KiB", kib).target(Target::RatioAtMost(0.8))])
+    })
+}
+
+/// The same with TLS on all connections.
+pub(crate) fn with_tls(quick: bool, files: &Files) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare("tls-memory", scale.rounds, SIDES, |side| {
+        let name = "server memory per proxy, 10,000 on own connections";
+        let kib = round(side, Some(files.tls()), &scale, scale.proxies)?;
+        Ok(vec![Measure::new(name, "KiB", kib).target(Target::RatioAtMost(0.85))])
+    })
+}
+
+pub(crate) const COST_SIDES: [&str; 2] = ["headcount, TLS and tokens", "headcount, plaintext"];
+
+/// What TLS and tokens add to the memory of headcount.
+pub(crate) fn cost_of_tls(quick: bool, files: &Files) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare("tls-cost", scale.rounds, [Some(files.tls_and_tokens()), None], |security| {
+        let name = "server memory per proxy, 10,000 on own connections";
+        let kib = round(Side::Headcount, security, &scale, scale.proxies)?;
+        Ok(vec![Measure::new(name, "KiB", kib).target(Target::MoreByAtMost(12.0))])
     })
 }
 
@@ -46,7 +69,7 @@ pub(crate) fn shared_connections(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("memory-shared", scale.rounds, SIDES, |side| {
         let name = "server memory per proxy, 10,000 over 100 connections";
-        let kib = round(side, &scale, scale.shared)?;
+        let kib = round(side, None, &scale, scale.shared)?;
         Ok(vec![Measure::new(name, "KiB", kib).target(Target::RatioAtMost(0.45))])
     })
 }
@@ -56,7 +79,7 @@ pub(crate) fn slope(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let (scale, steps): (_, &[u32]) =
         if quick { (QUICK, &[20, 50, 100, 200]) } else { (FULL, &[1_000, 2_500, 5_000, 10_000]) };
     compare("memory-slope", 1, SIDES, |side| {
-        let mut loaded = LoadedServer::start(side)?;
+        let mut loaded = LoadedServer::start(side, None)?;
         let mut slope = Vec::new();
         for step in steps {
             let more = *step as usize - loaded.proxies.len();
@@ -68,8 +91,8 @@ pub(crate) fn slope(quick: bool) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Runs one round with a fresh server; returns its growth per proxy in KiB.
-fn round(side: Side, scale: &Scale, connections: usize) -> anyhow::Result<f64> {
-    LoadedServer::start(side)?.grow(scale.proxies, connections, scale.stable_polls)
+fn round(side: Side, security: Option<Security>, scale: &Scale, connections: usize) -> anyhow::Result<f64> {
+    LoadedServer::start(side, security)?.grow(scale.proxies, connections, scale.stable_polls)
 }
 
 /// A server and its connected proxies. The server is dropped first: clients that disconnect one by one would
@@ -84,8 +107,9 @@ struct LoadedServer {
 }
 
 impl LoadedServer {
-    fn start(side: Side) -> anyhow::Result<Self> {
-        let server = Server::start(Setup::new(side, Mode::Relay).without_session_rate_limit())?;
+    fn start(side: Side, security: Option<Security>) -> anyhow::Result<Self> {
+        let setup = Setup::new(side, Mode::Relay).without_session_rate_limit().with_security(security);
+        let server = Server::start(setup)?;
         let before = stable_memory(server.pid(), 2)?;
         Ok(Self { server, before, proxies: Vec::new(), connections: 0, runtime: Runtime::new()? })
     }
@@ -94,8 +118,8 @@ impl LoadedServer {
     #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
     fn grow(&mut self, more: usize, connections: usize, stable_polls: usize) -> anyhow::Result<f64> {
         let connected = self.proxies.len();
-        let uri = self.server.uri();
-        let proxies = clients::connect_many(&uri, connected..connected + more, connections);
+        let remote = self.server.remote();
+        let proxies = clients::connect_many(remote, connected..connected + more, connections);
         self.proxies.extend(self.runtime.block_on(proxies)?);
         self.connections += connections;
         let after = stable_memory(self.server.pid(), stable_polls)?;

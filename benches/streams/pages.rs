@@ -2,13 +2,16 @@
 //! client on the same server.
 
 use anyhow::ensure;
-use headcount::proto::{ListDataplanesRequest, dataplane_service_client::DataplaneServiceClient};
+use headcount::{
+    net::client::Connection,
+    proto::{ListDataplanesRequest, dataplane_service_client::DataplaneServiceClient},
+};
 use tokio::{runtime::Runtime, time::Instant};
-use tonic::transport::Channel;
 
 use crate::{
     bare_tonic::Mode,
     clients,
+    remote::Remote,
     server::{Server, Setup, Side},
     support::{
         rounds::{Figure, Measure, compare, measure_alone},
@@ -42,16 +45,16 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let setup = Setup::new(Side::Headcount, Mode::Ack).without_limits();
     let server = Server::start(setup.with_sessions(scale.dataplanes))?;
     let runtime = Runtime::new()?;
-    runtime.block_on(register(&server.uri(), &scale))?;
-    let mut writer = runtime.block_on(Writer::connect(&server.uri()))?;
-    let channel = runtime.block_on(clients::channel(&server.uri()))?;
+    runtime.block_on(register(server.remote(), &scale))?;
+    let mut writer = runtime.block_on(Writer::connect(server.remote()))?;
+    let connection = runtime.block_on(clients::connect(server.remote()))?;
 
     let mut figures = compare(ROW, scale.rounds, [true, false], |paging| {
         let latencies = runtime.block_on(async {
             if !paging {
                 return writer.flip(|flips| flips == scale.flips).await;
             }
-            let reading = tokio::spawn(list(channel.clone(), scale.dataplanes));
+            let reading = tokio::spawn(list(connection.clone(), scale.dataplanes));
             let latencies = writer.flip(|_| reading.is_finished()).await?;
             reading.await??;
             Ok(latencies)
@@ -64,7 +67,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     })?;
     figures.extend(measure_alone(ROW, scale.rounds, || {
         let start = Instant::now();
-        runtime.block_on(list(channel.clone(), scale.dataplanes))?;
+        runtime.block_on(list(connection.clone(), scale.dataplanes))?;
         let took = start.elapsed().as_secs_f64();
         Ok(vec![Measure::new("all 200 pages, without the other proxy", "s", took)])
     })?);
@@ -72,17 +75,17 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// Registers the dataplanes. Their sessions end, and the server retains them as lost.
-async fn register(uri: &str, scale: &Scale) -> anyhow::Result<()> {
-    let channels = clients::channels(uri, scale.connections).await?;
+async fn register(remote: Remote, scale: &Scale) -> anyhow::Result<()> {
+    let connections = clients::connections(remote, scale.connections).await?;
     for first in (0..scale.dataplanes).step_by(scale.batch) {
-        drop(clients::open_many(&channels, first..first + scale.batch).await?);
+        drop(clients::open_many(remote, &connections, first..first + scale.batch).await?);
     }
     Ok(())
 }
 
 /// Lists all pages.
-async fn list(channel: Channel, dataplanes: usize) -> anyhow::Result<()> {
-    let mut client = DataplaneServiceClient::new(channel);
+async fn list(connection: Connection, dataplanes: usize) -> anyhow::Result<()> {
+    let mut client = DataplaneServiceClient::new(connection);
     let (mut listed, mut page_token) = (0, String::new());
     loop {
         let request =

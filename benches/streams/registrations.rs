@@ -46,14 +46,15 @@ pub(crate) fn per_second(server: &Server, quick: bool) -> anyhow::Result<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Rates> {
-    let channels = clients::channels(&server.uri(), scale.connections).await?;
+    let remote = server.remote();
+    let connections = clients::connections(remote, scale.connections).await?;
     let (start, spent_before) = (Instant::now(), processor_time(server.pid())?);
-    let proxies = clients::open_many(&channels, 0..scale.registrations).await?;
+    let proxies = clients::open_many(remote, &connections, 0..scale.registrations).await?;
     let took = start.elapsed().as_secs_f64();
     let spent = processor_time(server.pid())?.saturating_sub(spent_before);
     ensure!(proxies.len() == scale.registrations, "{} sessions are open", proxies.len());
     if side == Side::Headcount {
-        let connected = Watch::open(&server.uri()).await?.sums().0;
+        let connected = Watch::open(remote).await?.sums().0;
         ensure!(connected as usize == scale.registrations, "{connected} are counted");
     }
     let registrations = scale.registrations as f64;

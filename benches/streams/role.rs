@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bare_tls,
     idle::{self, Idle},
+    security::Security,
     server::{self, Setup},
 };
 
@@ -13,6 +15,8 @@ pub(crate) enum Role {
     Serve(Setup),
     /// Connects idle proxies.
     Idle(Idle),
+    /// Accepts TLS connections, and does nothing else.
+    AcceptTls(Security),
 }
 
 impl Role {
@@ -21,6 +25,7 @@ impl Role {
         match serde_json::from_str(text)? {
             Self::Serve(setup) => server::serve(setup),
             Self::Idle(proxies) => idle::run(&proxies),
+            Self::AcceptTls(security) => bare_tls::accept_only(security),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
         let server = Server::start(setup.with_sessions(scale.sessions + 1))?;
         let before = stable_memory(server.pid(), 2)?;
         let _idle = idle::connect(
-            &server.uri(),
+            server.remote(),
             scale.sessions,
             Liveness::Nothing { connections: scale.connections },
         )?;

@@ -10,9 +10,11 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use headcount::proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient};
+use headcount::{
+    net::client::Connection,
+    proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient},
+};
 use tokio::{runtime::Runtime, task::spawn_blocking, time::Instant};
-use tonic::transport::Channel;
 
 use crate::{
     bare_tonic::Mode,
@@ -48,15 +50,15 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let server = Server::start(Setup::new(Side::Headcount, Mode::Relay).without_limits())?;
     let runtime = Runtime::new()?;
     let numbers = (0..scale.workloads).map(|index| index * typical::PER_WORKLOAD);
-    let _proxies = runtime.block_on(clients::connect_many(&server.uri(), numbers, scale.connections))?;
-    let mut writer = runtime.block_on(Writer::connect(&server.uri()))?;
+    let _proxies = runtime.block_on(clients::connect_many(server.remote(), numbers, scale.connections))?;
+    let mut writer = runtime.block_on(Writer::connect(server.remote()))?;
     measure_alone("scrape", scale.rounds, || runtime.block_on(round(&server, &scale, &mut writer)))
 }
 
 async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::Result<Vec<Measure>> {
     let http = server.http().context("headcount has an HTTP port")?;
     let kube = server.kube()?;
-    let channel = clients::channel(&server.uri()).await?;
+    let connection = clients::connect(server.remote()).await?;
     let (reads, workloads) = (scale.reads, scale.workloads);
     let start = Instant::now();
     let reading = tokio::spawn(async move {
@@ -64,7 +66,7 @@ async fn round(server: &Server, scale: &Scale, writer: &mut Writer) -> anyhow::R
         for _ in 0..reads {
             let [scrapes, listings, tables, objects] = &mut times;
             scrapes.push(spawn_blocking(move || scrape(http, workloads)).await??);
-            listings.push(list(channel.clone(), workloads).await?);
+            listings.push(list(connection.clone(), workloads).await?);
             tables.push(list_kube(kube, Form::Table, workloads).await?);
             objects.push(list_kube(kube, Form::Json, workloads).await?);
         }
@@ -108,8 +110,8 @@ fn scrape(addr: SocketAddr, workloads: usize) -> anyhow::Result<Duration> {
 }
 
 /// Lists all pages: from the first request to the last Workload.
-async fn list(channel: Channel, workloads: usize) -> anyhow::Result<Duration> {
-    let mut client = WorkloadServiceClient::new(channel);
+async fn list(connection: Connection, workloads: usize) -> anyhow::Result<Duration> {
+    let mut client = WorkloadServiceClient::new(connection);
     let start = Instant::now();
     let (mut listed, mut page_token) = (0, String::new());
     loop {

@@ -13,7 +13,9 @@ use tokio::runtime::Runtime;
 use crate::{
     bare_tonic::{self, Mode},
     durable::DataDir,
+    remote::Remote,
     role::Role,
+    security::Security,
     support::child::{self, Process},
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Setup {
     sessions: Option<usize>,
     /// The process whose data directory headcount uses; none for none.
     data_dir: Option<u32>,
+    /// TLS and tokens of the gRPC listener; none for plaintext.
+    security: Option<Security>,
 }
 
 impl Setup {
@@ -67,6 +71,7 @@ impl Setup {
             unthrottled: false,
             sessions: None,
             data_dir: None,
+            security: None,
         }
     }
 
@@ -98,6 +103,11 @@ impl Setup {
         Self { data_dir: Some(parent), ..self }
     }
 
+    /// With TLS, if there is `security`.
+    pub(crate) fn with_security(self, security: Option<Security>) -> Self {
+        Self { security, ..self }
+    }
+
     fn config(&self) -> Config {
         let http_addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let kube = KubeSettings { addr: Some(http_addr), ..KubeSettings::default() };
@@ -116,6 +126,10 @@ impl Setup {
             config.registry.max_registered_bytes_per_mesh = sessions * MAX_BYTES;
         }
         config.data_dir = self.data_dir.map(DataDir::path);
+        if let Some(security) = self.security {
+            config.tls = security.settings();
+            config.access_file = security.access_file();
+        }
         config
     }
 }
@@ -134,21 +148,32 @@ struct Addresses {
 pub(crate) struct Server {
     process: Process,
     addresses: Addresses,
+    security: Option<Security>,
 }
 
 impl Server {
     /// Starts a server and waits until it is ready.
     pub(crate) fn start(setup: Setup) -> anyhow::Result<Self> {
         let (process, addresses) = Process::start(&Role::Serve(setup))?;
-        Ok(Self { process, addresses })
+        Ok(Self { process, addresses, security: setup.security })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
+    /// Its process, which serves until that is dropped.
+    pub(crate) fn into_process(self) -> Process {
+        self.process
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addresses.grpc
+    }
+
+    /// The gRPC listener as clients see it.
+    pub(crate) fn remote(&self) -> Remote {
+        Remote { addr: self.addresses.grpc, security: self.security }
     }
 
     /// The address of the metrics.
@@ -159,10 +184,6 @@ impl Server {
     /// The address of the Kubernetes API.
     pub(crate) fn kube(&self) -> anyhow::Result<SocketAddr> {
         self.addresses.kube.context("this side has no Kubernetes API")
-    }
-
-    pub(crate) fn uri(&self) -> String {
-        format!("http://{}", self.addresses.grpc)
     }
 }
 
@@ -177,7 +198,8 @@ pub(crate) fn serve(setup: Setup) -> anyhow::Result<()> {
             child::wait_for_parent_exit();
         }
         Side::BareTonic => {
-            let grpc = runtime.block_on(bare_tonic::start(setup.addr, setup.mode, setup.keepalive))?;
+            let Setup { addr, mode, keepalive, security, .. } = setup;
+            let grpc = runtime.block_on(bare_tonic::start(addr, mode, keepalive, security))?;
             child::announce(&Addresses { grpc, http: None, kube: None })?;
             child::wait_for_parent_exit();
         }

@@ -59,7 +59,7 @@ pub(crate) fn measure_heartbeats(quick: bool) -> anyhow::Result<Vec<Figure>> {
 /// The server's processor time, in percent of a core.
 fn processor_percent(side: Side, liveness: Liveness, scale: &Scale) -> anyhow::Result<f64> {
     let server = Server::start(Setup::new(side, Mode::Relay).without_session_rate_limit().with_keepalive())?;
-    let _idle = idle::connect(&server.uri(), scale.proxies, liveness)?;
+    let _idle = idle::connect(server.remote(), scale.proxies, liveness)?;
     sleep(scale.warm_up);
     let before = processor_time(server.pid())?;
     sleep(scale.time);

@@ -12,6 +12,7 @@ use crate::{
     agents::{Agents, BACKOFF_RESET_AFTER},
     bare_tonic::Mode,
     memory::stable_memory,
+    security::{Files, Security},
     server::{SIDES, Server, Setup, Side},
     support::{
         process::peak_resident_bytes,
@@ -35,17 +36,41 @@ const QUICK: Scale = Scale { rounds: 1, proxies: 200, stable_polls: 2 };
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Vec<Figure>> {
     let scale = if quick { QUICK } else { FULL };
     compare("storm", scale.rounds, SIDES, |side| {
-        // The runtime is dropped with all agents before the next round.
-        Runtime::new()?.block_on(round(side, &scale))
+        let (took, peak) = round(side, None, &scale)?;
+        Ok(vec![
+            Measure::new("10,000 reconnected after a restart, and counted right", "s", took)
+                .target(Target::AtMost(10.0)),
+            Measure::new("peak memory after the restart, to steady memory", "times", peak)
+                .target(Target::AtMost(1.5)),
+        ])
     })
 }
 
+/// The same with TLS and tokens. Bare tonic does not verify the tokens.
+pub(crate) fn with_tls(quick: bool, files: &Files) -> anyhow::Result<Vec<Figure>> {
+    let scale = if quick { QUICK } else { FULL };
+    compare("tls-storm", scale.rounds, SIDES, |side| {
+        let (took, peak) = round(side, Some(files.tls_and_tokens()), &scale)?;
+        Ok(vec![
+            Measure::new("10,000 with tokens reconnected after a restart, and counted right", "s", took)
+                .target(Target::RatioAtMost(1.1)),
+            Measure::new("peak memory after the restart, to steady memory", "times", peak),
+        ])
+    })
+}
+
+/// The seconds until all have reconnected, and the peak of the memory, as a multiple of the steady one.
+fn round(side: Side, security: Option<Security>, scale: &Scale) -> anyhow::Result<(f64, f64)> {
+    // The runtime is dropped with all agents before the next round.
+    Runtime::new()?.block_on(restart(side, security, scale))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
-async fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
-    let setup = Setup::new(side, Mode::Ack);
+async fn restart(side: Side, security: Option<Security>, scale: &Scale) -> anyhow::Result<(f64, f64)> {
+    let setup = Setup::new(side, Mode::Ack).with_security(security);
     let server = Server::start(setup)?;
     let addr = server.addr();
-    let agents = Agents::start(&server.uri(), scale.proxies)?;
+    let agents = Agents::start(server.remote(), scale.proxies)?;
     agents.until_all_connected().await?;
     sleep(BACKOFF_RESET_AFTER).await;
 
@@ -55,7 +80,7 @@ async fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let server = Server::start(setup.at(addr))?;
     if side == Side::Headcount {
         let all = u32::try_from(scale.proxies)?;
-        Watch::open(&server.uri()).await?.until(|watch| watch.sums() == (all, all)).await?;
+        Watch::open(server.remote()).await?.until(|watch| watch.sums() == (all, all)).await?;
     }
     agents.until_all_connected().await?;
     let took = start.elapsed().as_secs_f64();
@@ -64,10 +89,5 @@ async fn round(side: Side, scale: &Scale) -> anyhow::Result<Vec<Measure>> {
     let steady = spawn_blocking(move || stable_memory(pid, stable_polls)).await??;
     let peak = peak_resident_bytes(pid)?;
     ensure!(agents.connected() == scale.proxies, "some agents have disconnected again");
-    Ok(vec![
-        Measure::new("10,000 reconnected after a restart, and counted right", "s", took)
-            .target(Target::AtMost(10.0)),
-        Measure::new("peak memory after the restart, to steady memory", "times", peak as f64 / steady as f64)
-            .target(Target::AtMost(1.5)),
-    ])
+    Ok((took, peak as f64 / steady as f64))
 }

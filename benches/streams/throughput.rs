@@ -75,9 +75,9 @@ pub(crate) fn per_second(server: &Server, quick: bool) -> anyhow::Result<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "a figure has three digits")]
 async fn run(server: &Server, side: Side, scale: &Scale) -> anyhow::Result<Rates> {
-    let uri = &server.uri();
-    let mut watch = Watch::open(uri).await?;
-    let proxies = clients::connect_many(uri, 0..scale.proxies, scale.proxies).await?;
+    let remote = server.remote();
+    let mut watch = Watch::open(remote).await?;
+    let proxies = clients::connect_many(remote, 0..scale.proxies, scale.proxies).await?;
     if side == Side::Headcount {
         watch.until(|watch| watch.sums().0 as usize == scale.proxies).await?;
     }

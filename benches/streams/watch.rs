@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::{
-    clients::channel,
+    clients::connect,
     light_watch::{self, Delta},
+    remote::Remote,
 };
 
 /// Longest time for an expected message.
@@ -35,13 +36,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Opens a watch of everything and reads its snapshot.
-    pub(crate) async fn open(uri: &str) -> anyhow::Result<Self> {
-        Self::filtered(uri, WorkloadFilter::default()).await
+    pub(crate) async fn open(remote: Remote) -> anyhow::Result<Self> {
+        Self::filtered(remote, WorkloadFilter::default()).await
     }
 
     /// Opens a watch of what a filter matches, and reads its snapshot.
-    pub(crate) async fn filtered(uri: &str, filter: WorkloadFilter) -> anyhow::Result<Self> {
-        let deltas = light_watch::watch(channel(uri).await?, filter).await?;
+    pub(crate) async fn filtered(remote: Remote, filter: WorkloadFilter) -> anyhow::Result<Self> {
+        let deltas = light_watch::watch(connect(remote).await?, filter).await?;
         let mut watch = Self { deltas, counts: CountsByName::new(), revision: 0, messages: 0, bytes: 0 };
         while !watch.next().await? {}
         (watch.messages, watch.bytes) = (0, 0);
@@ -49,17 +50,17 @@ impl Watch {
     }
 
     /// Opens this many watches.
-    pub(crate) async fn many(uri: &str, watchers: usize) -> anyhow::Result<Vec<Self>> {
-        Self::many_filtered(uri, (0..watchers).map(|_| WorkloadFilter::default())).await
+    pub(crate) async fn many(remote: Remote, watchers: usize) -> anyhow::Result<Vec<Self>> {
+        Self::many_filtered(remote, (0..watchers).map(|_| WorkloadFilter::default())).await
     }
 
     /// Opens a watch for each filter, in their order.
     pub(crate) async fn many_filtered(
-        uri: &str,
+        remote: Remote,
         filters: impl Iterator<Item = WorkloadFilter>,
     ) -> anyhow::Result<Vec<Self>> {
         stream::iter(filters)
-            .map(|filter| Self::filtered(uri, filter))
+            .map(|filter| Self::filtered(remote, filter))
             .buffered(CONCURRENT)
             .try_collect()
             .await

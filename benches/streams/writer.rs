@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     clients::Proxy,
+    remote::Remote,
     support::{percentile::percentile, typical},
 };
 
@@ -20,9 +21,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Connects the second proxy of the first Workload, on a connection of its own.
-    pub(crate) async fn connect(uri: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(remote: Remote) -> anyhow::Result<Self> {
         const { assert!(typical::PER_WORKLOAD > 1) };
-        Ok(Self { proxy: Proxy::connect(uri, 1).await?, sequence: 0 })
+        Ok(Self { proxy: Proxy::connect(remote, 1).await?, sequence: 0 })
     }
 
     /// Flips, each time after the ack of the last one, until `done` returns true for the number of flips.

@@ -16,8 +16,8 @@ pub(crate) struct Args {
     /// Run at a tiny scale, to check that the benchmark works. Its figures mean nothing.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Rewrite this benchmark's section of a file as well. Needs all rows at full scale.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "filter"])]
+    /// Rewrite this benchmark's section of a file as well. Needs all of its rows.
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     pub(crate) write: Option<PathBuf>,
     /// Draw this benchmark's charts into a folder.
     #[arg(long, value_name = "FOLDER")]
@@ -34,5 +34,10 @@ impl Args {
     /// Whether a row is selected.
     pub(crate) fn wants(&self, row: &str) -> bool {
         self.filter.is_empty() || self.filter.iter().any(|filter| row.contains(filter))
+    }
+
+    /// Whether any of these rows is selected.
+    pub(crate) fn wants_any(&self, rows: &[&str]) -> bool {
+        rows.iter().any(|row| self.wants(row))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use super::{
@@ -29,19 +29,33 @@ struct Table {
 }
 
 impl Report {
-    /// Creates an empty report.
-    pub(crate) fn new(bench: &'static str) -> Self {
-        Self { bench, machine: Machine::now(), tables: Vec::new() }
+    /// Creates an empty report of a section, which has these rows.
+    ///
+    /// # Errors
+    ///
+    /// If the section is to be written, and not all rows are selected.
+    pub(crate) fn new(bench: &'static str, rows: &[&str], args: &Args) -> anyhow::Result<Self> {
+        let whole = rows.iter().all(|row| args.wants(row));
+        ensure!(
+            whole || args.write.is_none(),
+            "the section {bench} can be written with all of its rows only: {rows:?}"
+        );
+        Ok(Self { bench, machine: Machine::now(), tables: Vec::new() })
     }
 
-    /// Adds the figures of a row with the names of its two sides.
+    /// Adds the figures of a row with the names of its two sides. Prints them to stderr, so that they are not
+    /// lost if a later row fails.
     pub(crate) fn add(&mut self, sides: [impl ToString; 2], figures: Vec<Figure>) {
         let [subject, baseline] = sides.map(|side| side.to_string());
+        let mut row = Table { subject, baseline, figures };
+        if let Some(table) = row.markdown() {
+            eprintln!("\n{table}");
+        }
         match self.tables.last_mut() {
-            Some(table) if [&table.subject, &table.baseline] == [&subject, &baseline] => {
-                table.figures.extend(figures);
+            Some(table) if [&table.subject, &table.baseline] == [&row.subject, &row.baseline] => {
+                table.figures.append(&mut row.figures);
             }
-            _ => self.tables.push(Table { subject, baseline, figures }),
+            _ => self.tables.push(row),
         }
     }
 
@@ -89,14 +103,15 @@ impl Table {
         let head =
             ["", &self.subject, &self.baseline, "ratio", "to reach", "reached", "noise"].map(str::to_owned);
         let rows = listed.iter().map(|figure| {
-            let Figure { name, unit, subject, ratio, target, noise, .. } = figure;
+            let Figure { name, unit, subject, baseline, ratio, target, noise, .. } = figure;
+            let compared = baseline.as_ref().map(Series::median);
             [
                 if unit.is_empty() { (*name).to_owned() } else { format!("{name} ({unit})") },
                 cell(subject),
-                figure.baseline.as_ref().map(cell).unwrap_or_default(),
+                baseline.as_ref().map(cell).unwrap_or_default(),
                 ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
                 target.map(|target| target.text(unit)).unwrap_or_default(),
-                target.map(|target| target.verdict(subject.median(), *ratio)).unwrap_or_default(),
+                target.map(|target| target.verdict(subject.median(), compared)).unwrap_or_default(),
                 noise.to_string(),
             ]
         });

@@ -62,8 +62,9 @@ impl Figure {
         noise: Noise,
     ) -> Self {
         let Measure { name, unit, x, target, .. } = measure;
-        let ratio = baseline.as_ref().map(|baseline| subject.median() / baseline.median());
-        let reached = target.map(|target| target.is_reached(subject.median(), ratio));
+        let baseline_median = baseline.as_ref().map(Series::median);
+        let ratio = baseline_median.map(|baseline| subject.median() / baseline);
+        let reached = target.map(|target| target.is_reached(subject.median(), baseline_median));
         Self { row, name, unit, x, subject, baseline, ratio, target, reached, noise }
     }
 }
@@ -77,12 +78,13 @@ pub(crate) fn compare<S: Copy>(
     mut measure: impl FnMut(S) -> anyhow::Result<Vec<Measure>>,
 ) -> anyhow::Result<Vec<Figure>> {
     let (rounds, noise) = quietest(row, rounds, |round| {
+        let mut measure = |side, name| measure(side).inspect(|measures| print(row, name, measures));
         if round % 2 == 1 {
-            let subject = measure(subject)?;
-            Ok((subject, measure(baseline)?))
+            let subject = measure(subject, "subject")?;
+            Ok((subject, measure(baseline, "baseline")?))
         } else {
-            let baseline = measure(baseline)?;
-            Ok((measure(subject)?, baseline))
+            let baseline = measure(baseline, "baseline")?;
+            Ok((measure(subject, "subject")?, baseline))
         }
     })?;
     let (subject_rounds, baseline_rounds): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
@@ -100,11 +102,20 @@ pub(crate) fn measure_alone(
     rounds: usize,
     mut measure: impl FnMut() -> anyhow::Result<Vec<Measure>>,
 ) -> anyhow::Result<Vec<Figure>> {
-    let (values, noise) = quietest(row, rounds, |_| measure())?;
+    let (values, noise) =
+        quietest(row, rounds, |_| measure().inspect(|measures| print(row, "subject", measures)))?;
     let measures = values.first().context("no round was run")?.iter().enumerate();
     Ok(measures
         .map(|(at, measure)| Figure::new(row, *measure, Series::of(&values, at), None, noise))
         .collect())
+}
+
+/// Prints the figures of a round to stderr, so that they are not lost if a later one fails.
+fn print(row: &str, side: &str, measures: &[Measure]) {
+    for Measure { name, unit, value, x, .. } in measures {
+        let x = x.map(|x| format!(" at {x}")).unwrap_or_default();
+        eprintln!("{row}: {side}: {name}{x}: {value:.3} {unit}");
+    }
 }
 
 /// The values of one figure in all rounds, sorted.

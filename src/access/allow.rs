@@ -24,6 +24,12 @@ pub enum Denied {
     Mismatch(#[from] GrantMismatch),
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The decisions of this thread.
+    pub(crate) static DECISIONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Decides whether a principal may do an action to an object.
 ///
 /// # Errors
@@ -35,6 +41,8 @@ pub fn allow(
     action: Action,
     object: Object<'_>,
 ) -> Result<(), Denied> {
+    #[cfg(test)]
+    DECISIONS.set(DECISIONS.get() + 1);
     let allowed = match (principal, action) {
         (Principal::Anonymous(AnonymousAccess::Full), _)
         | (Principal::Anonymous(AnonymousAccess::PublicAndMetrics), Action::ReadMetrics)

@@ -23,4 +23,7 @@ pub use self::{
 };
 
 #[cfg(test)]
+pub(crate) use self::allow::DECISIONS;
+
+#[cfg(test)]
 pub(crate) mod tests;

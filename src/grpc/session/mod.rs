@@ -87,3 +87,6 @@ impl From<Status> for End {
         Self::Status(status)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,9 +16,10 @@ mod state;
 pub(crate) mod test_server;
 mod token_file;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
+use rustls::pki_types::ServerName;
 use tonic::transport::{Endpoint, Error};
 
 pub use self::{connection::Connection, problem::ConnectProblem};
@@ -27,7 +28,7 @@ pub(crate) use self::{
     problem::causes,
     token_file::{Token, TokenFile},
 };
-use super::tls::ClientTls;
+use super::tls::{ClientTls, PemFile};
 use crate::model::Invalid;
 
 /// Longest time for DNS resolution, the TCP handshake and the TLS handshake.
@@ -54,13 +55,20 @@ impl ServerEndpoint {
     ///
     /// If `url` is not an `http://` URL with a host.
     pub fn plaintext(url: &str) -> Result<Self, Invalid> {
-        let invalid =
-            || Invalid::new("server", format!("{url:?}: must be a URL such as http://127.0.0.1:7100"));
-        let uri: Uri = url.parse().map_err(|_| invalid())?;
-        if uri.scheme() != Some(&Scheme::HTTP) || uri.host().is_none_or(str::is_empty) {
-            return Err(invalid());
-        }
+        let (uri, _) = parse(url, &Scheme::HTTP)?;
         Ok(Self::new(uri, None, None))
+    }
+
+    /// A server with TLS, whose certificate a CA in this PEM file has issued for the URL's host, and a
+    /// client without a certificate and without a token.
+    ///
+    /// # Errors
+    ///
+    /// If `url` is not an `https://` URL with a host.
+    pub fn tls(url: &str, ca_file: impl Into<PathBuf>) -> Result<Self, Invalid> {
+        let (uri, name) = parse(url, &Scheme::HTTPS)?;
+        let tls = ClientTls::new(PemFile::new("ca-file", ca_file), None, name);
+        Ok(Self::new(uri, Some(tls), None))
     }
 
     /// A server at `uri`, which has scheme, host and port. `tls` is set if the scheme is `https`.
@@ -104,6 +112,16 @@ impl ServerEndpoint {
     fn connector(&self, state: &ConnectionState) -> Connector {
         Connector::new(self.tls.clone(), CONNECT_TIMEOUT, state.clone())
     }
+}
+
+/// Parses the URL of a server, and the name in it.
+fn parse(url: &str, scheme: &Scheme) -> Result<(Uri, ServerName<'static>), Invalid> {
+    let invalid =
+        || Invalid::new("server", format!("{url:?}: must be a URL such as {scheme}://127.0.0.1:7100"));
+    let uri: Uri = url.parse().map_err(|_| invalid())?;
+    let name = uri.host().and_then(ClientTls::parse_name).filter(|_| uri.scheme() == Some(scheme));
+    let name = name.ok_or_else(invalid)?;
+    Ok((uri, name))
 }
 
 #[cfg(test)]

@@ -282,12 +282,20 @@ async fn another_name_can_be_expected() {
 }
 
 #[test]
-fn only_http_urls_with_a_host_are_plaintext() {
-    assert!(ServerEndpoint::plaintext("http://127.0.0.1:7100").is_ok());
-    assert!(ServerEndpoint::plaintext("http://[::1]:7100").is_ok());
-    for bad in ["", "127.0.0.1:7100", "localhost", "https://headcount:7100", "http://", "http://a b"] {
-        let error = ServerEndpoint::plaintext(bad).unwrap_err().to_string();
-        assert!(error.starts_with("server: "), "{bad}: {error}");
+fn the_scheme_of_a_url_is_that_of_its_constructor() {
+    for (with, other) in [("http", "https"), ("https", "http")] {
+        let parse = |url: &str| match with {
+            "http" => ServerEndpoint::plaintext(url),
+            _ => ServerEndpoint::tls(url, "ca.pem"),
+        };
+        for host in ["127.0.0.1:7100", "[::1]:7100", "headcount:7100"] {
+            assert!(parse(&format!("{with}://{host}")).is_ok(), "{with}://{host}");
+            assert!(parse(&format!("{other}://{host}")).is_err(), "{with}: {other}://{host}");
+        }
+        for bad in ["", "127.0.0.1:7100", "localhost", &format!("{with}://"), &format!("{with}://a b")] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(error.starts_with("server: ") && error.contains(&format!("{with}://")), "{bad}: {error}");
+        }
     }
 }
 
