@@ -2,7 +2,7 @@
 # Creates a self-signed certificate for the Service, valid for a year, with the headcount
 # command in PATH. Before it ends, run this again and apply: the server reloads the
 # certificate without a restart. The previous certificate stays trusted until the next run,
-# because not all clients get the new one at the same moment.
+# because not all clients get the new one at the same moment: so apply after each run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::{
     Manifests,
     cluster::{ISSUER, JWKS, copied_ca, issue_certificate, pod_token},
-    find,
+    find, settings,
 };
 use crate::{
     prometheus::Prometheus,
@@ -57,16 +57,22 @@ impl Running {
         let provided = Provided { objects: &objects, token: "" };
         let mut server =
             container(&pod, &pod["spec"]["containers"][0], &manifests.site.path("server"), provided);
-        let any = manifests.site.any_port().to_string();
-        for listener in ["grpc", "http", "kube-api"] {
-            server.arg(format!("--{listener}-addr={any}"));
+        // The addresses of the manifest, which are not on loopback, with other ports.
+        for (listener, setting) in [("grpc", "grpcAddr"), ("http", "httpAddr"), ("kube-api", "kubeApiAddr")] {
+            let mut address: SocketAddr = settings(&objects)[setting].as_str().unwrap().parse().unwrap();
+            assert!(address.ip().is_unspecified(), "{address}");
+            address.set_port(0);
+            server.arg(format!("--{listener}-addr={address}"));
         }
         let addresses = manifests.site.path("addresses.json");
         server.arg("--addresses-file").arg(&addresses);
         let server = Program::start(&mut server);
         server.wait_for_stderr("serving").await;
         let addresses: Value = serde_json::from_slice(&fs::read(addresses).unwrap()).unwrap();
-        let address = |of: &str| addresses[of].as_str().unwrap().parse().unwrap();
+        let address = |of: &str| {
+            let address: SocketAddr = addresses[of].as_str().unwrap().parse().unwrap();
+            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+        };
         let (grpc, http) = (address("grpc"), address("http"));
         let ca = manifests.site.file("ca.crt", copied_ca(&objects)["data"]["ca.crt"].as_str().unwrap());
         Some(Self { manifests, objects, grpc, http, ca, _server: server })
