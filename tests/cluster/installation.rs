@@ -41,13 +41,13 @@ impl Installed {
             |name: &str| fs::read_to_string(manifests.join("front-proxy/generated").join(name)).unwrap();
         assert_eq!(generated("ca.crt").trim_end(), cluster.front_proxy_ca.trim_end());
         assert_eq!(generated("names.env"), format!("allowed-names={FRONT_PROXY}\n"));
-        cluster.script(manifests.join("self-signed/make-certificate.sh"), &[]).await.expect_exit(0);
 
         // The port of the Service, which was free a moment ago. The Service is an alias of
         // localhost, so it can't be an address of the site.
         let https = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (grpc, http) = (cluster.site.free_port(), cluster.site.free_port());
         let mut installed = Self { cluster, manifests, grpc, http, https, server: None };
+        installed.make_certificate().await;
         installed.apply().await;
         installed.serve().await;
         installed.available().await;
@@ -112,16 +112,27 @@ impl Installed {
                 assert_eq!(ended.err, "", "{ended}");
             }
         }
-        let mut objects = self.built("self-signed").await;
-        point_services_here(&mut objects, self.https.port());
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.cluster.with_file("apply", &list.to_string()).await.expect_exit(0);
+        self.apply_server().await;
         // The demo's own, and those that a controller creates in every namespace.
         let accounts = "{apiVersion: v1, kind: List, items: [\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: backend, namespace: headcount-demo}},\
             {apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}]}";
         self.cluster.with_file("apply", accounts).await.expect_exit(0);
+    }
+
+    /// Applies the objects of the server.
+    pub(crate) async fn apply_server(&self) {
+        let mut objects = self.built("self-signed").await;
+        point_services_here(&mut objects, self.https.port());
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.cluster.with_file("apply", &list.to_string()).await.expect_exit(0);
+    }
+
+    /// Creates a certificate, which the server has when it is started the next time.
+    pub(crate) async fn make_certificate(&self) {
+        let script = self.manifests.join("self-signed/make-certificate.sh");
+        self.cluster.script(script, &[]).await.expect_exit(0);
     }
 
     /// Waits until kube-apiserver forwards requests to headcount.
@@ -131,7 +142,7 @@ impl Installed {
     }
 
     /// Copies headcount's CA to the namespace of the demo.
-    async fn copy_ca(&self) {
+    pub(crate) async fn copy_ca(&self) {
         let script = self.manifests.join("agents/copy-ca.sh");
         self.cluster.script(script, &["headcount-demo"]).await.expect_exit(0);
         let ca = self.cluster.admin(&format!("{CA} -o jsonpath={{.data.ca\\.crt}}")).await;

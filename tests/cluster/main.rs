@@ -30,6 +30,7 @@ mod admission;
 mod authorization;
 mod outage;
 mod reads;
+mod renewal;
 mod service_accounts;
 
 use control_plane::Cluster;
@@ -47,6 +48,7 @@ async fn headcount_works_behind_kube_apiserver() {
     authorization::rbac_decides_who_reads(&installed).await;
     authorization::writes_are_rejected(&installed).await;
     authorization::direct_requests_are_rejected(&installed).await;
+    renewal::kube_apiserver_and_agents_trust_the_server_before_and_after(&mut installed).await;
     outage::the_cluster_works_while_headcount_is_down(&mut installed).await;
 }
 
