@@ -106,6 +106,9 @@ impl Tls {
 
     /// Performs the handshake with `peer`. The caller applies a timeout.
     ///
+    /// The stream is boxed, because it is more than a kilobyte, and each future that it is moved through
+    /// would have a place of that size for as long as the connection lasts.
+    ///
     /// # Errors
     ///
     /// If the handshake fails or the connection ends.
@@ -113,7 +116,7 @@ impl Tls {
         self,
         io: Io,
         peer: SocketAddr,
-    ) -> io::Result<(TlsStream<Io>, PresentedCertificates)>
+    ) -> io::Result<(Box<TlsStream<Io>>, PresentedCertificates)>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
@@ -124,7 +127,7 @@ impl Tls {
         if outcome.failure == Some(HandshakeFailure::Plaintext) {
             warn!(%peer, "a client sent plaintext to an address with TLS: it must connect with https, and trust the server's certificate (--ca-file)");
         }
-        let stream = accepted?;
+        let stream = Box::new(accepted?);
         let presented = PresentedCertificates::new(stream.get_ref().1.peer_certificates());
         Ok((stream, presented))
     }
