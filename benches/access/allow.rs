@@ -51,7 +51,7 @@ struct Decisions {
 
 impl Decisions {
     fn new(bindings: usize) -> anyhow::Result<Self> {
-        let policy = Policy { bindings: (0..bindings).map(binding).collect::<Result<_, _>>()? };
+        let policy = Policy::new((0..bindings).map(binding).collect::<Result<_, _>>()?);
         let access = Access::new(policy, SystemTime::now);
         let dataplane = typical::dataplane(1)?;
         let workload = WorkloadName::parse_universal("workload", &typical::workload(1))?;

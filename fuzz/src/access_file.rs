@@ -15,7 +15,7 @@ pub fn check(input: &[u8]) {
     let (id, file) = (&input[..end], &input[end + 1..]);
     match AccessFile::parse(file) {
         Ok(parsed) => {
-            for binding in &parsed.policy.bindings {
+            for binding in parsed.policy.bindings() {
                 assert!(!binding.users.is_empty() || !binding.groups.is_empty(), "{binding:?}");
                 assert!(!binding.users.contains("") && !binding.groups.contains(""), "{binding:?}");
             }

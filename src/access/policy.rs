@@ -1,15 +1,19 @@
 //! The policy: which roles users have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Action, Object};
 use crate::model::{MeshName, Namespace, User};
 
-/// The role bindings of the configuration.
+/// The role bindings of the configuration. A user has the rights of each one that names the user or one of
+/// its groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// All bindings. A user has the rights of each one that names the user or one of its groups.
-    pub bindings: Vec<RoleBinding>,
+    bindings: Vec<RoleBinding>,
+    /// The positions of the bindings that name a user or a group, so that a decision does not examine
+    /// those of others.
+    of_users: HashMap<String, Vec<usize>>,
+    of_groups: HashMap<String, Vec<usize>>,
 }
 
 /// What a user may do.
@@ -38,11 +42,36 @@ pub struct RoleBinding {
 }
 
 impl Policy {
+    /// A policy with these bindings.
+    pub fn new(bindings: Vec<RoleBinding>) -> Self {
+        let (mut of_users, mut of_groups) = (HashMap::new(), HashMap::new());
+        for (at, binding) in bindings.iter().enumerate() {
+            index(&mut of_users, &binding.users, at);
+            index(&mut of_groups, &binding.groups, at);
+        }
+        Self { bindings, of_users, of_groups }
+    }
+
+    /// All bindings.
+    pub fn bindings(&self) -> &[RoleBinding] {
+        &self.bindings
+    }
+
     /// Whether a binding of the user allows an action on an object.
     pub(super) fn allows(&self, user: &User, action: Action, object: &Object<'_>) -> bool {
-        self.bindings
-            .iter()
-            .any(|binding| binding.names(user) && binding.role.includes(action) && binding.covers(object))
+        let of_user = self.of_users.get(&user.name);
+        let of_groups = user.groups.iter().filter_map(|group| self.of_groups.get(group));
+        of_user.into_iter().chain(of_groups).flatten().any(|at| {
+            let binding = &self.bindings[*at];
+            binding.role.includes(action) && binding.covers(object)
+        })
+    }
+}
+
+/// Adds the position of a binding to those of all names.
+fn index(positions: &mut HashMap<String, Vec<usize>>, names: &BTreeSet<String>, at: usize) {
+    for name in names {
+        positions.entry(name.clone()).or_default().push(at);
     }
 }
 
@@ -65,10 +94,6 @@ impl Role {
 }
 
 impl RoleBinding {
-    fn names(&self, user: &User) -> bool {
-        self.users.contains(&user.name) || user.groups.iter().any(|group| self.groups.contains(group))
-    }
-
     /// Whether all of an object is within the namespaces and meshes of the binding.
     fn covers(&self, object: &Object<'_>) -> bool {
         let (namespace, mesh) = match object {

@@ -62,7 +62,32 @@ pub(crate) fn policy() -> Policy {
         of_mesh,
         of_group,
     ];
-    Policy { bindings }
+    Policy::new(bindings)
+}
+
+#[test]
+fn every_binding_that_names_the_user_or_one_of_its_groups_counts() {
+    let binding = |users: &[&str], groups: &[&str], limit: &str| RoleBinding {
+        users: users.iter().map(|user| (*user).into()).collect(),
+        groups: groups.iter().map(|group| (*group).into()).collect(),
+        namespaces: [namespace(limit)].into(),
+        ..binding(Role::Viewer, "")
+    };
+    let policy = Policy::new(vec![
+        binding(&["alice", "bob"], &[], "of-user"),
+        binding(&["alice"], &["shop", "bank"], "of-both"),
+        binding(&["bob"], &["bank"], "of-second-group"),
+        binding(&["bank", "bob"], &["alice"], "of-others"),
+    ]);
+    let alice = User { groups: vec!["shop".into(), "bank".into()], ..user("alice") };
+    let alice = Principal::User(alice);
+    for (limit, allowed) in
+        [("of-user", true), ("of-both", true), ("of-second-group", true), ("of-others", false)]
+    {
+        let object = namespace(limit);
+        let decision = allow(&policy, &alice, Action::ReadWorkloads, Object::Scope(Some(&object), None));
+        assert_eq!(decision.is_ok(), allowed, "{limit}");
+    }
 }
 
 /// Access with the policy of these tests.

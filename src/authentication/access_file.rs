@@ -122,7 +122,7 @@ impl AccessFile {
         }
         let service_accounts = document.service_account_tokens;
         let service_accounts = service_accounts.map(|it| it.parse("serviceAccountTokens")).transpose()?;
-        Ok(Self { policy: Policy { bindings }, certificates, keys, service_accounts })
+        Ok(Self { policy: Policy::new(bindings), certificates, keys, service_accounts })
     }
 }
 
@@ -206,7 +206,7 @@ dataplaneCertificates:
     #[test]
     fn a_file_is_parsed() {
         let file = AccessFile::parse(DOCUMENT.as_bytes()).unwrap();
-        let [operator, viewer] = file.policy.bindings.as_slice() else { panic!("{file:?}") };
+        let [operator, viewer] = file.policy.bindings() else { panic!("{file:?}") };
         assert_eq!((operator.role, viewer.role), (Role::Operator, Role::Viewer));
         assert!(operator.groups.contains("mesh-admins") && viewer.users.contains("alice"));
         assert_eq!(viewer.meshes.len() + viewer.namespaces.len(), 2);

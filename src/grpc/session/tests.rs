@@ -63,7 +63,7 @@ impl Fixture {
             namespaces: [].into(),
             meshes: [].into(),
         };
-        let access = Access::new(Policy { bindings: vec![viewers] }, SystemTime::now);
+        let access = Access::new(Policy::new(vec![viewers]), SystemTime::now);
         let trust = Trust::without_credentials(access).with_tokens(keys.verifier(), SystemTime::now);
         let control = AccessControl::new(
             Listener::Grpc,
