@@ -37,7 +37,7 @@ async fn only_an_envoy_with_a_valid_token_is_counted_until_the_token_is_revoked(
     if envoy::find().is_none() {
         return;
     }
-    let secured = Secured::start(&["grpc"]).await;
+    let secured = Secured::start(&["grpc"], "").await;
     let server = &secured.server;
     let token = secured.write_token("web-1.token", "dataplane-token", "--mesh default --name web-1").await;
     secured.write_token("web-2.token", "dataplane-token", "--mesh default --name web-1").await;

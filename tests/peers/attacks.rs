@@ -1,16 +1,14 @@
 //! What a caller without a credential, or with a token for one dataplane, can do to others: nothing.
 //! And what a token for all dataplanes can do: no more than its share.
 
-mod secured;
+mod caller;
+mod reads;
 
 use std::net::{IpAddr, SocketAddr};
 
 use futures_util::future::join_all;
 use headcount::proto::{
-    CreateBackupRequest, Dataplane, Goodbye, ListDataplanesRequest, ListEventsRequest, ListWorkloadsRequest,
-    WatchEventsRequest, WatchWorkloadsRequest,
-    backup_service_client::BackupServiceClient,
-    dataplane_service_client::DataplaneServiceClient,
+    Dataplane, Goodbye, ListEventsRequest, WatchWorkloadsRequest,
     envoy::{
         config::core::v3::Node,
         service::health::v3::{
@@ -31,8 +29,11 @@ use tokio::{
 };
 use tonic::{Code, Status};
 
-use self::secured::{Caller, Secured};
-use crate::support::{DEADLINE, Signal, dataplane, hello, ready, retry};
+use self::caller::Caller;
+use crate::{
+    secured::Secured,
+    support::{DEADLINE, Signal, dataplane, hello, ready, retry},
+};
 
 const UNREFUSED: &str = "the call must be refused";
 
@@ -67,7 +68,7 @@ fn web(n: usize) -> Dataplane {
 
 #[tokio::test]
 async fn a_dataplane_is_taken_over_unregistered_and_reported_by_its_own_agent_only() {
-    let secured = Secured::start("").await;
+    let secured = Secured::start(&["grpc"], "").await;
     let agent = secured.agent("web-1", "web").await;
     secured.wait_for_counts("web", [1, 1, 1]).await;
     for (caller, code) in attackers(&secured).await {
@@ -86,33 +87,11 @@ async fn a_dataplane_is_taken_over_unregistered_and_reported_by_its_own_agent_on
 }
 
 #[tokio::test]
-async fn nothing_is_read_by_callers_that_are_no_viewers() {
-    let secured = Secured::start("").await;
-    for (caller, code) in attackers(&secured).await {
-        let mut workloads = WorkloadServiceClient::new(caller.channel.clone());
-        let mut events = EventServiceClient::new(caller.channel.clone());
-        let mut dataplanes = DataplaneServiceClient::new(caller.channel.clone());
-        let mut backups = BackupServiceClient::new(caller.channel.clone());
-        let refused = [
-            workloads.list_workloads(caller.request(ListWorkloadsRequest::default())).await.err(),
-            workloads.watch_workloads(caller.request(WatchWorkloadsRequest::default())).await.err(),
-            events.list_events(caller.request(ListEventsRequest::default())).await.err(),
-            events.watch_events(caller.request(WatchEventsRequest::default())).await.err(),
-            dataplanes.list_dataplanes(caller.request(ListDataplanesRequest::default())).await.err(),
-            backups.create_backup(caller.request(CreateBackupRequest::default())).await.err(),
-        ];
-        for refused in refused {
-            assert_eq!(refused.expect(UNREFUSED).code(), code);
-        }
-    }
-    assert_eq!(secured.server.metric("headcount_watchers").await, Some(0));
-}
-
-#[tokio::test]
 async fn a_name_is_held_by_a_mesh_that_the_token_allows_only() {
-    let secured = Secured::start("").await;
+    let secured = Secured::start(&["grpc"], "").await;
     let other = |workload| dataplane("other", workload, "mallory");
-    let of_other = secured.token("--mesh other --namespace default --name mallory --workload mallory").await;
+    let of_other =
+        secured.dataplane_token("--mesh other --namespace default --name mallory --workload mallory").await;
     let of_other = secured.holder_of(&of_other).await;
     for (caller, code) in attackers(&secured).await {
         assert_refused(&caller, code, [hello(other("web"))]).await;
@@ -126,7 +105,7 @@ async fn a_name_is_held_by_a_mesh_that_the_token_allows_only() {
 
 #[tokio::test]
 async fn one_dataplane_fills_neither_sessions_nor_the_session_rate() {
-    let secured = Secured::start("--max-sessions 4 --max-session-rate 20").await;
+    let secured = Secured::start(&["grpc"], "--max-sessions 4 --max-session-rate 20").await;
     let (without_credential, mallory) = (secured.without_credential().await, secured.holder("mallory").await);
     let own = || hello(dataplane("default", "mallory", "mallory"));
     let bob = secured.holder("bob").await;
@@ -141,7 +120,7 @@ async fn one_dataplane_fills_neither_sessions_nor_the_session_rate() {
 
 #[tokio::test]
 async fn the_connections_of_one_address_leave_room_for_others() {
-    let secured = Secured::start("--max-connections 8 --max-connections-per-address 4").await;
+    let secured = Secured::start(&["grpc"], "--max-connections 8 --max-connections-per-address 4").await;
     let (mallory, bob) = (secured.token_for("mallory").await, secured.token_for("bob").await);
     let mut held = Vec::new();
     // Each stream waits for a hello, so that its connection is in use.
@@ -158,7 +137,7 @@ async fn the_connections_of_one_address_leave_room_for_others() {
 
 #[tokio::test]
 async fn the_watchers_of_one_user_leave_room_for_others() {
-    let secured = Secured::start("--max-watchers 4").await;
+    let secured = Secured::start(&["grpc"], "--max-watchers 4").await;
     let watch = async |caller: &Caller| {
         let request = caller.request(WatchWorkloadsRequest::default());
         WorkloadServiceClient::new(caller.channel.clone()).watch_workloads(request).await
@@ -174,7 +153,7 @@ async fn the_watchers_of_one_user_leave_room_for_others() {
 
 #[tokio::test]
 async fn the_dataplanes_of_one_client_displace_no_lost_ones_of_others() {
-    let secured = Secured::start("--max-dataplanes 8").await;
+    let secured = Secured::start(&["grpc"], "--max-dataplanes 8").await;
     let agent = secured.agent("web-1", "web").await;
     secured.wait_for_counts("web", [1, 1, 1]).await;
     agent.signal(Signal::KILL);
@@ -186,7 +165,7 @@ async fn the_dataplanes_of_one_client_displace_no_lost_ones_of_others() {
         }
     }
     // A token for all dataplanes of the mesh.
-    let all = secured.holder_of(&secured.token("--mesh default").await).await;
+    let all = secured.holder_of(&secured.dataplane_token("--mesh default").await).await;
     let invented = |n: usize| [hello(dataplane("default", "invented", &format!("invented-{n}")))];
     for n in 0..4 {
         drop(all.open(invented(n)).await.expect("a welcome"));
@@ -201,14 +180,14 @@ async fn the_dataplanes_of_one_client_displace_no_lost_ones_of_others() {
 
 #[tokio::test]
 async fn the_names_of_one_client_are_limited() {
-    let secured = Secured::start("--max-workloads-per-client 20").await;
+    let secured = Secured::start(&["grpc"], "--max-workloads-per-client 20").await;
     let invented = |n: usize| [hello(dataplane("default", &format!("w{n}"), &format!("d{n}")))];
     for (caller, code) in attackers(&secured).await {
         for n in 0..20 {
             assert_refused(&caller, code, invented(n)).await;
         }
     }
-    let all = secured.holder_of(&secured.token("--mesh default").await).await;
+    let all = secured.holder_of(&secured.dataplane_token("--mesh default").await).await;
     let mut sessions = Vec::new();
     for n in 0..60 {
         match all.open(invented(n)).await {
@@ -224,7 +203,7 @@ async fn the_names_of_one_client_are_limited() {
 
 #[tokio::test]
 async fn invented_names_push_out_no_events() {
-    let secured = Secured::start("").await;
+    let secured = Secured::start(&["grpc"], "").await;
     let reject = async |caller: &Caller, name: &str| {
         let workload = Some(prost_types::value::Kind::StringValue("not a name".into()));
         let fields = [("kuma.io/workload".to_owned(), prost_types::Value { kind: workload })];
@@ -283,9 +262,10 @@ async fn review(address: SocketAddr, namespace: &str) -> Value {
 
 #[tokio::test]
 async fn the_webhook_denies_pods_by_dataplanes_that_the_token_allows_only() {
-    let secured = Secured::start("--disallow-multiple-meshes-per-namespace").await;
+    let secured = Secured::start(&["grpc"], "--disallow-multiple-meshes-per-namespace").await;
     let in_shop = || Dataplane { namespace: "shop".into(), ..dataplane("other", "mallory", "mallory") };
-    let of_other = secured.token("--mesh other --namespace default --name mallory --workload mallory").await;
+    let of_other =
+        secured.dataplane_token("--mesh other --namespace default --name mallory --workload mallory").await;
     let of_other = secured.holder_of(&of_other).await;
     for (caller, code) in attackers(&secured).await {
         assert_refused(&caller, code, [hello(in_shop())]).await;

@@ -4,7 +4,12 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Issuer, Program, Server, Site, headcount, retry};
+use headcount::proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient};
+
+use crate::{
+    secured::Secured,
+    support::{Issuer, Program, Server, Site, headcount, retry},
+};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
@@ -105,4 +110,53 @@ async fn a_file_that_cannot_be_opened_is_a_usage_error() {
     let command = format!("serve --audit-log {}", path.display());
     let ended = Program::start(&mut headcount(&command)).end().await.expect_exit(64);
     ended.expect_stderr(&["--audit-log", &path.display().to_string()]);
+}
+
+#[tokio::test]
+async fn a_refused_response_has_the_request_id_of_its_line() {
+    let site = Site::new();
+    let log = site.path("audit.log");
+    let flags = format!("--audit-log {}", log.display());
+    let secured = Secured::start(&["grpc", "http", "kube"], &flags).await;
+    let (server, client) = (&secured.server, secured.client(None));
+    let forbidden = secured.token("user-token", "--name bob --group dev").await;
+    let forbidden = format!("Bearer {forbidden}");
+    let mut responses = Vec::new();
+    for given in [None, Some("0b9e4d0c-6a53")] {
+        for credential in [None, Some("Bearer nonsense"), Some(&*forbidden)] {
+            let id = given.map(|id| format!("X-Request-Id: {id}\r\n")).unwrap_or_default();
+            let token = credential.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+            let headers = format!("{id}{token}");
+            for (listener, address, path) in
+                [("http", server.http, "/metrics"), ("kube", server.kube, "/apis/kuma.io/v1alpha1/workloads")]
+            {
+                let response = client.get(address, path, &headers).await;
+                assert!(matches!(response.status, 401 | 403), "{response:?}");
+                responses.push((given, listener, response.header("x-request-id").map(str::to_owned)));
+            }
+            let mut request = tonic::Request::new(ListWorkloadsRequest::default());
+            for (name, value) in [("x-request-id", given), ("authorization", credential)] {
+                if let Some(value) = value {
+                    request.metadata_mut().insert(name, value.parse().unwrap());
+                }
+            }
+            let channel = client.connect(server.grpc, None).await.unwrap();
+            let refused = WorkloadServiceClient::new(channel).list_workloads(request).await.unwrap_err();
+            let id = refused.metadata().get("x-request-id").map(|id| id.to_str().unwrap().to_owned());
+            responses.push((given, "grpc", id));
+        }
+    }
+    let text = retry("a line for each response", async || {
+        let text = fs::read_to_string(&log).unwrap();
+        (text.lines().count() == responses.len()).then_some(text)
+    })
+    .await;
+    for (line, (given, listener, id)) in lines(&text).iter().zip(&responses) {
+        let id = id.as_deref().unwrap_or_else(|| panic!("a response of {listener} has no id"));
+        assert_eq!((line["listener"].as_str(), line["requestId"].as_str()), (Some(*listener), Some(id)));
+        assert!(given.is_none_or(|given| given == id), "{id}");
+    }
+    let random = responses.iter().filter(|(given, ..)| given.is_none()).map(|(.., id)| id);
+    let distinct: std::collections::BTreeSet<_> = random.collect();
+    assert_eq!(distinct.len(), responses.len() / 2, "each request has an id of its own");
 }

@@ -94,7 +94,7 @@ async fn list(secured: &Secured, from: [u8; 4], token: &str) -> Result<(), Strin
 
 #[tokio::test]
 async fn handshakes_without_end_are_refused_before_the_next_one() {
-    let secured = Secured::start_with(&["grpc", "http", "kube"], FLAGS).await;
+    let secured = Secured::start(&["grpc", "http", "kube"], FLAGS).await;
     let [grpc, http, kube] = [secured.server.grpc, secured.server.http, secured.server.kube];
     let token = secured.write_token("ops.token", "user-token", "--name prometheus --group ops").await;
     let token = std::fs::read_to_string(token).unwrap();
@@ -140,7 +140,7 @@ async fn handshakes_without_end_are_refused_before_the_next_one() {
 
 #[tokio::test]
 async fn refused_requests_count_too_and_open_connections_go_on() {
-    let secured = Secured::start_with(&["kube"], FLAGS).await;
+    let secured = Secured::start(&["kube"], FLAGS).await;
     let (kube, ops) = (secured.server.kube, "--name prometheus --group ops");
     let token = secured.write_token("ops.token", "user-token", ops).await;
     let token = std::fs::read_to_string(token).unwrap();

@@ -14,7 +14,7 @@ spec: {}
 
 #[tokio::test]
 async fn kubectl_reads_and_watches_with_the_token_or_the_certificate_of_a_viewer_and_does_not_write() {
-    let secured = Secured::start(&["kube"]).await;
+    let secured = Secured::start(&["kube"], "").await;
     let server = &secured.server;
     let _agent = server.agent("w1", &gateway("default", "web", "w1"));
     server.wait_for_counts("web", [1, 1, 1]).await;

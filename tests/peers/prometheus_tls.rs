@@ -9,7 +9,7 @@ use crate::{
 #[tokio::test]
 async fn prometheus_scrapes_with_the_token_or_the_certificate_of_a_viewer() {
     let Some(program) = peer("prometheus") else { return };
-    let secured = Secured::start(&["http"]).await;
+    let secured = Secured::start(&["http"], "").await;
     secured.write_token("ops.token", "user-token", "--name prometheus --group ops").await;
     secured.write_token("other.token", "user-token", "--name prometheus --group dev").await;
     secured.write_certificate("admin");

@@ -13,6 +13,7 @@ mod program;
 mod proxy;
 mod server;
 mod site;
+mod tls_client;
 mod watch;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub(crate) use proxy::{Proxy, dataplane, hello, ready};
 pub(crate) use rustix::process::Signal;
 pub(crate) use server::Server;
 pub(crate) use site::Site;
+pub(crate) use tls_client::TlsClient;
 pub(crate) use watch::{Counts, Watch};
 
 /// Deadline of everything that a test waits for: twice the longest wait on an otherwise idle machine.

@@ -1,43 +1,22 @@
-//! A server with access control, and callers with and without credentials.
+//! Callers with and without credentials, and what the test reads of the server itself.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::net::IpAddr;
 
 use headcount::proto::{
     SessionRequest, SessionResponse, dataplane_service_client::DataplaneServiceClient,
     session_request::Message, session_response::Message as Response,
 };
-use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    sync::mpsc,
-    time::timeout,
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming,
-    transport::{Channel, Endpoint, Error},
+    transport::{Channel, Error},
 };
 
 use crate::{
-    pki::{Authority, Pair},
-    support::{Counts, DEADLINE, Issuer, Program, Server, Site, get, retry},
+    secured::Secured,
+    support::{Counts, DEADLINE, Program, get, retry},
 };
-
-/// A server whose gRPC callers need credentials. Its other addresses are plaintext on loopback, so
-/// that the test can read the metrics.
-pub(super) struct Secured {
-    pub(super) server: Server,
-    ca: Authority,
-    issuer: Issuer,
-}
 
 /// A caller on a connection of its own.
 #[derive(Clone)]
@@ -54,23 +33,9 @@ pub(super) struct Session {
 }
 
 impl Secured {
-    pub(super) async fn start(flags: &str) -> Self {
-        let (site, ca, issuer) = (Site::new(), Authority::new(), Issuer::new().await);
-        let Pair { cert, key } = ca.server(&[&site.any_port().ip().to_string()]);
-        let (cert, key) = (site.file("tls.crt", &cert), site.file("tls.key", &key));
-        let access = site.file("access.yaml", &issuer.access(&["use: dataplane", "use: user"]));
-        site.file("ca.crt", &ca.pem);
-        let files = [cert, key, access].map(|file| file.display().to_string());
-        let own = format!(
-            "--grpc-tls-cert-file {} --grpc-tls-key-file {} --access-file {}",
-            files[0], files[1], files[2]
-        );
-        Self { server: Server::start_at(site, &format!("{own} {flags}")).await, ca, issuer }
-    }
-
     /// A token for dataplanes with these restrictions, as flags of `generate dataplane-token`.
-    pub(super) async fn token(&self, restrictions: &str) -> String {
-        self.issuer.token("dataplane-token", restrictions).await
+    pub(super) async fn dataplane_token(&self, restrictions: &str) -> String {
+        self.token("dataplane-token", restrictions).await
     }
 
     /// A caller without a credential.
@@ -86,7 +51,8 @@ impl Secured {
 
     /// The token of [`Self::holder`].
     pub(super) async fn token_for(&self, name: &str) -> String {
-        self.token(&format!("--mesh default --namespace default --name {name} --workload {name}")).await
+        let one = format!("--mesh default --namespace default --name {name} --workload {name}");
+        self.dataplane_token(&one).await
     }
 
     pub(super) async fn holder_of(&self, token: &str) -> Caller {
@@ -95,32 +61,20 @@ impl Secured {
 
     /// A user who may read everything.
     pub(super) async fn viewer(&self, name: &str) -> Caller {
-        let token = self.issuer.token("user-token", &format!("--name {name} --group ops")).await;
+        let token = self.token("user-token", &format!("--name {name} --group ops")).await;
         self.holder_of(&token).await
     }
 
     /// Opens a connection, from this address if it is given.
     pub(super) async fn connect(&self, from: Option<IpAddr>) -> Result<Channel, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ca.pem.as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let (tls, address) = (TlsConnector::from(Arc::new(config)), self.server.grpc);
-        let connector = tower::service_fn(move |_| {
-            let tls = tls.clone();
-            async move { handshake(tls, address, from).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        endpoint.connect_with_connector(connector).await
+        self.client(None).connect(self.server.grpc, from).await
     }
 
     /// Starts a real agent with a token for its dataplane, which has no inbounds.
     pub(super) async fn agent(&self, name: &str, workload: &str) -> Program {
         let one = format!("--mesh default --namespace default --name {name} --workload {workload}");
         let site = &self.server.site;
-        let token = site.file(&format!("{name}.token"), &self.token(&one).await);
+        let token = site.file(&format!("{name}.token"), &self.dataplane_token(&one).await);
         let dataplane = format!(
             "type: Dataplane\nmesh: default\nname: {name}\nlabels: {{kuma.io/workload: {workload}}}\n\
              networking: {{address: 127.0.0.1}}\n"
@@ -133,6 +87,7 @@ impl Secured {
         )))
     }
 
+    /// The metrics, from a listener without TLS.
     pub(super) async fn metrics(&self) -> String {
         get(self.server.http, "/metrics").await.expect("a response").1
     }
@@ -202,16 +157,4 @@ impl Session {
         let response = timeout(DEADLINE, self.responses.message()).await.expect("a response in time")?;
         Ok(response.and_then(|response| response.message))
     }
-}
-
-async fn handshake(
-    tls: TlsConnector,
-    address: SocketAddr,
-    from: Option<IpAddr>,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(from) = from {
-        socket.bind((from, 0).into())?;
-    }
-    tls.connect(ServerName::IpAddress(address.ip().into()), socket.connect(address).await?).await
 }
