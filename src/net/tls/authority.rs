@@ -18,6 +18,7 @@ use x509_cert::{
 use super::{
     pem::{PemFile, Text},
     serve::PresentedCertificates,
+    verified_chain::VerifiedChain,
 };
 
 /// X.520's `commonName`.
@@ -70,7 +71,8 @@ impl Authority {
         common_name(self.verify_chain(presented, now)?)
     }
 
-    /// As [`Authority::verify`], and returns the client's own certificate.
+    /// As [`Authority::verify`], and returns the client's own certificate. Signatures are verified once for
+    /// each connection, and again when the authority is replaced.
     ///
     /// # Errors
     ///
@@ -83,8 +85,11 @@ impl Authority {
         let [leaf, issuers @ ..] = presented.certificates() else {
             return Err(Unverified::NoCertificate);
         };
-        let verified = self.0.verify_client_cert(leaf, issuers, now);
-        verified.map_err(|error| Unverified::NotIssued(error.to_string()))?;
+        if !presented.is_verified(&self.0, now) {
+            let verified = self.0.verify_client_cert(leaf, issuers, now);
+            verified.map_err(|error| Unverified::NotIssued(error.to_string()))?;
+            presented.set_verified(VerifiedChain::new(&self.0, presented.certificates()));
+        }
         Ok(leaf)
     }
 }
@@ -108,9 +113,16 @@ fn common_name(leaf: &CertificateDer<'_>) -> Result<String, Unverified> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
+    use rustls::{
+        DigitallySignedStruct, DistinguishedName, SignatureScheme, client::danger::HandshakeSignatureValid,
+        server::danger::ClientCertVerified,
+    };
 
     use super::*;
     use crate::net::tls::pki;
@@ -164,6 +176,103 @@ mod tests {
             assert!(matches!(verified, Err(Unverified::NotIssued(_))), "{why}: {verified:?}");
         }
         assert!(authority.verify(&presented(&ca.client_with("x", until(2030)).cert), now()).is_ok());
+    }
+
+    /// Counts the verifications of an authority.
+    #[derive(Debug)]
+    struct Counted(Arc<dyn ClientCertVerifier>, AtomicUsize);
+
+    impl ClientCertVerifier for Counted {
+        fn root_hint_subjects(&self) -> &[DistinguishedName] {
+            self.0.root_hint_subjects()
+        }
+
+        fn verify_client_cert(
+            &self,
+            leaf: &CertificateDer<'_>,
+            issuers: &[CertificateDer<'_>],
+            now: UnixTime,
+        ) -> Result<ClientCertVerified, rustls::Error> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.verify_client_cert(leaf, issuers, now)
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            unreachable!("a part of the handshake")
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            unreachable!("a part of the handshake")
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.supported_verify_schemes()
+        }
+    }
+
+    fn counted(ca: &pki::Authority) -> (Authority, Arc<Counted>) {
+        let counted = Arc::new(Counted(from_pem(&ca.pem).unwrap().0, AtomicUsize::new(0)));
+        (Authority(Arc::clone(&counted) as Arc<dyn ClientCertVerifier>), counted)
+    }
+
+    #[test]
+    fn a_connection_is_verified_once_by_each_authority() {
+        let ca = pki::Authority::new();
+        let ((authority, verified), (replaced, verified_again)) = (counted(&ca), counted(&ca));
+        let client = presented(&ca.client("front-proxy-client").cert);
+        for _ in 0..3 {
+            assert!(authority.verify(&client.clone(), now()).is_ok());
+        }
+        assert_eq!(verified.1.load(Ordering::Relaxed), 1);
+        // The same root in a new file is a new authority.
+        assert!(replaced.verify(&client, now()).is_ok());
+        assert_eq!(verified_again.1.load(Ordering::Relaxed), 1);
+        // One that has not issued it rejects it, whatever another one has verified.
+        let foreign = from_pem(&pki::Authority::new().pem).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(foreign.verify(&client, now()), Err(Unverified::NotIssued(_))));
+        }
+        // Another connection with the same certificate.
+        assert!(authority.verify(&presented(&ca.client("front-proxy-client").cert), now()).is_ok());
+        assert_eq!(verified.1.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_verified_certificate_is_rejected_when_it_is_not_valid_any_more_or_not_yet() {
+        let (ca, other) = (pki::Authority::new(), pki::Authority::new());
+        let authority = from_pem(&ca.pem).unwrap();
+        let at = |year: i32, month: u8| {
+            let time = date_time_ymd(year, month, 1).unix_timestamp();
+            UnixTime::since_unix_epoch(Duration::from_secs(time.cast_unsigned()))
+        };
+        let between = |from: i32, until: i32| {
+            move |params: &mut CertificateParams| {
+                params.not_before = date_time_ymd(from, 1, 1);
+                params.not_after = date_time_ymd(until, 1, 1);
+            }
+        };
+        let client = ca.client_with("client", between(2027, 2030)).cert;
+        let client = presented(&client);
+        for (year, month, is_valid) in
+            [(2028, 1, true), (2030, 1, true), (2030, 2, false), (2029, 1, true), (2026, 12, false)]
+        {
+            assert_eq!(authority.verify(&client, at(year, month)).is_ok(), is_valid, "{year}-{month}");
+        }
+        // The certificates of its issuers count too.
+        let leaf = ca.client_with("client", between(2027, 2040)).cert;
+        let client = presented(&(leaf + &other.client_with("issuer", between(2027, 2030)).cert));
+        let chain = VerifiedChain::new(&authority.0, client.certificates()).unwrap();
+        assert!(chain.holds(&authority.0, at(2029, 1)) && !chain.holds(&authority.0, at(2030, 2)));
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod listener;
 mod pem;
 mod reload;
 mod serve;
+mod verified_chain;
 
 pub(crate) use self::{
     authority::{Authority, Unverified, authority},

@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::warn;
 
-use super::{failure::HandshakeFailure, reload::Current};
+use super::{failure::HandshakeFailure, reload::Current, verified_chain::VerifiedChain};
+use crate::runtime::sync::Mutex;
 
 /// The only protocol that a listener offers (ALPN).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +61,38 @@ type OnFailure = Arc<dyn Fn(HandshakeFailure) + Send + Sync>;
 /// The certificates that a client presented: its own, whose private key it has proved to
 /// own, and those of its issuers. They are not verified; see [`super::Authority::verify`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PresentedCertificates(Option<Arc<[CertificateDer<'static>]>>);
+pub(crate) struct PresentedCertificates(Option<Arc<Presented>>);
+
+#[derive(Debug)]
+struct Presented {
+    certificates: Box<[CertificateDer<'static>]>,
+    /// The latest verification that succeeded, for the further requests of the connection.
+    verified: Mutex<Option<VerifiedChain>>,
+}
 
 impl PresentedCertificates {
     pub(super) fn new(certificates: Option<&[CertificateDer<'static>]>) -> Self {
-        Self(certificates.map(Arc::from))
+        Self(certificates.map(|certificates| {
+            Arc::new(Presented { certificates: certificates.into(), verified: Mutex::new(None) })
+        }))
     }
 
     /// The client's own certificate comes first; empty if it presented none.
     pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_deref().map_or(&[], |presented| &presented.certificates)
+    }
+
+    /// Whether an earlier verification holds at `now`.
+    pub(super) fn is_verified(&self, by: &Arc<dyn ClientCertVerifier>, now: UnixTime) -> bool {
+        let Some(presented) = &self.0 else { return false };
+        presented.verified.lock().as_ref().is_some_and(|chain| chain.holds(by, now))
+    }
+
+    /// Keeps the result of a verification.
+    pub(super) fn set_verified(&self, chain: Option<VerifiedChain>) {
+        if let Some(presented) = &self.0 {
+            *presented.verified.lock() = chain;
+        }
     }
 }
 
