@@ -95,11 +95,7 @@ impl DeleteSigningKeyArgs {
         let id = KeyId::parse("KID", &self.kid).map_err(|error| problems.note_text(error.to_string())).ok();
         let usage = self.key_use.check(&mut problems);
         let yes = problems.take("yes", self.yes);
-        let target = self.server.check(&mut problems);
-        let (Some(id), Some(usage), Some(Switch(yes)), Some(target)) = (id, usage, yes, target) else {
-            return Err(problems.into());
-        };
-        problems.finish()?;
+        let (target, ((usage, id), Switch(yes))) = self.server.finish(usage.zip(id).zip(yes), problems)?;
         if !yes {
             return Err(Failure::Usage(format!(
                 "all tokens that key {id} for {usage} has signed would end, and within a second all sessions, watches and \

@@ -25,6 +25,7 @@ mod envoy;
 mod generate;
 mod get;
 mod kubeconfig;
+mod new_file;
 mod outcome;
 mod output;
 mod restore;

@@ -133,12 +133,7 @@ impl WaitWorkloadArgs {
             problems.take_checked("mesh", MeshName::parse("mesh", mesh));
         }
         let timeout = problems.take("timeout", self.timeout);
-        let (Some(target), Some(namespace), Some(timeout)) =
-            (self.server.check(&mut problems), namespace, timeout)
-        else {
-            return Err(problems.into());
-        };
-        problems.finish()?;
+        let (target, (namespace, timeout)) = self.server.finish(namespace.zip(timeout), problems)?;
         let request = WaitForWorkloadRequest {
             name: self.name,
             namespace: namespace.to_string(),

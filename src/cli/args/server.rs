@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Parsed, Problems, period::NonZeroPeriod, security::SecurityArgs, server_url::ServerUrl};
-use crate::net::client::ServerEndpoint;
+use crate::{cli::Failure, net::client::ServerEndpoint};
 
 /// The server to connect to, and the client's credentials.
 #[derive(Args, Debug, Clone)]
@@ -68,8 +68,26 @@ impl EndpointArgs {
 
 impl ServerArgs {
     /// Returns the target, or adds the invalid flags to `problems`.
-    pub(in crate::cli) fn check(self, problems: &mut Problems) -> Option<Target> {
+    fn check(self, problems: &mut Problems) -> Option<Target> {
         self.check_or(|_| Some(ServerUrl::default()), problems)
+    }
+
+    /// Ends the checks of a command that calls a server: returns the target, and what the command has
+    /// checked, which is `None` if it is invalid.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] with all problems, if there are any.
+    pub(in crate::cli) fn finish<T>(
+        self,
+        checked: Option<T>,
+        mut problems: Problems,
+    ) -> Result<(Target, T), Failure> {
+        let (Some(target), Some(checked)) = (self.check(&mut problems), checked) else {
+            return Err(problems.into());
+        };
+        problems.finish()?;
+        Ok((target, checked))
     }
 
     /// Like [`ServerArgs::check`], for a command that can also work without a server: one must be named by

@@ -1,20 +1,15 @@
 //! Where a backup is written to.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::Path};
 
 use anyhow::anyhow;
-use tempfile::NamedTempFile;
 
 use crate::{
-    cli::Failure,
-    runtime::files::{parent, sync_directory},
-    store::{
-        backup::{BackupError, Check, Summary},
-        explain,
+    cli::{
+        Failure,
+        new_file::{Existing, NewFile, PRIVATE},
     },
+    store::backup::{BackupError, Check, Summary},
 };
 
 /// A file or standard output. What is written is checked on the way, so that a backup that was
@@ -26,27 +21,18 @@ pub(super) struct Destination<'a> {
 
 enum Output<'a> {
     Stdout(&'a mut dyn Write),
-    /// Removed when it is dropped before it got its name.
-    File {
-        temporary: NamedTempFile,
-        path: PathBuf,
-        replace: bool,
-    },
+    File(NewFile),
 }
 
 impl<'a> Destination<'a> {
     /// Creates the temporary file for `path`, readable by its owner only, or selects `stdout` for `-`.
-    pub(super) fn new(path: &Path, replace: bool, stdout: &'a mut dyn Write) -> Result<Self, Failure> {
-        let check = Check::default();
-        if path == Path::new("-") {
-            return Ok(Self { check, output: Output::Stdout(stdout) });
-        }
-        if !replace && path.symlink_metadata().is_ok() {
-            return Err(exists(path));
-        }
-        let file = NamedTempFile::with_prefix_in(".headcount-backup-", parent(path));
-        let temporary = file.map_err(|error| cannot_write(path, &error))?;
-        Ok(Self { check, output: Output::File { temporary, path: path.to_owned(), replace } })
+    pub(super) fn new(path: &Path, force: bool, stdout: &'a mut dyn Write) -> Result<Self, Failure> {
+        let output = if path == Path::new("-") {
+            Output::Stdout(stdout)
+        } else {
+            Output::File(NewFile::create("output", path, PRIVATE, Existing::Replaced { force })?)
+        };
+        Ok(Self { check: Check::default(), output })
     }
 
     /// Writes the next part.
@@ -54,9 +40,7 @@ impl<'a> Destination<'a> {
         self.check.push(chunk).map_err(damaged)?;
         match &mut self.output {
             Output::Stdout(out) => Ok(out.write_all(chunk)?),
-            Output::File { temporary, path, .. } => {
-                Ok(temporary.write_all(chunk).map_err(|error| cannot_write(path, &error))?)
-            }
+            Output::File(file) => file.write(chunk),
         }
     }
 
@@ -65,34 +49,10 @@ impl<'a> Destination<'a> {
         let summary = self.check.end().map_err(damaged)?;
         match self.output {
             Output::Stdout(out) => out.flush()?,
-            Output::File { temporary, path, replace } => {
-                temporary.as_file().sync_all().map_err(|error| cannot_write(&path, &error))?;
-                let named =
-                    if replace { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-                match named {
-                    Ok(_) => {}
-                    Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                        return Err(exists(&path));
-                    }
-                    Err(error) => return Err(cannot_write(&path, &error.error).into()),
-                }
-                let directory = parent(&path);
-                sync_directory(directory).map_err(|error| cannot_write(directory, &error))?;
-            }
+            Output::File(file) => file.finish()?,
         }
         Ok(summary)
     }
-}
-
-fn exists(path: &Path) -> Failure {
-    Failure::Usage(format!(
-        "--output: {} exists: choose another file, or replace it with --force",
-        path.display()
-    ))
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {
-    anyhow!("cannot write {}: {}", path.display(), explain(error))
 }
 
 fn damaged(error: BackupError) -> Failure {

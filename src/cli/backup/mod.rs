@@ -60,26 +60,45 @@ impl BackupArgs {
     /// Makes the backup, and prints its size to stderr.
     pub(super) async fn run(
         self,
-        mut problems: Problems,
+        problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let target = self.server.check(&mut problems);
-        let Some(target) = target else { return Err(problems.into()) };
-        problems.finish()?;
+        let source = self.source(problems)?;
         let mut destination = Destination::new(&self.output, self.force, terminal.out)?;
-        match &self.data_dir {
-            Some(path) => {
-                let directory = run_blocking(|| DataDir::open_existing(path))
+        match source {
+            Source::Directory(path) => {
+                let directory = run_blocking(|| DataDir::open_existing(&path))
                     .map_err(|error| data_dir_failure(&error, Some(&self.output)))?;
                 copy_stores(&directory, &mut destination).await?;
             }
-            None => copy_response(target, &mut destination).await?,
+            Source::Server(target) => copy_response(*target, &mut destination).await?,
         }
         let summary = destination.finish()?;
         let (entries, bytes) = (summary.entries, summary.bytes);
         terminal.remark(format_args!("{}: {entries} entries, {bytes} bytes", self.output.display()));
         Ok(Outcome::Success)
     }
+
+    fn source(&self, mut problems: Problems) -> Result<Source, Failure> {
+        let Some(path) = &self.data_dir else {
+            let (target, ()) = self.server.clone().finish(Some(()), problems)?;
+            return Ok(Source::Server(Box::new(target)));
+        };
+        if let Some(flag) = self.server.flag(&problems) {
+            let problem =
+                format!("can't be combined with --{flag}: a server has a directory of its own: remove one");
+            problems.note("data-dir", &problem);
+        }
+        problems.finish()?;
+        Ok(Source::Directory(path.clone()))
+    }
+}
+
+/// Where the entries of a backup are from.
+enum Source {
+    Server(Box<Target>),
+    /// The data directory of a stopped server.
+    Directory(PathBuf),
 }
 
 async fn copy_stores(directory: &DataDir, destination: &mut Destination<'_>) -> Result<(), Failure> {

@@ -16,16 +16,16 @@ use crate::{
 
 /// Generate a token for dataplanes
 ///
-/// Prints the token, which is a secret. Its holder may register the dataplanes of the mesh
+/// Writes the token, which is a secret, to --output or standard output. Its holder may register the dataplanes of the mesh
 /// that meet all of --name, --namespace, --workload and --tag. A server signs it with its
 /// newest key for such tokens (role operator), or this command does with --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  headcount generate dataplane-token --context prod --name web-1 --valid-for 720h > web-1.token
+  headcount generate dataplane-token --context prod --name web-1 --valid-for 720h --output web-1.token
   headcount generate dataplane-token --signing-key-file signing.key --kid 1 --name web-1 --valid-for 720h
   headcount generate dataplane-token --signing-key-file signing.key --kid 1 --mesh default \\
-      --workload web --tag team=a,b --valid-for 30days > web.token")]
+      --workload web --tag team=a,b --valid-for 30days --output web.token")]
 pub(super) struct DataplaneTokenArgs {
     /// Mesh of the dataplanes
     #[arg(long, value_name = "MESH", default_value = DEFAULT_MESH, hide_env = true)]
@@ -68,7 +68,7 @@ impl FromStr for Tag {
 }
 
 impl DataplaneTokenArgs {
-    /// Issues the token, and prints it.
+    /// Issues the token, and writes or prints it.
     pub(super) async fn run(
         self,
         mut problems: Problems,
@@ -92,7 +92,7 @@ impl DataplaneTokenArgs {
             return Err(problems.into());
         };
         problems.finish()?;
-        issuer.print(Subject::Dataplane(grant), terminal).await
+        issuer.write(Subject::Dataplane(grant), terminal).await
     }
 }
 

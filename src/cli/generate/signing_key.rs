@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::key_files::{PRIVATE, PUBLIC, check_absent, write_new};
+use super::key_files::write_new;
 use crate::{
     authentication::token::SigningKey,
     cli::{
@@ -14,6 +14,7 @@ use crate::{
             server::{ServerArgs, Target},
         },
         client::Client,
+        new_file::{Existing, PRIVATE, PUBLIC, check_absent},
     },
     convert::token::key_use_to_proto,
     model::{KeyAlgorithm, KeyId, KeyUse},
@@ -126,7 +127,7 @@ impl SigningKeyArgs {
         problems.finish()?;
         let files = [("key-file", &self.key_file), ("public-key-file", &self.public_key_file)];
         for (flag, file) in files {
-            file.as_deref().map_or(Ok(()), |file| check_absent(flag, file))?;
+            file.as_deref().map_or(Ok(()), |file| check_absent(flag, file, Existing::Stays))?;
         }
         match &self.key_file {
             Some(file) => write_new("key-file", file, &key.to_pem(), PRIVATE)?,

@@ -16,11 +16,11 @@ use rcgen::{
 use rustls::pki_types::DnsName;
 use zeroize::Zeroizing;
 
-use super::{
-    key_files::{PRIVATE, PUBLIC, check_absent, write_new},
-    lifetime::Lifetime,
+use super::{key_files::write_new, lifetime::Lifetime};
+use crate::cli::{
+    Failure, Outcome, Parsed, Problems,
+    new_file::{Existing, PRIVATE, PUBLIC, check_absent},
 };
-use crate::cli::{Failure, Outcome, Parsed, Problems};
 
 /// Accepted difference between the clocks of this machine and of clients.
 const CLOCK_DIFFERENCE: Duration = Duration::from_mins(5);
@@ -88,8 +88,8 @@ impl TlsCertificateArgs {
             return Err(problems.into());
         };
         problems.finish()?;
-        check_absent("cert-file", &self.cert_file)?;
-        check_absent("key-file", &self.key_file)?;
+        check_absent("cert-file", &self.cert_file, Existing::Stays)?;
+        check_absent("key-file", &self.key_file, Existing::Stays)?;
         let (certificate, key) = self_signed(names, SystemTime::now(), valid_for)?;
         write_new("key-file", &self.key_file, &key, PRIVATE)?;
         write_new("cert-file", &self.cert_file, &certificate, PUBLIC)?;

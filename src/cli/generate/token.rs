@@ -15,6 +15,7 @@ use crate::{
         Failure, Outcome, Parsed, Problems, Terminal,
         args::server::{ServerArgs, Target},
         client::Client,
+        new_file::{Existing, NewFile, PRIVATE},
         terminal::visible,
     },
     convert::{self, token::dataplane_token_request},
@@ -34,6 +35,12 @@ pub(super) struct TokenArgs {
     /// How long the token is valid, such as 720h or 30days; at most 10 years
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, hide_env = true)]
     valid_for: Parsed<Lifetime>,
+    /// File to write the token to, instead of standard output (-); only its owner can read it
+    #[arg(short, long, value_name = "FILE", hide_env = true)]
+    output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long, requires = "output", hide_env = true)]
+    force: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -42,6 +49,10 @@ pub(super) struct TokenArgs {
 pub(super) struct Issuer {
     signer: Signer,
     valid_for: Duration,
+    /// None for standard output.
+    output: Option<PathBuf>,
+    /// Whether an existing file is replaced.
+    force: bool,
 }
 
 /// Where the private key is.
@@ -63,7 +74,8 @@ impl TokenArgs {
             Some(file) => sign_here(&file, self.kid, &self.server, problems),
             None => sign_at_server(self.kid.is_some(), self.server, problems),
         };
-        Some(Issuer { signer: signer?, valid_for: valid_for?.0 })
+        let output = self.output.filter(|output| output != Path::new("-"));
+        Some(Issuer { signer: signer?, valid_for: valid_for?.0, output, force: self.force })
     }
 }
 
@@ -96,12 +108,16 @@ fn sign_at_server(has_kid: bool, server: ServerArgs, problems: &mut Problems) ->
 }
 
 impl Issuer {
-    /// Issues a token and prints it.
-    pub(super) async fn print(
+    /// Issues a token, and writes it to the file or prints it.
+    pub(super) async fn write(
         self,
         subject: Subject,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
+        // Before a server issues a token that could not be kept.
+        let existing = Existing::Replaced { force: self.force };
+        let file =
+            self.output.map(|output| NewFile::create("output", &output, PRIVATE, existing)).transpose()?;
         let token = match self.signer {
             Signer::File { key, id } => {
                 let claims = Claims::new(subject, SystemTime::now(), self.valid_for);
@@ -109,7 +125,13 @@ impl Issuer {
             }
             Signer::Server(target) => issue_by_server(*target, subject, self.valid_for).await?,
         };
-        terminal.print(&format!("{}\n", visible(&token)))?;
+        match file {
+            Some(mut file) => {
+                file.write(format!("{token}\n").as_bytes())?;
+                file.finish()?;
+            }
+            None => terminal.print(&format!("{}\n", visible(&token)))?,
+        }
         Ok(Outcome::Success)
     }
 }

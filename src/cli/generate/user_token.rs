@@ -11,15 +11,15 @@ use crate::{
 
 /// Generate a token for a user
 ///
-/// Prints the token, which is a secret. What the user may do follows from the roles that the
+/// Writes the token, which is a secret, to --output or standard output. What the user may do follows from the roles that the
 /// server binds to the user or its groups. A server signs it with its newest key for user
 /// tokens (role operator), or this command does with --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  headcount generate user-token --context prod --name alice --valid-for 24h > alice.token
+  headcount generate user-token --context prod --name alice --valid-for 24h --output alice.token
   headcount generate user-token --signing-key-file users.key --kid 1 --name alice \\
-      --group operators --valid-for 24h > alice.token")]
+      --group operators --valid-for 24h --output alice.token")]
 pub(super) struct UserTokenArgs {
     /// Name of the user
     #[arg(long, value_name = "NAME", hide_env = true)]
@@ -32,7 +32,7 @@ pub(super) struct UserTokenArgs {
 }
 
 impl UserTokenArgs {
-    /// Issues the token, and prints it.
+    /// Issues the token, and writes or prints it.
     pub(super) async fn run(
         self,
         mut problems: Problems,
@@ -45,6 +45,6 @@ impl UserTokenArgs {
             return Err(problems.into());
         };
         problems.finish()?;
-        issuer.print(Subject::User(user), terminal).await
+        issuer.write(Subject::User(user), terminal).await
     }
 }

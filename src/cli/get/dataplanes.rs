@@ -87,11 +87,7 @@ impl DataplanesArgs {
         let scope = self.namespace.check(&name, &mut problems);
         let selection = self.selection.check(&mut problems);
         let format = self.output.check(&mut problems);
-        let target = self.server.check(&mut problems);
-        let (Some(scope), Some(format), Some(target)) = (scope, format, target) else {
-            return Err(problems.into());
-        };
-        problems.finish()?;
+        let (target, (scope, format)) = self.server.finish(scope.zip(format), problems)?;
         let request = ListDataplanesRequest {
             mesh: selection.mesh,
             namespace: scope.namespace(),

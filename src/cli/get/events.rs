@@ -83,12 +83,8 @@ impl EventsArgs {
         let scope = self.namespace.check("", &mut problems);
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
-        let target = self.server.check(&mut problems);
-        let (Some(scope), Some(format), Some(Switch(watch)), Some(target)) = (scope, format, watch, target)
-        else {
-            return Err(problems.into());
-        };
-        problems.finish()?;
+        let checked = scope.zip(format).zip(watch);
+        let (target, ((scope, format), Switch(watch))) = self.server.finish(checked, problems)?;
         Ok(Query { target, scope, format, watch })
     }
 }

@@ -28,9 +28,8 @@ impl ListArgs {
         terminal: &mut Terminal<'_>,
         list: impl AsyncFnOnce(&Client) -> Result<Vec<T>, Status>,
     ) -> Result<Outcome, Failure> {
-        let (format, target) = (self.output.check(&mut problems), self.server.check(&mut problems));
-        let (Some(format), Some(target)) = (format, target) else { return Err(problems.into()) };
-        problems.finish()?;
+        let format = self.output.check(&mut problems);
+        let (target, format) = self.server.finish(format, problems)?;
         let client = Client::connect(target).await?;
         let items = list(&client).await.map_err(|status| client.explain(&status))?;
         print_list(&items, format, "", terminal)?;

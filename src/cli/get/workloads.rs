@@ -116,12 +116,8 @@ impl WorkloadsArgs {
         }
         let format = self.output.check(&mut problems);
         let watch = problems.take("watch", self.watch);
-        let target = self.server.check(&mut problems);
-        let (Some(scope), Some(format), Some(Switch(watch)), Some(target)) = (scope, format, watch, target)
-        else {
-            return Err(problems.into());
-        };
-        problems.finish()?;
+        let checked = scope.zip(format).zip(watch);
+        let (target, ((scope, format), Switch(watch))) = self.server.finish(checked, problems)?;
         let filter = WorkloadFilter {
             mesh: selection.mesh,
             namespace: scope.namespace(),

@@ -231,3 +231,16 @@ async fn verify_lists_records_that_can_t_be_read_and_files_that_are_damaged() {
     assert!(verified.out.contains("resources.redb: 1 other records"), "{}", verified.out);
     assert_eq!(fs::read(&file).unwrap(), bytes);
 }
+
+#[tokio::test]
+async fn a_data_directory_and_a_server_are_a_usage_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = format!("--data-dir {0} --output {0}/b", directory.path().display());
+    for (flags, other) in [("--server a", "--server"), ("--context prod", "--context")] {
+        let ended = run(&format!("backup {data} {flags}")).await;
+        assert!(matches!(ended.result, Err(crate::cli::Failure::Usage(_))));
+        let report = ended.failure();
+        assert!(report.contains(&format!("--data-dir: can't be combined with {other}")), "{report}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is written");
+}

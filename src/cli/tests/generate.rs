@@ -20,7 +20,7 @@ use crate::{
     authentication::token::{
         PublicKey, Revocations, Subject, TokenError, VerificationKey, VerificationKeys, Verifier,
     },
-    cli::Outcome,
+    cli::{Failure, Outcome},
     model::{KeyId, KeyUse, MeshName, User},
 };
 
@@ -64,6 +64,34 @@ async fn a_generated_key_signs_tokens_that_its_public_key_verifies() {
     let verified = verifier(&public, KeyUse::Users).verify(ended.out.trim_end(), SystemTime::now()).unwrap();
     let alice = User { name: "alice".to_owned(), groups: vec!["ops".to_owned(), "dev".to_owned()] };
     assert_eq!(verified.subject, Subject::User(alice));
+}
+
+#[tokio::test]
+async fn a_token_is_written_to_a_file_that_only_its_owner_can_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("alice.token");
+    let token = "generate user-token --name alice --valid-for 1h --kid 1 --signing-key-file tests/tokens/rs256.key.pem";
+    let to_file = format!("{token} --output {}", file.display());
+    let ended = run(&to_file).await;
+    assert_eq!((ended.result.unwrap(), &*ended.out, &*ended.err), (Outcome::Success, "", ""));
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(first.starts_with("ey") && first.ends_with('\n') && first.lines().count() == 1, "{first}");
+    assert_eq!(mode(&file), 0o600);
+
+    let ended = run(&to_file).await;
+    assert!(matches!(ended.result, Err(Failure::Usage(_))));
+    let failure = ended.failure();
+    assert!(failure.contains("--output: ") && failure.contains("replace it with --force"), "{failure}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(run(&format!("{to_file} --force")).await.result.unwrap(), Outcome::Success);
+    assert_ne!(fs::read_to_string(&file).unwrap(), first);
+    assert_eq!(mode(&file), 0o600, "also if the former file had other permissions");
+
+    let missing = run(&format!("{token} --output /nowhere/a.token")).await.failure();
+    assert!(missing.contains("--output: cannot write /nowhere/a.token"), "{missing}");
+    assert!(run(&format!("{token} --output -")).await.out.starts_with("ey"));
+    assert!(run(&format!("{token} --force")).await.failure().contains("--output"));
 }
 
 #[tokio::test]
