@@ -1,11 +1,9 @@
 //! `headcount revoke`: revokes tokens.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
 
 use super::{
     Failure, Outcome, Problems, Terminal,
@@ -14,7 +12,6 @@ use super::{
 };
 use crate::{
     authentication::token::{MAX_TOKEN_BYTES, identify},
-    convert,
     model::TokenId,
     proto::RevokeTokenRequest,
     runtime::limited_file::read_limited,
@@ -45,8 +42,9 @@ enum Resource {
 /// that has the token, which is neither printed nor sent. Sessions, watches and waits that
 /// depend on the token end within a second. The caller needs the role operator.
 ///
-/// The server keeps a revocation until a day after the token has expired. Only the file
-/// states when that is: with an identifier alone, the revocation is kept for 10 years.
+/// The server keeps a revocation until a day after the token has expired. It reads when that
+/// is from the token in the file, if it can verify the token's signature. Otherwise, or with
+/// an identifier alone, the revocation is kept for 10 years.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -63,8 +61,8 @@ struct RevokeTokenArgs {
     server: ServerArgs,
 }
 
-/// The identifier of a token, and when it ends if that is known.
-type Token = (TokenId, Option<SystemTime>);
+/// The identifier of a token, and the token itself if there is a file of it.
+type Token = (TokenId, Option<Zeroizing<String>>);
 
 impl RevokeArgs {
     pub(super) async fn run(
@@ -73,9 +71,10 @@ impl RevokeArgs {
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
         let Resource::Token(args) = self.resource;
-        let (target, (id, expires)) = args.check(problems)?;
+        let (target, (id, token)) = args.check(problems)?;
         let client = Client::connect(target).await?;
-        let request = RevokeTokenRequest { id: id.to_string(), expires_at: expires.map(convert::timestamp) };
+        let token = token.as_deref().cloned().unwrap_or_default();
+        let request = RevokeTokenRequest { id: id.to_string(), token, expires_at: None };
         let revoked = client.with_timeout(client.tokens().revoke_token(request)).await;
         let revoked = revoked.map_err(|status| client.explain(&status))?;
         terminal.print(&format!("token {id} revoked\n"))?;
@@ -96,22 +95,20 @@ impl RevokeTokenArgs {
                 parse_id(&id.unwrap_or_default()).map_err(|problem| problems.note_text(problem)).ok()
             }
         };
-        let target = self.server.check(&mut problems);
-        let (Some(token), Some(target)) = (token, target) else { return Err(problems.into()) };
-        problems.finish()?;
-        Ok((target, token))
+        self.server.finish(token, problems)
     }
 }
 
-/// Reads the identifier and the end of the token in a file. The error does not quote the file.
+/// Reads the token in a file, and its identifier. The error does not quote the file.
 fn read(file: &Path) -> Result<Token, String> {
     let path = file.display();
     // A line break may follow the token.
     let text = read_limited(file, MAX_TOKEN_BYTES as u64 + 2)
         .map_err(|error| format!("{path}: can't read it: {error}"))?;
     let text = text.ok_or_else(|| format!("{path}: is larger than 8 KiB: give a file with one token"))?;
-    let (id, expires) = identify(text.trim()).map_err(|error| format!("{path}: {error}"))?;
-    Ok((id, Some(expires)))
+    let text = Zeroizing::new(text);
+    let id = identify(text.trim()).map_err(|error| format!("{path}: {error}"))?;
+    Ok((id, Some(Zeroizing::new(text.trim().to_owned()))))
 }
 
 /// Parses an identifier. The error does not quote it: it may be a token, which is a secret.

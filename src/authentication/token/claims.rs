@@ -189,37 +189,35 @@ impl RawClaims {
         }
     }
 
-    /// Checks that the token is valid at `now`.
+    /// Checks that the token is valid at `now`, and returns when it ends.
     ///
     /// # Errors
     ///
     /// If it has expired or is not valid yet, or does not expire.
-    pub(super) fn check_times(&self, now: SystemTime) -> Result<(), TokenError> {
-        check_times(self.expires, self.not_before, now, Duration::ZERO).map(drop)
+    pub(super) fn check_times(&self, now: SystemTime) -> Result<SystemTime, TokenError> {
+        check_times(self.expires, self.not_before, now, Duration::ZERO)
     }
 
-    /// When the token ends, in seconds since 1970.
+    /// When the token ends.
     ///
     /// # Errors
     ///
     /// If it does not end, or after the year 9999.
-    pub(super) fn end(&self) -> Result<u64, TokenError> {
-        end(self.expires)
+    pub(super) fn end(&self) -> Result<SystemTime, TokenError> {
+        end(self.expires).map(from_seconds)
     }
 
-    /// The token's identifier, and when it ends.
+    /// The token's identifier.
     ///
     /// # Errors
     ///
     /// If it has no valid identifier: it could not be revoked.
-    pub(super) fn id(&self) -> Result<(TokenId, SystemTime), TokenError> {
+    pub(super) fn id(&self) -> Result<TokenId, TokenError> {
         let id = self
             .id
             .as_deref()
             .ok_or(TokenError::Claim("token is missing required claim: jti claim is required"))?;
-        let id =
-            TokenId::parse("jti", id).map_err(|_invalid| TokenError::Claim("jti is not a valid token id"))?;
-        Ok((id, from_seconds(self.expires.unwrap_or_default())))
+        TokenId::parse("jti", id).map_err(|_invalid| TokenError::Claim("jti is not a valid token id"))
     }
 
     /// The holder of the token.

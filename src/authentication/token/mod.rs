@@ -20,6 +20,7 @@ mod verify;
 pub(super) use self::claims::check_times;
 #[cfg(test)]
 pub(super) use self::issue::sign;
+pub(super) use self::verify::Rejected;
 pub use self::{
     claims::{Claims, LIFETIMES, Subject},
     error::TokenError,

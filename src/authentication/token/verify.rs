@@ -23,6 +23,21 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 pub struct Revocations(HashSet<TokenId>);
 
+/// Why a token is not accepted, and which one it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::authentication) struct Rejected {
+    pub(in crate::authentication) error: TokenError,
+    /// Its identifier, if a trusted key has signed it. That of another token is whatever its sender
+    /// has chosen, perhaps the identifier of somebody else's.
+    pub(in crate::authentication) id: Option<TokenId>,
+}
+
+impl From<TokenError> for Rejected {
+    fn from(error: TokenError) -> Self {
+        Self { error, id: None }
+    }
+}
+
 /// A valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
@@ -57,7 +72,7 @@ impl Verifier {
     ///
     /// The first rule that the token breaks. The text never contains the token.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Verified, TokenError> {
-        self.verify_parsed(&Jws::parse(token)?, now)
+        self.verify_parsed(&Jws::parse(token)?, now).map_err(|rejected| rejected.error)
     }
 
     /// As [`Verifier::verify`], for a token that was parsed.
@@ -69,17 +84,21 @@ impl Verifier {
         &self,
         jws: &Jws<'_>,
         now: SystemTime,
-    ) -> Result<Verified, TokenError> {
+    ) -> Result<Verified, Rejected> {
         let claims = RawClaims::parse(&jws.payload)?;
         // Not trusted until the signature is verified: they only select the key.
         let usage = claims.usage()?;
         let (key_use, key) = self.signed_with(jws, &usage)?;
-        claims.check_times(now)?;
-        let (id, expires) = claims.id()?;
-        let subject = claims.subject()?;
-        let verified = Verified { subject, id, key_use, key_id: jws.key_id.clone(), expires, key };
-        self.recheck(&verified)?;
-        Ok(verified)
+        let signed = claims.id();
+        let id = signed.as_ref().ok().cloned();
+        let verify = || {
+            let expires = claims.check_times(now)?;
+            let (id, subject) = (signed?, claims.subject()?);
+            let verified = Verified { subject, id, key_use, key_id: jws.key_id.clone(), expires, key };
+            self.recheck(&verified)?;
+            Ok(verified)
+        };
+        verify().map_err(|error| Rejected { error, id })
     }
 
     /// Checks again that a token that was verified before is not revoked, and that its key is
@@ -106,6 +125,20 @@ impl Verifier {
         if self.0.revoked.0.contains(id) { Err(TokenError::Revoked) } else { Ok(()) }
     }
 
+    /// The identifier of a token, and when it ends if a key has signed it: anybody else could state another
+    /// end. It may have ended, or be revoked.
+    ///
+    /// # Errors
+    ///
+    /// If the token is malformed, or has no identifier or no end. The text never contains the token.
+    pub fn identify(&self, token: &str) -> Result<(TokenId, Option<SystemTime>), TokenError> {
+        let jws = Jws::parse(token)?;
+        let claims = RawClaims::parse(&jws.payload)?;
+        let (id, end) = (claims.id()?, claims.end()?);
+        let is_signed = claims.usage().is_ok_and(|usage| self.signed_with(&jws, &usage).is_ok());
+        Ok((id, is_signed.then_some(end)))
+    }
+
     /// Returns the key that has signed a token, and its use.
     fn signed_with(&self, jws: &Jws<'_>, usage: &KeyUse) -> Result<(KeyUse, PublicKey), TokenError> {
         let mut problem = None;
@@ -121,15 +154,13 @@ impl Verifier {
     }
 }
 
-/// The identifier of a token and when it ends, for its revocation. Nothing is verified.
+/// The identifier of a token, for its revocation. Nothing is verified.
 ///
 /// # Errors
 ///
-/// If the token is malformed, or has no identifier or no end. The text never contains the token.
-pub fn identify(token: &str) -> Result<(TokenId, SystemTime), TokenError> {
-    let claims = RawClaims::parse(&Jws::parse(token)?.payload)?;
-    claims.end()?;
-    claims.id()
+/// If the token is malformed, or has no identifier. The text never contains the token.
+pub fn identify(token: &str) -> Result<TokenId, TokenError> {
+    RawClaims::parse(&Jws::parse(token)?.payload)?.id()
 }
 
 impl Verified {

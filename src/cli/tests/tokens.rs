@@ -1,7 +1,13 @@
 //! Signing keys, tokens and revocations by a server: `generate`, `get`, `revoke` and `delete`.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    time::SystemTime,
+};
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use tempfile::TempDir;
 
 use super::{Ended, Failure, Outcome, run};
@@ -9,6 +15,7 @@ use crate::{
     app::App,
     authentication::token::identify,
     config::{Config, KubeSettings},
+    proto::{RevokeTokenRequest, token_service_client::TokenServiceClient},
 };
 
 /// A server on loopback, which trusts callers without a credential.
@@ -39,11 +46,23 @@ impl Server {
         ended.out
     }
 
+    /// The revoked tokens, with the seconds until they end.
+    async fn revocations(&self) -> BTreeMap<String, u64> {
+        let listed: serde_json::Value =
+            serde_json::from_str(&self.out("get revocations -o json").await).unwrap();
+        let seconds = |item: &serde_json::Value| {
+            let expires = humantime::parse_rfc3339_weak(item["expiresAt"].as_str().unwrap()).unwrap();
+            let left = expires.duration_since(SystemTime::now()).unwrap().as_secs();
+            (item["id"].as_str().unwrap().to_owned(), left)
+        };
+        listed["items"].as_array().unwrap().iter().map(seconds).collect()
+    }
+
     /// Issues a token, and returns its identifier, its file and the token.
     async fn issue(&self, kind: &str) -> (String, String, String) {
         let token = self.out(&format!("generate {kind} --name web-1 --valid-for 1h")).await;
         let token = token.trim_end().to_owned();
-        let (id, _) = identify(&token).unwrap();
+        let id = identify(&token).unwrap();
         let file = self.directory.path().join(id.as_str());
         // Editors end a file with a line break.
         fs::write(&file, format!("{token}\n")).unwrap();
@@ -95,15 +114,11 @@ async fn a_server_creates_keys_issues_tokens_revokes_them_and_deletes_keys() {
     let revoked = server.out(&format!("revoke token --file {file}")).await;
     assert_eq!(revoked, format!("token {of_dataplane} revoked\n"));
     assert_eq!(server.out(&format!("revoke token {of_user}")).await, format!("token {of_user} revoked\n"));
-    let listed: serde_json::Value =
-        serde_json::from_str(&server.out("get revocations -o json").await).unwrap();
-    let years_left = |id: &str| {
-        let revocations = listed["items"].as_array().unwrap();
-        let found = revocations.iter().find(|revocation| revocation["id"] == id).unwrap();
-        let expires = humantime::parse_rfc3339_weak(found["expiresAt"].as_str().unwrap()).unwrap();
-        expires.duration_since(std::time::SystemTime::now()).unwrap().as_secs() / (365 * 86_400)
-    };
-    assert_eq!((years_left(&of_dataplane), years_left(&of_user)), (0, 10), "the file states the end");
+    let listed = server.revocations().await;
+    assert_eq!(
+        listed.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        [&*of_dataplane, &*of_user].into()
+    );
 
     let unconfirmed = server.run("delete signing-key 1 --use user").await;
     let Err(Failure::Usage(text)) = unconfirmed.result else { panic!("{}", unconfirmed.out) };
@@ -132,6 +147,60 @@ async fn a_server_without_a_data_directory_keeps_no_key_and_states_that_a_revoca
     let revoked = server.run("revoke token some-id").await;
     assert_eq!((revoked.result.unwrap(), &*revoked.out), (Outcome::Success, "token some-id revoked\n"));
     assert!(revoked.err.contains("valid again after the server's next start"), "{}", revoked.err);
+    server.app.drain().await;
+}
+
+/// A token with the same identifier, whose sender has written another end into it.
+fn with_end(token: &str, end: u64) -> String {
+    let [header, claims, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let mut claims: serde_json::Value =
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    claims["exp"] = end.into();
+    format!("{header}.{}.{signature}", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+/// A revocation that is dropped too early would make its token valid again.
+#[tokio::test]
+async fn a_revocation_lasts_as_long_as_its_token_and_an_end_that_no_key_has_signed_does_not_count() {
+    const YEAR: u64 = 365 * 86_400;
+    let server = Server::start(true).await;
+    server.out("generate signing-key --kid 1 --use user").await;
+    let (by_file, file, token) = server.issue("user-token").await;
+    server.out(&format!("revoke token --file {file}")).await;
+    let (by_id, ..) = server.issue("user-token").await;
+    server.out(&format!("revoke token {by_id}")).await;
+    let (forged, file, other) = server.issue("user-token").await;
+    for end in [1, 253_402_300_799] {
+        fs::write(&file, with_end(&other, end)).unwrap();
+        server.out(&format!("revoke token --file {file}")).await;
+        let seconds = server.revocations().await;
+        let years = [&by_file, &by_id, &forged].map(|id| seconds[id] / YEAR);
+        assert_eq!(years, [0, 10, 10]);
+        assert!(seconds[&by_file] <= 3_600, "the hour of the token");
+    }
+
+    let now = SystemTime::now();
+    let at = |years: i64| Some(prost_types::Timestamp::from(now).seconds + years * 365 * 86_400);
+    let at = |years| at(years).map(|seconds| prost_types::Timestamp { seconds, nanos: 0 });
+    let address = format!("http://{}", server.app.addresses().grpc);
+    let mut client = TokenServiceClient::connect(address).await.unwrap();
+    for (id, expires_at, token, problem) in [
+        ("a", at(-1), "", "expires_at: must be within 10 years"),
+        ("a", at(11), "", "expires_at: must be within 10 years"),
+        ("a", at(1), &*token, "expires_at: must not be set"),
+        ("a", None, &*token, "id: is not the identifier of the token"),
+        ("a", None, "nonsense", "token: could not parse token"),
+    ] {
+        let request = RevokeTokenRequest { id: id.into(), expires_at, token: token.into() };
+        let status = client.revoke_token(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert!(status.message().contains(problem), "{problem}: {status:?}");
+        assert!(!status.message().contains(&*other), "{status:?}");
+    }
+    let request = RevokeTokenRequest { id: "a".into(), expires_at: at(9), ..RevokeTokenRequest::default() };
+    client.revoke_token(request).await.unwrap();
+    assert_eq!(server.revocations().await["a"] / YEAR, 8);
+    drop(client);
     server.app.drain().await;
 }
 

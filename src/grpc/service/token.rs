@@ -95,13 +95,15 @@ impl TokenService for Tokens {
     ) -> Result<Response<IssueDataplaneTokenResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let grant = grant(&request)?;
-        let valid_for = lifetime(request.valid_for)?;
-        let object = Object::Scope(grant.namespace.as_ref(), grant.mesh.as_ref());
-        caller.allow(Action::IssueDataplaneToken, object)?;
-        info!(caller = %caller.principal(), dataplane = %grant, ?valid_for, "issuing a dataplane token");
-        let subject = Subject::Dataplane(grant);
-        let token = self.issue(&caller, Operation::IssueDataplaneToken, subject, valid_for).await?;
+        let scope = scope(&request);
+        // No role is limited to a namespace or mesh whose name is invalid.
+        let (namespace, mesh) =
+            scope.as_ref().map_or((None, None), |(namespace, mesh)| (namespace.as_ref(), mesh.as_ref()));
+        caller.allow(Action::IssueDataplaneToken, Object::Scope(namespace, mesh))?;
+        let requested = scope.and_then(|scope| {
+            Ok((Subject::Dataplane(grant(scope, &request)?), lifetime(request.valid_for)?))
+        });
+        let token = self.issue(&caller, Operation::IssueDataplaneToken, requested).await?;
         Ok(Response::new(IssueDataplaneTokenResponse { token }))
     }
 
@@ -112,10 +114,9 @@ impl TokenService for Tokens {
         let caller = caller(&request)?;
         caller.allow(Action::IssueUserToken, Object::Server)?;
         let request = request.into_inner();
-        let user = User::parse(&request.name, &request.groups)?;
-        let valid_for = lifetime(request.valid_for)?;
-        info!(caller = %caller.principal(), user = user.name, ?valid_for, "issuing a user token");
-        let token = self.issue(&caller, Operation::IssueUserToken, Subject::User(user), valid_for).await?;
+        let user = User::parse(&request.name, &request.groups).map(Subject::User);
+        let requested = user.and_then(|user| Ok((user, lifetime(request.valid_for)?)));
+        let token = self.issue(&caller, Operation::IssueUserToken, requested).await?;
         Ok(Response::new(IssueUserTokenResponse { token }))
     }
 
@@ -126,9 +127,15 @@ impl TokenService for Tokens {
         let caller = caller(&request)?;
         caller.allow(Action::ManageKeys, Object::Server)?;
         let operation = Operation::RevokeToken;
-        let id = self.revoke(&request.into_inner()).await;
-        let id = id.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
-        caller.done(operation, Target::Token(&id), &"");
+        let revoked = self.revoke(&request.into_inner()).await;
+        let revoked = revoked.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let Revocation { id, expires } = revoked;
+        let kept = humantime::format_rfc3339_seconds(expires);
+        caller.done(
+            operation,
+            Target::Token(&id),
+            &format_args!("of a token that ends at {kept} at the latest"),
+        );
         info!(caller = %caller.principal(), token = %id, "token revoked");
         Ok(Response::new(RevokeTokenResponse { durable: self.durable }))
     }
@@ -171,35 +178,66 @@ impl Tokens {
         Ok(record)
     }
 
-    /// Issues a token, and records for whom and for how long.
+    /// Issues a token to a holder, for some time, and records that.
     async fn issue(
         &self,
         caller: &AuditedCaller,
         operation: Operation,
-        subject: Subject,
-        valid_for: Duration,
+        requested: Result<(Subject, Duration), Invalid>,
     ) -> Result<String, Status> {
-        let holder = Principal::from(subject.clone());
-        let issued = self.keys.issue(subject, SystemTime::now(), valid_for).await;
-        let IssuedToken { token, id } = issued
-            .map_err(|error| status(&error))
-            .inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let issue = async {
+            let (subject, valid_for) = requested?;
+            let holder = Principal::from(subject.clone());
+            let issued = self.keys.issue(subject, SystemTime::now(), valid_for).await;
+            Ok((issued.map_err(|error| status(&error))?, holder, valid_for))
+        };
+        let issued = issue.await.inspect_err(|status| caller.failed(operation, Target::Server, status))?;
+        let (IssuedToken { token, id }, holder, valid_for) = issued;
         let lifetime = humantime::format_duration(valid_for);
         caller.done(operation, Target::Token(&id), &format_args!("for {holder}, valid for {lifetime}"));
+        info!(caller = %caller.principal(), token = %id, %holder, %lifetime, "token issued");
         Ok(token)
     }
 
-    async fn revoke(&self, request: &RevokeTokenRequest) -> Result<TokenId, Status> {
+    async fn revoke(&self, request: &RevokeTokenRequest) -> Result<Revocation, Status> {
         let (id, now) = (TokenId::parse("id", &request.id)?, SystemTime::now());
-        let expires = match request.expires_at {
-            None => now + *LIFETIMES.end(),
-            Some(stated) => SystemTime::try_from(stated)
-                .map_err(|error| Invalid::new("expires_at", format!("is no valid time ({error})")))?,
+        let expires = match (&*request.token, request.expires_at) {
+            ("", None) => None,
+            ("", Some(stated)) => Some(stated_end(stated, now)?),
+            (token, None) => self.verified_end(token, &id)?,
+            (_, Some(_)) => {
+                return Err(Invalid::new("expires_at", "must not be set: the token states its end").into());
+            }
         };
-        let revocation = Revocation { id: id.clone(), expires };
+        let revocation = Revocation { id, expires: expires.unwrap_or(now + *LIFETIMES.end()) };
         self.keys.revoke(&revocation, now).await.map_err(|error| status(&error))?;
-        Ok(id)
+        Ok(revocation)
     }
+
+    /// When a token ends; none if no key has signed it, because it could state anything then.
+    fn verified_end(&self, token: &str, id: &TokenId) -> Result<Option<SystemTime>, Invalid> {
+        let verifier = self.keys.verifier().borrow().clone();
+        let identified =
+            verifier.identify(token).map_err(|error| Invalid::new("token", error.to_string()))?;
+        match identified {
+            (found, end) if found == *id => Ok(end),
+            _ => Err(Invalid::new("id", "is not the identifier of the token")),
+        }
+    }
+}
+
+/// The end of a token as the caller states it. A revocation that is dropped too early would make the
+/// token valid again.
+fn stated_end(stated: prost_types::Timestamp, now: SystemTime) -> Result<SystemTime, Invalid> {
+    let end = SystemTime::try_from(stated)
+        .map_err(|error| Invalid::new("expires_at", format!("is no valid time ({error})")))?;
+    if end <= now || end > now + *LIFETIMES.end() {
+        return Err(Invalid::new(
+            "expires_at",
+            "must be within 10 years from now: leave it out if it is not known",
+        ));
+    }
+    Ok(end)
 }
 
 fn key_of(parent: &str, usage: proto::KeyUse, mesh: &str, kid: &str) -> Result<(KeyUse, KeyId), Invalid> {
@@ -236,10 +274,18 @@ fn revocation_to_proto(revocation: &Revocation) -> proto::Revocation {
     }
 }
 
-fn grant(request: &IssueDataplaneTokenRequest) -> Result<DataplaneGrant, Invalid> {
+/// A namespace and a mesh; all, if there is none.
+type Scope = (Option<Namespace>, Option<MeshName>);
+
+fn scope(request: &IssueDataplaneTokenRequest) -> Result<Scope, Invalid> {
+    let namespace = convert::optional(&request.namespace, |text| Namespace::parse("namespace", text))?;
+    Ok((namespace, convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?))
+}
+
+fn grant((namespace, mesh): Scope, request: &IssueDataplaneTokenRequest) -> Result<DataplaneGrant, Invalid> {
     Ok(DataplaneGrant {
-        mesh: convert::optional(&request.mesh, |text| MeshName::parse("mesh", text))?,
-        namespace: convert::optional(&request.namespace, |text| Namespace::parse("namespace", text))?,
+        mesh,
+        namespace,
         name: convert::optional(&request.name, |text| DataplaneName::parse("name", text))?,
         workload: convert::optional(&request.workload, |text| {
             WorkloadName::parse_kubernetes("workload", text)
