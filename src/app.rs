@@ -188,6 +188,11 @@ impl App {
         &self.registry
     }
 
+    /// Returns the audit log of all listeners.
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.audit
+    }
+
     /// Waits until a server or the registry's background task ends without being asked to,
     /// which is a fault, and returns why.
     pub async fn failed(&mut self) -> anyhow::Error {

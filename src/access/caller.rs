@@ -95,17 +95,13 @@ impl Caller {
         allow(&self.access.policy(), &self.identity.principal, action, object)
     }
 
-    /// As [`Caller::allow`], for a call that lasts: it must end when [`LiveCall::ended`] resolves.
-    ///
-    /// # Errors
-    ///
-    /// As [`allow()`].
-    pub fn allow_live(&self, action: Action, object: OwnedObject) -> Result<LiveCall, Denied> {
-        self.allow(action, object.get())?;
+    /// Begins a call that lasts and that [`Caller::allow`] has allowed: it must end when
+    /// [`LiveCall::ended`] resolves.
+    pub fn track(&self, action: Action, object: OwnedObject) -> LiveCall {
         let Some(_) = self.credential() else {
-            return Ok(LiveCall::endless());
+            return LiveCall::endless();
         };
         let identity = Arc::clone(&self.identity);
-        Ok(self.access.0.live.track(identity, action, object, || self.access.policy()))
+        self.access.0.live.track(identity, action, object, || self.access.policy())
     }
 }

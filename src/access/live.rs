@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, Denied, OwnedObject, Policy, allow, caller::Identity};
+use super::{Action, Denied, Object, OwnedObject, Policy, allow, caller::Identity};
 use crate::runtime::sync::Mutex;
 
 /// Longest sleep while a credential can expire: the clock may be set forward meanwhile.
@@ -79,6 +79,12 @@ impl LiveCall {
     /// A call that no right limits.
     pub(crate) fn endless() -> Self {
         Self(None)
+    }
+
+    /// What its caller does; none if no right limits the call.
+    pub(crate) fn right(&self) -> Option<(Action, Object<'_>)> {
+        let call = &self.0.as_ref()?.call;
+        Some((call.action, call.object.get()))
     }
 
     /// Waits until the call must end, and returns why.

@@ -253,7 +253,7 @@ async fn a_call_ends_when_its_credential_expires() {
     let call = |seconds| {
         let expires = Some(began + Duration::from_secs(seconds));
         let caller = access.caller(viewer(), Credential { expires, ..credential(0) });
-        caller.allow_live(Action::ReadWorkloads, all()).unwrap()
+        caller.track(Action::ReadWorkloads, all())
     };
     with_task(&access, async {
         let (later, sooner, dropped) = (call(20), call(10), call(5));
@@ -271,7 +271,7 @@ async fn a_call_ends_when_its_credential_expires() {
 async fn a_call_ends_when_the_policy_no_longer_allows_it() {
     let access = Access::new(policy(), clock);
     let caller = access.caller(viewer(), credential(1_000_000_000));
-    let call = caller.allow_live(Action::ReadWorkloads, all()).unwrap();
+    let call = caller.track(Action::ReadWorkloads, all());
     with_task(&access, async {
         access.set_policy(policy());
         tokio::task::yield_now().await;
@@ -294,12 +294,12 @@ async fn a_call_ends_when_its_credential_is_revoked_also_just_before_it_began() 
         )
     };
     let caller = access.caller(viewer(), Credential { recheck, ..credential(1_000_000_000) });
-    let call = caller.allow_live(Action::ReadWorkloads, all()).unwrap();
+    let call = caller.track(Action::ReadWorkloads, all());
     with_task(&access, async {
         revoked.store(true, Ordering::Relaxed);
         access.recheck();
         assert_eq!(call.ended().await, Ended::Revoked("token is revoked".into()));
-        let late = caller.allow_live(Action::ReadWorkloads, all()).unwrap();
+        let late = caller.track(Action::ReadWorkloads, all());
         assert_eq!(late.ended().now_or_never(), Some(Ended::Revoked("token is revoked".into())));
     })
     .await;
@@ -309,7 +309,7 @@ async fn a_call_ends_when_its_credential_is_revoked_also_just_before_it_began() 
 async fn a_call_without_a_credential_does_not_end() {
     let access = Access::new(policy(), clock);
     let caller = access.anonymous(AnonymousAccess::Full);
-    let call = caller.allow_live(Action::ReadWorkloads, all()).unwrap();
+    let call = caller.track(Action::ReadWorkloads, all());
     with_task(&access, async {
         access.set_policy(Policy::default());
         tokio::time::sleep(Duration::from_hours(1)).await;

@@ -9,7 +9,7 @@ use super::{
     log::{Outcome, Record},
 };
 use crate::{
-    access::{Action, Caller, Object, RefusalReason},
+    access::{Action, Caller, CredentialId, Object, RefusalReason},
     model::{DataplaneKey, KeyId, KeyUse, MeshName, Namespace, TokenId},
     telemetry::metrics::{Listener, RefusedMetrics},
 };
@@ -29,17 +29,25 @@ struct Inner {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) origin: &'a Origin,
-    /// None if the request could not be authenticated.
-    pub(super) caller: Option<&'a Caller>,
+    pub(super) sender: Sender<'a>,
     /// None if the request was refused before that was known.
     pub(super) action: Option<Action>,
     pub(super) object: Subject<'a>,
 }
 
+/// Who sent a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sender<'a> {
+    /// A caller that was authenticated.
+    Caller(&'a Caller),
+    /// Somebody whose credential was rejected: the credential, if its issuer is trusted.
+    Unknown(Option<&'a CredentialId>),
+}
+
 impl<'a> Attempt<'a> {
-    /// A request that was refused before its caller and its action were known.
-    pub(super) fn unauthenticated(origin: &'a Origin) -> Self {
-        Self { origin, caller: None, action: None, object: Subject::Server }
+    /// A request that was refused before its action was known.
+    pub(super) fn early(origin: &'a Origin, sender: Sender<'a>) -> Self {
+        Self { origin, sender, action: None, object: Subject::Server }
     }
 }
 
@@ -80,14 +88,17 @@ impl Auditor {
         let address = attempt.origin.peer.map(|peer| peer.ip());
         log.refused(address, reason, || self.record(attempt, &Outcome::Refused(reason), message));
         let peer = attempt.origin.peer.map(display);
-        let caller = attempt.caller.map(|caller| display(caller.principal()));
+        let (caller, credential) = match attempt.sender {
+            Sender::Caller(caller) => (Some(display(caller.principal())), None),
+            Sender::Unknown(credential) => (None, credential.map(display)),
+        };
         let dataplane = match attempt.object {
             Subject::Dataplane(key) => Some(display(key)),
             _ => None,
         };
         let (listener, action) = (listener.as_str(), attempt.action.map(Action::as_str));
         let request = display(&attempt.origin.request_id);
-        warn!(listener, peer, request, caller, action, dataplane, "refused: {message}");
+        warn!(listener, peer, request, caller, credential, action, dataplane, "refused: {message}");
     }
 
     /// Records that a live call ended because its caller lost the right to it.
@@ -109,9 +120,13 @@ impl Auditor {
     }
 
     fn record<'a>(&self, attempt: Attempt<'a>, outcome: &Outcome, message: &dyn fmt::Display) -> Record<'a> {
-        let Attempt { origin, caller, action, object } = attempt;
+        let Attempt { origin, sender, action, object } = attempt;
         let record = Record::new(outcome, message).origin(self.0.listener, origin);
-        let record = caller.into_iter().fold(record, Record::caller);
+        let record = match sender {
+            Sender::Caller(caller) => record.caller(caller),
+            Sender::Unknown(Some(credential)) => record.credential(Some(credential)),
+            Sender::Unknown(None) => record,
+        };
         match action {
             Some(action) => record.action(action).object(object),
             None => record,

@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::{
     Operation, Origin,
-    auditor::{Attempt, Auditor, Subject},
+    auditor::{Attempt, Auditor, Sender, Subject},
     log::Outcome,
 };
 use crate::{
@@ -49,16 +49,16 @@ impl AuditedCaller {
         })
     }
 
-    /// As [`AuditedCaller::allow`], for a call that lasts; see [`Caller::allow_live`].
+    /// As [`AuditedCaller::allow`], for a call that lasts; see [`Caller::track`].
     ///
     /// # Errors
     ///
     /// As [`Caller::allow`].
     pub fn allow_live(&self, action: Action, object: OwnedObject) -> Result<AuditedCall, Denied> {
-        let refused = |denied: &Denied| self.refused(action, object.get().into(), denied.into(), denied);
-        let right = self.caller.allow_live(action, object.clone()).inspect_err(refused)?;
-        let audit = self.caller.credential().map(|_| Box::new((self.clone(), action, object)));
-        Ok(AuditedCall { right, audit })
+        self.allow(action, object.get())?;
+        let call = self.caller.track(action, object);
+        let caller = call.right().map(|_| Box::new(self.clone()));
+        Ok(AuditedCall { call, caller })
     }
 
     /// Whether the response to a health check may contain what only some callers may know: what
@@ -94,7 +94,7 @@ impl AuditedCaller {
 
     /// Records that a request was refused because it has no credential.
     pub(crate) fn no_credential(&self, message: &str) {
-        let attempt = Attempt { caller: Some(&self.caller), ..Attempt::unauthenticated(&self.origin) };
+        let attempt = Attempt::early(&self.origin, Sender::Caller(&self.caller));
         self.auditor.refused(attempt, RefusalReason::Unauthenticated, &message);
     }
 
@@ -103,30 +103,30 @@ impl AuditedCaller {
     }
 
     fn attempt<'a>(&'a self, action: Action, object: Subject<'a>) -> Attempt<'a> {
-        Attempt { origin: &self.origin, caller: Some(&self.caller), action: Some(action), object }
+        let sender = Sender::Caller(&self.caller);
+        Attempt { origin: &self.origin, sender, action: Some(action), object }
     }
 }
 
 /// A [`LiveCall`] whose end is recorded.
 #[derive(Debug)]
 pub struct AuditedCall {
-    right: LiveCall,
-    /// None if the caller has no credential whose end could end the call. Boxed, so that it adds
-    /// little to the memory of each session.
-    audit: Option<Box<(AuditedCaller, Action, OwnedObject)>>,
+    call: LiveCall,
+    /// None if no right limits the call. Boxed, so that it adds little to the memory of each session.
+    caller: Option<Box<AuditedCaller>>,
 }
 
 impl AuditedCall {
     /// A call that no right limits.
     pub(crate) fn endless() -> Self {
-        Self { right: LiveCall::endless(), audit: None }
+        Self { call: LiveCall::endless(), caller: None }
     }
 
     /// Waits until the call must end, records that, and returns why.
     pub async fn ended(&self) -> Ended {
-        let ended = self.right.ended().await;
-        if let Some((caller, action, object)) = self.audit.as_deref() {
-            caller.ended(*action, object.get().into(), &ended);
+        let ended = self.call.ended().await;
+        if let (Some(caller), Some((action, object))) = (&self.caller, self.call.right()) {
+            caller.ended(action, object.into(), &ended);
         }
         ended
     }

@@ -4,11 +4,11 @@ use http::{Extensions, HeaderMap};
 
 use super::{
     AuditLog, AuditedCaller, Origin,
-    auditor::{Attempt, Auditor},
+    auditor::{Attempt, Auditor, Sender},
 };
 use crate::{
     access::{Access, Caller, RefusalReason},
-    authentication::{AuthenticationError, Authenticator},
+    authentication::{AuthenticationError, Authenticator, RejectedCredential},
     model::{AnonymousAccess, Principal},
     net::places::PlaceHandle,
     telemetry::metrics::{Listener, RefusedMetrics},
@@ -63,13 +63,12 @@ impl AccessControl {
 
     fn authenticated(
         &self,
-        authenticated: Result<Caller, AuthenticationError>,
+        authenticated: Result<Caller, RejectedCredential>,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<AuditedCaller, AuthenticationError> {
-        let caller = authenticated.inspect_err(|error| {
-            self.bad_credential(headers, extensions, error.reason(), &error.to_string());
-        })?;
+        let caller =
+            authenticated.map_err(|rejected| self.rejected(&Origin::of(headers, extensions), rejected))?;
         Ok(self.accept(caller, headers, extensions))
     }
 
@@ -84,13 +83,17 @@ impl AccessControl {
         former: &AuditedCaller,
         token: &str,
     ) -> Result<AuditedCaller, AuthenticationError> {
-        match self.authenticator.renew(token).await {
-            Ok(caller) => Ok(AuditedCaller { caller, ..former.clone() }),
-            Err(error) => {
-                self.auditor.refused(Attempt::unauthenticated(&former.origin), error.reason(), &error);
-                Err(error)
-            }
-        }
+        let authenticated = self.authenticator.renew(token).await;
+        let caller = authenticated.map_err(|rejected| self.rejected(&former.origin, rejected))?;
+        Ok(AuditedCaller { caller, ..former.clone() })
+    }
+
+    /// Records that a credential is not valid, and returns why.
+    fn rejected(&self, origin: &Origin, rejected: RejectedCredential) -> AuthenticationError {
+        let RejectedCredential { error, id } = rejected;
+        let attempt = Attempt::early(origin, Sender::Unknown(id.as_ref()));
+        self.auditor.refused(attempt, error.reason(), &error);
+        error
     }
 
     /// As [`AccessControl::authenticate`], for a request that needs no credential: one that is not
@@ -141,6 +144,6 @@ impl AccessControl {
         message: &str,
     ) {
         let origin = Origin::of(headers, extensions);
-        self.auditor.refused(Attempt::unauthenticated(&origin), reason, &message);
+        self.auditor.refused(Attempt::early(&origin, Sender::Unknown(None)), reason, &message);
     }
 }

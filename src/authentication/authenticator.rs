@@ -11,7 +11,7 @@ use super::{
     certificate::{Holder, Subject},
     jws::Jws,
     service_account,
-    token::{TokenError, Verifier},
+    token::{Rejected, TokenError, Verifier},
 };
 use crate::{
     access::{Access, Caller, Credential, CredentialId, RefusalReason},
@@ -66,6 +66,28 @@ pub enum AuthenticationError {
     Unusable(#[from] UnusableCertificate),
 }
 
+/// A credential that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedCredential {
+    /// Why not.
+    pub error: AuthenticationError,
+    /// Identifies its credential, if a trusted key or authority has signed it: it has expired or was revoked,
+    /// for example. Any other one has the identifier that its sender has chosen.
+    pub id: Option<CredentialId>,
+}
+
+impl<E: Into<AuthenticationError>> From<E> for RejectedCredential {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), id: None }
+    }
+}
+
+impl From<Rejected> for RejectedCredential {
+    fn from(Rejected { error, id }: Rejected) -> Self {
+        Self { error: error.into(), id: id.map(CredentialId::Token) }
+    }
+}
+
 impl AuthenticationError {
     /// The reason for metrics and the audit log.
     pub fn reason(&self) -> RefusalReason {
@@ -115,16 +137,15 @@ impl Trust {
         Authenticator { trust: self.clone(), anonymous: self.access.anonymous(anonymous) }
     }
 
-    /// Verifies a client's certificates, and returns the principal that they prove.
-    fn verify(
+    /// Verifies a client's certificates, and returns the holder that they name.
+    fn holder(
         &self,
         authority: &Authority,
         presented: &PresentedCertificates,
-    ) -> Result<(Principal, Holder), AuthenticationError> {
+    ) -> Result<Holder, AuthenticationError> {
         let leaf = authority.verify_chain(presented, unix_time((self.clock)()));
         let leaf = leaf.map_err(|error| AuthenticationError::Unverified(error.to_string()))?;
-        let holder = Holder::of(leaf)?;
-        Ok((self.principal(&holder.subject)?, holder))
+        Ok(Holder::of(leaf)?)
     }
 
     fn principal(&self, subject: &Subject) -> Result<Principal, UnusableCertificate> {
@@ -141,7 +162,7 @@ impl Trust {
     }
 
     /// The caller that a token proves.
-    fn bearer(&self, token: &str) -> Result<Caller, AuthenticationError> {
+    fn bearer(&self, token: &str) -> Result<Caller, RejectedCredential> {
         let jws = Jws::parse(token);
         if let Ok(jws) = &jws
             && let Some(claims) = service_account::Claims::parse(&jws.payload)?
@@ -150,7 +171,7 @@ impl Trust {
         }
         let verifier = self.verifier.borrow().clone();
         if !verifier.has_keys() {
-            return Err(AuthenticationError::NoTokens);
+            return Err(AuthenticationError::NoTokens.into());
         }
         let token = verifier.verify_parsed(&jws?, (self.clock)())?;
         let (principal, id, expires) =
@@ -169,7 +190,7 @@ impl Trust {
         token: &str,
         jws: &Jws<'_>,
         claims: &service_account::Claims,
-    ) -> Result<Caller, AuthenticationError> {
+    ) -> Result<Caller, RejectedCredential> {
         let accepted = self.service_accounts.accept(token, jws, claims, (self.clock)())?;
         let token = &accepted.verified;
         let id = CredentialId::ServiceAccountToken(token.label());
@@ -183,7 +204,9 @@ impl Trust {
                 accounts.recheck(&accepted)
             }
         };
-        recheck()?;
+        if let Err(error) = recheck() {
+            return Err(RejectedCredential { error: error.into(), id: Some(id) });
+        }
         let recheck = Arc::new(move || recheck().map_err(|error| error.to_string()));
         Ok(self.access.caller(principal, Credential { id, expires: Some(expires), recheck }))
     }
@@ -193,24 +216,32 @@ impl Trust {
         &self,
         authority: &Arc<Current<Authority>>,
         presented: &PresentedCertificates,
-    ) -> Result<Caller, AuthenticationError> {
-        let (principal, Holder { subject, serial, expires }) = self.verify(&authority.get(), presented)?;
-        let recheck = {
-            let (trust, authority) = (self.clone(), Arc::clone(authority));
-            let (presented, principal) = (presented.clone(), principal.clone());
-            move || match trust.verify(&authority.get(), &presented) {
-                Ok((now, _)) if now == principal => Ok(()),
-                Ok(_) => {
-                    Err("the access file now maps the client certificate to other dataplanes".to_owned())
-                }
-                Err(error) => Err(error.to_string()),
-            }
-        };
+    ) -> Result<Caller, RejectedCredential> {
+        let Holder { subject, serial, expires } = self.holder(&authority.get(), presented)?;
+        let principal = self.principal(&subject);
         let spiffe = match subject {
             Subject::Spiffe(id) => Some(id),
             Subject::User(_) => None,
         };
         let id = CredentialId::Certificate { serial, spiffe };
+        let principal = match principal {
+            Ok(principal) => principal,
+            Err(error) => return Err(RejectedCredential { error: error.into(), id: Some(id) }),
+        };
+        let recheck = {
+            let (trust, authority) = (self.clone(), Arc::clone(authority));
+            let (presented, principal) = (presented.clone(), principal.clone());
+            move || {
+                let holder = trust.holder(&authority.get(), &presented).map_err(|error| error.to_string())?;
+                match trust.principal(&holder.subject) {
+                    Ok(now) if now == principal => Ok(()),
+                    Ok(_) => {
+                        Err("the access file now maps the client certificate to other dataplanes".to_owned())
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        };
         let credential = Credential { id, expires: Some(expires), recheck: Arc::new(recheck) };
         Ok(self.access.caller(principal, credential))
     }
@@ -243,7 +274,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// If the token is not valid.
-    pub fn authenticate_token(&self, token: &str) -> Result<Caller, AuthenticationError> {
+    pub fn authenticate_token(&self, token: &str) -> Result<Caller, RejectedCredential> {
         self.trust.bearer(token)
     }
 
@@ -253,7 +284,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// If the token is not valid.
-    pub async fn renew(&self, token: &str) -> Result<Caller, AuthenticationError> {
+    pub async fn renew(&self, token: &str) -> Result<Caller, RejectedCredential> {
         self.trust.service_accounts.await_key(AwaitsKey::Session, || self.authenticate_token(token)).await
     }
 
@@ -267,7 +298,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Caller, AuthenticationError> {
+    ) -> Result<Caller, RejectedCredential> {
         let authenticate = || self.authenticate(headers, extensions);
         self.trust.service_accounts.await_key(AwaitsKey::Call, authenticate).await
     }
@@ -282,7 +313,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Caller, AuthenticationError> {
+    ) -> Result<Caller, RejectedCredential> {
         if let Some(token) = token(headers)? {
             return self.trust.bearer(token);
         }

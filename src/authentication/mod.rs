@@ -20,7 +20,7 @@ pub mod token;
 
 pub use self::{
     access_file::AccessFile,
-    authenticator::{AuthenticationError, Authenticator, Trust},
+    authenticator::{AuthenticationError, Authenticator, RejectedCredential, Trust},
     certificate::UnusableCertificate,
     service_account::{AwaitsKey, ServiceAccountError, ServiceAccounts, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},

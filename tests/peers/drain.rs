@@ -8,12 +8,12 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use headcount::proto::{
-    WaitForWorkloadRequest, WatchEventsRequest, WatchWorkloadsRequest, WatchWorkloadsResponse,
-    event_service_client::EventServiceClient, session_response::Message as Response,
+    ListWorkloadsRequest, WaitForWorkloadRequest, WatchEventsRequest, WatchWorkloadsRequest,
+    WatchWorkloadsResponse, event_service_client::EventServiceClient, session_response::Message as Response,
     workload_service_client::WorkloadServiceClient,
 };
 
-use crate::support::{DEADLINE, Program, Proxy, Server, Signal, dataplane, gateway, hello, ready};
+use crate::support::{DEADLINE, Program, Proxy, Server, Signal, Site, dataplane, gateway, hello, ready};
 
 /// Opens a watch that never reads and whose window is a few bytes, so the server cannot send to it.
 async fn stuck_watcher(server: &Server) -> tonic::Streaming<WatchWorkloadsResponse> {
@@ -124,15 +124,31 @@ async fn a_drain_is_quick_when_all_clients_read() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_server_at_once() {
-    let server = Server::start("--drain-timeout 1m").await;
+    let site = Site::new();
+    let log = site.path("audit.log");
+    let flags = format!("--drain-timeout 1m --audit-log {}", log.display());
+    let server = Server::start_at(site, &flags).await;
     let _stuck = stuck_watcher(&server).await;
     let _proxy =
         Proxy::open(server.connect().await, [hello(dataplane("default", "web", "web-1")), ready()]).await;
     server.wait_for_counts("web", [1, 1, 1]).await;
+    // More than are written: a line with the number of the others waits for the end of its window.
+    let refusals = 50;
+    let mut client = WorkloadServiceClient::new(server.connect().await);
+    for _ in 0..refusals {
+        let mut request = tonic::Request::new(ListWorkloadsRequest::default());
+        request.metadata_mut().insert("authorization", "Bearer nonsense".parse().unwrap());
+        client.list_workloads(request).await.unwrap_err();
+    }
     server.program.signal(Signal::TERM);
     server.program.wait_for_stderr("draining").await;
     server.program.signal(Signal::TERM);
     let ended = server.program.end().await.expect_exit(0);
     assert!(ended.after < Duration::from_secs(1), "{:?}", ended.after);
     assert!(ended.err.contains("a second signal: ending at once"), "{ended}");
+    let audit = std::fs::read_to_string(log).unwrap();
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused = lines.filter(|line| line["outcome"] == "unauthenticated");
+    let recorded: u64 = refused.map(|line| line["leftOut"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(recorded, refusals, "{audit}");
 }

@@ -37,6 +37,20 @@ pub struct CannotOpen {
     error: io::Error,
 }
 
+impl CannotOpen {
+    /// Whether the path is wrong, rather than what the server may do there.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self.error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::InvalidInput
+                | ErrorKind::InvalidFilename
+        )
+    }
+}
+
 impl LogFile {
     /// Opens a file to append to, and creates it if it does not exist; `-` is standard output.
     ///
@@ -269,6 +283,17 @@ mod tests {
             let error = LogFile::open(&path).unwrap_err().to_string();
             assert!(error.starts_with("--audit-log: can't open /"), "{error}");
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+        let failed = |kind: ErrorKind| CannotOpen { path: log.path("audit.log"), error: kind.into() };
+        for (kind, is_usage, remedy) in [
+            (ErrorKind::NotFound, true, "create its directory"),
+            (ErrorKind::NotADirectory, true, "name a file"),
+            (ErrorKind::PermissionDenied, false, "let the user of the server write"),
+            (ErrorKind::ReadOnlyFilesystem, false, "name a file"),
+        ] {
+            let error = failed(kind);
+            assert_eq!(error.is_usage(), is_usage, "{error}");
+            assert!(error.to_string().contains(remedy), "{error}");
         }
     }
 }

@@ -137,11 +137,11 @@ impl<'a> Record<'a> {
 
     pub(in crate::audit) fn caller(self, caller: &'a Caller) -> Self {
         let credential = caller.credential().map(|credential| &credential.id);
-        Self {
-            principal: Some(caller.principal().into()),
-            credential: Some(CredentialFields::of(credential)),
-            ..self
-        }
+        Self { principal: Some(caller.principal().into()), ..self }.credential(credential)
+    }
+
+    pub(in crate::audit) fn credential(self, id: Option<&'a CredentialId>) -> Self {
+        Self { credential: Some(CredentialFields::of(id)), ..self }
     }
 
     pub(in crate::audit) fn action(self, action: Action) -> Self {

@@ -1,5 +1,7 @@
 //! Tests of the audit log with its thread.
 
+mod rejected;
+
 use std::{fs, net::SocketAddr, path::PathBuf, time::SystemTime};
 
 use axum::extract::ConnectInfo;
@@ -29,12 +31,17 @@ struct Setup {
 impl Setup {
     /// A log whose thread has not started.
     fn new() -> (Self, Writer) {
+        Self::with(|trust| trust)
+    }
+
+    /// As [`Setup::new`], for a listener with other trust.
+    fn with(trust: impl FnOnce(Trust) -> Trust) -> (Self, Writer) {
         let directory = tempfile::tempdir().unwrap();
         let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap();
         let file = LogFile::open(&directory.path().join("audit.log")).unwrap();
         let (log, writer) = AuditLog::new(file, metrics.audit.clone());
         let access = Access::new(Policy::default(), SystemTime::now);
-        let trust = Trust::without_credentials(access.clone()).listener(AnonymousAccess::Public);
+        let trust = trust(Trust::without_credentials(access.clone())).listener(AnonymousAccess::Public);
         let control = AccessControl::new(Listener::Grpc, trust, metrics.refused.clone(), log.clone());
         (Self { directory, metrics, log, access, control }, writer)
     }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{ServiceAccountError, ServiceAccounts};
-use crate::authentication::AuthenticationError;
+use crate::authentication::{AuthenticationError, RejectedCredential};
 
 /// Which calls wait for a key. Each kind has places of its own, so that clients without a valid token
 /// can't take those of sessions.
@@ -73,8 +73,8 @@ impl ServiceAccounts {
     pub(in crate::authentication) async fn await_key<T>(
         &self,
         who: AwaitsKey,
-        authenticate: impl Fn() -> Result<T, AuthenticationError>,
-    ) -> Result<T, AuthenticationError> {
+        authenticate: impl Fn() -> Result<T, RejectedCredential>,
+    ) -> Result<T, RejectedCredential> {
         let result = authenticate();
         if !lacks_key(&result) {
             return result;
@@ -94,7 +94,8 @@ impl ServiceAccounts {
     }
 }
 
-fn lacks_key<T>(result: &Result<T, AuthenticationError>) -> bool {
+fn lacks_key<T>(result: &Result<T, RejectedCredential>) -> bool {
     use ServiceAccountError::{NoKeys, UnknownKey};
-    matches!(result, Err(AuthenticationError::ServiceAccount(NoKeys | UnknownKey(_))))
+    let error = result.as_ref().err().map(|rejected| &rejected.error);
+    matches!(error, Some(AuthenticationError::ServiceAccount(NoKeys | UnknownKey(_))))
 }

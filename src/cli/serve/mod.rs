@@ -14,7 +14,8 @@ use std::{
 };
 
 use clap::Args;
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
 
 use self::{demo::Demo, envoy::EnvoyArgs, kube::KubeArgs, limits::LimitArgs, tls::TlsArgs};
 use super::{
@@ -28,12 +29,15 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::CannotOpen,
+    audit::{AuditLog, CannotOpen},
     config::{Config, KubeSettings},
     net::file_descriptors::connection_capacity,
     registry::RegistrySettings,
     runtime::signals::ShutdownSignals,
 };
+
+/// Longest time for the last lines of the audit log when the server ends without a drain.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Run the control plane
 ///
@@ -46,7 +50,7 @@ use crate::{
 /// SIGTERM, SIGQUIT and Ctrl-C start a drain: the health services report that the server is not
 /// ready, proxies are asked to reconnect later, and every stream ends with a status.
 /// With --data-dir the last changes are stored then, for at most 5s. A second signal ends the
-/// process at once, without that.
+/// process at once, without that; only the last lines of the audit log are written, for at most 1s.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -151,13 +155,17 @@ impl ServeArgs {
             () = signals.recv() => return Ok(Outcome::Success),
         };
         let mut app = started.map_err(start_failure)?;
-        let registry = app.registry().clone();
+        let (registry, audit) = (app.registry().clone(), app.audit_log().clone());
         let demo = if demo { Some(Demo::start(app.addresses(), terminal)?) } else { None };
-        tokio::select! {
-            () = signals.recv() => {}
-            error = app.failed() => return Err(error.into()),
-            error = logs.failed() => return Err(error.into()),
+        let fault = tokio::select! {
+            () = signals.recv() => None,
+            error = app.failed() => Some(error.into()),
+            error = logs.failed() => Some(error.into()),
             never = Demo::print_changes(demo.as_ref()) => match never {},
+        };
+        if let Some(fault) = fault {
+            write_last_lines(&audit).await;
+            return Err(fault);
         }
         let shutdown = async {
             if let Some(demo) = demo {
@@ -170,6 +178,7 @@ impl ServeArgs {
             () = signals.recv() => {
                 let not_stored = registry.pending_records();
                 warn!(not_stored, "a second signal: ending at once");
+                write_last_lines(&audit).await;
             }
         }
         Ok(Outcome::Success)
@@ -218,10 +227,18 @@ impl ServeArgs {
     }
 }
 
-/// A data directory or an audit log that can't be used as given is an error of the command line.
+/// Waits until the last lines of the audit log are written, for a short time: the disk may hang.
+async fn write_last_lines(audit: &AuditLog) {
+    if timeout(LAST_LINES_TIMEOUT, audit.flush()).await.is_err() {
+        error!("the last lines of the audit log are not written");
+    }
+}
+
+/// A wrong path of the data directory or of the audit log is an error of the command line.
 fn start_failure(error: anyhow::Error) -> Failure {
     if let Some(error) = error.downcast_ref::<CannotOpen>() {
-        return Failure::Usage(error.to_string());
+        let text = error.to_string();
+        return if error.is_usage() { Failure::Usage(text) } else { anyhow::anyhow!(text).into() };
     }
     match error.downcast_ref() {
         Some(error) => data_dir_failure(error, None),

@@ -259,7 +259,10 @@ fn a_token_needs_the_setting_and_can_be_revoked() {
     let mut trust = Trust { clock: now, ..Trust::without_credentials(Access::new(Policy::default(), now)) };
     let token = mint("ES256", "ec", &claims());
     let authenticate = |trust: &Trust| {
-        trust.listener(AnonymousAccess::Public).authenticate_token(&token).map_err(|error| error.to_string())
+        trust
+            .listener(AnonymousAccess::Public)
+            .authenticate_token(&token)
+            .map_err(|rejected| rejected.error.to_string())
     };
     assert_eq!(
         authenticate(&trust).unwrap_err(),

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    authentication::AuthenticationError,
+    authentication::{AuthenticationError, RejectedCredential},
     registry::{Registry, RegistrySettings},
     telemetry::metrics::Metrics,
 };
@@ -31,11 +31,11 @@ impl Refreshing {
     }
 }
 
-type Call = JoinHandle<Result<(), AuthenticationError>>;
+type Call = JoinHandle<Result<(), RejectedCredential>>;
 
 async fn problem(call: Call) -> ServiceAccountError {
     match call.await.unwrap() {
-        Err(AuthenticationError::ServiceAccount(error)) => error,
+        Err(RejectedCredential { error: AuthenticationError::ServiceAccount(error), .. }) => error,
         other => panic!("{other:?}"),
     }
 }
