@@ -40,7 +40,7 @@ pub struct StoreState {
     pub commits: u64,
     /// The time that these took.
     pub commit_time: Duration,
-    /// Batches that could not be written.
+    /// Attempts that failed: of a batch, or of the check and the reservation before it.
     pub failures: u64,
     /// Why the last batch could not be written, has not been for a long time, or would not be found
     /// by a later start; none if it was written.
@@ -73,7 +73,8 @@ impl StoreStatus {
         self.0.outage.lock().take().is_some()
     }
 
-    /// A batch could not be written. Returns whether to report it, as [`StoreStatus::late`].
+    /// An attempt to write a batch, or to check the files before it, failed. Returns whether to report
+    /// it, as [`StoreStatus::late`].
     pub(super) fn failed(&self, error: StoreError) -> bool {
         self.0.failures.fetch_add(1, Relaxed);
         self.late(error)

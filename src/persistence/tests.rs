@@ -247,8 +247,10 @@ async fn a_removed_file_is_found_without_changes_and_while_the_other_one_works()
         run(&persistence, &registry, Duration::from_millis(2_500)).await;
         assert_eq!((error(), registry.pending_records()), (None, 0));
         // Without changes too.
+        let failures = persistence.status().state().failures;
         file.state.lock().removed = true;
         run(&persistence, &registry, Duration::from_millis(2_500)).await;
+        assert!(persistence.status().state().failures > failures, "a check that fails counts");
         file.state.lock().removed = false;
         assert!(error().is_some());
         run(&persistence, &registry, Duration::from_millis(2_500)).await;

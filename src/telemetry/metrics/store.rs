@@ -20,7 +20,8 @@ pub(super) fn write(text: &mut String, status: &StoreStatus, registry: &Registry
     metric("commits_total", "counter", "Batches of registrations that were stored.", &commits);
     let help = "Time that the stored batches took, in seconds.";
     metric("commit_seconds_total", "counter", help, &commit_time.as_secs_f64());
-    let help = "Batches of registrations that could not be stored; their changes are tried again.";
+    let help =
+        "Attempts to store registrations, or to check the files before, that failed; they are repeated.";
     metric("failures_total", "counter", help, &failures);
     let help = "Whether registrations can't be stored, or have not been for 5 s: 1 if so.";
     metric("failing", "gauge", help, &u8::from(error.is_some()));
