@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     future::pending,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::Notify, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Action, Denied, Object, OwnedObject, Policy, allow, caller::Identity};
@@ -18,6 +19,10 @@ use crate::runtime::sync::Mutex;
 
 /// Longest sleep while a credential can expire: the clock may be set forward meanwhile.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
+
+/// Calls that are checked again before other tasks run: a check verifies the chain of a client
+/// certificate, which takes about 0.1 ms.
+const BATCH: usize = 16;
 
 /// Why a live call must end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +57,11 @@ struct Call {
     object: OwnedObject,
     ended: CancellationToken,
     why: OnceLock<Ended>,
+    on_end: OnceLock<OnEnd>,
 }
+
+/// What is done when a call ends, whether or not the task of the call runs then.
+struct OnEnd(Box<dyn Fn() + Send + Sync>);
 
 /// All live calls of callers with a credential.
 #[derive(Debug, Clone)]
@@ -87,6 +96,21 @@ impl LiveCall {
         Some((call.action, call.object.get()))
     }
 
+    /// Has `f` called when the call must end, which may be now, and in rare cases twice. A stream whose
+    /// client reads nothing is not polled, so it can't do what must be done by itself.
+    pub fn on_end(&self, f: impl Fn() + Send + Sync + 'static) {
+        let Some(Tracked { call, .. }) = &self.0 else { return };
+        let OnEnd(f) = call.on_end.get_or_init(|| OnEnd(Box::new(f)));
+        if call.ended.is_cancelled() {
+            f();
+        }
+    }
+
+    /// Whether the call must end.
+    pub fn has_ended(&self) -> bool {
+        self.0.as_ref().is_some_and(|tracked| tracked.call.ended.is_cancelled())
+    }
+
     /// Waits until the call must end, and returns why.
     pub async fn ended(&self) -> Ended {
         let Some(tracked) = &self.0 else { return pending().await };
@@ -116,8 +140,13 @@ impl Call {
 
     fn end(&self, why: Ended) {
         // The first reason is the one that is stated.
-        let _ended_already = self.why.set(why);
+        if self.why.set(why).is_err() {
+            return;
+        }
         self.ended.cancel();
+        if let Some(OnEnd(f)) = self.on_end.get() {
+            f();
+        }
     }
 }
 
@@ -135,7 +164,14 @@ impl LiveCalls {
         object: OwnedObject,
         policy: impl Fn() -> Arc<Policy>,
     ) -> LiveCall {
-        let call = Call { identity, action, object, ended: CancellationToken::new(), why: OnceLock::new() };
+        let call = Call {
+            identity,
+            action,
+            object,
+            ended: CancellationToken::new(),
+            why: OnceLock::new(),
+            on_end: OnceLock::new(),
+        };
         let call = Arc::new(call);
         let mut calls = self.0.calls.lock();
         calls.last_id += 1;
@@ -166,7 +202,7 @@ impl LiveCalls {
         loop {
             self.end_expired((self.0.clock)());
             if std::mem::take(&mut self.0.calls.lock().recheck) {
-                self.end_denied(&policy());
+                self.end_denied(&policy()).await;
             }
             let expiring = !self.0.calls.lock().expiries.is_empty();
             tokio::select! {
@@ -177,21 +213,32 @@ impl LiveCalls {
     }
 
     fn end_expired(&self, now: SystemTime) {
-        let mut calls = self.0.calls.lock();
-        while let Some(&(expiry, id)) = calls.expiries.first().filter(|(expiry, _)| *expiry <= now) {
-            calls.expiries.remove(&(expiry, id));
-            if let Some(call) = calls.by_id.get(&id) {
-                call.end(Ended::Expired);
-            }
+        // Without the lock, which the drop of another call needs.
+        for call in self.take_expired(now) {
+            call.end(Ended::Expired);
         }
     }
 
-    fn end_denied(&self, policy: &Policy) {
+    fn take_expired(&self, now: SystemTime) -> Vec<Arc<Call>> {
+        let (mut expired, mut calls) = (Vec::new(), self.0.calls.lock());
+        while let Some(&(expiry, id)) = calls.expiries.first().filter(|(expiry, _)| *expiry <= now) {
+            calls.expiries.remove(&(expiry, id));
+            expired.extend(calls.by_id.get(&id).cloned());
+        }
+        expired
+    }
+
+    /// Checks all calls. Other tasks run in between, and calls expire.
+    async fn end_denied(&self, policy: &Policy) {
         let all: Vec<_> = self.0.calls.lock().by_id.values().cloned().collect();
-        for call in all {
-            if let Err(why) = call.check(policy) {
-                call.end(why);
+        for batch in all.chunks(BATCH) {
+            for call in batch.iter().filter(|call| !call.ended.is_cancelled()) {
+                if let Err(why) = call.check(policy) {
+                    call.end(why);
+                }
             }
+            yield_now().await;
+            self.end_expired((self.0.clock)());
         }
     }
 
@@ -201,5 +248,11 @@ impl LiveCalls {
         if let Some(expiry) = call.expiry() {
             calls.expiries.remove(&(expiry, id));
         }
+    }
+}
+
+impl fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnEnd")
     }
 }

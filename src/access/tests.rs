@@ -5,7 +5,7 @@ use std::{
     fs,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -301,6 +301,65 @@ async fn a_call_ends_when_its_credential_is_revoked_also_just_before_it_began() 
         assert_eq!(call.ended().await, Ended::Revoked("token is revoked".into()));
         let late = caller.track(Action::ReadWorkloads, all());
         assert_eq!(late.ended().now_or_never(), Some(Ended::Revoked("token is revoked".into())));
+    })
+    .await;
+}
+
+/// The chain of each client certificate is verified again, which takes a second for all of them.
+#[tokio::test(start_paused = true)]
+async fn other_tasks_run_while_many_calls_are_checked_again() {
+    const CALLS: usize = 1_000;
+    let access = Access::new(policy(), clock);
+    let [turns, checked] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let recheck = {
+        let (turns, checked) = (Arc::clone(&turns), Arc::clone(&checked));
+        Arc::new(move || {
+            // The first check of each call is that of its beginning.
+            let again = checked.fetch_add(1, Ordering::Relaxed).checked_sub(CALLS);
+            let least = again.unwrap_or_default() / 100;
+            assert!(turns.load(Ordering::Relaxed) >= least, "no other task runs");
+            again.map_or(Ok(()), |_| Err("token is revoked".into()))
+        })
+    };
+    let caller = access.caller(viewer(), Credential { recheck, ..credential(1_000_000_000) });
+    let call = || caller.track(Action::ReadWorkloads, all());
+    let calls: Vec<_> = std::iter::repeat_with(call).take(CALLS).collect();
+    with_task(&access, async {
+        access.recheck();
+        while calls.iter().any(|call| !call.has_ended()) {
+            tokio::task::yield_now().await;
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .await;
+    assert_eq!(checked.load(Ordering::Relaxed), 2 * CALLS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_done_at_the_end_of_a_call_is_done_though_nobody_polls_it() {
+    let access = Access::new(policy(), clock);
+    let done = |call: &LiveCall| {
+        let done = Arc::new(AtomicBool::new(false));
+        let set = Arc::clone(&done);
+        call.on_end(move || set.store(true, Ordering::Relaxed));
+        done
+    };
+    let caller = access.caller(viewer(), credential(1_000_000_000));
+    let call = caller.track(Action::ReadWorkloads, all());
+    let first = done(&call);
+    with_task(&access, async {
+        tokio::task::yield_now().await;
+        assert!(!first.load(Ordering::Relaxed) && !call.has_ended());
+        access.set_policy(Policy::default());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(first.load(Ordering::Relaxed) && call.has_ended());
+        access.set_policy(policy());
+        let call = caller.track(Action::ReadWorkloads, all());
+        let endless = done(&call);
+        drop(call);
+        access.set_policy(Policy::default());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(!endless.load(Ordering::Relaxed), "it was over");
     })
     .await;
 }

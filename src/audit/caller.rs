@@ -117,9 +117,14 @@ pub struct AuditedCall {
 }
 
 impl AuditedCall {
-    /// A call that no right limits.
-    pub(crate) fn endless() -> Self {
-        Self { call: LiveCall::endless(), caller: None }
+    /// As [`LiveCall::on_end`].
+    pub(crate) fn on_end(&self, f: impl Fn() + Send + Sync + 'static) {
+        self.call.on_end(f);
+    }
+
+    /// As [`LiveCall::has_ended`].
+    pub(crate) fn has_ended(&self) -> bool {
+        self.call.has_ended()
     }
 
     /// Waits until the call must end, records that, and returns why.

@@ -11,8 +11,8 @@ use axum::{
 use tonic::{Code, Status};
 
 use crate::{
-    access::{Action, Denied, Ended, Object},
-    audit::{AccessControl, AuditedCaller, RequestId},
+    access::{Action, Denied, Ended, Object, OwnedObject},
+    audit::{AccessControl, AuditedCall, AuditedCaller, RequestId},
     model::Principal,
     net::rejection::rejection,
     registry::Accounts,
@@ -28,7 +28,7 @@ enum CheckedBy {
 }
 
 /// What each method does. No method can be called that is not here.
-const METHODS: [(&str, Action, CheckedBy); 22] = [
+const METHODS: [(&str, Action, CheckedBy); 21] = [
     ("/headcount.v1.DataplaneService/Session", Action::RegisterDataplane, CheckedBy::Service),
     ("/headcount.v1.DataplaneService/ListDataplanes", Action::ReadDataplanes, CheckedBy::Service),
     ("/headcount.v1.WorkloadService/GetWorkload", Action::ReadWorkloads, CheckedBy::Service),
@@ -54,11 +54,10 @@ const METHODS: [(&str, Action, CheckedBy); 22] = [
     ("/grpc.health.v1.Health/Watch", Action::CheckHealth, CheckedBy::Layer),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Action::ReadSchema, CheckedBy::Layer),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Action::ReadSchema, CheckedBy::Layer),
-    // The answer to a method that does not exist shows the schema.
-    (UNKNOWN, Action::ReadSchema, CheckedBy::Layer),
 ];
 
-const UNKNOWN: &str = "*";
+/// The answer to a method that does not exist shows the schema.
+const UNKNOWN_METHOD: (Action, CheckedBy) = (Action::ReadSchema, CheckedBy::Layer);
 
 /// Authenticates a call, adds its [`AuditedCaller`] to the request's extensions, and rejects it if the
 /// caller may not call the method. The response then has the id of the request.
@@ -95,9 +94,25 @@ async fn respond(access: Arc<AccessControl>, mut request: Request, next: Next) -
     next.run(request).await
 }
 
+/// The right of the caller of a method whose object is the server, for a call that lasts.
+///
+/// # Errors
+///
+/// If the right has ended already, or the call was not authenticated, which is a fault of the server.
+pub(super) fn server_right<B>(request: &http::Request<B>) -> Result<AuditedCall, Status> {
+    let caller = request.extensions().get::<AuditedCaller>();
+    let caller = caller.ok_or_else(|| Status::internal("the call was not authenticated"))?;
+    Ok(caller.allow_live(action(request.uri().path()).0, OwnedObject::Server)?)
+}
+
+/// What the method with this path does, and where the right to it is checked.
+fn action(path: &str) -> (Action, CheckedBy) {
+    let method = METHODS.iter().find(|(name, ..)| *name == path);
+    method.map_or(UNKNOWN_METHOD, |&(_, action, checked)| (action, checked))
+}
+
 fn check_method(caller: &AuditedCaller, path: &str) -> Result<(), Denied> {
-    let method = METHODS.iter().find(|(name, ..)| *name == path).or(METHODS.last());
-    let Some(&(_, action, checked)) = method else { return Ok(()) };
+    let (action, checked) = action(path);
     match (caller.principal(), checked) {
         // Nothing of an anonymous caller is decoded.
         (Principal::Anonymous(_), _) | (_, CheckedBy::Layer) => caller.allow(action, Object::Server),
@@ -156,7 +171,7 @@ pub(super) mod tests {
     use axum::body::Body;
     use http::{Extensions, HeaderMap, Method};
     use prost::Message as _;
-    use prost_types::FileDescriptorSet;
+    use prost_types::{FileDescriptorSet, MethodDescriptorProto};
     use tokio_util::sync::CancellationToken;
     use tower::Service as _;
 
@@ -195,6 +210,11 @@ pub(super) mod tests {
 
     /// The paths of all methods that the server has.
     fn methods() -> BTreeSet<String> {
+        descriptors().into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// All methods that the server has, with their paths.
+    pub(in crate::grpc) fn descriptors() -> Vec<(String, MethodDescriptorProto)> {
         let sets = [
             DESCRIPTORS,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -202,24 +222,22 @@ pub(super) mod tests {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let files = sets.iter().flat_map(|set| FileDescriptorSet::decode(*set).unwrap().file);
-        let path = |package: &str, service: &str, method: &str| format!("/{package}.{service}/{method}");
-        files
-            .flat_map(|file| {
-                let package = file.package().to_owned();
-                file.service.into_iter().flat_map(move |service| {
-                    let (package, name) = (package.clone(), service.name().to_owned());
-                    service.method.into_iter().map(move |method| path(&package, &name, method.name()))
-                })
+        let services = files.flat_map(|file| {
+            let package = file.package().to_owned();
+            file.service.into_iter().map(move |service| (format!("/{package}.{}", service.name()), service))
+        });
+        services
+            .flat_map(|(service, of)| {
+                let path = move |method: &MethodDescriptorProto| format!("{service}/{}", method.name());
+                of.method.into_iter().map(move |method| (path(&method), method))
             })
             .collect()
     }
 
     #[test]
     fn every_method_has_an_action() {
-        let listed: BTreeSet<_> =
-            METHODS.iter().map(|(path, ..)| (*path).to_owned()).filter(|path| path != UNKNOWN).collect();
+        let listed: BTreeSet<_> = METHODS.iter().map(|(path, ..)| (*path).to_owned()).collect();
         assert_eq!(listed, methods());
-        assert_eq!(METHODS.last().unwrap().0, UNKNOWN);
     }
 
     /// Calls each method with an empty body, and returns its status.

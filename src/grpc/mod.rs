@@ -10,6 +10,8 @@ mod connection;
 mod service;
 mod session;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 

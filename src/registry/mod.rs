@@ -51,7 +51,10 @@ use self::{
 };
 
 pub use self::{
-    admission::{Account, Accounts, ClientResource, LimitReached, LimitsExceeded, RetryBehavior},
+    admission::{
+        Account, Accounts, ClientResource, ClientShares, LimitReached, LimitsExceeded, RetryBehavior,
+        SharePermit,
+    },
     cell::{Notice, SessionId},
     client::Client,
     connect::{ConnectError, ConnectOptions, Connected},
@@ -97,6 +100,11 @@ impl Registry {
     /// New sessions per second that are admitted; see [`RegistrySettings::max_session_rate`].
     pub fn max_session_rate(&self) -> usize {
         self.shared.settings.max_session_rate
+    }
+
+    /// Limits what each client may use of `total`; see [`RegistrySettings::max_client_share`].
+    pub fn client_shares(&self, resource: ClientResource, total: usize) -> ClientShares {
+        ClientShares::new(resource, total, self.shared.settings.max_client_share)
     }
 
     /// Records the event that a proxy was rejected.

@@ -94,6 +94,15 @@ impl Session {
         self.shared.depart(&self.cell, Departure::Goodbye);
     }
 
+    /// Returns what makes the dataplane count as lost although the session is not dropped: the stream
+    /// of a client that reads nothing may not be polled for a long time.
+    pub fn loss(&self) -> impl Fn() + Send + Sync + 'static + use<> {
+        let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
+        move || {
+            shared.depart(&cell, Departure::Lost);
+        }
+    }
+
     /// The client of the session that is open now, after another one has taken over.
     pub fn successor(&self) -> Option<Client> {
         let key = &self.cell.dataplane.key;

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     cli::{Format, output::document, terminal::visible},
     model::Quoted,
-    runtime::limited_file::read_limited,
+    runtime::limited_file::read_limited_regular,
 };
 
 /// Largest file, in bytes: a thousand contexts are about this large.
@@ -99,7 +99,7 @@ impl Contexts {
     /// If it can't be read or is invalid. The error names the file and the field.
     pub(in crate::cli) fn read(path: &Path) -> Result<Self, String> {
         let place = |problem: &str| format!("{}: {problem}", path.display());
-        match read_limited(path, MAX_BYTES) {
+        match read_limited_regular(path, MAX_BYTES) {
             Ok(Some(text)) => Self::parse(&text).map_err(|problem| place(&problem)),
             Ok(None) => Err(place("is larger than 256 KiB: give a file of contexts")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     future::pending,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -17,7 +18,10 @@ use tower::Service;
 
 use crate::{
     audit::AuditedCall,
-    grpc::status::{aged_connection, draining},
+    grpc::{
+        access::server_right,
+        status::{aged_connection, draining},
+    },
 };
 
 /// Announces that a connection has reached its maximum age; none if there is no maximum. Every
@@ -41,14 +45,14 @@ impl ConnectionAge {
 pub(in crate::grpc) struct Lifetime {
     shutdown: CancellationToken,
     age: ConnectionAge,
-    right: AuditedCall,
+    right: Arc<AuditedCall>,
 }
 
 impl Lifetime {
     /// The stream ends when `shutdown` is cancelled, its connection is too old, or the right of its
     /// caller has ended.
     pub(in crate::grpc) fn new(shutdown: &CancellationToken, age: ConnectionAge, right: AuditedCall) -> Self {
-        Self { shutdown: shutdown.clone(), age, right }
+        Self { shutdown: shutdown.clone(), age, right: Arc::new(right) }
     }
 
     /// Waits until the stream must end, and returns the status with which it ends.
@@ -86,7 +90,8 @@ pub(in crate::grpc) fn until_end<T: Send, S: Stream<Item = T> + Send>(
 }
 
 /// Wraps a service so that its responses end with `UNAVAILABLE` at shutdown, or when their
-/// connection reaches its maximum age. A graceful shutdown would otherwise wait for them forever.
+/// connection reaches its maximum age, and when the right of their caller ends. A graceful shutdown
+/// would otherwise wait for them forever.
 #[derive(Debug, Clone)]
 pub(in crate::grpc) struct UntilEnd<S> {
     inner: S,
@@ -118,7 +123,11 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let age = request.extensions().get().cloned().unwrap_or_default();
-        let end = Lifetime::new(&self.shutdown, age, AuditedCall::endless()).end();
+        let right = match server_right(&request) {
+            Ok(right) => Arc::new(right),
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
+        let end = Lifetime { shutdown: self.shutdown.clone(), age, right: Arc::clone(&right) }.end();
         // Reflection reads requests in a task that ends only when they do, so the request
         // ends with the response.
         let responded = CancellationToken::new();
@@ -126,6 +135,7 @@ where
             Body::new(UntilEndBody {
                 inner,
                 end: Some(Box::pin(responded.clone().cancelled_owned().map(|()| None))),
+                right: None,
                 _responded: None,
             })
         });
@@ -137,6 +147,7 @@ where
                 Body::new(UntilEndBody {
                     inner,
                     end: Some(Box::pin(end.map(Some))),
+                    right: Some(right),
                     _responded: Some(responded),
                 })
             }))
@@ -149,6 +160,8 @@ struct UntilEndBody {
     /// Resolves when the body must end, to the status in the trailers; a request has none. None
     /// once the body has ended.
     end: Option<Pin<Box<dyn Future<Output = Option<Status>> + Send>>>,
+    /// The right of the caller of a response.
+    right: Option<Arc<AuditedCall>>,
     _responded: Option<DropGuard>,
 }
 
@@ -160,13 +173,16 @@ impl http_body::Body for UntilEndBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { inner, end: Some(end), .. } = &mut *self else {
+        let Self { inner, end: Some(end), right, .. } = &mut *self else {
             return Poll::Ready(None);
         };
-        // A frame that is ready goes first: a health watch sends NOT_SERVING before it ends.
-        let frame = Pin::new(inner).poll_frame(cx);
-        if frame.is_ready() {
-            return frame;
+        // A frame that is ready goes first: a health watch sends NOT_SERVING before it ends. But a caller
+        // without a right gets none, because a client can always have another request ready.
+        if !right.as_ref().is_some_and(|right| right.has_ended()) {
+            let frame = Pin::new(inner).poll_frame(cx);
+            if frame.is_ready() {
+                return frame;
+            }
         }
         let final_status = ready!(end.as_mut().poll(cx));
         self.end = None;

@@ -62,6 +62,7 @@ impl ActiveSession {
         metrics: SessionMetrics,
     ) -> Self {
         metrics.opened();
+        right.on_end(session.loss());
         let dataplane = Arc::clone(session.dataplane());
         let end = EndRecord { id: session.id(), dataplane, reason: EndReason::Lost, metrics };
         let (flush_timer, aged) = (ResettableTimer::default(), age.reached());
@@ -81,6 +82,10 @@ impl ActiveSession {
     pub(super) async fn next<T>(&mut self, message: impl Future<Output = T>) -> SessionEvent<T> {
         let mut message = pin!(message);
         let Self { session, flush_timer, aged, right, .. } = self;
+        // First, because a client can always have another message ready.
+        if right.has_ended() {
+            return SessionEvent::RightEnded(right.ended().await);
+        }
         loop {
             tokio::select! {
                 biased;
@@ -143,6 +148,7 @@ impl ActiveSession {
     ) -> Result<CredentialAck, Status> {
         let dataplane = OwnedObject::Dataplane(Arc::clone(self.dataplane()));
         self.right = caller.allow_live(Action::RegisterDataplane, dataplane)?;
+        self.right.on_end(self.session.loss());
         let expires = caller.caller().credential().and_then(|credential| credential.expires);
         client.caller = caller;
         self.record(client, Operation::RenewSession);

@@ -207,6 +207,15 @@ impl AgentStream {
                     Code::FailedPrecondition,
                     "hello: was sent already; open a new stream to declare another dataplane",
                 ),
+                Ok(Some(SessionRequest { message: Some(Request::Credential(_)) }))
+                    if !self.client.has_token() =>
+                {
+                    rejection(
+                        Code::FailedPrecondition,
+                        "credential: no token has opened the session (accepts_credentials): send none, or open \
+                         a new stream with the token",
+                    )
+                }
                 Ok(Some(SessionRequest { message: Some(Request::Credential(Credential { token })) })) => {
                     session.touch();
                     // It replaces a token that is still being verified.

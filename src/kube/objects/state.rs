@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::kind::Kind;
 use crate::{
     kube::protocol::status::Status,
-    registry::{LimitReached, Registry},
+    registry::{Accounts, ClientResource, ClientShares, LimitReached, Registry, SharePermit},
     telemetry::metrics::{DeliveryMetrics, Metrics, ShedMetrics},
 };
 
@@ -27,6 +27,15 @@ pub(crate) struct ApiState {
     pub(crate) shutdown: CancellationToken,
     shed: ShedMetrics,
     watch_permits: Arc<Semaphore>,
+    /// How many of them each client may have.
+    watch_shares: ClientShares,
+}
+
+/// A connection for a watch.
+#[derive(Debug)]
+pub(crate) struct WatchConnection {
+    _permit: OwnedSemaphorePermit,
+    _share: SharePermit,
 }
 
 impl ApiState {
@@ -38,6 +47,7 @@ impl ApiState {
         metrics: &Metrics,
         shutdown: CancellationToken,
     ) -> Self {
+        let watches = max_connections - max_connections / RESERVED_SHARE;
         Self {
             registry: registry.clone(),
             workloads,
@@ -45,7 +55,8 @@ impl ApiState {
             delivery: metrics.delivery.clone(),
             shutdown,
             shed: metrics.shed.clone(),
-            watch_permits: Arc::new(Semaphore::new(max_connections - max_connections / RESERVED_SHARE)),
+            watch_permits: Arc::new(Semaphore::new(watches)),
+            watch_shares: registry.client_shares(ClientResource::KubeWatches, watches),
         }
     }
 
@@ -55,15 +66,17 @@ impl ApiState {
         Status::too_many(limit.to_string())
     }
 
-    /// Reserves a connection for a watch, which occupies it until the watch ends.
+    /// Reserves a connection for a watch of a client, which occupies it until the watch ends.
     ///
     /// # Errors
     ///
-    /// 429 if all connections for watches are in use.
-    pub(crate) fn permit_watch_connection(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.watch_permits).try_acquire_owned().map_err(|_none_left| {
+    /// 429 if all connections for watches are in use, or all that one client may use.
+    pub(crate) fn permit_watch_connection(&self, client: Accounts) -> Result<WatchConnection, Status> {
+        let share = self.watch_shares.take(client).map_err(|limit| self.limit_reached(&limit))?;
+        let permit = Arc::clone(&self.watch_permits).try_acquire_owned().map_err(|_none_left| {
             self.shed.shed(ShedMetrics::KUBE_CONNECTIONS);
             Status::too_many("all connections that watches may use are in use (max-kube-connections)")
-        })
+        })?;
+        Ok(WatchConnection { _permit: permit, _share: share })
     }
 }

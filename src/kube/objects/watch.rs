@@ -37,15 +37,16 @@ pub(crate) trait WatchSource: Send + 'static {
 ///
 /// # Errors
 ///
-/// 401 or 403 if that right has ended already, 429 if all connections for watches are in use.
+/// 401 or 403 if that right has ended already, 429 if all connections for watches, or all that one
+/// client may use, are in use.
 pub(crate) fn watch_response(
     state: &ApiState,
     timeout: Duration,
     right: &Right,
     source: impl WatchSource,
 ) -> Result<Response, Status> {
+    let permit = state.permit_watch_connection(right.accounts())?;
     let right = right.to_watch()?;
-    let permit = state.permit_watch_connection()?;
     let lines = stream::unfold(Some((source, right, permit)), |watch| async {
         let (mut source, right, permit) = watch?;
         tokio::select! {

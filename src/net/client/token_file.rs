@@ -11,7 +11,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 
 use super::problem::ConnectProblem;
-use crate::runtime::{blocking::spawn_blocking, limited_file::read_limited};
+use crate::runtime::{blocking::spawn_blocking, limited_file::read_limited_regular};
 
 /// Largest token file, in bytes. Tokens have 1 to 2 KiB, and by default a server accepts 16 KiB of headers.
 const MAX_BYTES: u64 = 8 * 1024;
@@ -53,7 +53,7 @@ impl TokenFile {
             ConnectProblem::new(format!("--{} {}: {problem}", self.setting, self.path.display()), remedy)
         };
         let expected = "give a file with one token and nothing else";
-        let text = read_limited(&self.path, MAX_BYTES).map_err(|error| {
+        let text = read_limited_regular(&self.path, MAX_BYTES).map_err(|error| {
             problem(&format!("can't read it ({error})"), "check that it is there, and readable by this user")
         })?;
         let text = text.ok_or_else(|| problem("is larger than 8 KiB", expected))?;
@@ -167,8 +167,21 @@ pub(crate) mod tests {
         }
         let error = TokenFile::new("/no/such.jwt").read().unwrap_err().to_string();
         assert!(error.starts_with("--token-file /no/such.jwt: can't read it"), "{error}");
-        let endless = TokenFile::new("/dev/zero").read().unwrap_err().to_string();
-        assert!(endless.contains("larger than 8 KiB"), "{endless}");
+        let device = TokenFile::new("/dev/zero").read().unwrap_err().to_string();
+        assert!(device.contains("is no regular file"), "{device}");
+    }
+
+    /// The open of a named pipe waits for a writer, and no connection would be made.
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_rejected() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (sender, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(TokenFile::new(path).read().unwrap_err().to_string()));
+        let error = result.recv_timeout(Duration::from_mins(1)).expect("the read ends");
+        assert!(error.contains("is no regular file"), "{error}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! PEM files.
 
 use std::{
-    fs::{self, File},
     io::{self, Read as _},
     path::{self, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+use crate::runtime::limited_file::open_regular;
 
 /// Largest file that is read, in bytes: as much as a Kubernetes Secret or `ConfigMap` can
 /// hold. A path may name an endless device.
@@ -37,32 +38,15 @@ impl PemFile {
         format!("--{} {}", self.setting, self.path.display())
     }
 
-    /// As [`PemFile::read`], for a file that is read again and again.
-    ///
-    /// # Errors
-    ///
-    /// Also if it is no regular file: the open of a named pipe waits for a writer, and what was read
-    /// from a pipe is gone.
-    pub(super) fn read_regular(&self) -> anyhow::Result<Text> {
-        // An error of `metadata` is one of `read` too, which explains it.
-        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
-            bail!(
-                "{}: is no regular file, and must be read again when it changes: give a file",
-                self.source()
-            );
-        }
-        self.read()
-    }
-
     /// Reads the file.
     ///
     /// # Errors
     ///
-    /// If the file can't be read or is larger than 1 MiB.
+    /// If the file can't be read, is no regular file or is larger than 1 MiB.
     pub(super) fn read(&self) -> anyhow::Result<Text> {
         let read = || -> io::Result<Text> {
             let mut text = Text::new();
-            File::open(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+            open_regular(&self.path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
             Ok(text)
         };
         let text = read().context("can't read it: check that it is there, and readable by this user");

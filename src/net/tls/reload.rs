@@ -145,7 +145,7 @@ impl<T: Send + Sync + 'static, const N: usize> Reloading<T, N> {
 fn read<const N: usize>(files: &[PemFile; N]) -> anyhow::Result<[Text; N]> {
     let mut texts = [const { Text::new() }; N];
     for (file, text) in files.iter().zip(&mut texts) {
-        *text = file.read_regular()?;
+        *text = file.read()?;
     }
     Ok(texts)
 }

@@ -87,6 +87,8 @@ pub enum ClientResource {
     Workloads,
     /// Watch streams.
     Watchers,
+    /// Connections of the Kubernetes API that watch.
+    KubeWatches,
 }
 
 impl ClientResource {
@@ -106,6 +108,7 @@ impl ClientResource {
             Self::RegisteredBytes => "max-client-share of max-registered-bytes",
             Self::Workloads => "max-workloads-per-client",
             Self::Watchers => "max-client-share of max-watchers",
+            Self::KubeWatches => "max-client-share of max-kube-connections",
         }
     }
 }
@@ -118,6 +121,7 @@ impl fmt::Display for ClientResource {
             Self::RegisteredBytes => "bytes of registered dataplanes",
             Self::Workloads => "workloads",
             Self::Watchers => "watchers",
+            Self::KubeWatches => "watches of the Kubernetes API",
         })
     }
 }

@@ -8,6 +8,7 @@ mod histories;
 mod history;
 mod limit;
 mod rate_limiter;
+mod shares;
 mod stored;
 mod throttle;
 mod usage;
@@ -16,6 +17,7 @@ pub use self::{
     account::{Account, Accounts},
     limit::{ClientResource, LimitReached},
     rate_limiter::RetryBehavior,
+    shares::{ClientShares, SharePermit},
     stored::LimitsExceeded,
 };
 pub(crate) use self::{

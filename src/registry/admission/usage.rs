@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, hash_map};
 
-use super::{Account, Accounts, ClientResource, LimitReached, Reservation, footprint::PLACES};
+use super::{Account, Accounts, ClientResource, LimitReached, Reservation, footprint::PLACES, shares::share};
 use crate::{
     model::{Dataplane, MeshName},
     registry::{RegistrySettings, counts::EntryKey},
@@ -35,11 +35,7 @@ struct Usage {
 
 impl ClientLimits {
     pub(super) fn new(settings: &RegistrySettings) -> Self {
-        let share = |limit: usize| {
-            // Divided first, because the product may not fit.
-            let percent = settings.max_client_share;
-            (limit / 100 * percent + limit % 100 * percent / 100).max(1)
-        };
+        let share = |limit| share(limit, settings.max_client_share);
         Self {
             sessions: share(settings.max_sessions),
             dataplanes: share(settings.max_dataplanes),

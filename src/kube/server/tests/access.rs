@@ -217,6 +217,25 @@ async fn last_error(mut lines: BodyDataStream) -> Value {
     event["object"].clone()
 }
 
+/// Of 1,024 connections watches may use 896, and one user half of these.
+#[tokio::test]
+async fn the_watches_of_one_user_leave_connections_to_others() {
+    let routes = Routes::user("viewer");
+    let mut watches = Vec::new();
+    for _ in 0..448 {
+        watches.push(routes.watch(&format!("{WORKLOADS}?watch=true")).await);
+    }
+    let (code, status) = routes.get("/api/v1/events?watch=true").await;
+    assert_eq!((code, &status["reason"]), (429, &json!("TooManyRequests")));
+    let text = "user \"viewer\" may have 448 watches of the Kubernetes API, the most this server allows one client \
+                (max-client-share of max-kube-connections)";
+    assert_eq!(status["message"], text);
+    let shed = r#"headcount_shed_total{limit="max-client-share"} 1"#;
+    assert!(routes.metrics.encode().unwrap().lines().any(|line| line == shed));
+    watches.pop();
+    let _room = routes.watch("/api/v1/events?watch=true").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_ends_with_403_when_its_user_loses_the_role() {
     let routes = Routes::user("shop viewer");
