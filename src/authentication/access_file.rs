@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::{
+    certificate::{Subject, UnusableCertificate},
     service_account::{Document as ServiceAccountTokens, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},
     token::{PublicKey, VerificationKey, VerificationKeys},
 };
 use crate::{
     access::{Policy, Role, RoleBinding},
-    model::{Invalid, KeyId, KeyUse, MeshName, Namespace, WorkloadName},
+    model::{Invalid, KeyId, KeyUse, MeshName, Namespace, Principal, WorkloadName},
 };
 
 /// The contents of an access file.
@@ -123,6 +124,21 @@ impl AccessFile {
         let service_accounts = document.service_account_tokens;
         let service_accounts = service_accounts.map(|it| it.parse("serviceAccountTokens")).transpose()?;
         Ok(Self { policy: Policy::new(bindings), certificates, keys, service_accounts })
+    }
+
+    /// The principal that a client certificate with this subject proves.
+    ///
+    /// # Errors
+    ///
+    /// If no rule maps a SPIFFE ID to dataplanes.
+    pub fn principal(&self, subject: &Subject) -> Result<Principal, UnusableCertificate> {
+        match subject {
+            Subject::User(user) => Ok(Principal::User(user.clone())),
+            Subject::Spiffe(id) => {
+                let grant = self.certificates.iter().find_map(|rule| rule.grant(id));
+                grant.map(Principal::Dataplane).ok_or_else(|| UnusableCertificate::NoRule(id.clone()))
+            }
+        }
     }
 }
 

@@ -149,16 +149,8 @@ impl Trust {
     }
 
     fn principal(&self, subject: &Subject) -> Result<Principal, UnusableCertificate> {
-        match subject {
-            Subject::User(user) => Ok(Principal::User(user.clone())),
-            Subject::Spiffe(id) => {
-                let file = self.file.as_ref().map(|file| file.get());
-                let mut rules = file.iter().flat_map(|file| &file.certificates);
-                let grant = rules.find_map(|rule| rule.grant(id));
-                let grant = grant.ok_or_else(|| UnusableCertificate::NoRule(id.clone()))?;
-                Ok(Principal::Dataplane(grant))
-            }
-        }
+        let file = self.file.as_ref().map(|file| file.get()).unwrap_or_default();
+        file.principal(subject)
     }
 
     /// The caller that a token proves.

@@ -22,16 +22,18 @@ const MAX_GROUPS: usize = 64;
 
 /// The holder of a certificate, and how long the certificate is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) subject: Subject,
+pub struct Holder {
+    /// Who that is.
+    pub subject: Subject,
     /// The serial number, as openssl prints it.
-    pub(super) serial: String,
-    pub(super) expires: SystemTime,
+    pub serial: String,
+    /// When the certificate ends.
+    pub expires: SystemTime,
 }
 
 /// The subject that a certificate names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Subject {
+pub enum Subject {
     /// The URI of an X.509-SVID.
     Spiffe(String),
     /// The user and groups that Kubernetes reads from a certificate: `CN` and each `O`.
@@ -74,7 +76,7 @@ impl Holder {
     /// # Errors
     ///
     /// If it does not name exactly one holder.
-    pub(super) fn of(leaf: &CertificateDer<'_>) -> Result<Self, UnusableCertificate> {
+    pub fn of(leaf: &CertificateDer<'_>) -> Result<Self, UnusableCertificate> {
         let certificate = Certificate::from_der(leaf)?;
         let tbs = certificate.tbs_certificate();
         let uris = uris(&certificate)?;

@@ -14,14 +14,14 @@ mod certificate;
 mod json;
 mod jws;
 mod kube_api;
-mod service_account;
+pub mod service_account;
 mod spiffe;
 pub mod token;
 
 pub use self::{
     access_file::AccessFile,
     authenticator::{AuthenticationError, Authenticator, RejectedCredential, Trust},
-    certificate::UnusableCertificate,
+    certificate::{Holder, Subject, UnusableCertificate},
     service_account::{AwaitsKey, ServiceAccountError, ServiceAccounts, Settings as ServiceAccountSettings},
     spiffe::{Fixed, SpiffeRule},
 };

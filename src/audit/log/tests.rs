@@ -15,7 +15,7 @@ use crate::{
     access::{Access, Action, Credential, CredentialId, Object, Policy},
     audit::{AccessControl, AuditedCaller, Operation, Subject},
     authentication::Trust,
-    model::{AnonymousAccess, KeyId, KeyUse, Principal, TokenId, User},
+    model::{AnonymousAccess, DataplaneGrant, KeyId, KeyUse, Principal, Proof, TokenId, User},
     registry::{Registry, RegistrySettings},
     telemetry::metrics::{Listener, Metrics},
 };
@@ -158,6 +158,22 @@ async fn no_part_of_a_rejected_token_is_recorded() {
         let text = line.to_string();
         assert!(!text.contains("eyJ") && !text.contains("c2ln"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_token_of_a_pod_is_named_and_a_refused_new_one_is_recorded() {
+    let setup = Setup::start();
+    let grant = DataplaneGrant::unrestricted(Proof::ServiceAccountToken);
+    let id = CredentialId::ServiceAccountToken("token-1".into());
+    let credential = Credential { id, expires: None, recheck: Arc::new(|| Ok(())) };
+    let caller = setup.access.caller(Principal::Dataplane(grant), credential);
+    let caller = setup.control.accept(caller, &request_id("request-1"), &from_client());
+    caller.done(Operation::RenewSession, Subject::Server, &"");
+    setup.control.renew(&caller, "nonsense").await.unwrap_err();
+    let lines = setup.lines().await;
+    assert_eq!(lines[0]["credential"], json!({ "kind": "service account token", "id": "token-1" }));
+    assert_eq!(lines[1]["outcome"], "unauthenticated");
+    assert_eq!((&lines[1]["requestId"], lines.len()), (&json!("request-1"), 2));
 }
 
 #[tokio::test]

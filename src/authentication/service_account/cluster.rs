@@ -10,45 +10,57 @@ use crate::{
 
 /// What the tokens must be, besides valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rules {
+pub struct Rules {
     /// Who issues them (`iss`).
-    pub(super) issuer: String,
+    pub issuer: String,
     /// Whom they are for (`aud`).
-    pub(super) audience: String,
+    pub audience: String,
     /// The mesh of the dataplanes; any if there is none.
-    pub(super) mesh: Option<MeshName>,
+    pub mesh: Option<MeshName>,
 }
 
 /// The cluster whose tokens are accepted. It does not change: when its keys do, there is a new one.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::authentication) struct Cluster {
+pub struct Cluster {
     rules: Arc<Rules>,
     keys: Keys,
 }
 
 /// A valid token.
 #[derive(Debug, Clone)]
-pub(in crate::authentication) struct Verified {
+pub struct Verified {
     pod: BoundPod,
     id: Option<TokenId>,
     /// When it ends.
-    pub(in crate::authentication) expires: SystemTime,
+    pub expires: SystemTime,
     rules: Arc<Rules>,
     key_id: KeyId,
     key: PublicKey,
 }
 
 impl Cluster {
-    pub(super) fn new(rules: Rules, keys: Keys) -> Self {
+    /// The cluster with these keys, and the rules for its tokens.
+    pub fn new(rules: Rules, keys: Keys) -> Self {
         Self { rules: Arc::new(rules), keys }
     }
 
-    /// Verifies a token at a time of day.
+    /// Verifies a token at a time of day; none if it is of another kind.
     ///
     /// # Errors
     ///
     /// The first rule that the token breaks. The text never contains the token.
-    pub(in crate::authentication) fn verify(
+    pub fn verify_token(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Option<Verified>, ServiceAccountError> {
+        let jws = Jws::parse(token)?;
+        let claims = Claims::parse(&jws.payload)?;
+        claims.map(|claims| self.verify(&jws, &claims, now)).transpose()
+    }
+
+    /// As [`Cluster::verify_token`], for a token that is parsed.
+    pub(super) fn verify(
         &self,
         jws: &Jws<'_>,
         claims: &Claims,
@@ -76,7 +88,7 @@ impl Cluster {
     /// # Errors
     ///
     /// If the rules have changed, or the key was removed.
-    pub(in crate::authentication) fn recheck(&self, token: &Verified) -> Result<(), ServiceAccountError> {
+    pub(super) fn recheck(&self, token: &Verified) -> Result<(), ServiceAccountError> {
         if self.rules != token.rules {
             return Err(ServiceAccountError::RulesChanged);
         }
@@ -89,7 +101,7 @@ impl Cluster {
 
 impl Verified {
     /// The dataplane that the token proves: the one of its Pod.
-    pub(in crate::authentication) fn principal(&self) -> Principal {
+    pub fn principal(&self) -> Principal {
         Principal::Dataplane(DataplaneGrant {
             mesh: self.rules.mesh.clone(),
             namespace: Some(self.pod.namespace.clone()),
@@ -99,12 +111,12 @@ impl Verified {
     }
 
     /// The token's identifier, if it has one.
-    pub(in crate::authentication) fn id(&self) -> Option<&TokenId> {
+    pub fn id(&self) -> Option<&TokenId> {
         self.id.as_ref()
     }
 
     /// Names the token in the audit log: by its identifier, or by the UID of its Pod.
-    pub(in crate::authentication) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         match &self.id {
             Some(id) => id.to_string(),
             None => format!("of Pod {:?}", self.pod.uid),

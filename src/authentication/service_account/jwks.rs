@@ -18,7 +18,7 @@ use crate::{
 const MAX_KEYS: usize = 100;
 
 /// Public keys by identifier.
-pub(super) type Keys = HashMap<KeyId, PublicKey>;
+pub type Keys = HashMap<KeyId, PublicKey>;
 
 #[derive(Deserialize)]
 struct Document {
@@ -44,7 +44,7 @@ struct Jwk {
 /// # Errors
 ///
 /// If it is no JWK set, a key is invalid, two have one identifier, or there is no usable key.
-pub(super) fn parse(text: &[u8]) -> anyhow::Result<Keys> {
+pub fn parse(text: &[u8]) -> anyhow::Result<Keys> {
     let Document { keys: jwks } = json::decode(text).context("is no JWK set")?;
     ensure!(jwks.len() <= MAX_KEYS, "has more than {MAX_KEYS} keys");
     let mut keys = Keys::new();

@@ -18,10 +18,15 @@ mod reviews;
 mod settings;
 mod waiting;
 
+pub(super) use self::claims::Claims;
 pub(super) use self::settings::Document;
-pub(super) use self::{claims::Claims, cluster::Cluster};
 pub use self::{
-    error::ServiceAccountError, refresh::ServiceAccounts, settings::Settings, waiting::AwaitsKey,
+    cluster::{Cluster, Rules, Verified},
+    error::ServiceAccountError,
+    jwks::{Keys, parse as parse_keys},
+    refresh::ServiceAccounts,
+    settings::Settings,
+    waiting::AwaitsKey,
 };
 
 #[cfg(test)]

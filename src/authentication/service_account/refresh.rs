@@ -89,10 +89,10 @@ pub(in crate::authentication) struct Accepted {
 }
 
 impl Accepted {
-    /// For tests: a token that is not reviewed.
+    /// For tests: a token, and its review if it is reviewed.
     #[cfg(test)]
-    pub(super) fn unreviewed(verified: Verified) -> Self {
-        Self { verified, review: None }
+    pub(super) fn new(verified: Verified, review: Option<Arc<ReviewedToken>>) -> Self {
+        Self { verified, review }
     }
 }
 

@@ -332,6 +332,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_rejected_tokens_that_end_last_are_remembered() {
+        let reviews = Reviews::default();
+        for number in 0..=MAX_REJECTED {
+            let digest: Digest = digest(&SHA256, &number.to_le_bytes()).as_ref().try_into().unwrap();
+            let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(if number == 7 { 0 } else { 1 });
+            let token = ReviewedToken { text: "".into(), digest, expires, rejected: false.into() };
+            reviews.rejected(&token);
+        }
+        let state = reviews.0.state.lock();
+        assert_eq!(state.rejected.len(), MAX_REJECTED);
+        assert!(state.rejected.values().all(|rejected| rejected.expires > SystemTime::UNIX_EPOCH));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_failure_changes_nothing_and_is_counted() {
         let mut fixture = Fixture::start(|_, count| if count < 2 { anyhow::bail!("down") } else { Ok(true) });
         let token = fixture.in_use("a");

@@ -1,5 +1,6 @@
 //! Each rule for `ServiceAccount` tokens, with its message.
 
+mod accepted;
 mod refresh;
 mod waiting;
 
@@ -75,9 +76,7 @@ fn mint(algorithm: &str, kid: &str, claims: &Value) -> String {
 }
 
 fn verify(cluster: &Cluster, token: &str) -> Result<Verified, ServiceAccountError> {
-    let jws = Jws::parse(token)?;
-    let claims = Claims::parse(&jws.payload)?.expect("a ServiceAccount token");
-    cluster.verify(&jws, &claims, now())
+    cluster.verify_token(token, now()).map(|verified| verified.expect("a ServiceAccount token"))
 }
 
 fn problem(claims: &Value) -> String {
@@ -125,6 +124,7 @@ fn each_broken_rule_has_its_message() {
         (with(&[("/exp", json!(1_800_000_000))]), format!("{invalid}: token is expired")),
         (without("exp"), format!("{invalid}: token is missing required claim: exp claim is required")),
         (with(&[("/nbf", json!(1_800_000_061))]), format!("{invalid}: token is not valid yet")),
+        (with(&[("/jti", json!("a b"))]), format!("{invalid}: jti is not a valid token id")),
     ] {
         assert_eq!(problem(&claims), expected, "{claims}");
     }
@@ -185,7 +185,11 @@ fn a_set_of_keys_is_read_or_rejected_as_a_whole() {
     };
     let of_others = edited(|set| {
         set["keys"][0]["alg"] = json!("RS512");
-        set["keys"].as_array_mut().unwrap().push(json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}));
+        let keys = set["keys"].as_array_mut().unwrap();
+        let (mut p384, mut encrypts) = (keys[1].clone(), keys[1].clone());
+        (p384["kid"], p384["alg"]) = (json!("p384"), json!("ES384"));
+        (encrypts["kid"], encrypts["use"]) = (json!("encrypts"), json!("enc"));
+        keys.extend([p384, encrypts, json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"})]);
     });
     assert_eq!(of_others.unwrap().keys().map(|id| id.as_str().to_owned()).collect::<Vec<_>>(), ["ec"]);
     for (edit, problem) in [
@@ -208,7 +212,8 @@ fn a_set_of_keys_is_read_or_rejected_as_a_whole() {
             &|set: &mut Value| drop(set["keys"][1].as_object_mut().unwrap().remove("x")),
             "keys[1]: has not all numbers",
         ),
-        (&|set: &mut Value| set["keys"] = json!(vec![0; 101]), "is no JWK set"),
+        (&|set: &mut Value| set["keys"] = json!(vec![0; 2]), "is no JWK set"),
+        (&|set: &mut Value| set["keys"] = json!(vec![json!({"kty": "OKP"}); 101]), "has more than 100 keys"),
     ] {
         let mut document: Value = serde_json::from_str(JWKS).unwrap();
         edit(&mut document);
@@ -243,39 +248,4 @@ fn settings_that_can_t_be_used_are_named() {
     ] {
         assert!(parse(good).is_ok(), "{good}");
     }
-}
-
-/// Through the authenticator: the revocation of an identifier, and a server without such tokens.
-#[test]
-fn a_token_needs_the_setting_and_can_be_revoked() {
-    use crate::{
-        access::{Access, Policy},
-        authentication::{
-            Trust,
-            token::{Revocations, VerificationKeys, Verifier},
-        },
-        model::{Revocation, TokenId},
-    };
-    let mut trust = Trust { clock: now, ..Trust::without_credentials(Access::new(Policy::default(), now)) };
-    let token = mint("ES256", "ec", &claims());
-    let authenticate = |trust: &Trust| {
-        trust
-            .listener(AnonymousAccess::Public)
-            .authenticate_token(&token)
-            .map_err(|rejected| rejected.error.to_string())
-    };
-    assert_eq!(
-        authenticate(&trust).unwrap_err(),
-        "authentication failed: this server accepts no ServiceAccount tokens: set serviceAccountTokens in its access \
-         file"
-    );
-    trust.service_accounts = ServiceAccounts::ready(cluster());
-    let caller = authenticate(&trust).unwrap();
-    assert_eq!((caller.credential().unwrap().recheck)(), Ok(()));
-    let revocation = Revocation { id: TokenId::parse("jti", "token-1").unwrap(), expires: now() };
-    let revoking = Verifier::new(VerificationKeys::default(), Revocations::from_iter([revocation]));
-    let (sender, verifier) = tokio::sync::watch::channel(revoking);
-    trust.verifier = verifier;
-    assert_eq!(authenticate(&trust).unwrap_err(), "authentication failed: token is revoked");
-    drop(sender);
 }

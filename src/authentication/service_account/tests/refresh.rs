@@ -55,7 +55,7 @@ impl Refreshing {
     }
 
     fn recheck(&self, verified: &Verified) -> Result<(), ServiceAccountError> {
-        self.accounts.recheck(&Accepted::unreviewed(verified.clone()))
+        self.accounts.recheck(&Accepted::new(verified.clone(), None))
     }
 
     pub(super) fn fetches(&self) -> usize {

@@ -1,6 +1,10 @@
 //! Calls and sessions that wait for a key.
 
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use super::{
     refresh::{REPLACED, Refreshing},
@@ -112,8 +116,12 @@ async fn nobody_waits_when_the_setting_is_removed() {
     let accounts = refreshing.accounts.clone();
     let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap().service_accounts;
     let (_settings, removed) = watch::channel(None);
-    let run = tokio::spawn(async move { match accounts.run(removed, metrics, || ()).await {} });
+    let (rechecking, mut rechecks) = mpsc::unbounded_channel();
+    let run = tokio::spawn(async move {
+        match accounts.run(removed, metrics, || rechecking.send(()).unwrap()).await {}
+    });
     assert_eq!(problem(session).await, ServiceAccountError::NotAccepted);
+    assert_eq!(rechecks.recv().await, Some(()), "tokens that were accepted are checked again");
     assert_eq!(began.elapsed(), Duration::ZERO);
     run.abort();
 }
