@@ -13,8 +13,8 @@ mod properties;
 use std::{fs, panic, path::Path};
 
 use properties::{
-    access_file, backup, contexts, dataplane_file, envoy_node, envoy_report, filter, hello, jwt,
-    kube_request, report, store_file, token,
+    access_file, backup, certificate, contexts, dataplane_file, envoy_node, envoy_report, filter, hello,
+    jwks, jwt, kube_request, report, service_account, store_file, token,
 };
 
 #[track_caller]
@@ -66,6 +66,21 @@ fn the_corpus_of_filter() {
 #[test]
 fn the_corpus_of_jwt() {
     replay("jwt", jwt::check);
+}
+
+#[test]
+fn the_corpus_of_certificate() {
+    replay("certificate", certificate::check);
+}
+
+#[test]
+fn the_corpus_of_jwks() {
+    replay("jwks", jwks::check);
+}
+
+#[test]
+fn the_corpus_of_service_account() {
+    replay("service_account", service_account::check);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A token is accepted if and only if a second implementation of the rules accepts its header and its
 //! claims, and then says what the claims say. A text that no key has signed is not accepted.
 
-mod rules;
+pub mod rules;
 
 use std::{
     sync::LazyLock,

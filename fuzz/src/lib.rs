@@ -2,22 +2,25 @@
 //! a function of bytes that panics if the property does not hold.
 //!
 //! The oracles are second implementations of the rules, written independently of `headcount`:
-//! [`rules`], [`selector`], [`ip`], `envoy_node::reference`.
+//! [`rules`], [`selector`], [`ip`], `envoy_node::reference`, [`jwt::rules`].
 //!
 //! `make fuzz` searches for failing inputs with libFuzzer. `tests/fuzz.rs` replays `corpus/` in every
 //! test run, without a fuzzer.
 
 pub mod access_file;
 pub mod backup;
+pub mod certificate;
 pub mod contexts;
 pub mod dataplane_file;
 pub mod envoy_node;
 pub mod envoy_report;
 pub mod filter;
 pub mod hello;
+pub mod jwks;
 pub mod jwt;
 pub mod kube_request;
 pub mod report;
+pub mod service_account;
 pub mod store_file;
 pub mod token;
 

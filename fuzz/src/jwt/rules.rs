@@ -56,28 +56,28 @@ impl Expected {
 }
 
 /// The members of an object, in the order of the text.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// None unless the text is an object without duplicate members, at any depth, whose numbers fit into
     /// a double and whose strings are Unicode.
-    fn parse(json: &'a [u8]) -> Option<Self> {
+    pub fn parse(json: &'a [u8]) -> Option<Self> {
         let raw: &RawValue = serde_json::from_slice(json).ok()?;
         members(raw).filter(|_| unique(raw, 1))
     }
 
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| *value)
     }
 
     /// The text of a member; empty if it is absent, none if it is of another type.
-    fn text(&self, name: &str) -> Option<String> {
+    pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map_or(Some(String::new()), |value| serde_json::from_str(value.get()).ok())
     }
 
     /// The whole number of a member. The outer none means another type.
     #[expect(clippy::option_option, reason = "of the wrong type, absent, present")]
-    fn number(&self, name: &str) -> Option<Option<u64>> {
+    pub fn number(&self, name: &str) -> Option<Option<u64>> {
         self.get(name).map_or(Some(None), |value| value.get().parse().ok().map(Some))
     }
 }
@@ -122,7 +122,7 @@ fn unique(raw: &RawValue, depth: usize) -> bool {
 
 /// What a signed token with this header and these claims says; none if it is not to be accepted.
 pub fn accepts(header: &[u8], claims: &[u8], now: u64) -> Option<Expected> {
-    let key = key(header)?;
+    let key = header_key(header, "EdDSA")?;
     let claims = Members::parse(claims)?;
     let text = |name| claims.text(name);
     let tags = match claims.get("Tags").map(RawValue::get) {
@@ -181,8 +181,8 @@ pub fn accepts(header: &[u8], claims: &[u8], now: u64) -> Option<Expected> {
     valid.then_some(expected)
 }
 
-/// The key that an acceptable header names.
-fn key(header: &[u8]) -> Option<String> {
+/// The key that an acceptable header of this algorithm names.
+pub fn header_key(header: &[u8], algorithm: &str) -> Option<String> {
     let header = Members::parse(header)?;
     let rejected = ["crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c"];
     if rejected.iter().any(|name| header.get(name).is_some()) {
@@ -190,5 +190,5 @@ fn key(header: &[u8]) -> Option<String> {
     }
     let typ = header.text("typ")?;
     let is_jwt = header.get("typ").is_none() || typ.eq_ignore_ascii_case("JWT");
-    (is_jwt && header.text("alg")? == "EdDSA").then(|| header.text("kid"))?
+    (is_jwt && header.text("alg")? == algorithm).then(|| header.text("kid"))?
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::ServiceAccountError;
 use crate::{
     authentication::{
-        json,
+        json::{self, Object},
         token::{TokenError, check_times},
     },
     model::{DataplaneName, Namespace, TokenId},
@@ -27,7 +27,7 @@ pub(in crate::authentication) struct Claims {
     nbf: Option<u64>,
     jti: Option<String>,
     #[serde(rename = "kubernetes.io")]
-    kubernetes: Kubernetes,
+    kubernetes: Object<Kubernetes>,
 }
 
 /// One audience, or several (RFC 7519, 4.1.3).
@@ -48,7 +48,7 @@ impl Default for Audiences {
 #[serde(default)]
 struct Kubernetes {
     namespace: String,
-    pod: Option<Pod>,
+    pod: Option<Object<Pod>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +83,7 @@ impl Claims {
     /// If it has a member twice, or one of another type.
     pub(in crate::authentication) fn parse(payload: &[u8]) -> Result<Option<Self>, TokenError> {
         match serde_json::from_slice(payload) {
-            Ok(Kind { bound: None, legacy: None }) | Err(_) => return Ok(None),
+            Ok(Object(Kind { bound: None, legacy: None })) | Err(_) => return Ok(None),
             Ok(_) => {}
         }
         json::decode(payload)
@@ -127,7 +127,7 @@ impl Claims {
     ///
     /// If there is none, or its name or namespace is not valid.
     pub(super) fn pod(&self) -> Result<BoundPod, ServiceAccountError> {
-        let Kubernetes { namespace, pod: Some(Pod { name, uid }) } = &self.kubernetes else {
+        let Object(Kubernetes { namespace, pod: Some(Object(Pod { name, uid })) }) = &self.kubernetes else {
             return Err(ServiceAccountError::NoPod);
         };
         // An empty text would be the default namespace.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     authentication::{
-        json,
+        json::{self, Object},
         token::{KeyError, PublicKey},
     },
     model::KeyId,
@@ -22,7 +22,7 @@ pub type Keys = HashMap<KeyId, PublicKey>;
 
 #[derive(Deserialize)]
 struct Document {
-    keys: Vec<Jwk>,
+    keys: Vec<Object<Jwk>>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub fn parse(text: &[u8]) -> anyhow::Result<Keys> {
     let Document { keys: jwks } = json::decode(text).context("is no JWK set")?;
     ensure!(jwks.len() <= MAX_KEYS, "has more than {MAX_KEYS} keys");
     let mut keys = Keys::new();
-    for (at, jwk) in jwks.iter().enumerate() {
+    for (at, Object(jwk)) in jwks.iter().enumerate() {
         let Some(key) = jwk.key().with_context(|| format!("keys[{at}]"))? else { continue };
         let id = jwk.kid.as_deref().with_context(|| format!("keys[{at}] has no kid"))?;
         let id = KeyId::parse("kid", id).with_context(|| format!("keys[{at}]"))?;

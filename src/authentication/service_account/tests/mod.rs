@@ -171,6 +171,8 @@ fn other_tokens_and_those_with_a_claim_twice_are_not_taken_for_one() {
         r#"{"kubernetes.io":{"namespace":"a","namespace":"b","pod":{"name":"a","uid":"b"}}}"#,
         r#"{"kubernetes.io":{},"aud":{"a":1}}"#,
         r#"{"kubernetes.io":{},"exp":"1"}"#,
+        r#"{"kubernetes.io":["shop",{"name":"web-1","uid":"u"}]}"#,
+        r#"{"kubernetes.io":{"namespace":"shop","pod":["web-1","u"]}}"#,
     ] {
         assert!(Claims::parse(malformed.as_bytes()).is_err(), "{malformed}");
     }
