@@ -23,7 +23,10 @@ fn trust(clock: fn() -> SystemTime, service_accounts: ServiceAccounts) -> Trust 
 }
 
 fn authenticate(trust: &Trust) -> Result<crate::access::Caller, AuthenticationError> {
-    trust.listener(AnonymousAccess::Public).authenticate_token(&mint("ES256", "ec", &claims())).map_err(|rejected| rejected.error)
+    trust
+        .listener(AnonymousAccess::Public)
+        .authenticate_token(&mint("ES256", "ec", &claims()))
+        .map_err(|rejected| rejected.error)
 }
 
 #[test]
