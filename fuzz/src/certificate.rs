@@ -44,7 +44,7 @@ fn check_der(der: &[u8]) {
     match Holder::of(&der.into()) {
         Ok(Holder { subject: Subject::Spiffe(id), .. }) => assert!(id.starts_with("spiffe://"), "{id}"),
         Ok(Holder { subject: Subject::User(user), .. }) => {
-            assert!(!user.name.is_empty() && user.groups.len() <= 64)
+            assert!(!user.name.is_empty() && user.groups.len() <= 64);
         }
         Err(error) => assert!(error.to_string().len() <= LONGEST),
     }
@@ -109,7 +109,7 @@ fn mapped(pattern: &str, id: &str) -> Option<Names> {
         if matches!(*part, "." | "..") || !is_name(part) {
             return None;
         }
-        names[at] = (*part).to_owned();
+        (*part).clone_into(&mut names[at]);
     }
     (pattern[..3] == parts[..3]).then_some(names)
 }

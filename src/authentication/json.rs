@@ -131,6 +131,12 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, Deserialize)]
+    struct Two {
+        a: u8,
+        b: Option<Object<u8>>,
+    }
+
     #[test]
     fn an_object_has_each_member_once_at_any_depth() {
         for good in [r#"{"a":1,"b":[{"a":-1},{"a":1.5}],"c":{"a":null,"A":true}}"#, "{}"] {
@@ -147,11 +153,6 @@ mod tests {
             "\u{feff}{}",
         ] {
             assert!(decode::<Value>(bad.as_bytes()).is_err(), "{bad}");
-        }
-        #[derive(Debug, Deserialize)]
-        struct Two {
-            a: u8,
-            b: Option<Object<u8>>,
         }
         let two = decode::<Two>(br#"{"b":null,"a":1}"#).unwrap();
         assert_eq!((two.a, two.b.is_none()), (1, true));

@@ -100,7 +100,7 @@ fn extension(names: &[(u8, String)]) -> Vec<u8> {
 
 /// A value with its tag and its length.
 fn value(tag: u8, parts: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let contents: Vec<u8> = parts.iter().flat_map(|part| part.as_ref()).copied().collect();
+    let contents: Vec<u8> = parts.iter().flat_map(AsRef::as_ref).copied().collect();
     let length = u16::try_from(contents.len()).expect("inputs are short").to_be_bytes();
     let mut der = vec![tag];
     match length {

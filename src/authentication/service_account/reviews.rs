@@ -336,7 +336,7 @@ mod tests {
         let reviews = Reviews::default();
         for number in 0..=MAX_REJECTED {
             let digest: Digest = digest(&SHA256, &number.to_le_bytes()).as_ref().try_into().unwrap();
-            let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(if number == 7 { 0 } else { 1 });
+            let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number != 7));
             let token = ReviewedToken { text: "".into(), digest, expires, rejected: false.into() };
             reviews.rejected(&token);
         }

@@ -19,7 +19,7 @@ use crate::{
 
 fn trust(clock: fn() -> SystemTime, service_accounts: ServiceAccounts) -> Trust {
     let access = Access::new(Policy::default(), clock);
-    Trust { clock, service_accounts, ..Trust::without_credentials(access) }
+    Trust { service_accounts, clock, ..Trust::without_credentials(access) }
 }
 
 fn authenticate(trust: &Trust) -> Result<crate::access::Caller, AuthenticationError> {
