@@ -11,7 +11,7 @@ use super::*;
 use crate::agent::{
     ProbeHandler, ProbeSpec,
     scripted_server::{
-        Connector, ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
+        ScriptedServer, ScriptedSession, connect_refused, dataplane, in_time, scripted_server,
     },
 };
 use crate::{model::HealthState, net::rejection::rejection};
@@ -239,63 +239,66 @@ async fn denied_access_is_retried_however_often() {
     fixture.server.acknowledged_session().await;
 }
 
-/// A server connected by `connector`, for a client with this token file.
-fn connect_with_token(
-    connector: &Connector,
-    token: &std::path::Path,
-) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result<Connection, ConnectProblem>> + Send>> + use<> {
-    let (connector, token) = (connector.clone(), token.to_owned());
-    move || {
-        let (connector, token) = (connector.clone(), token.clone());
-        Box::pin(async move {
-            let channel = connector.connect().await.expect("in memory");
-            Ok(Connection::from(channel).with_token_file(&token))
-        })
+/// The token file of a client.
+struct TokenFile(tempfile::NamedTempFile);
+
+impl TokenFile {
+    fn set(&self, token: &str) {
+        std::fs::write(self.0.path(), token).unwrap();
     }
+}
+
+/// Starts a client whose token is `one`.
+fn start_with_token() -> (ScriptedServer, TokenFile) {
+    let token = TokenFile(tempfile::NamedTempFile::new().unwrap());
+    token.set("one");
+    let (server, connector) = scripted_server();
+    let path = token.0.path().to_owned();
+    let connect = move || {
+        let (connector, path) = (connector.clone(), path.clone());
+        async move {
+            let channel = connector.connect().await.expect("in memory");
+            Ok::<_, ConnectProblem>(Connection::from(channel).with_token_file(&path))
+        }
+    };
+    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    (server, token)
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_attempt_reads_the_token_again() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "one").unwrap();
-    let (mut server, connector) = scripted_server();
-    let connect = connect_with_token(&connector, file.path());
-    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let (mut server, token) = start_with_token();
     let first = server.session().await;
     assert_eq!(first.authorization.as_deref(), Some("Bearer one"));
-    std::fs::write(file.path(), "two\n").unwrap();
+    token.set("two\n");
     first.end(rejection(Code::Unauthenticated, "the token was revoked"));
     let second = server.session().await;
     assert_eq!(second.authorization.as_deref(), Some("Bearer two"));
-    std::fs::write(file.path(), "").unwrap();
+    token.set("");
     second.end(rejection(Code::Unauthenticated, "the token was revoked"));
     // Without a token no session is opened, until there is one again.
     time::sleep(Duration::from_secs(30)).await;
     assert!(server.session_if_any().is_none());
-    std::fs::write(file.path(), "three").unwrap();
+    token.set("three");
     assert_eq!(server.session().await.authorization.as_deref(), Some("Bearer three"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replaced_token_is_sent_over_the_open_session() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "one").unwrap();
-    let (mut server, connector) = scripted_server();
-    let connect = connect_with_token(&connector, file.path());
-    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let (mut server, token) = start_with_token();
     let mut session = server.session_with(Welcome { accepts_credentials: true, ..Welcome::default() }).await;
-    std::fs::write(file.path(), "two").unwrap();
+    token.set("two");
     let replaced_at = Instant::now();
     assert_eq!(session.credential().await, "two");
     assert!(replaced_at.elapsed() <= Duration::from_secs(61), "{:?}", replaced_at.elapsed());
     // Unchanged, it is not sent again; a change before the ack waits for it.
-    std::fs::write(file.path(), "three").unwrap();
+    token.set("three");
     session.ack_credential();
     assert_eq!(session.credential().await, "three");
     session.ack_credential();
-    std::fs::write(file.path(), "").unwrap();
+    token.set("");
     session.no_credential_for(Duration::from_secs(200)).await;
-    std::fs::write(file.path(), "four").unwrap();
+    token.set("four");
     let emptied_at = Instant::now();
     assert_eq!(session.credential().await, "four");
     assert!(emptied_at.elapsed() <= Duration::from_secs(2), "an unreadable file is read each second");
@@ -303,13 +306,9 @@ async fn a_replaced_token_is_sent_over_the_open_session() {
 
 #[tokio::test(start_paused = true)]
 async fn the_agent_reconnects_when_the_ack_of_a_credential_is_missing() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "one").unwrap();
-    let (mut server, connector) = scripted_server();
-    let connect = connect_with_token(&connector, file.path());
-    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let (mut server, token) = start_with_token();
     let mut session = server.session_with(Welcome { accepts_credentials: true, ..Welcome::default() }).await;
-    std::fs::write(file.path(), "two").unwrap();
+    token.set("two");
     assert_eq!(session.credential().await, "two");
     let sent_at = Instant::now();
     assert_eq!(server.session().await.authorization.as_deref(), Some("Bearer two"));
@@ -318,12 +317,8 @@ async fn the_agent_reconnects_when_the_ack_of_a_credential_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_no_credentials_is_sent_none() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "one").unwrap();
-    let (mut server, connector) = scripted_server();
-    let connect = connect_with_token(&connector, file.path());
-    tokio::spawn(keep_session(connect, dataplane(), healthy(), CancellationToken::new()));
+    let (mut server, token) = start_with_token();
     let mut session = server.acknowledged_session().await;
-    std::fs::write(file.path(), "two").unwrap();
+    token.set("two");
     session.no_credential_for(Duration::from_secs(200)).await;
 }

@@ -138,6 +138,24 @@ async fn a_line_has_who_did_what_from_where_and_the_outcome() {
 }
 
 #[tokio::test]
+async fn long_texts_are_cut() {
+    let setup = Setup::start();
+    let groups = ["g".repeat(2_000), "h".repeat(2_000), "i".repeat(2_000)];
+    let user = User { name: "é".repeat(2_000), groups: groups.to_vec() };
+    let id = CredentialId::FrontProxy("p".repeat(2_000));
+    let credential = Credential { id, expires: None, recheck: Arc::new(|| Ok(())) };
+    let caller = setup.access.caller(Principal::User(user), credential);
+    let caller = setup.control.accept(caller, &request_id("request-1"), &from_client());
+    caller.done(Operation::Backup, Subject::Server, &"m".repeat(2_000));
+    let line = &setup.lines().await[0];
+    let cut = |character: &str, times| Value::from(format!("{}...", character.repeat(times)));
+    assert_eq!(line["principal"]["name"], cut("é", 512));
+    assert_eq!(line["principal"]["groups"], json!([&groups[0], &groups[1], "..."]));
+    assert_eq!(line["credential"]["id"], cut("p", 1_024));
+    assert_eq!(line["message"], cut("m", 1_024));
+}
+
+#[tokio::test]
 async fn no_part_of_a_rejected_token_is_recorded() {
     let setup = Setup::start();
     let header = "eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ";
@@ -210,7 +228,8 @@ async fn a_full_queue_drops_lines_and_records_how_many() {
     assert_eq!(lost[0]["leftOut"], 3);
     // There is room again.
     user.done(Operation::Backup, Subject::Server, &"");
-    assert_eq!(setup.lines().await.len(), CAPACITY + 2);
+    let lines = setup.lines().await;
+    assert_eq!((lines.len(), &lines[CAPACITY + 1]["outcome"]), (CAPACITY + 2, &json!("allowed")));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     app::Addresses,
     cli::{self, Failure, Terminal},
+    config::Config,
     net::client::ServerEndpoint,
     simulate::demo,
 };
@@ -24,6 +25,15 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes that are queued while the terminal is paused.
 const QUEUE_LENGTH: usize = 256;
+
+/// Whether the server of a demo, which is without TLS and credentials, can be reached by this machine
+/// only.
+pub(super) fn is_local(config: &Config) -> bool {
+    let Config { grpc_addr, http_addr, kube, tls, .. } = config;
+    let addresses = [Some(*grpc_addr), Some(*http_addr), kube.addr];
+    let has_tls = tls.grpc.is_some() || tls.http.is_some() || kube.tls.is_some();
+    !has_tls && addresses.into_iter().flatten().all(|address| address.ip().is_loopback())
+}
 
 /// A running demo.
 pub(super) struct Demo {
@@ -53,6 +63,7 @@ impl Demo {
              grpcurl -plaintext {grpc} headcount.v1.WorkloadService/WatchWorkloads\n  \
              curl http://{http}/metrics\n\
              {kubectl}\
+             There is no TLS and no access control: every program on this machine can read and register.\n\
              Ctrl-C ends the server.\n\n"
         ));
         // The server goes on, as it does when standard output is closed later.

@@ -219,6 +219,11 @@ impl ServeArgs {
             limits,
             envoy: self.envoy.check(&mut problems),
         };
+        if demo && !demo::is_local(&config) {
+            let problem = "its server is without TLS and credentials, so it must be on loopback and without TLS: remove \
+                           the flags of other addresses and of certificates";
+            problems.note("demo", problem);
+        }
         let Some(log) = log else {
             return Err(problems.into());
         };
@@ -314,6 +319,22 @@ mod tests {
     fn flag_defaults_equal_the_defaults_of_config() {
         let flags = check(&[]).unwrap();
         assert_eq!(format!("{flags:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn the_demo_is_on_loopback_without_tls_only() {
+        check(&["--demo", "--grpc-addr", "127.0.0.1:0", "--http-addr", "[::1]:0"]).unwrap();
+        for flags in [
+            "--grpc-addr 0.0.0.0:0 --insecure-allow-anonymous",
+            "--http-addr 0.0.0.0:0 --insecure-allow-anonymous",
+            "--grpc-tls-cert-file tls.crt --grpc-tls-key-file tls.key",
+            "--http-tls-cert-file tls.crt --http-tls-key-file tls.key",
+            "--kube-tls-cert-file tls.crt --kube-tls-key-file tls.key",
+        ] {
+            let args: Vec<_> = ["--demo"].into_iter().chain(flags.split(' ')).collect();
+            let report = check(&args).unwrap_err().to_string();
+            assert!(report.contains("--demo: its server is without TLS"), "{flags}: {report}");
+        }
     }
 
     #[test]
