@@ -12,7 +12,7 @@ use self::der::Parts;
 use super::rules::{is_dns_1035_label, is_dns_1123_label, is_dns_1123_subdomain};
 
 /// The longest text of an error, in bytes: it quotes a URI of the certificate.
-const LONGEST: usize = 1_024;
+const LONGEST: usize = 4_096;
 
 /// Input: a certificate in DER, or lines that say what to make one of: `rule PATTERN`, `uri URI`,
 /// `dns NAME`, `cn NAME`, `o NAME`, and `san` for a second extension with the names after it.
