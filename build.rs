@@ -20,11 +20,12 @@ use std::{
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "headcount/v1/backup.proto",
     "headcount/v1/dataplane.proto",
     "headcount/v1/workload.proto",
     "headcount/v1/event.proto",
+    "headcount/v1/mesh_identity.proto",
     "headcount/v1/token.proto",
     "envoy/service/health/v3/hds.proto",
 ];

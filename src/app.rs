@@ -25,7 +25,7 @@ use crate::{
         listen::listen,
         tls::{Protocol, Tls},
     },
-    persistence::{Loaded, Persistence},
+    persistence::{Loaded, Persistence, identities::MeshIdentities},
     registry::Registry,
     runtime::{
         blocking::{drop_blocking, run_blocking, spawn_blocking},
@@ -91,13 +91,14 @@ impl App {
         let (persistence, records) = load(&mut config).await?;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
         let resources = stores.as_ref().map(|stores| Arc::clone(&stores.resources));
-        // Without a data directory, keys and revocations are in memory too.
+        // Without a data directory, keys, revocations and MeshIdentities are in memory too.
         let resources = resources.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let registry = Registry::new(config.registry.clone());
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
         }
         let metrics = new_metrics(&registry, persistence.as_deref())?;
+        let identities = Arc::new(MeshIdentities::load(Arc::clone(&resources)).await?);
         let trust = trust::load(&config, resources, &metrics.service_accounts, &mut core);
         let (trust, keys) = Box::pin(trust).await?;
         let audit = start_audit_log(audit_file, &metrics, &mut core)?;
@@ -122,7 +123,7 @@ impl App {
             stores,
             config.limits,
             config.envoy,
-            GrpcAccess { control: grpc_control, keys },
+            GrpcAccess { control: grpc_control, keys, identities },
             &metrics,
             shutdown.clone(),
         )

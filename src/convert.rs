@@ -2,8 +2,10 @@
 //! where they enter.
 
 mod dataplane;
+pub(crate) mod document;
 mod filter;
 mod health;
+mod mesh_identity;
 pub mod record;
 pub mod resource;
 pub mod token;
@@ -18,8 +20,13 @@ use std::{
 pub(crate) use self::filter::abridged;
 pub use self::{
     dataplane::{attempt, dataplane_from_hello, dataplane_to_proto, heartbeat_interval},
+    document::Violations,
     filter::{filter_from_proto, optional, selector_from_proto},
     health::{report_from_proto, report_to_proto},
+    mesh_identity::{
+        MeshIdentityDocument, mesh_identity_from_proto, mesh_identity_from_store, mesh_identity_message,
+        mesh_identity_spec_value, mesh_identity_to_proto, mesh_identity_to_store,
+    },
     workload::{encoded, workload_ref},
 };
 use crate::model::{Invalid, Labels};

@@ -18,6 +18,10 @@ pub enum Action {
     ReadWorkloads,
     /// Lists dataplanes.
     ReadDataplanes,
+    /// Reads `MeshIdentities`.
+    ReadMeshIdentities,
+    /// Creates, changes and deletes `MeshIdentities`.
+    WriteMeshIdentities,
     /// Reads or watches events.
     ReadEvents,
     /// Reads the metrics, which name the Workloads of all meshes and namespaces.
@@ -34,13 +38,15 @@ pub enum Action {
 
 impl Action {
     /// All actions, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::CheckHealth,
         Self::ReadSchema,
         Self::RegisterDataplane,
         Self::ReadWorkloads,
         Self::ReadDataplanes,
         Self::ReadEvents,
+        Self::ReadMeshIdentities,
+        Self::WriteMeshIdentities,
         Self::ReadMetrics,
         Self::Backup,
         Self::IssueDataplaneToken,
@@ -57,6 +63,8 @@ impl Action {
             Self::ReadWorkloads => "read workloads",
             Self::ReadDataplanes => "read dataplanes",
             Self::ReadEvents => "read events",
+            Self::ReadMeshIdentities => "read mesh identities",
+            Self::WriteMeshIdentities => "write mesh identities",
             Self::ReadMetrics => "read metrics",
             Self::Backup => "backup",
             Self::IssueDataplaneToken => "issue dataplane token",

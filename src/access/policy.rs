@@ -22,7 +22,7 @@ pub struct Policy {
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Reads, issues and revokes tokens, manages keys, and makes backups.
+    /// Reads, writes `MeshIdentities`, issues and revokes tokens, manages keys, and makes backups.
     Operator,
 }
 
@@ -83,10 +83,13 @@ impl Role {
             | Action::ReadWorkloads
             | Action::ReadDataplanes
             | Action::ReadEvents
+            | Action::ReadMeshIdentities
             | Action::ReadMetrics => true,
-            Action::Backup | Action::IssueDataplaneToken | Action::IssueUserToken | Action::ManageKeys => {
-                self == Self::Operator
-            }
+            Action::WriteMeshIdentities
+            | Action::Backup
+            | Action::IssueDataplaneToken
+            | Action::IssueUserToken
+            | Action::ManageKeys => self == Self::Operator,
             // Only a dataplane's own credential registers it.
             Action::RegisterDataplane => false,
         }

@@ -134,7 +134,11 @@ fn objects(action: Action) -> Vec<(&'static str, OwnedObject)> {
             ("of mesh `default`, namespace `shop`", registered("default")),
             ("of mesh `other`, namespace `shop`", registered("other")),
         ],
-        Action::ReadWorkloads | Action::ReadDataplanes | Action::ReadEvents => vec![
+        Action::ReadWorkloads
+        | Action::ReadDataplanes
+        | Action::ReadEvents
+        | Action::ReadMeshIdentities
+        | Action::WriteMeshIdentities => vec![
             ("all", scope(None, None)),
             ("namespace `shop`", scope(Some("shop"), None)),
             ("namespace `bank`", scope(Some("bank"), None)),

@@ -6,13 +6,11 @@
 #[cfg(test)]
 mod corpus;
 mod document;
-mod duration;
 mod fold;
 mod inbound;
 mod keys;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 use std::{
     io,
@@ -22,6 +20,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    convert::document::YamlMap,
     model::{
         Dataplane, DataplaneLimits, DataplaneSpec, Invalid, NAMESPACE_LABEL, WORKLOAD_LABEL, ZONE_LABEL,
         entry, placeholder,
@@ -31,7 +30,6 @@ use crate::{
 
 pub use self::{fold::FileInbound, inbound::Application};
 use super::monitor::InboundProbe;
-use yaml::YamlMap;
 
 /// Largest file that is read. Kuma's own examples are below 4 KiB; a larger one is a wrong path.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -107,7 +105,7 @@ impl DataplaneFile {
             .map_err(|error| DataplaneFileError::Syntax(describe_syntax_error(text, &error)))?;
         let documents: Vec<_> = documents.iter().filter(|document| !document.is_null()).collect();
         match documents[..] {
-            [Value::Object(root)] => Ok(Self::from_document(&YamlMap::root(root))?),
+            [Value::Object(root)] => Ok(Self::from_document(&YamlMap::root("Dataplane", root))?),
             [_] => Err(DataplaneFileError::Syntax(
                 "is not a Dataplane: write type: Dataplane, mesh, name and networking".to_owned(),
             )),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     access::{Action, Caller, CredentialId, Object, RefusalReason},
-    model::{DataplaneKey, KeyId, KeyUse, MeshName, Namespace, TokenId},
+    model::{DataplaneKey, KeyId, KeyUse, MeshName, Namespace, ResourceKey, TokenId},
     telemetry::metrics::{Listener, RefusedMetrics},
 };
 
@@ -64,6 +64,8 @@ pub enum Subject<'a> {
     SigningKey(&'a KeyUse, &'a KeyId),
     /// A token, by its identifier.
     Token(&'a TokenId),
+    /// A `MeshIdentity`.
+    MeshIdentity(&'a ResourceKey),
 }
 
 impl<'a> From<Object<'a>> for Subject<'a> {

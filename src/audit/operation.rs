@@ -21,6 +21,10 @@ pub enum Operation {
     IssueUserToken,
     /// Revokes a token.
     RevokeToken,
+    /// Creates or changes a `MeshIdentity`.
+    ApplyMeshIdentity,
+    /// Deletes a `MeshIdentity`.
+    DeleteMeshIdentity,
     /// Copies the store.
     Backup,
 }
@@ -33,6 +37,7 @@ impl Operation {
             Self::CreateSigningKey | Self::DeleteSigningKey | Self::RevokeToken => Action::ManageKeys,
             Self::IssueDataplaneToken => Action::IssueDataplaneToken,
             Self::IssueUserToken => Action::IssueUserToken,
+            Self::ApplyMeshIdentity | Self::DeleteMeshIdentity => Action::WriteMeshIdentities,
             Self::Backup => Action::Backup,
         }
     }
@@ -48,6 +53,8 @@ impl Operation {
             Self::IssueDataplaneToken => "issue dataplane token",
             Self::IssueUserToken => "issue user token",
             Self::RevokeToken => "revoke token",
+            Self::ApplyMeshIdentity => "apply mesh identity",
+            Self::DeleteMeshIdentity => "delete mesh identity",
             Self::Backup => "backup",
         }
     }

@@ -15,8 +15,8 @@ use crate::net::{
 };
 use crate::proto::{
     backup_service_client::BackupServiceClient, dataplane_service_client::DataplaneServiceClient,
-    event_service_client::EventServiceClient, token_service_client::TokenServiceClient,
-    workload_service_client::WorkloadServiceClient,
+    event_service_client::EventServiceClient, mesh_identity_service_client::MeshIdentityServiceClient,
+    token_service_client::TokenServiceClient, workload_service_client::WorkloadServiceClient,
 };
 
 /// A page of 500 dataplanes with the maximum of labels and inbounds is larger than tonic's
@@ -53,6 +53,10 @@ impl Client {
 
     pub(super) fn backups(&self) -> BackupServiceClient<Connection> {
         BackupServiceClient::new(self.connection.clone())
+    }
+
+    pub(super) fn mesh_identities(&self) -> MeshIdentityServiceClient<Connection> {
+        MeshIdentityServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(super) fn tokens(&self) -> TokenServiceClient<Connection> {

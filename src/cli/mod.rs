@@ -14,6 +14,7 @@
 //! is a file here, a variant of `Command`, and a section in `docs/configuration.md`.
 
 mod agent;
+mod apply;
 mod args;
 mod backup;
 mod client;
@@ -113,6 +114,7 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     Agent(agent::AgentArgs),
     Envoy(envoy::EnvoyArgs),
+    Apply(apply::ApplyArgs),
     Get(get::GetArgs),
     Wait(wait::WaitArgs),
     Simulate(simulate::SimulateArgs),
@@ -158,6 +160,7 @@ async fn run_parsed(sources: Sources, terminal: &mut Terminal<'_>) -> Result<Out
         Command::Agent(args) => Box::pin(args.run(problems)).await,
         Command::Simulate(args) => Box::pin(args.run(problems, terminal)).await,
         Command::Kubeconfig(args) => args.run(problems, terminal),
+        Command::Apply(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Get(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Wait(args) => interruptible(Box::pin(args.run(problems, terminal))).await,
         Command::Backup(args) => interruptible(Box::pin(args.run(problems, terminal))).await,

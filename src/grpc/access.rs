@@ -28,7 +28,7 @@ enum CheckedBy {
 }
 
 /// What each method does. No method can be called that is not here.
-const METHODS: [(&str, Action, CheckedBy); 21] = [
+const METHODS: [(&str, Action, CheckedBy); 25] = [
     ("/headcount.v1.DataplaneService/Session", Action::RegisterDataplane, CheckedBy::Service),
     ("/headcount.v1.DataplaneService/ListDataplanes", Action::ReadDataplanes, CheckedBy::Service),
     ("/headcount.v1.WorkloadService/GetWorkload", Action::ReadWorkloads, CheckedBy::Service),
@@ -37,6 +37,10 @@ const METHODS: [(&str, Action, CheckedBy); 21] = [
     ("/headcount.v1.WorkloadService/WaitForWorkload", Action::ReadWorkloads, CheckedBy::Service),
     ("/headcount.v1.EventService/ListEvents", Action::ReadEvents, CheckedBy::Service),
     ("/headcount.v1.EventService/WatchEvents", Action::ReadEvents, CheckedBy::Service),
+    ("/headcount.v1.MeshIdentityService/ApplyMeshIdentity", Action::WriteMeshIdentities, CheckedBy::Service),
+    ("/headcount.v1.MeshIdentityService/GetMeshIdentity", Action::ReadMeshIdentities, CheckedBy::Service),
+    ("/headcount.v1.MeshIdentityService/ListMeshIdentities", Action::ReadMeshIdentities, CheckedBy::Service),
+    ("/headcount.v1.MeshIdentityService/DeleteMeshIdentity", Action::WriteMeshIdentities, CheckedBy::Service),
     ("/headcount.v1.BackupService/CreateBackup", Action::Backup, CheckedBy::Layer),
     ("/headcount.v1.TokenService/CreateSigningKey", Action::ManageKeys, CheckedBy::Layer),
     ("/headcount.v1.TokenService/ListSigningKeys", Action::ManageKeys, CheckedBy::Layer),
@@ -185,7 +189,7 @@ pub(super) mod tests {
         grpc::{Grpc, GrpcAccess},
         model::AnonymousAccess,
         net::rejection::is_rejection,
-        persistence::tokens::TokenKeys,
+        persistence::{identities::MeshIdentities, tokens::TokenKeys},
         proto::DESCRIPTORS,
         registry::{Registry, RegistrySettings},
         store::MemoryStore,
@@ -248,7 +252,12 @@ pub(super) mod tests {
         let (limits, checks) = (Limits::default(), CheckSettings::default());
         let shutdown = CancellationToken::new();
         let keys = TokenKeys::load(Arc::new(MemoryStore::new()), std::time::SystemTime::now()).await;
-        let access = GrpcAccess { control: access, keys: Arc::new(keys.unwrap()) };
+        let identities = MeshIdentities::load(Arc::new(MemoryStore::new())).await;
+        let access = GrpcAccess {
+            control: access,
+            keys: Arc::new(keys.unwrap()),
+            identities: Arc::new(identities.unwrap()),
+        };
         let grpc = Grpc::new(&registry, None, limits, checks, access, &metrics, shutdown).await.unwrap();
         let mut statuses = Vec::new();
         for path in methods().into_iter().chain(["/headcount.v1.WorkloadService/DeleteWorkload".into()]) {

@@ -28,7 +28,7 @@ use tower::Layer as _;
 
 use self::{
     connection::{CallObserver, Observed, RequestRules, UntilEnd, check_request, plaintext},
-    service::{Backups, Dataplanes, Events, Tokens, Workloads},
+    service::{Backups, Dataplanes, Events, Identities, Tokens, Workloads},
     session::{Envoys, SessionAdmission},
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     envoy::checks::CheckSettings,
     net::places::{PlaceLimits, Places},
     net::tls::{PresentedCertificates, Tls},
-    persistence::tokens::TokenKeys,
+    persistence::{identities::MeshIdentities, tokens::TokenKeys},
     proto::{
         DESCRIPTORS,
         envoy::service::health::v3::server::health_discovery_service_server::{
@@ -47,6 +47,9 @@ use crate::{
             backup_service_server::{BackupServiceServer, SERVICE_NAME as BACKUP_SERVICE},
             dataplane_service_server::{DataplaneServiceServer, SERVICE_NAME as DATAPLANE_SERVICE},
             event_service_server::{EventServiceServer, SERVICE_NAME as EVENT_SERVICE},
+            mesh_identity_service_server::{
+                MeshIdentityServiceServer, SERVICE_NAME as MESH_IDENTITY_SERVICE,
+            },
             token_service_server::{SERVICE_NAME as TOKEN_SERVICE, TokenServiceServer},
             workload_service_server::{SERVICE_NAME as WORKLOAD_SERVICE, WorkloadServiceServer},
         },
@@ -57,23 +60,26 @@ use crate::{
 };
 
 /// The services whose health is reported; the empty name is the whole server.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     DATAPLANE_SERVICE,
     WORKLOAD_SERVICE,
     EVENT_SERVICE,
+    MESH_IDENTITY_SERVICE,
     BACKUP_SERVICE,
     TOKEN_SERVICE,
     HEALTH_DISCOVERY_SERVICE,
 ];
 
-/// What determines the callers of calls, and what signs their tokens.
+/// What determines the callers of calls, what signs their tokens, and what gives dataplanes their identities.
 #[derive(Debug)]
 pub struct GrpcAccess {
     /// Determines the caller of each call.
     pub control: AccessControl,
     /// Sign tokens.
     pub keys: Arc<TokenKeys>,
+    /// Give dataplanes their SPIFFE IDs.
+    pub identities: Arc<MeshIdentities>,
 }
 
 /// The gRPC server, ready to be given connections.
@@ -108,11 +114,14 @@ impl Grpc {
         let limits = Arc::new(limits);
         let max_bytes = limits.max_message_bytes;
         let admission = SessionAdmission::new(registry.clone(), metrics, shutdown.clone());
-        let dataplanes = Dataplanes::new(registry.clone(), admission.clone(), Arc::clone(&limits));
+        let identities = Arc::clone(&access.identities);
+        let dataplanes =
+            Dataplanes::new(registry.clone(), admission.clone(), Arc::clone(&limits), identities);
         let envoys = Envoys { admission, limits: Arc::clone(&limits), checks };
         let workloads = Workloads::new(registry.clone(), metrics, shutdown.clone());
         let events = Events::new(registry.clone(), metrics, shutdown.clone());
         let tokens = Tokens::new(access.keys, stores.is_some());
+        let identities = Identities::new(access.identities, stores.is_some());
         let backups = Backups::new(stores, shutdown.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         let health_service = health_service.max_decoding_message_size(max_bytes);
@@ -129,6 +138,7 @@ impl Grpc {
                 .add_service(WorkloadServiceServer::new(workloads).max_decoding_message_size(max_bytes))
                 .add_service(EventServiceServer::new(events).max_decoding_message_size(max_bytes))
                 .add_service(BackupServiceServer::new(backups).max_decoding_message_size(max_bytes))
+                .add_service(MeshIdentityServiceServer::new(identities).max_decoding_message_size(max_bytes))
                 .add_service(TokenServiceServer::new(tokens).max_decoding_message_size(max_bytes))
                 .add_service(
                     HealthDiscoveryServiceServer::new(envoys)

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
+    convert::Violations,
     model::Invalid,
     net::rejection::{rejection, rejection_with},
     registry::{Client, ConnectError, LimitReached, PageError},
@@ -22,6 +23,16 @@ impl From<Invalid> for Status {
         let mut details = ErrorDetails::new();
         details.add_bad_request_violation(&invalid.field, &invalid.problem);
         rejection_with(Code::InvalidArgument, invalid.to_string(), details)
+    }
+}
+
+impl From<Violations> for Status {
+    fn from(violations: Violations) -> Self {
+        let mut details = ErrorDetails::new();
+        for Invalid { field, problem } in &violations.0 {
+            details.add_bad_request_violation(field, problem);
+        }
+        rejection_with(Code::InvalidArgument, violations.to_string(), details)
     }
 }
 

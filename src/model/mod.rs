@@ -12,6 +12,7 @@ mod name;
 mod placeholder;
 mod principal;
 mod record;
+mod resource;
 mod selector;
 mod shared;
 mod token;
@@ -35,11 +36,13 @@ pub use label::{
 };
 pub(crate) use name::Quoted;
 pub use name::{
-    ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, WorkloadName, ZoneName,
+    ApiGroup, DEFAULT_MESH, DEFAULT_NAMESPACE, DataplaneName, MeshName, Namespace, ResourceName,
+    WorkloadName, ZoneName,
 };
 pub(crate) use placeholder::{placeholder, unfilled};
 pub use principal::{AnonymousAccess, DataplaneGrant, GrantMismatch, Principal, Proof, User};
 pub use record::{Records, RegistrationRecord, WorkloadRecord};
+pub use resource::ResourceKey;
 pub use selector::{LabelSelector, MAX_SELECTOR_BYTES};
 pub use token::{KeyAlgorithm, KeyId, KeyUse, PrivateKey, Revocation, SigningKeyRecord, TokenId};
 pub use workload::{Counts, MANAGED, Workload, WorkloadIdentity, WorkloadKey, WorkloadTraits};

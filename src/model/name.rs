@@ -132,6 +132,11 @@ name!(
 );
 
 name!(
+    /// Name of a resource that an operator writes, such as a `MeshIdentity`: a DNS-1123 subdomain.
+    ResourceName
+);
+
+name!(
     /// Name of a Kubernetes API group: a DNS-1123 subdomain.
     ApiGroup
 );
@@ -204,6 +209,17 @@ impl ZoneName {
 }
 
 impl DataplaneName {
+    /// Parses the value of `field`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is invalid.
+    pub fn parse(field: &str, text: &str) -> Result<Self, Invalid> {
+        check(field, text, is_dns_1123_subdomain, DNS_1123_SUBDOMAIN).map(Self)
+    }
+}
+
+impl ResourceName {
     /// Parses the value of `field`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! last 100 ms, or of a longer time if the disk is slow.
 
 mod encode;
+pub mod identities;
 mod load;
 mod revisions;
 mod status;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{DataplaneKey, KeyId, KeyUse, MeshName, TokenId, WorkloadKey};
+use crate::model::{DataplaneKey, KeyId, KeyUse, MeshName, ResourceKey, TokenId, WorkloadKey};
 
 /// The prefix of registrations.
 pub const DATAPLANES: &[u8] = b"dataplanes/";
@@ -17,6 +17,9 @@ pub const TOKEN_KEYS: &[u8] = b"token-keys/";
 pub const REVOCATIONS: &[u8] = b"revocations/";
 /// The prefix of the revocations of single tokens, which are all that there are.
 const REVOKED_TOKENS: &[u8] = b"revocations/token/";
+
+/// The prefix of `MeshIdentities`.
+pub const MESH_IDENTITIES: &[u8] = b"mesh-identities/";
 
 /// The key of a dataplane's registration.
 pub fn dataplane(key: &DataplaneKey) -> Bytes {
@@ -40,6 +43,17 @@ pub fn workload_parts(key: &[u8]) -> Option<[&str; 2]> {
     let mut parts = std::str::from_utf8(key.strip_prefix(WORKLOADS)?).ok()?.split('/');
     let found = [parts.next()?, parts.next()?];
     parts.next().is_none().then_some(found)
+}
+
+/// The key of a `MeshIdentity`.
+pub fn mesh_identity(key: &ResourceKey) -> Bytes {
+    format!("mesh-identities/{}/{}", key.namespace, key.name).into()
+}
+
+/// The namespace and the name in the key of a `MeshIdentity`; none if it is another key.
+pub fn mesh_identity_key(key: &[u8]) -> Option<ResourceKey> {
+    let (namespace, name) = str::from_utf8(key.strip_prefix(MESH_IDENTITIES)?).ok()?.split_once('/')?;
+    ResourceKey::parse(namespace, name).ok()
 }
 
 /// The key of a signing key.
@@ -100,6 +114,15 @@ mod tests {
             assert_eq!(token_key_parts(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(revoked_token_id(b"revocations/token/"), None);
+    }
+
+    #[test]
+    fn the_key_of_a_mesh_identity_has_one_reading() {
+        let key = ResourceKey::parse("shop", "web.a").unwrap();
+        assert_eq!(mesh_identity_key(&mesh_identity(&key)), Some(key));
+        for bad in ["mesh-identities/a", "mesh-identities/a/b/c", "mesh-identities/A/b", "workloads/a/b"] {
+            assert_eq!(mesh_identity_key(bad.as_bytes()), None, "{bad}");
+        }
     }
 
     #[test]

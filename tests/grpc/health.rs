@@ -50,12 +50,13 @@ async fn a_health_watch_reports_not_serving_before_a_drain_ends_it() {
 }
 
 /// All services but the reflection service, which lists itself under the version that was called.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "envoy.service.health.v3.HealthDiscoveryService",
     "grpc.health.v1.Health",
     "headcount.v1.BackupService",
     "headcount.v1.DataplaneService",
     "headcount.v1.EventService",
+    "headcount.v1.MeshIdentityService",
     "headcount.v1.TokenService",
     "headcount.v1.WorkloadService",
 ];

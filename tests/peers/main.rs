@@ -57,6 +57,7 @@ mod kubectl_writes;
 mod kuma_example;
 mod manifests;
 mod mesh_conflict;
+mod mesh_identities;
 mod pod;
 mod prometheus;
 mod prometheus_tls;

@@ -15,7 +15,7 @@ use headcount::{
     envoy::checks::CheckSettings,
     grpc::{Grpc, GrpcAccess, set_health},
     model::{AnonymousAccess, DataplaneKey, Revocation, TokenId},
-    persistence::{Loaded, Persistence, tokens::TokenKeys},
+    persistence::{Loaded, Persistence, identities::MeshIdentities, tokens::TokenKeys},
     registry::{Registry, RegistrySettings},
     store::{MemoryStore, Store, Stores},
     telemetry::metrics::{Listener, Metrics},
@@ -108,6 +108,8 @@ impl Server {
             Some(stores) => Arc::clone(&stores.resources),
             None => Arc::new(MemoryStore::new()),
         };
+        let identities =
+            MeshIdentities::load(Arc::clone(&resources)).await.expect("a disk that does not fail");
         let keys = TokenKeys::load(resources, wall_clock()).await.expect("a disk that does not fail");
         keys.trust(vec![tokens::public_key()]).await.expect("one key");
         let keys = Arc::new(keys);
@@ -121,7 +123,7 @@ impl Server {
             None,
             Limits::default(),
             CheckSettings::default(),
-            GrpcAccess { control, keys: Arc::clone(&keys) },
+            GrpcAccess { control, keys: Arc::clone(&keys), identities: Arc::new(identities) },
             &metrics,
             shutdown.clone(),
         )

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{DataplaneFile, Paths, fold::fold, inbound::Inbound, keys, yaml::YamlMap};
+use super::{DataplaneFile, Paths, fold::fold, inbound::Inbound, keys};
 use crate::{
     agent::AGENT_VERSION,
+    convert::document::YamlMap,
     model::{
         DEFAULT_MESH, DataplaneSpec, Environment, InboundSpec, Invalid, MESH_LABEL, Quoted, WORKLOAD_LABEL,
         check_address,
@@ -156,7 +157,7 @@ fn inbounds(
         }
         // Without this check a misspelt key would make a dataplane that is always healthy.
         (true, false) if !other && let Some(key) = networking.unknown(keys::NETWORKING).next() => {
-            return Err(Invalid::new(networking.path(key), keys::unknown(key, keys::NETWORKING)));
+            return Err(networking.unknown_key(key, keys::NETWORKING));
         }
         (true, false) if !other => {
             warnings.push(format!(

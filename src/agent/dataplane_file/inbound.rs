@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{document::address, duration, keys, yaml::YamlMap};
+use super::{document::address, keys};
 use crate::{
     agent::{
         probe::{DEFAULT_INTERVAL, ProbeHandler, ProbeSpec},
         threshold::Thresholds,
     },
+    convert::document::{YamlMap, parse_duration},
     model::{Invalid, Quoted},
 };
 
@@ -140,7 +141,7 @@ fn service_probe(
 
 fn duration_of(probe: &YamlMap<'_>, key: &str, default: Duration) -> Result<Duration, Invalid> {
     let Some(text) = probe.text(key)? else { return Ok(default) };
-    let duration = duration::parse(text).map_err(|problem| Invalid::new(probe.path(key), problem))?;
+    let duration = parse_duration(text).map_err(|problem| Invalid::new(probe.path(key), problem))?;
     if duration.is_zero() || duration > MAX_DURATION {
         return Err(Invalid::new(probe.path(key), format!("{text}: must be more than 0 and at most 1h")));
     }

@@ -1,10 +1,7 @@
 //! The keys of Kuma's Dataplane resource, of all releases. A document may have any of them; a key
 //! that is in none of these lists is probably misspelt.
 
-use crate::model::Quoted;
-
-/// The keys of one map.
-pub(super) type Keys = [&'static str];
+use crate::{convert::document::Keys, model::Quoted};
 
 /// The top level in the format of Universal. The last two are those of releases before Kuma 3.
 pub(super) const ROOT: &Keys = &[
@@ -80,21 +77,6 @@ pub(super) const TRANSPARENT_PROXYING: &Keys = &[
     "ip_family_mode",
 ];
 
-/// Lowest similarity of a key and the one that was probably meant.
-const SIMILAR: f64 = 0.8;
-
-/// The warning about an unknown key.
-pub(super) fn unknown(key: &str, known: &Keys) -> String {
-    let similarity = |other: &&str| strsim::jaro(&key.to_lowercase(), &other.to_lowercase());
-    // jaro takes quadratic time.
-    let candidates = known.iter().copied().filter(|_| key.len() <= 63);
-    let meant = candidates.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    match meant.filter(|other| similarity(other) >= SIMILAR) {
-        Some(meant) => format!("is not a key of Kuma's Dataplane and is ignored: did you mean {meant}?"),
-        None => "is not a key of Kuma's Dataplane and is ignored".to_owned(),
-    }
-}
-
 /// What to write instead of `interface`, which Kuma's first releases had: `ADDRESS:PORT` of an
 /// outbound, `ADDRESS:PORT:SERVICE-PORT` of an inbound.
 pub(super) fn instead_of_interface(interface: Option<&str>, inbound: bool) -> String {
@@ -110,24 +92,5 @@ pub(super) fn instead_of_interface(interface: Option<&str>, inbound: bool) -> St
             format!("{form}: write address: {}, port: {port}", Quoted(address))
         }
         _ => format!("{form}: write {keys}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_key_gets_a_suggestion() {
-        for (key, known, meant) in [
-            ("serviceProb", INBOUND, "did you mean serviceProbe?"),
-            ("service_port", INBOUND, "did you mean servicePort?"),
-            ("inbounds", NETWORKING, "did you mean inbound?"),
-            ("adres", NETWORKING, "did you mean address?"),
-            ("Name", ROOT, "did you mean name?"),
-            ("xyz", ROOT, "and is ignored"),
-        ] {
-            assert!(unknown(key, known).ends_with(meant), "{key}: {}", unknown(key, known));
-        }
     }
 }

@@ -245,6 +245,11 @@ impl<'a> From<Subject<'a>> for ObjectFields<'a> {
                 Self { name: Some(id.as_str()), usage: Some(usage.to_string()), ..of("signing key") }
             }
             Subject::Token(id) => Self { name: Some(id.as_str()), ..of("token") },
+            Subject::MeshIdentity(key) => Self {
+                namespace: Some(key.namespace.as_str()),
+                name: Some(key.name.as_str()),
+                ..of("mesh identity")
+            },
         }
     }
 }

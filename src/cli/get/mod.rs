@@ -4,6 +4,7 @@ mod dataplanes;
 mod events;
 mod follow;
 mod list;
+mod mesh_identities;
 mod replica;
 mod revocations;
 mod scope;
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Format, Outcome, Parsed, Problems, Terminal, choice};
 
-/// Show workloads, dataplane proxies, events, signing keys or revocations
+/// Show workloads, dataplane proxies, events, MeshIdentities, signing keys or revocations
 ///
 /// Prints the current state as a table, or as JSON or YAML in the format of Kuma's
 /// resources. With --watch, which workloads and events have, it then prints every change,
@@ -44,6 +45,8 @@ enum Resource {
     Dataplanes(dataplanes::DataplanesArgs),
     #[command(visible_aliases = ["event", "ev"])]
     Events(events::EventsArgs),
+    #[command(name = "meshidentities", visible_aliases = ["meshidentity", "mid"])]
+    MeshIdentities(mesh_identities::MeshIdentitiesArgs),
     #[command(visible_alias = "signing-key")]
     SigningKeys(signing_keys::SigningKeysArgs),
     #[command(visible_alias = "revocation")]
@@ -60,6 +63,7 @@ impl GetArgs {
             Resource::Workloads(args) => args.run(problems, terminal).await,
             Resource::Dataplanes(args) => args.run(problems, terminal).await,
             Resource::Events(args) => args.run(problems, terminal).await,
+            Resource::MeshIdentities(args) => args.run(problems, terminal).await,
             Resource::SigningKeys(args) => args.run(problems, terminal).await,
             Resource::Revocations(args) => args.run(problems, terminal).await,
         }

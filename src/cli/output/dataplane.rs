@@ -22,6 +22,7 @@ impl Printable for DataplaneOverview {
         "ZONE",
         "VERSION",
         "SESSION",
+        "SPIFFE-ID",
     ];
     const NARROW: usize = 8;
 
@@ -42,6 +43,7 @@ impl Printable for DataplaneOverview {
             dataplane.zone,
             self.agent_version.clone(),
             self.session_id.clone(),
+            self.spiffe_id.clone(),
         ]
     }
 
@@ -109,6 +111,10 @@ struct Status<'a> {
     agent_version: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     session_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty", rename = "spiffeID")]
+    spiffe_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    identity_problem: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_transition_time: Option<String>,
 }
@@ -139,6 +145,8 @@ impl<'a> DataplaneResource<'a> {
                 zone: &dataplane.zone,
                 agent_version: &overview.agent_version,
                 session_id: &overview.session_id,
+                spiffe_id: &overview.spiffe_id,
+                identity_problem: &overview.identity_problem,
                 last_transition_time: overview.last_transition_time.as_ref().map(ToString::to_string),
             },
         })

@@ -4,6 +4,7 @@ mod age;
 mod dataplane;
 mod document;
 mod event;
+mod mesh_identity;
 mod print;
 mod table;
 mod token;

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use crate::{
     convert::record::{RecordError, registration_from_store, workload_from_store},
-    persistence::tokens::check_token_record,
+    persistence::{identities::check_mesh_identity_record, tokens::check_token_record},
     proto::store::Revisions,
     store::{Item, key},
 };
@@ -18,7 +18,7 @@ pub(super) enum Record {
 
 /// Decodes a record as a server does. The error completes a sentence that begins with the record.
 pub(super) fn check(item: &Item) -> Result<Record, String> {
-    if let Some(checked) = check_token_record(item) {
+    if let Some(checked) = check_token_record(item).or_else(|| check_mesh_identity_record(item)) {
         return checked.map(|()| Record::Other);
     }
     let found = if let Some(parts) = key::dataplane_parts(&item.key) {

@@ -8,6 +8,7 @@ mod generate;
 mod get;
 mod get_workloads;
 mod kubeconfig;
+mod mesh_identities;
 mod real_server;
 pub(super) mod samples;
 mod scripted_server;

@@ -1,6 +1,6 @@
 //! The client commands against the real server, over TCP.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,22 +17,26 @@ use crate::{
 };
 
 async fn start() -> (App, String) {
+    start_with(None).await
+}
+
+pub(super) async fn start_with(data_dir: Option<PathBuf>) -> (App, String) {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let kube = KubeSettings { addr: None, ..KubeSettings::default() };
-    let config = Config { grpc_addr: loopback, http_addr: loopback, kube, ..Config::default() };
+    let config = Config { grpc_addr: loopback, http_addr: loopback, kube, data_dir, ..Config::default() };
     let app = App::start(config).await.unwrap();
     let server = format!("--server {}", app.addresses().grpc);
     (app, server)
 }
 
 /// A healthy gateway proxy of the workload `web`, connected until dropped.
-struct Proxy {
+pub(super) struct Proxy {
     _requests: mpsc::Sender<SessionRequest>,
     _responses: Streaming<SessionResponse>,
 }
 
 impl Proxy {
-    async fn connect(app: &App, name: &str) -> Self {
+    pub(super) async fn connect(app: &App, name: &str) -> Self {
         let url = format!("http://{}", app.addresses().grpc);
         let (requests, receiver) = mpsc::channel(2);
         let dataplane = Dataplane {

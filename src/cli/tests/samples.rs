@@ -85,6 +85,7 @@ pub(in crate::cli) fn dataplane(name: &str) -> proto::DataplaneOverview {
         last_transition_time: FIVE_MINUTES_AGO,
         agent_version: "1.0.0".into(),
         session_id: "s1".into(),
+        ..proto::DataplaneOverview::default()
     }
 }
 

@@ -18,9 +18,11 @@ use crate::{
         access::caller,
         session::{AgentStream, SessionAdmission, StreamClient},
     },
+    identity::IdentitySet,
     model::{
         Dataplane, DataplaneKey, DataplaneName, Invalid, LabelSelector, MeshName, Namespace, WorkloadName,
     },
+    persistence::identities::MeshIdentities,
     proto::{
         DataplaneOverview, ListDataplanesRequest, ListDataplanesResponse, SessionRequest, SessionResponse,
         server::dataplane_service_server::DataplaneService,
@@ -35,6 +37,7 @@ pub(in crate::grpc) struct Dataplanes {
     registry: Registry,
     admission: SessionAdmission,
     limits: Arc<Limits>,
+    identities: Arc<MeshIdentities>,
     /// Pages that are made at a time, so that sessions always have a processor.
     scans: Arc<Semaphore>,
 }
@@ -44,8 +47,13 @@ impl Dataplanes {
     /// about 0.1 s if 200,000 dataplanes are registered.
     const MAX_SCANS: usize = 1;
 
-    pub(in crate::grpc) fn new(registry: Registry, admission: SessionAdmission, limits: Arc<Limits>) -> Self {
-        Self { registry, admission, limits, scans: Arc::new(Semaphore::new(Self::MAX_SCANS)) }
+    pub(in crate::grpc) fn new(
+        registry: Registry,
+        admission: SessionAdmission,
+        limits: Arc<Limits>,
+        identities: Arc<MeshIdentities>,
+    ) -> Self {
+        Self { registry, admission, limits, identities, scans: Arc::new(Semaphore::new(Self::MAX_SCANS)) }
     }
 }
 
@@ -84,7 +92,8 @@ impl DataplaneService for Dataplanes {
             let matches = |dataplane: &Dataplane| filter.matches(dataplane);
             run_blocking(|| self.registry.dataplanes(matches, size, after.as_ref()))
         };
-        let page = run_blocking(|| page(&views, next_after));
+        let identities = self.identities.current();
+        let page = run_blocking(|| page(&views, &identities, next_after));
         Ok(Response::new(ListDataplanesResponse { warming, ..page }))
     }
 }
@@ -109,8 +118,12 @@ impl Dataplanes {
 
 /// As many of the dataplanes as fit into one message. The next page begins after the last one,
 /// or at `next_after` if all fit.
-fn page(views: &[DataplaneView], next_after: Option<DataplaneKey>) -> ListDataplanesResponse {
-    let dataplanes = within_page(views.iter().map(overview));
+fn page(
+    views: &[DataplaneView],
+    identities: &IdentitySet,
+    next_after: Option<DataplaneKey>,
+) -> ListDataplanesResponse {
+    let dataplanes = within_page(views.iter().map(|view| overview(view, identities)));
     let next_after = if dataplanes.len() < views.len() {
         views[..dataplanes.len()].last().map(|last| last.dataplane.key.clone())
     } else {
@@ -176,8 +189,13 @@ fn dataplane_key(token: &str) -> Result<DataplaneKey, Invalid> {
     parse().map_err(|_| foreign())
 }
 
-fn overview(view: &DataplaneView) -> DataplaneOverview {
+fn overview(view: &DataplaneView, identities: &IdentitySet) -> DataplaneOverview {
     let dataplane = &view.dataplane;
+    let (spiffe_id, problem) = match identities.identify(dataplane) {
+        None => (None, None),
+        Some(Ok(id)) => (Some(id), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
     DataplaneOverview {
         dataplane: Some(convert::dataplane_to_proto(dataplane)),
         workload: dataplane.workload_key().map(|key| convert::workload_ref(&key, &dataplane.key.mesh)),
@@ -187,6 +205,8 @@ fn overview(view: &DataplaneView) -> DataplaneOverview {
         last_transition_time: Some(convert::timestamp(view.since)),
         agent_version: dataplane.agent_version.to_string(),
         session_id: view.session.map(|(id, _)| id.to_string()).unwrap_or_default(),
+        spiffe_id: spiffe_id.map(|id| id.to_string()).unwrap_or_default(),
+        identity_problem: problem.map(|problem| problem.to_string()).unwrap_or_default(),
     }
 }
 
@@ -204,6 +224,7 @@ mod tests {
             RegistrySettings,
             tests::{begin_warming, reconnected},
         },
+        store::MemoryStore,
         telemetry::metrics::Metrics,
     };
 
@@ -212,7 +233,8 @@ mod tests {
         let registry = Registry::new(RegistrySettings::default());
         let metrics = Metrics::new(&registry).unwrap();
         let admission = SessionAdmission::new(registry.clone(), &metrics, CancellationToken::new());
-        let service = Dataplanes::new(registry.clone(), admission, Arc::new(Limits::default()));
+        let identities = Arc::new(MeshIdentities::load(Arc::new(MemoryStore::new())).await.unwrap());
+        let service = Dataplanes::new(registry.clone(), admission, Arc::new(Limits::default()), identities);
         let list = || async {
             let request = trusted(ListDataplanesRequest::default());
             service.list_dataplanes(request).await.unwrap().into_inner().warming

@@ -3,6 +3,7 @@
 mod backup;
 mod dataplane;
 mod event;
+mod mesh_identity;
 mod page;
 mod read_only;
 mod token;
@@ -10,6 +11,6 @@ mod warming;
 mod workload;
 
 pub(super) use self::{
-    backup::Backups, dataplane::Dataplanes, event::Events, read_only::reject_writes, token::Tokens,
-    workload::Workloads,
+    backup::Backups, dataplane::Dataplanes, event::Events, mesh_identity::Identities,
+    read_only::reject_writes, token::Tokens, workload::Workloads,
 };

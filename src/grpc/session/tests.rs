@@ -27,7 +27,7 @@ use crate::{
     grpc::{Grpc, GrpcAccess},
     model::{AnonymousAccess, DataplaneGrant, KeyAlgorithm, KeyId, KeyUse, MeshName, User},
     net::client::{Connection, ServerEndpoint},
-    persistence::tokens::TokenKeys,
+    persistence::{identities::MeshIdentities, tokens::TokenKeys},
     proto::{
         HealthReport, HealthState, Hello, InboundHealth, SessionRequest, SessionResponse,
         WatchWorkloadsRequest, WatchWorkloadsResponse, dataplane_service_client::DataplaneServiceClient,
@@ -71,7 +71,8 @@ impl Fixture {
             metrics.refused.clone(),
             AuditLog::default(),
         );
-        let access = GrpcAccess { control, keys: Arc::new(keys) };
+        let identities = MeshIdentities::load(Arc::new(MemoryStore::new())).await.unwrap();
+        let access = GrpcAccess { control, keys: Arc::new(keys), identities: Arc::new(identities) };
         let (limits, checks, shutdown) =
             (Limits::default(), CheckSettings::default(), CancellationToken::new());
         let grpc = Grpc::new(&registry, None, limits, checks, access, &metrics, shutdown).await.unwrap();

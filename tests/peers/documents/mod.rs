@@ -117,6 +117,11 @@ async fn grpc() {
 }
 
 #[tokio::test]
+async fn the_commands_of_the_document_about_mesh_identities_work() {
+    run("docs/identity.md").await;
+}
+
+#[tokio::test]
 async fn kubernetes() {
     run("docs/kubernetes.md").await;
 }
@@ -150,6 +155,7 @@ fn every_command_is_run_or_listed_with_a_reason() {
         "docs/data-directory.md",
         "docs/envoy.md",
         "docs/grpc.md",
+        "docs/identity.md",
         "docs/kubernetes.md",
         "docs/metrics.md",
         "docs/tls.md",

@@ -64,6 +64,7 @@ const README: &str = "README.md";
 const DATA_DIRECTORY: &str = "docs/data-directory.md";
 const ENVOY: &str = "docs/envoy.md";
 const GRPC: &str = "docs/grpc.md";
+const IDENTITY: &str = "docs/identity.md";
 const KUBERNETES: &str = "docs/kubernetes.md";
 const MANIFESTS: &str = "deploy/kubernetes/README.md";
 const METRICS: &str = "docs/metrics.md";
@@ -290,6 +291,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new(TOKENS, "headcount get revocations", How::ToItsEnd)
         .prints(&["TOKEN ", "5f0c1a5e-6d9c-4a50-9d5f-5c1f3a1b0d7e"]),
     Rule::new(
+        IDENTITY,
+        "headcount apply -f examples/mesh-identities/demo-workload.yaml",
+        How::ToItsEnd,
+    )
+    .prints(&["meshidentity workload-identity created\n"]),
+    Rule::new(IDENTITY, "headcount get meshidentities", How::ToItsEnd).prints(&["PartiallyReady"]),
+    Rule::new(IDENTITY, "headcount get dataplanes -o wide", How::ToItsEnd)
+        .prints(&["spiffe://example.com/workload/demo-workload\n"]),
+    Rule::new(
         METRICS,
         "curl -s http://127.0.0.1:7101/metrics | grep ^headcount_dataplane_proxies",
         How::ToItsEnd,
@@ -312,7 +322,7 @@ pub(super) fn setup(document: &str) -> String {
             format!("{serve}{application}{agent}")
         }
         ENVOY => format!("{serve}{application}"),
-        KUBERNETES | METRICS => format!("{serve}{application}{agent}"),
+        IDENTITY | KUBERNETES | METRICS => format!("{serve}{application}{agent}"),
         TOKENS => serve.replacen("headcount serve", "headcount serve --data-dir data", 1),
         _ => serve.to_owned(),
     }

@@ -1,44 +1,55 @@
-//! Typed access to a YAML document. Errors name a value by its path and say what to write; a key
+//! Typed access to a YAML or JSON document. Errors name a value by its path and say what to write; a key
 //! without a value counts as absent, as in Kuma.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::keys::{self, Keys};
+use super::keys::{Keys, unknown};
 use crate::model::{Invalid, Quoted, entry, unfilled};
 
 /// A map of the document, and its path.
 #[derive(Debug, Clone)]
-pub(super) struct YamlMap<'a> {
+pub(crate) struct YamlMap<'a> {
+    /// The kind of the resource.
+    kind: &'static str,
     path: String,
     entries: &'a Map<String, Value>,
 }
 
 impl<'a> YamlMap<'a> {
-    /// The top level of a document.
-    pub(super) fn root(entries: &'a Map<String, Value>) -> Self {
-        Self { path: String::new(), entries }
+    /// The top level of a document with a resource of this kind.
+    pub(crate) fn root(kind: &'static str, entries: &'a Map<String, Value>) -> Self {
+        Self { kind, path: String::new(), entries }
     }
 
     /// The path of a key; of the map itself if the key is empty.
-    pub(super) fn path(&self, key: &str) -> String {
+    pub(crate) fn path(&self, key: &str) -> String {
         join(&self.path, key)
     }
 
     /// Whether a key has a value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
     }
 
     /// A text; none if it is absent or empty.
-    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, Invalid> {
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, Invalid> {
         let text = self.value(key).map(|value| text_of(&self.path(key), value)).transpose()?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 
+    /// A text that may have placeholders and may be empty; none if it is absent.
+    pub(crate) fn template(&self, key: &str) -> Result<Option<&'a str>, Invalid> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(&self.path(key), other, "must be text: put it in quotes")),
+        }
+    }
+
     /// A port; none if it is absent or 0, as in protobuf.
-    pub(super) fn port(&self, key: &str) -> Result<Option<u16>, Invalid> {
+    pub(crate) fn port(&self, key: &str) -> Result<Option<u16>, Invalid> {
         let rule = "must be a whole number between 1 and 65535";
         let number = self.number(key, rule)?.filter(|number| *number != 0);
         let port = |number: u64| {
@@ -48,7 +59,7 @@ impl<'a> YamlMap<'a> {
     }
 
     /// A number of at least 1; none if it is absent.
-    pub(super) fn count(&self, key: &str) -> Result<Option<u32>, Invalid> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<u32>, Invalid> {
         let rule = "must be a whole number between 1 and 4294967295";
         let count = |number: u64| {
             let count = u32::try_from(number).ok().filter(|count| *count != 0);
@@ -58,7 +69,7 @@ impl<'a> YamlMap<'a> {
     }
 
     /// A boolean; none if it is absent.
-    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Invalid> {
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, Invalid> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -67,16 +78,16 @@ impl<'a> YamlMap<'a> {
     }
 
     /// A map; none if it is absent.
-    pub(super) fn map(&self, key: &str) -> Result<Option<Self>, Invalid> {
+    pub(crate) fn map(&self, key: &str) -> Result<Option<Self>, Invalid> {
         match self.value(key) {
             None => Ok(None),
-            Some(Value::Object(entries)) => Ok(Some(Self { path: self.path(key), entries })),
+            Some(Value::Object(entries)) => Ok(Some(Self { kind: self.kind, path: self.path(key), entries })),
             Some(other) => Err(wrong(&self.path(key), other, "must be a map of keys and values")),
         }
     }
 
     /// A list of maps; empty if it is absent.
-    pub(super) fn list(&self, key: &str) -> Result<Vec<Self>, Invalid> {
+    pub(crate) fn list(&self, key: &str) -> Result<Vec<Self>, Invalid> {
         let items = match self.value(key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
@@ -88,7 +99,7 @@ impl<'a> YamlMap<'a> {
         let item = |(index, item): (usize, &'a Value)| {
             let path = format!("{path}[{index}]");
             match item {
-                Value::Object(entries) => Ok(Self { path, entries }),
+                Value::Object(entries) => Ok(Self { kind: self.kind, path, entries }),
                 other => Err(wrong(&path, other, "must be a map, such as {port: 8080}")),
             }
         };
@@ -97,7 +108,7 @@ impl<'a> YamlMap<'a> {
 
     /// A map of texts, such as labels; empty if it is absent. A key without a value has the empty
     /// text.
-    pub(super) fn texts(&self, key: &str) -> Result<BTreeMap<String, String>, Invalid> {
+    pub(crate) fn texts(&self, key: &str) -> Result<BTreeMap<String, String>, Invalid> {
         let Some(map) = self.map(key)? else { return Ok(BTreeMap::new()) };
         let text = |(name, value): (&String, &Value)| {
             let text = match value {
@@ -110,15 +121,20 @@ impl<'a> YamlMap<'a> {
     }
 
     /// Adds a warning for each key that Kuma does not have.
-    pub(super) fn warn_unknown(&self, known: &Keys, warnings: &mut Vec<String>) {
+    pub(crate) fn warn_unknown(&self, known: &Keys, warnings: &mut Vec<String>) {
         for key in self.unknown(known) {
-            warnings.push(format!("{}: {}", self.path(key), keys::unknown(key, known)));
+            warnings.push(self.unknown_key(key, known).to_string());
         }
     }
 
     /// The keys that Kuma does not have.
-    pub(super) fn unknown(&self, known: &Keys) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn unknown(&self, known: &Keys) -> impl Iterator<Item = &'a str> {
         self.entries.keys().map(String::as_str).filter(|key| !known.contains(key))
+    }
+
+    /// The error or warning about a key that Kuma does not have.
+    pub(crate) fn unknown_key(&self, key: &str, known: &Keys) -> Invalid {
+        Invalid::new(self.path(key), unknown(self.kind, key, known))
     }
 
     fn number(&self, key: &str, rule: &str) -> Result<Option<u64>, Invalid> {

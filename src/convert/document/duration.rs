@@ -1,4 +1,4 @@
-//! Durations in Dataplane files.
+//! Durations in documents.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const MAX_BYTES: usize = 20;
 
 /// Parses a duration in the notation of Go (`1m30s`, `500ms`) or of protobuf's JSON (`1.5s`). Kuma
 /// documents the first and accepts both.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.len() > MAX_BYTES {
         return Err(format!("{} bytes: write a duration such as 10s or 500ms", text.len()));
     }

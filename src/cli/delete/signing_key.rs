@@ -1,9 +1,9 @@
-//! `headcount delete`: deletes signing keys.
+//! `headcount delete signing-key`.
 
-use clap::{ArgAction, Args, Subcommand};
+use clap::{ArgAction, Args};
 use tonic::Code;
 
-use super::{
+use crate::cli::{
     Failure, Outcome, Parsed, Problems, Terminal,
     args::{
         key_use::KeyUseArgs,
@@ -19,25 +19,6 @@ use crate::{
     proto::DeleteSigningKeyRequest,
 };
 
-/// Delete a signing key
-#[derive(Args, Debug)]
-#[command(
-    subcommand_required = true,
-    arg_required_else_help = true,
-    after_help = "\
-Examples:
-  headcount delete signing-key 2025 --use dataplane --mesh default --yes"
-)]
-pub(super) struct DeleteArgs {
-    #[command(subcommand)]
-    resource: Resource,
-}
-
-#[derive(Subcommand, Debug)]
-enum Resource {
-    SigningKey(DeleteSigningKeyArgs),
-}
-
 /// Delete a signing key, and with it all tokens that it has signed
 ///
 /// Sessions, watches and waits that depend on these tokens end within a second, and clients
@@ -49,7 +30,7 @@ Examples:
   headcount get signing-keys
   headcount delete signing-key 2025 --use dataplane --mesh default --yes
   headcount delete signing-key 2025 --use user --yes")]
-struct DeleteSigningKeyArgs {
+pub(super) struct DeleteSigningKeyArgs {
     /// Identifier of the key
     #[arg(value_name = "KID")]
     kid: String,
@@ -62,14 +43,13 @@ struct DeleteSigningKeyArgs {
     server: ServerArgs,
 }
 
-impl DeleteArgs {
+impl DeleteSigningKeyArgs {
     pub(super) async fn run(
         self,
         problems: Problems,
         terminal: &mut Terminal<'_>,
     ) -> Result<Outcome, Failure> {
-        let Resource::SigningKey(args) = self.resource;
-        let (target, usage, id) = args.check(problems)?;
+        let (target, usage, id) = self.check(problems)?;
         let client = Client::connect(target).await?;
         let (kind, mesh) = key_use_to_proto(&usage);
         let request = DeleteSigningKeyRequest { kid: id.to_string(), r#use: kind.into(), mesh };
@@ -88,9 +68,7 @@ impl DeleteArgs {
             Err(status) => Err(client.explain(&status)),
         }
     }
-}
 
-impl DeleteSigningKeyArgs {
     fn check(self, mut problems: Problems) -> Result<(Target, KeyUse, KeyId), Failure> {
         let id = KeyId::parse("KID", &self.kid).map_err(|error| problems.note_text(error.to_string())).ok();
         let usage = self.key_use.check(&mut problems);

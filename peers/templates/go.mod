@@ -1,0 +1,3 @@
+module headcount/peers/templates
+
+go 1.25
