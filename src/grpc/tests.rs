@@ -160,7 +160,8 @@ impl Server {
         let control =
             AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone(), AuditLog::default());
         let keys = TokenKeys::load(Arc::new(MemoryStore::new()), SystemTime::now()).await.unwrap();
-        let grpc_access = GrpcAccess { control, keys: Arc::new(keys) };
+        let identities = MeshIdentities::load(Arc::new(MemoryStore::new())).await.unwrap();
+        let grpc_access = GrpcAccess { control, keys: Arc::new(keys), identities: Arc::new(identities) };
         let stores =
             Stores { registrations: Arc::new(entries(50).await), resources: Arc::new(MemoryStore::new()) };
         let (limits, checks) = (Limits::default(), CheckSettings::default());
