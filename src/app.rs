@@ -31,7 +31,7 @@ use crate::{
         blocking::{drop_blocking, run_blocking, spawn_blocking},
         readiness::Readiness,
     },
-    store::{DataDir, MemoryStore},
+    store::{DataDir, MemoryStore, Store, Stores},
     telemetry::{
         metrics::{Listener, Metrics},
         readyz::ReadyChecks,
@@ -90,9 +90,7 @@ impl App {
         let http_tls = tls::load(config.tls.http.as_ref(), Protocol::Http1, &config.tls, &mut core)?;
         let (persistence, records) = load(&mut config).await?;
         let stores = persistence.as_ref().map(|persistence| persistence.stores().clone());
-        let resources = stores.as_ref().map(|stores| Arc::clone(&stores.resources));
-        // Without a data directory, keys, revocations and MeshIdentities are in memory too.
-        let resources = resources.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let resources = resources(stores.as_ref());
         let registry = Registry::new(config.registry.clone());
         if persistence.is_some() {
             run_blocking(|| registry.restore(records, config.warming_timeout));
@@ -320,6 +318,14 @@ async fn load(config: &mut Config) -> anyhow::Result<(Option<Arc<Persistence>>, 
         "registrations restored"
     );
     Ok((Some(Arc::new(persistence)), records))
+}
+
+/// What operators write: keys, revocations and `MeshIdentities`. It is in memory without a data directory.
+fn resources(stores: Option<&Stores>) -> Arc<dyn Store> {
+    stores.map_or_else(
+        || Arc::new(MemoryStore::new()) as Arc<dyn Store>,
+        |stores| Arc::clone(&stores.resources),
+    )
 }
 
 fn bind(setting: &str, addr: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {

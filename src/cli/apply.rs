@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -81,7 +81,7 @@ impl ApplyArgs {
 }
 
 /// The resources of a file.
-fn read(file: &PathBuf) -> Result<Vec<MeshIdentity>, String> {
+fn read(file: &Path) -> Result<Vec<MeshIdentity>, String> {
     let path = file.display();
     let text = if file.as_os_str() == "-" {
         let mut text = String::new();
