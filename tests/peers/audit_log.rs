@@ -4,7 +4,11 @@ use std::fs;
 
 use serde_json::Value;
 
-use headcount::proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient};
+use headcount::proto::{
+    IssueDataplaneTokenRequest, IssueUserTokenRequest, ListWorkloadsRequest,
+    token_service_client::TokenServiceClient, workload_service_client::WorkloadServiceClient,
+};
+use tonic::Code;
 
 use crate::{
     secured::Secured,
@@ -159,4 +163,50 @@ async fn a_refused_response_has_the_request_id_of_its_line() {
     let random = responses.iter().filter(|(given, ..)| given.is_none()).map(|(.., id)| id);
     let distinct: std::collections::BTreeSet<_> = random.collect();
     assert_eq!(distinct.len(), responses.len() / 2, "each request has an id of its own");
+}
+
+#[tokio::test]
+async fn a_request_for_a_token_that_fails_has_a_line_if_its_caller_may_issue_it() {
+    let site = Site::new();
+    let log = site.path("audit.log");
+    let secured = Secured::start(&["grpc"], &format!("--audit-log {}", log.display())).await;
+    let channel = secured.client(None).connect(secured.server.grpc, None).await.unwrap();
+    let mut expected = Vec::new();
+    for (user, code) in [("admin", Code::InvalidArgument), ("bob", Code::PermissionDenied)] {
+        let token = secured.token("user-token", &format!("--name {user} --group dev")).await;
+        let authorize = |mut metadata: tonic::metadata::MetadataMap| {
+            metadata.insert("authorization", format!("Bearer {token}").parse().unwrap());
+            metadata
+        };
+        let hour = Some(prost_types::Duration { seconds: 3_600, nanos: 0 });
+        let mut client = TokenServiceClient::new(channel.clone());
+        for (mesh, name, valid_for) in [("-", "a", hour), ("default", "-", hour), ("default", "a", None)] {
+            let (mesh, name) = (mesh.to_owned(), name.to_owned());
+            let request = IssueDataplaneTokenRequest { mesh, name, valid_for, ..Default::default() };
+            let mut request = tonic::Request::new(request);
+            *request.metadata_mut() = authorize(request.metadata().clone());
+            let status = client.issue_dataplane_token(request).await.unwrap_err();
+            assert_eq!(status.code(), code, "{status:?}");
+            expected.push((user, "issue dataplane token"));
+        }
+        for (name, valid_for) in [("", hour), ("alice", None)] {
+            let request = IssueUserTokenRequest { name: name.into(), valid_for, ..Default::default() };
+            let mut request = tonic::Request::new(request);
+            *request.metadata_mut() = authorize(request.metadata().clone());
+            let status = client.issue_user_token(request).await.unwrap_err();
+            assert_eq!(status.code(), code, "{status:?}");
+            expected.push((user, "issue user token"));
+        }
+    }
+    let text = retry("a line for each request", async || {
+        let text = fs::read_to_string(&log).unwrap();
+        (text.lines().count() == expected.len()).then_some(text)
+    })
+    .await;
+    for (line, (user, action)) in lines(&text).iter().zip(expected) {
+        assert_eq!((&line["principal"]["name"], &line["action"]), (&user.into(), &action.into()), "{line}");
+        let outcome =
+            if user == "admin" { ["failed", "InvalidArgument"] } else { ["denied", "no_permission"] };
+        assert_eq!((&line["outcome"], &line["reason"]), (&outcome[0].into(), &outcome[1].into()), "{line}");
+    }
 }

@@ -1,11 +1,14 @@
 //! TLS with client certificates, with grpcurl.
 
+use headcount::proto::{ListWorkloadsRequest, workload_service_client::WorkloadServiceClient};
 use serde_json::json;
 use tokio::process::Command;
+use tonic::Code;
 
 use crate::{
     pki::{Authority, Pair},
-    support::{Ended, Program, Server, Site, peer},
+    secured,
+    support::{Ended, Program, Server, Site, peer, retry},
 };
 
 /// A server with TLS whose clients are authenticated.
@@ -96,4 +99,27 @@ async fn a_watch_ends_when_the_access_file_no_longer_allows_it() {
     let ended = watch.end().await;
     ended.expect_stderr(&["PermissionDenied", "\"shop-viewer\" has no permission to read workloads"]);
     secured.list(Some(&viewer), "shop").await.expect_stderr(&["PermissionDenied"]);
+}
+
+#[tokio::test]
+async fn a_changed_ca_file_counts_for_the_next_request_of_an_open_connection() {
+    let secured = secured::Secured::start(&["grpc"], "").await;
+    let admin = secured.ca.client("admin");
+    let channel = secured.client(Some(&admin)).connect(secured.server.grpc, None).await.unwrap();
+    let list = async || {
+        let mut client = WorkloadServiceClient::new(channel.clone());
+        client.list_workloads(ListWorkloadsRequest::default()).await
+    };
+    for _ in 0..3 {
+        list().await.unwrap();
+    }
+    let other = Authority::new();
+    for (trusted, is_valid) in [(&other.pem, false), (&secured.ca.pem, true)] {
+        secured.server.site.file("ca.crt", trusted);
+        retry("the new CA file in use", async || (list().await.is_ok() == is_valid).then_some(())).await;
+    }
+    secured.server.site.file("ca.crt", &other.pem);
+    let refused = retry("the refusal", async || list().await.err()).await;
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    assert!(refused.message().contains("no valid certificate"), "{refused:?}");
 }
