@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-TARGETS=(access_file backup contexts hello report envoy_node envoy_report filter token jwt jwks service_account certificate dataplane_file kube_request store_file)
+TARGETS=(access_file backup contexts hello report envoy_node envoy_report filter token jwt jwks service_account certificate dataplane_file kube_request mesh_identity store_file)
 seconds=${FUZZ_SECONDS:-20}
 target=${CARGO_TARGET_DIR:-target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')

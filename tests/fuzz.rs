@@ -14,7 +14,7 @@ use std::{fs, panic, path::Path};
 
 use properties::{
     access_file, backup, certificate, contexts, dataplane_file, envoy_node, envoy_report, filter, hello,
-    jwks, jwt, kube_request, report, service_account, store_file, token,
+    jwks, jwt, kube_request, mesh_identity, report, service_account, store_file, token,
 };
 
 #[track_caller]
@@ -51,6 +51,11 @@ fn the_corpus_of_contexts() {
 #[test]
 fn the_corpus_of_hello() {
     replay("hello", hello::check);
+}
+
+#[test]
+fn the_corpus_of_mesh_identity() {
+    replay("mesh_identity", mesh_identity::check);
 }
 
 #[test]

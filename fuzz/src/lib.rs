@@ -19,6 +19,7 @@ pub mod hello;
 pub mod jwks;
 pub mod jwt;
 pub mod kube_request;
+pub mod mesh_identity;
 pub mod report;
 pub mod service_account;
 pub mod store_file;

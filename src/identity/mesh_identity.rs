@@ -8,7 +8,7 @@ use super::{
     SpiffeId, TrustDomain,
     template::{Field, Scope, Template, Values},
 };
-use crate::model::{Labels, MeshName, ResourceKey, ZONE_LABEL};
+use crate::model::{Labels, MeshName, Quoted, ResourceKey, ZONE_LABEL};
 
 /// A rule that gives the dataplanes of a mesh their SPIFFE IDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl MeshIdentity {
                 .render(&OwnValues { identity: self, zone })
                 .map_err(|key| format!("label {key} not found"))?,
         };
-        TrustDomain::parse(&text).map_err(|problem| format!("{text:?}: {problem}"))
+        TrustDomain::parse(&text).map_err(|problem| format!("{}: {problem}", Quoted(&text)))
     }
 }
 
@@ -152,7 +152,8 @@ impl MeshIdentitySpec {
         let template = parse(text, Scope::TrustDomain)?;
         let sample = sample(&template);
         TrustDomain::parse(&sample).map_err(|problem| {
-            format!("template renders to {sample:?} which is not a valid SPIFFE ID trust domain: {problem}")
+            let sample = Quoted(&sample);
+            format!("template renders to {sample} which is not a valid SPIFFE ID trust domain: {problem}")
         })?;
         Ok(template)
     }
@@ -166,7 +167,8 @@ impl MeshIdentitySpec {
         let template = parse(text, Scope::Path)?;
         let (sample, trust_domain) = (sample(&template), TrustDomain::parse(SAMPLE)?);
         SpiffeId::new(trust_domain, &sample).map_err(|problem| {
-            format!("template renders to {sample:?} which is not a valid SPIFFE ID path: {problem}")
+            let sample = Quoted(&sample);
+            format!("template renders to {sample} which is not a valid SPIFFE ID path: {problem}")
         })?;
         Ok(template)
     }

@@ -7,7 +7,7 @@ use super::{
     template::{Field, Values},
 };
 use crate::model::{
-    Dataplane, ENVIRONMENT_LABEL, Environment, MESH_LABEL, NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL,
+    Dataplane, ENVIRONMENT_LABEL, Environment, MESH_LABEL, NAMESPACE_LABEL, Quoted, SERVICE_ACCOUNT_LABEL,
     WORKLOAD_LABEL, WorkloadName, ZONE_LABEL, ZoneName,
 };
 
@@ -96,7 +96,8 @@ impl MeshIdentity {
         };
         let parsed = SpiffeId::new(trust_domain.clone(), &path);
         parsed.map_err(|problem| {
-            invalid(format!("failed to parse SPIFFE ID \"spiffe://{trust_domain}{path}\": {problem}"))
+            let id = format!("spiffe://{trust_domain}{path}");
+            invalid(format!("failed to parse SPIFFE ID {}: {problem}", Quoted(&id)))
         })
     }
 }

@@ -19,9 +19,9 @@ pub(super) fn parse(source: &str, scope: Scope) -> Result<Vec<Part>, String> {
     let tree = Parser::new(source, "{{", "}}").and_then(Parser::parse).map_err(|error| match error {
         // Go's positions of syntax errors have no column.
         TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => {
-            format!("template: :{line}: {message}")
+            format!("template: :{line}: {}", bounded(&message))
         }
-        other => other.to_string(),
+        other => bounded(&other.to_string()),
     });
     let (list, defines) = tree?;
     let walk = Walk { source, scope };
@@ -40,6 +40,12 @@ pub(super) fn parse(source: &str, scope: Scope) -> Result<Vec<Part>, String> {
         }
     }
     Ok(parts)
+}
+
+/// The beginning of a text that quotes the template, without control characters.
+fn bounded(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    text.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Whether the parser has read all of a template: it stops at an `{{end}}` that ends nothing, without an error.
@@ -107,7 +113,7 @@ impl Walk<'_> {
                 match names.as_slice() {
                     [name] if let Some(field) = known(name) => Ok(vec![Part::Field(*field)]),
                     _ => {
-                        let names = names.join(".");
+                        let names = bounded(&names.join("."));
                         let fields: Vec<_> =
                             fields.iter().map(|field| format!(".{}", field.name())).collect();
                         let problem =
