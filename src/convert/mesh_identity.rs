@@ -102,6 +102,7 @@ impl Reader {
     }
 
     fn provider(&mut self, provider: &YamlMap<'_>) -> Provider {
+        self.reject_inline_key(provider);
         let Some(kind) = self.one_of(provider, "type", &["Bundled", "Spire", "Extension"]) else {
             return Provider::None;
         };
@@ -188,6 +189,18 @@ impl Reader {
         }))
     }
 
+    /// Rejects a private key in the document. The spec is stored as it was written, so the key would be in it
+    /// whatever the types are.
+    fn reject_inline_key(&mut self, provider: &YamlMap<'_>) {
+        let bundled = child(provider, "bundled");
+        let key = bundled.and_then(|bundled| child(&bundled, "ca")).and_then(|ca| child(&ca, "privateKey"));
+        if let Some(key) = key.filter(|key| key.has("insecureInline")) {
+            let problem = "is not accepted, because readers of the MeshIdentity would see the key: use File, Secret or \
+                           EnvVar";
+            self.violate(Invalid::new(key.path("insecureInline"), problem));
+        }
+    }
+
     fn data_source(&mut self, parent: &YamlMap<'_>, key: &str) -> Option<DataSource> {
         let known = &["type", "file", "secretRef", "envVar", "insecureInline"];
         let violations = self.violations.len();
@@ -219,6 +232,11 @@ impl Reader {
             _ => DataSource::InsecureInline(Zeroizing::new(value.to_owned())),
         })
     }
+}
+
+/// A map of the document; none if it is absent or no map.
+fn child<'a>(map: &YamlMap<'a>, key: &str) -> Option<YamlMap<'a>> {
+    map.map(key).ok().flatten()
 }
 
 #[cfg(test)]

@@ -116,14 +116,6 @@ impl fmt::Debug for DataSource {
 const SAMPLE: &str = "x";
 
 impl MeshIdentity {
-    /// Whether the document contains a private key.
-    pub fn has_inline_key(&self) -> bool {
-        matches!(&self.spec.provider, Provider::Bundled(bundled) if matches!(
-            &bundled.authority,
-            CertificateAuthority::Provided { private_key: DataSource::InsecureInline(_), .. }
-        ))
-    }
-
     /// The trust domain of the dataplanes in a zone. The label `kuma.io/zone` of the resource replaces the
     /// zone.
     ///

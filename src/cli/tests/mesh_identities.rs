@@ -78,14 +78,17 @@ async fn no_document_of_an_invalid_file_is_applied() {
         "{failure}"
     );
     assert!(failure.contains("\n  spec.provider.type: in body should be one of"), "{failure}");
+    let inline = "type: MeshIdentity\nmesh: default\nname: x\nspec: {provider: {type: Bundled, bundled: {ca: {certificate: \
+                  {type: File, file: {path: /ca.crt}}, privateKey: {type: InsecureInline, insecureInline: {value: secret}}}}}}";
+    fs::write(&file, format!("{IDENTITIES}---\n{inline}")).unwrap();
+    let failure = run(&apply).await.failure();
+    assert!(
+        failure.contains("privateKey.insecureInline: is not accepted") && !failure.contains("secret"),
+        "{failure}"
+    );
     let none = run(&format!("get meshidentities -A {server}")).await;
     assert_eq!(none.err, "No meshidentities found.\n");
 
-    let inline = "type: MeshIdentity\nmesh: default\nname: x\nspec: {provider: {type: Bundled, bundled: {ca: {certificate: \
-                  {type: File, file: {path: /ca.crt}}, privateKey: {type: InsecureInline, insecureInline: {value: secret}}}}}}";
-    fs::write(&file, inline).unwrap();
-    let failure = run(&apply).await.failure();
-    assert!(failure.contains("InsecureInline is not accepted") && !failure.contains("secret"), "{failure}");
     fs::write(&file, IDENTITIES.replace("insecureAllowSelfSigned", "insecureAllowSelfsigned")).unwrap();
     let applied = run(&apply).await;
     assert!(

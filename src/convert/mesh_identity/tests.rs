@@ -92,18 +92,21 @@ fn selectors_and_providers_have_kumas_defaults() {
         let identity = with_spec(&format!("{{provider: {provider}}}")).unwrap().identity;
         assert_eq!(identity.spec.provider, expected);
     }
-    let provided = "{provider: {type: Bundled, bundled: {meshTrustCreation: Disabled, ca: {certificate: {type: File, \
-                    file: {path: /ca.crt}}, privateKey: {type: InsecureInline, insecureInline: {value: secret}}}, \
+    let provided = "{provider: {type: Bundled, bundled: {meshTrustCreation: Disabled, ca: {certificate: {type: \
+                    InsecureInline, insecureInline: {value: secret}}, privateKey: {type: File, file: {path: /ca.key}}}, \
                     certificateParameters: {expiry: 24h}}}}";
     let Provider::Bundled(bundled) = with_spec(provided).unwrap().identity.spec.provider else { panic!() };
     assert!(!bundled.creates_mesh_trust && !bundled.allows_self_signed);
     assert_eq!(bundled.expiry, Some(std::time::Duration::from_hours(24)));
     let text = format!("{bundled:?}");
     assert!(
-        text.contains("/ca.crt") && text.contains("InsecureInline(..)") && !text.contains("secret"),
+        text.contains("/ca.key") && text.contains("InsecureInline(..)") && !text.contains("secret"),
         "{text}"
     );
 }
+
+const INLINE_KEY: &str = "spec.provider.bundled.ca.privateKey.insecureInline: is not accepted, because readers of the \
+                          MeshIdentity would see the key: use File, Secret or EnvVar";
 
 #[test]
 fn each_violation_has_kumas_path_and_message() {
@@ -151,6 +154,25 @@ fn each_violation_has_kumas_path_and_message() {
         (
             bundled("{ca: {certificate: {type: Nope}, privateKey: {type: EnvVar, envVar: {name: KEY}}}}"),
             "spec.provider.bundled.ca.certificate.type: in body should be one of [File Secret EnvVar InsecureInline]",
+        ),
+        (
+            bundled(
+                "{ca: {certificate: {type: File, file: {path: /ca.crt}}, privateKey: {type: InsecureInline, \
+                 insecureInline: {value: secret}}}}",
+            ),
+            INLINE_KEY,
+        ),
+        (
+            bundled(
+                "{ca: {certificate: {type: File, file: {path: /ca.crt}}, privateKey: {type: File, file: {path: /ca.key}, \
+                 insecureInline: {value: secret}}}}",
+            ),
+            INLINE_KEY,
+        ),
+        (
+            "{provider: {type: Spire, spire: {}, bundled: {ca: {privateKey: {insecureInline: {value: secret}}}}}}"
+                .to_owned(),
+            INLINE_KEY,
         ),
         (
             bundled("{autogenerate: {enabled: true}, certificateParameters: {expiry: -1h}}"),

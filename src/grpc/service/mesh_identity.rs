@@ -144,14 +144,6 @@ fn parse(request: &ApplyMeshIdentityRequest) -> Result<(MeshIdentityDocument, Op
     let message = request.mesh_identity.as_ref();
     let message = message.ok_or_else(|| Invalid::new("mesh_identity", "is required"))?;
     let document = mesh_identity_from_proto(message)?;
-    if document.identity.has_inline_key() {
-        return Err(Invalid::new(
-            "spec.provider.bundled.ca.privateKey.type",
-            "InsecureInline is not accepted, because readers of the MeshIdentity would see the key: use File, Secret or \
-             EnvVar",
-        )
-        .into());
-    }
     let version = |text: &str| {
         text.parse()
             .map_err(|_| Invalid::new("resource_version", "is not a version that a server has returned"))
