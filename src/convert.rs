@@ -1,5 +1,5 @@
-//! Conversion between protobuf messages and the domain model. Messages are validated here, once,
-//! where they enter.
+//! Conversion between protobuf messages, documents and the domain model. Messages and documents
+//! are validated here, once, where they enter.
 
 mod dataplane;
 pub(crate) mod document;

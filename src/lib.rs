@@ -12,7 +12,7 @@
 //!                  └─► registry (state, change log, watches)
 //! access         audit (access control of a server, what was refused)
 //!                  └─► authentication (the caller of a request) ─► access (allow, live calls)
-//! domain model   model   identity (SPIFFE IDs)   convert (messages and documents to model)   envoy   proto
+//! domain model   model   identity (SPIFFE IDs)   convert (messages and documents)   envoy   proto
 //! shared         config   net   runtime   telemetry
 //!
 //! agent          the proxy's side: model, convert, net, runtime and the generated client only

@@ -1,4 +1,4 @@
-//! Live calls: sessions, watches and waits, which end when the right of their caller ends.
+//! Live calls: sessions, watches, waits and other streams, which end when the right of their caller ends.
 //!
 //! One task waits for the earliest expiry of all credentials, and checks all calls again when the
 //! policy, the keys, the revocations or the authorities have changed.
@@ -20,8 +20,8 @@ use crate::runtime::sync::Mutex;
 /// Longest sleep while a credential can expire: the clock may be set forward meanwhile.
 const MAX_SLEEP: Duration = Duration::from_millis(500);
 
-/// Calls that are checked again before other tasks run: a check verifies the chain of a client
-/// certificate, which takes about 0.1 ms.
+/// Calls that are checked again before other tasks run: after a change of the authorities a check verifies
+/// the chain of a client certificate, which takes about 0.1 ms.
 const BATCH: usize = 16;
 
 /// Why a live call must end.
@@ -97,7 +97,7 @@ impl LiveCall {
     }
 
     /// Has `f` called when the call must end, which may be now, and in rare cases twice. A stream whose
-    /// client reads nothing is not polled, so it can't do what must be done by itself.
+    /// client reads nothing is not polled, so it can't do by itself what must be done.
     pub fn on_end(&self, f: impl Fn() + Send + Sync + 'static) {
         let Some(Tracked { call, .. }) = &self.0 else { return };
         let OnEnd(f) = call.on_end.get_or_init(|| OnEnd(Box::new(f)));

@@ -35,12 +35,12 @@ pub(super) struct Attempt<'a> {
     pub(super) object: Subject<'a>,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Sender<'a> {
     /// A caller that was authenticated.
     Caller(&'a Caller),
-    /// Somebody whose credential was rejected: the credential, if its issuer is trusted.
+    /// A client whose credential was rejected: the credential, if its issuer is trusted.
     Unknown(Option<&'a CredentialId>),
 }
 

@@ -71,7 +71,7 @@ pub enum AuthenticationError {
 pub struct RejectedCredential {
     /// Why not.
     pub error: AuthenticationError,
-    /// Identifies its credential, if a trusted key or authority has signed it: it has expired or was revoked,
+    /// Identifies the credential, if a trusted key or authority has signed it: it has expired or was revoked,
     /// for example. Any other one has the identifier that its sender has chosen.
     pub id: Option<CredentialId>,
 }

@@ -23,7 +23,7 @@ const MAX_GROUPS: usize = 64;
 /// The holder of a certificate, and how long the certificate is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Who that is.
+    /// The name of the holder.
     pub subject: Subject,
     /// The serial number, as openssl prints it.
     pub serial: String,

@@ -76,6 +76,7 @@ Examples:
   headcount get workloads -A                   show the counts of all workloads
   headcount get workloads -w                   show each change of the counts
   headcount wait workload web --healthy 3      wait until 3 proxies are healthy
+  headcount apply -f identity.yaml             give proxies SPIFFE IDs
   headcount kubeconfig > headcount.kubeconfig  let kubectl use the server
   headcount backup --output headcount.backup   back up a server with a data directory
   headcount generate signing-key               create a key that signs tokens

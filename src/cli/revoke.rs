@@ -39,11 +39,11 @@ enum Resource {
 /// Revoke a dataplane token or a user token
 ///
 /// The token is named by its identifier, its claim `jti`, which is not secret; or by a file
-/// that has the token, which is neither printed nor sent. Sessions, watches and waits that
-/// depend on the token end within a second. The caller needs the role operator.
+/// that has the token, which is sent to the server and never printed. Sessions, watches and
+/// waits that depend on the token end within a second. The caller needs the role operator.
 ///
 /// The server keeps a revocation until a day after the token has expired. It reads when that
-/// is from the token in the file, if it can verify the token's signature. Otherwise, or with
+/// is from the token in the file, if one of its keys has signed the token. Otherwise, or with
 /// an identifier alone, the revocation is kept for 10 years.
 #[derive(Args, Debug)]
 #[command(after_help = "\

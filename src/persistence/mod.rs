@@ -1,5 +1,5 @@
-//! What a server keeps over a restart: registrations, Workloads, and the revisions that it has
-//! handed out.
+//! What a server keeps over a restart: registrations, Workloads, the revisions that it has handed
+//! out, and what operators write: keys and revocations of tokens, and `MeshIdentities`.
 //!
 //! ```text
 //!  start    load ─► Registry::restore            revisions ─► the first revision

@@ -32,8 +32,9 @@ pub struct RegistrySettings {
     pub max_sessions_per_mesh: usize,
     /// Watch streams. Each is woken once for each batch of changes.
     pub max_watchers: usize,
-    /// The most that one client may use of `max_sessions`, `max_dataplanes`, `max_registered_bytes`
-    /// and `max_watchers`, in percent: 1 to 100. A client is a principal, and likewise an address.
+    /// The most that one client may use of `max_sessions`, `max_dataplanes`, `max_registered_bytes`,
+    /// `max_watchers` and the connections for watches of the Kubernetes API, in percent: 1 to 100.
+    /// A client is a principal, and likewise an address.
     /// Half, so that one client leaves room for the others, and a cluster behind one address or
     /// with one token for all its dataplanes fits.
     pub max_client_share: usize,

@@ -1,4 +1,4 @@
-//! A client that opens TLS connections without end is refused before the handshake, and nobody else is.
+//! A client that opens TLS connections without end is refused before the handshake, and no other client is.
 
 use std::{
     io,
@@ -108,8 +108,7 @@ async fn handshakes_without_end_are_refused_before_the_next_one() {
         timeout(DEADLINE, attack).await.expect("a refusal in time");
         assert!(handshakes >= BURST, "{handshakes} at {address}");
     }
-    // Authenticated clients behind one address are not limited, however often they connect, nor is an
-    // attacker's own address on a listener that he has not attacked.
+    // Authenticated clients behind one address are not limited, however often they connect.
     for _ in 0..3 * BURST {
         list(&secured, AGENTS, &token).await.expect("a response");
         for (address, path) in [(http, "/metrics"), (kube, "/version")] {

@@ -11,9 +11,9 @@ use crate::{
 /// What the tokens must be, besides valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Who issues them (`iss`).
+    /// Their issuer (`iss`).
     pub issuer: String,
-    /// Whom they are for (`aud`).
+    /// The audience that they are for (`aud`).
     pub audience: String,
     /// The mesh of the dataplanes; any if there is none.
     pub mesh: Option<MeshName>,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A Pod may register only the dataplane that has the Pod's name and namespace. The keys are
-//! fetched again when a token names an unknown one, and the call waits for that. kube-apiserver reviews the tokens of live calls in
-//! the background.
+//! fetched again when a token names an unknown one, and the call waits for that. kube-apiserver
+//! reviews the tokens of live calls in the background.
 
 mod claims;
 mod cluster;

@@ -49,14 +49,14 @@ pub(super) struct Places {
 
 impl Default for Places {
     fn default() -> Self {
-        let [calls, sessions] = [AwaitsKey::Call, AwaitsKey::Session].map(|who| Semaphore::new(who.most()));
+        let [calls, sessions] = [AwaitsKey::Call, AwaitsKey::Session].map(|kind| Semaphore::new(kind.most()));
         Self { calls, sessions }
     }
 }
 
 impl Places {
-    fn of(&self, who: AwaitsKey) -> &Semaphore {
-        match who {
+    fn of(&self, kind: AwaitsKey) -> &Semaphore {
+        match kind {
             AwaitsKey::Call => &self.calls,
             AwaitsKey::Session => &self.sessions,
         }
@@ -72,7 +72,7 @@ impl ServiceAccounts {
     /// The last error of `authenticate`, or that too many calls wait.
     pub(in crate::authentication) async fn await_key<T>(
         &self,
-        who: AwaitsKey,
+        kind: AwaitsKey,
         authenticate: impl Fn() -> Result<T, RejectedCredential>,
     ) -> Result<T, RejectedCredential> {
         let result = authenticate();
@@ -80,10 +80,10 @@ impl ServiceAccounts {
             return result;
         }
         let (places, mut fetched) = self.waiting();
-        let Ok(_place) = places.of(who).try_acquire() else {
+        let Ok(_place) = places.of(kind).try_acquire() else {
             return Err(ServiceAccountError::TooManyWait.into());
         };
-        let deadline = Instant::now() + who.longest();
+        let deadline = Instant::now() + kind.longest();
         loop {
             // The keys may have been fetched before the subscription.
             let result = authenticate();

@@ -28,7 +28,7 @@ pub struct Revocations(HashSet<TokenId>);
 pub(in crate::authentication) struct Rejected {
     pub(in crate::authentication) error: TokenError,
     /// Its identifier, if a trusted key has signed it. That of another token is whatever its sender
-    /// has chosen, perhaps the identifier of somebody else's.
+    /// has chosen, perhaps the identifier of a token of another caller.
     pub(in crate::authentication) id: Option<TokenId>,
 }
 
@@ -125,8 +125,8 @@ impl Verifier {
         if self.0.revoked.0.contains(id) { Err(TokenError::Revoked) } else { Ok(()) }
     }
 
-    /// The identifier of a token, and when it ends if a key has signed it: anybody else could state another
-    /// end. It may have ended, or be revoked.
+    /// The identifier of a token, and when it ends if a key has signed it: a forged token can state any end.
+    /// The token may have ended, or be revoked.
     ///
     /// # Errors
     ///

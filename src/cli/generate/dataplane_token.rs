@@ -16,9 +16,10 @@ use crate::{
 
 /// Generate a token for dataplanes
 ///
-/// Writes the token, which is a secret, to --output or standard output. Its holder may register the dataplanes of the mesh
-/// that meet all of --name, --namespace, --workload and --tag. A server signs it with its
-/// newest key for such tokens (role operator), or this command does with --signing-key-file.
+/// Writes the token, which is a secret, to --output or standard output. Its holder may
+/// register the dataplanes of the mesh that meet all of --name, --namespace, --workload and
+/// --tag. A server signs it with its newest key for such tokens (role operator), or this
+/// command does with --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

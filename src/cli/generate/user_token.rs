@@ -11,9 +11,10 @@ use crate::{
 
 /// Generate a token for a user
 ///
-/// Writes the token, which is a secret, to --output or standard output. What the user may do follows from the roles that the
-/// server binds to the user or its groups. A server signs it with its newest key for user
-/// tokens (role operator), or this command does with --signing-key-file.
+/// Writes the token, which is a secret, to --output or standard output. What the user may do
+/// follows from the roles that the server binds to the user or its groups. A server signs it
+/// with its newest key for user tokens (role operator), or this command does with
+/// --signing-key-file.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

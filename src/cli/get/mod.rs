@@ -30,6 +30,7 @@ Examples:
   headcount get workloads -A                   list the workloads of all namespaces
   headcount get dataplanes --workload web      list the proxies of a workload
   headcount get events -w                      print each event when it occurs
+  headcount get meshidentities -A              list the rules that give proxies SPIFFE IDs
   headcount get signing-keys                   list the keys with which the server signs tokens"
 )]
 pub(super) struct GetArgs {

@@ -10,8 +10,9 @@ use crate::{
 
 /// Show the tokens that have been revoked
 ///
-/// A revocation is kept until a day after its token has expired. Tokens that ended because
-/// their key was deleted are not listed. The caller needs the role operator.
+/// A revocation is kept until a day after its token has expired, and for 10 years if the server
+/// does not know when that is. Tokens that ended because their key was deleted are not listed.
+/// The caller needs the role operator.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -74,8 +74,9 @@ pub(super) struct LimitArgs {
     /// The most that one client may use of these limits, in percent: 1 to 100
     ///
     /// Of --max-sessions, --max-dataplanes, --max-registered-bytes, --max-watchers, and of the watches
-    /// that --max-kube-connections allows. A client is a token, a certificate's dataplane, a user, and likewise an address other than loopback (of
-    /// IPv6 a /64 network). Its further dataplanes and watches are rejected.
+    /// that --max-kube-connections allows. A client is a token, a certificate's dataplane, a user, and
+    /// likewise an address other than loopback (of IPv6 a /64 network). Its further dataplanes and
+    /// watches are rejected.
     #[arg(long, value_name = "PERCENT", default_value = "50")]
     max_client_share: Parsed<NonZeroUsize>,
     /// Workloads that the dataplanes of one client name, counted in each mesh

@@ -82,8 +82,8 @@ pub(super) struct ServeArgs {
     /// Directory that keeps registrations over a restart; it is created if it does not exist
     ///
     /// After a restart every dataplane is still registered, every Workload has the same uid, and
-    /// dataplanes that were connected are expected back. Without this flag a restart begins with
-    /// an empty registry.
+    /// dataplanes that were connected are expected back. The directory also keeps signing keys,
+    /// revocations of tokens, and MeshIdentities. Without this flag a restart begins with nothing.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
     /// Longest time after a restart in which the server waits for dataplanes to come back
@@ -93,6 +93,8 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     warming_timeout: Parsed<NonZeroPeriod>,
     /// Run simulated proxies of three workloads, and print each change of their counts
+    ///
+    /// All addresses must then be on loopback and without TLS.
     #[arg(long, action = clap::ArgAction::SetTrue)]
     demo: Parsed<Switch>,
     /// How long a lost dataplane stays registered; 0s removes it at once

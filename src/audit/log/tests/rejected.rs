@@ -42,7 +42,7 @@ async fn a_rejected_token_is_named_if_a_trusted_key_has_signed_it() {
     thread::spawn(move || writer.run());
 
     let genuine = [&revoked, &expired, &early].map(|claims| (Some(&claims.id), token(claims, &trusted)));
-    // Anybody can write the identifier of a valid token into one of his own.
+    // Any sender can write the identifier of a valid token into a forged one.
     let all = genuine.into_iter().chain([(None, token(&forged, &other)), (None, token(&valid, &other))]);
     let mut named = Vec::new();
     for (id, token) in all {
