@@ -1,4 +1,4 @@
-//! Access control of a listener: who sends each request, and a record of what is refused.
+//! Access control of a listener: the caller of each request, and a record of what is refused.
 //!
 //! A server authenticates each request by its [`AccessControl`], and asks the [`AuditedCaller`] that
 //! it returns whether the caller may do what the request asks for. What is refused is logged and

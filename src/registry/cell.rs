@@ -117,7 +117,7 @@ impl SessionCell {
         }
     }
 
-    /// Who opened the session.
+    /// The client that opened the session.
     pub(crate) fn client(&self) -> Client {
         Client { attempt: self.attempt, peer: self.peer.into() }
     }

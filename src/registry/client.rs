@@ -1,4 +1,4 @@
-//! Who opened a session, as far as the server can know.
+//! The client that opened a session, as far as the server can know it.
 
 use std::{
     fmt,

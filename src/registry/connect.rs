@@ -27,7 +27,7 @@ const HOLD_LIMIT: Duration = Duration::from_secs(30);
 /// How a client connects.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Who it is.
+    /// The client.
     pub client: Client,
     /// What it does with a retry delay.
     pub retry: RetryBehavior,

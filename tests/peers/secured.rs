@@ -1,4 +1,4 @@
-//! A server with TLS whose callers prove who they are by a token or a client certificate.
+//! A server with TLS whose callers authenticate by a token or a client certificate.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Who sends each request.
+//! The caller of each request.
 //!
 //! If kube-apiserver is the front proxy, it has authenticated the user of a request and authorized
 //! the request (RBAC), and names the user in headers, which are trusted only if the connection
@@ -32,7 +32,7 @@ const MAX_USER: usize = 1_024;
 /// groups are ignored, which gives the user no more rights.
 const MAX_GROUPS: usize = 16 * 1_024;
 
-/// Determines who sends each request.
+/// Determines the caller of each request.
 #[derive(Debug)]
 pub(super) struct KubeAccess {
     pub(super) control: AccessControl,
@@ -72,7 +72,7 @@ impl KubeAccess {
         let (headers, extensions) = (&request.headers, &request.extensions);
         let Some(proxy) = &self.front_proxy else {
             // `kubectl -s` sends the token of its context, which another server has issued. Where
-            // nobody needs a credential, one that is not valid is no reason to reject the request.
+            // no client needs a credential, one that is not valid is no reason to reject the request.
             let anonymous = self.control.anonymous(headers, extensions);
             if *anonymous.principal() == Principal::Anonymous(AnonymousAccess::Full) {
                 return Ok(self.control.identify(headers, extensions).unwrap_or(anonymous));

@@ -57,7 +57,7 @@ pub(super) async fn check_route(
 }
 
 /// What a route with this namespace in its path reads. No object is in a namespace that is not
-/// valid; that is shown only to who may read all.
+/// valid; that is shown only to callers that may read all.
 fn object(route: &RouteAction, namespace: Option<&str>) -> OwnedObject {
     match route.kind {
         Some(_) => {

@@ -69,7 +69,7 @@ async fn respond(access: Arc<KubeAccess>, request: Request, next: Next) -> Respo
     in_use(head, body, next).await
 }
 
-/// Handles a request that needs no credential. One on loopback, where nobody needs one, keeps its
+/// Handles a request that needs no credential. One on loopback, where no request needs one, keeps its
 /// connection like all others there.
 async fn anybody(access: &KubeAccess, mut head: Parts, body: Body, next: Next) -> Response {
     if let Some(caller) = access.control.identify(&head.headers, &head.extensions) {

@@ -127,7 +127,7 @@ impl TokenKeys {
     /// # Errors
     ///
     /// If two keys have one identifier for one use. No key is added then, and the earlier keys that are
-    /// not among `keys` are removed: who removes a key relies on it.
+    /// not among `keys` are removed: an operator that removes a key relies on it.
     pub async fn trust(&self, keys: Vec<VerificationKey>) -> Result<(), TokenKeysError> {
         let mut state = self.state.lock().await;
         let mut all = VerificationKeys::default();
