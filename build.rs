@@ -31,6 +31,13 @@ const PROTOS: [&str; 7] = [
 ];
 /// Messages of the data directory. No service uses them, so reflection does not list them.
 const STORE_PROTOS: [&str; 1] = ["headcount/store/v1/records.proto"];
+/// Messages whose `Debug` would print a token; see `proto.rs`.
+const WITH_TOKEN: [&str; 4] = [
+    ".headcount.v1.Credential",
+    ".headcount.v1.IssueDataplaneTokenResponse",
+    ".headcount.v1.IssueUserTokenResponse",
+    ".headcount.v1.RevokeTokenRequest",
+];
 /// A message whose `Debug` would print a private key.
 const SECRET: &str = ".headcount.store.v1.SigningKey";
 const PACKAGE: &str = ".headcount.v1";
@@ -53,6 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_server(false)
         .btree_map(".")
+        .skip_debug(WITH_TOKEN)
         .bytes(BACKUP_CHUNK)
         .out_dir(&out)
         .compile_fds(files.clone())?;

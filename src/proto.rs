@@ -19,6 +19,19 @@ pub mod store {
     }
 }
 
+/// `Debug` of messages with a token, which could otherwise get into a log.
+macro_rules! debug_without_token {
+    ($($message:ident),*) => {$(
+        impl std::fmt::Debug for $message {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($message)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_without_token!(Credential, IssueDataplaneTokenResponse, IssueUserTokenResponse, RevokeTokenRequest);
+
 /// Descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("headcount");
 
@@ -54,5 +67,25 @@ impl prost::Message for Encoded {
 
     fn clear(&mut self) {
         self.0 = bytes::Bytes::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_of_a_message_shows_no_token() {
+        let token = || "secret".to_owned();
+        let credential = Credential { token: token() };
+        let session = SessionRequest { message: Some(session_request::Message::Credential(credential)) };
+        for text in [
+            format!("{session:?}"),
+            format!("{:?}", IssueDataplaneTokenResponse { token: token() }),
+            format!("{:?}", IssueUserTokenResponse { token: token() }),
+            format!("{:?}", RevokeTokenRequest { token: token(), ..RevokeTokenRequest::default() }),
+        ] {
+            assert!(!text.contains("secret"), "{text}");
+        }
     }
 }

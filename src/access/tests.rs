@@ -134,16 +134,20 @@ fn objects(action: Action) -> Vec<(&'static str, OwnedObject)> {
             ("of mesh `default`, namespace `shop`", registered("default")),
             ("of mesh `other`, namespace `shop`", registered("other")),
         ],
-        Action::ReadWorkloads
-        | Action::ReadDataplanes
-        | Action::ReadEvents
-        | Action::ReadMeshIdentities
-        | Action::WriteMeshIdentities => vec![
-            ("all", scope(None, None)),
-            ("namespace `shop`", scope(Some("shop"), None)),
-            ("namespace `bank`", scope(Some("bank"), None)),
+        Action::ReadWorkloads | Action::ReadDataplanes | Action::ReadEvents | Action::ReadMeshIdentities => {
+            vec![
+                ("all", scope(None, None)),
+                ("namespace `shop`", scope(Some("shop"), None)),
+                ("namespace `bank`", scope(Some("bank"), None)),
+                ("mesh `default`", scope(None, Some("default"))),
+                ("mesh `default`, namespace `shop`", scope(Some("shop"), Some("default"))),
+            ]
+        }
+        // A MeshIdentity is for all namespaces of its mesh.
+        Action::WriteMeshIdentities => vec![
+            ("all meshes", scope(None, None)),
             ("mesh `default`", scope(None, Some("default"))),
-            ("mesh `default`, namespace `shop`", scope(Some("shop"), Some("default"))),
+            ("mesh `other`", scope(None, Some("other"))),
         ],
         Action::IssueDataplaneToken => vec![
             ("all meshes", scope(None, None)),

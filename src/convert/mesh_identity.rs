@@ -44,6 +44,11 @@ impl MeshIdentityDocument {
     pub fn parse(document: &Value) -> Result<Self, Violations> {
         let mut reader = Reader::default();
         let parsed = if let Value::Object(entries) = document {
+            if contains_private_key(document) {
+                let problem = "contains a private key, which readers of the MeshIdentity would see: use File, Secret or \
+                               EnvVar";
+                reader.violate(Invalid::new("spec", problem));
+            }
             reader.mesh_identity(&YamlMap::root(KIND, entries))
         } else {
             reader.violate(Invalid::new("", "must be a map: write type, mesh, name and spec"));
@@ -57,6 +62,17 @@ impl MeshIdentityDocument {
             }
             _ => Err(Violations(violations)),
         }
+    }
+}
+
+/// Whether a text contains a private key in PEM, such as one in the place of a certificate.
+fn contains_private_key(value: &Value) -> bool {
+    match value {
+        Value::Object(entries) => entries.values().any(contains_private_key),
+        Value::Array(values) => values.iter().any(contains_private_key),
+        // The label of each kind of private key in PEM ends so.
+        Value::String(text) => text.contains("PRIVATE KEY-----"),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -181,13 +181,13 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        access::{Access, Policy},
+        access::{Access, Policy, tests::user_of},
         audit::AuditLog,
-        authentication::Trust,
+        authentication::{Authenticator, Trust},
         config::Limits,
         envoy::checks::CheckSettings,
         grpc::{Grpc, GrpcAccess},
-        model::AnonymousAccess,
+        model::{AnonymousAccess, User},
         net::rejection::is_rejection,
         persistence::{identities::MeshIdentities, tokens::TokenKeys},
         proto::DESCRIPTORS,
@@ -209,6 +209,19 @@ pub(super) mod tests {
             control(AnonymousAccess::Full, &metrics).authenticate(&HeaderMap::new(), &Extensions::new());
         let mut request = tonic::Request::new(message);
         request.extensions_mut().insert(caller.unwrap());
+        request
+    }
+
+    /// A request of a user of the policy of `access::tests`, for tests that call a service directly.
+    pub(in crate::grpc) fn called_by<T>(user: &str, message: T) -> tonic::Request<T> {
+        let access = crate::access::tests::access();
+        let user = Principal::User(User { name: user.into(), groups: vec![] });
+        let authenticator = Authenticator::fixed(&access, user_of(&access, user));
+        let metrics = Metrics::new(&Registry::new(RegistrySettings::default())).unwrap();
+        let control =
+            AccessControl::new(Listener::Grpc, authenticator, metrics.refused.clone(), AuditLog::default());
+        let mut request = tonic::Request::new(message);
+        request.extensions_mut().insert(control.authenticate(&HeaderMap::new(), &Extensions::new()).unwrap());
         request
     }
 

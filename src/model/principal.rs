@@ -5,7 +5,10 @@ use std::{
     fmt,
 };
 
-use super::{Dataplane, DataplaneName, Invalid, MeshName, Namespace, Quoted, WORKLOAD_LABEL, WorkloadName};
+use super::{
+    Dataplane, DataplaneName, Invalid, MeshName, Namespace, Quoted, SERVICE_ACCOUNT_LABEL, WORKLOAD_LABEL,
+    WorkloadName,
+};
 
 /// A caller of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,9 @@ pub struct DataplaneGrant {
     pub name: Option<DataplaneName>,
     /// The workload that the dataplane must name.
     pub workload: Option<WorkloadName>,
+    /// The `ServiceAccount` of the dataplane, if the dataplane names one. `MeshIdentities` give SPIFFE IDs
+    /// by it.
+    pub service_account: Option<String>,
     /// Labels that the dataplane must have, each with one of these values.
     pub tags: BTreeMap<String, BTreeSet<String>>,
 }
@@ -136,7 +142,8 @@ pub struct GrantMismatch(String);
 impl DataplaneGrant {
     /// A credential of this kind that is not restricted.
     pub fn unrestricted(proof: Proof) -> Self {
-        Self { proof, mesh: None, namespace: None, name: None, workload: None, tags: BTreeMap::new() }
+        let (mesh, namespace, name, workload, service_account) = (None, None, None, None, None);
+        Self { proof, mesh, namespace, name, workload, service_account, tags: BTreeMap::new() }
     }
 
     /// Checks that the credential may be used for a dataplane.
@@ -157,6 +164,13 @@ impl DataplaneGrant {
             {
                 return Err(self.different(part, requested, granted));
             }
+        }
+        // An empty label counts as absent.
+        let account = dataplane.labels.get(SERVICE_ACCOUNT_LABEL).filter(|account| !account.is_empty());
+        if let (Some(granted), Some(requested)) = (&self.service_account, account)
+            && granted != requested
+        {
+            return Err(self.different("ServiceAccount", requested, granted));
         }
         self.check_workload(dataplane.workload.as_ref())?;
         self.tags.iter().try_for_each(|(key, values)| self.check_tag(dataplane, key, values))
@@ -210,7 +224,7 @@ impl DataplaneGrant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DataplaneLimits, DataplaneSpec};
+    use crate::model::{DataplaneLimits, DataplaneSpec, Labels};
 
     fn dataplane() -> Dataplane {
         let labels = [(WORKLOAD_LABEL, "web"), ("team", "a")];
@@ -272,6 +286,13 @@ mod tests {
         ] {
             assert_eq!(grant.check(&dataplane()).unwrap_err().to_string(), text);
         }
+        let mut claiming = dataplane();
+        claiming.labels = Labels::from_trusted([(SERVICE_ACCOUNT_LABEL, "admin")]);
+        let of_account = |name: &str| grant(|grant| grant.service_account = Some(name.into()));
+        let different = of_account("web").check(&claiming).unwrap_err().to_string();
+        assert_eq!(different, "proxy ServiceAccount from requestor: admin is different than in token: web");
+        assert_eq!(of_account("admin").check(&claiming), Ok(()));
+        assert_eq!(of_account("web").check(&dataplane()), Ok(()), "it names none");
         let mut unnamed = dataplane();
         unnamed.workload = None;
         let bound = grant(|grant| grant.workload = WorkloadName::parse_universal("workload", "web").ok());

@@ -10,9 +10,11 @@ use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use crate::{
-    convert::{MeshIdentityDocument, mesh_identity_from_store, mesh_identity_to_store},
+    convert::{
+        MeshIdentityDocument, mesh_identity_from_store, mesh_identity_to_proto, mesh_identity_to_store,
+    },
     identity::{IdentitySet, MeshIdentityRecord},
-    model::{MeshName, ResourceKey},
+    model::ResourceKey,
     store::{Expected, Item, Outcome, Store, StoreError, Write, key},
 };
 
@@ -20,6 +22,8 @@ use crate::{
 pub const MAX_MESH_IDENTITIES: usize = 1_000;
 /// The most bytes of a spec as JSON.
 const MAX_SPEC_BYTES: usize = 64 << 10;
+/// The most bytes of all `MeshIdentities` as messages. gRPC clients accept a list of 4 MiB by default.
+const MAX_TOTAL_BYTES: usize = 3 << 20;
 
 /// The `MeshIdentities` of a server.
 #[derive(Debug)]
@@ -58,16 +62,15 @@ pub enum MeshIdentityError {
         present: Option<u64>,
     },
     /// It is in another mesh.
-    #[error("meshidentity {key} is in mesh {present}: delete it first, or choose another name")]
-    OtherMesh {
-        /// The resource.
-        key: ResourceKey,
-        /// The mesh that it is in.
-        present: MeshName,
-    },
+    /// The text does not name that mesh, which the caller may have no right to read.
+    #[error("meshidentity {0} is in another mesh: delete it first, or choose another name")]
+    OtherMesh(ResourceKey),
     /// There are as many as may be stored.
     #[error("at most {MAX_MESH_IDENTITIES} MeshIdentities are stored: delete those that are not used")]
     TooMany,
+    /// All together are too large.
+    #[error("all MeshIdentities together may have {MAX_TOTAL_BYTES} bytes: delete those that are not used")]
+    TooLargeTogether,
     /// The spec is too large.
     #[error("the spec has {0} bytes as JSON: at most {MAX_SPEC_BYTES} are allowed")]
     TooLarge(usize),
@@ -106,7 +109,8 @@ impl MeshIdentities {
     ///
     /// # Errors
     ///
-    /// If the present version is another, the resource is in another mesh, there are too many, or the store failed.
+    /// If the present version is another, the resource is in another mesh, there are too many or they are too
+    /// large, or the store failed.
     pub async fn apply(
         &self,
         document: MeshIdentityDocument,
@@ -119,15 +123,14 @@ impl MeshIdentities {
         check_size(&spec)?;
         let key = identity.key.clone();
         let present = current.get(&key);
+        if present.is_some_and(|present| present.identity.mesh != identity.mesh) {
+            return Err(MeshIdentityError::OtherMesh(key));
+        }
         let version = present.map(|present| present.revision);
         if let Some(expected) = expected.filter(|expected| Some(*expected) != version) {
             return Err(MeshIdentityError::Changed { key, expected, present: version });
         }
         let record = match present {
-            Some(present) if present.identity.mesh != identity.mesh => {
-                let present = present.identity.mesh.clone();
-                return Err(MeshIdentityError::OtherMesh { key, present });
-            }
             Some(present) => {
                 let generation = present.generation + u64::from(present.spec != spec);
                 MeshIdentityRecord { identity, spec, generation, ..present.clone() }
@@ -147,20 +150,27 @@ impl MeshIdentities {
             Some(_) => Applied::Configured,
             None => Applied::Created,
         };
+        let others = current.iter().filter(|other| other.identity.key != key);
+        let bytes = |record| mesh_identity_to_proto(record).encoded_len();
+        if others.chain([&record]).map(bytes).sum::<usize>() > MAX_TOTAL_BYTES {
+            return Err(MeshIdentityError::TooLargeTogether);
+        }
         self.write(&key, version, Some(&record)).await?;
         let stored = self.current().get(&key).cloned();
         Ok((stored.ok_or(MeshIdentityError::NotFound(key))?, applied))
     }
 
-    /// Deletes a resource.
+    /// Deletes the resource with this `uid`. One that was created again may be in another mesh, for which
+    /// the caller has no right.
     ///
     /// # Errors
     ///
     /// If there is none, or the store failed.
-    pub async fn delete(&self, key: &ResourceKey) -> Result<(), MeshIdentityError> {
+    pub async fn delete(&self, key: &ResourceKey, uid: Uuid) -> Result<(), MeshIdentityError> {
         let _changing = self.changing.lock().await;
         let current = self.current();
-        let present = current.get(key).ok_or_else(|| MeshIdentityError::NotFound(key.clone()))?;
+        let present = current.get(key).filter(|present| present.uid == uid);
+        let present = present.ok_or_else(|| MeshIdentityError::NotFound(key.clone()))?;
         self.write(key, Some(present.revision), None).await
     }
 

@@ -49,6 +49,8 @@ impl Default for Audiences {
 struct Kubernetes {
     namespace: String,
     pod: Option<Object<Pod>>,
+    #[serde(rename = "serviceaccount")]
+    service_account: Object<ServiceAccount>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,12 +59,19 @@ struct Pod {
     uid: String,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ServiceAccount {
+    name: String,
+}
+
 /// The Pod that a token is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BoundPod {
     pub(super) namespace: Namespace,
     pub(super) name: DataplaneName,
     pub(super) uid: String,
+    pub(super) service_account: String,
 }
 
 /// Tells `ServiceAccount` tokens from those of dataplanes and users, which have no such claims.
@@ -127,7 +136,8 @@ impl Claims {
     ///
     /// If there is none, or its name or namespace is not valid.
     pub(super) fn pod(&self) -> Result<BoundPod, ServiceAccountError> {
-        let Object(Kubernetes { namespace, pod: Some(Object(Pod { name, uid })) }) = &self.kubernetes else {
+        let Object(Kubernetes { namespace, pod, service_account }) = &self.kubernetes;
+        let Some(Object(Pod { name, uid })) = pod else {
             return Err(ServiceAccountError::NoPod);
         };
         // An empty text would be the default namespace.
@@ -136,6 +146,7 @@ impl Claims {
         let namespace = namespace.ok_or(ServiceAccountError::PodName("the namespace"))?;
         let name = DataplaneName::parse("name", name);
         let name = name.map_err(|_invalid| ServiceAccountError::PodName("the name"))?;
-        Ok(BoundPod { namespace, name, uid: uid.clone() })
+        let service_account = service_account.0.name.clone();
+        Ok(BoundPod { namespace, name, uid: uid.clone(), service_account })
     }
 }

@@ -106,6 +106,7 @@ impl Verified {
             mesh: self.rules.mesh.clone(),
             namespace: Some(self.pod.namespace.clone()),
             name: Some(self.pod.name.clone()),
+            service_account: Some(self.pod.service_account.clone()),
             ..DataplaneGrant::unrestricted(Proof::ServiceAccountToken)
         })
     }

@@ -245,7 +245,6 @@ impl RawClaims {
             Some(_) => return Err(invalid("Type is not a valid proxy type")),
         }
         let grant = DataplaneGrant {
-            proof: Proof::Token,
             mesh: restriction(self.mesh.as_deref(), MeshName::parse)
                 .map_err(|_| invalid("Mesh is not a valid name"))?,
             namespace: restriction(self.namespace.as_deref(), Namespace::parse)
@@ -255,6 +254,7 @@ impl RawClaims {
             workload: restriction(self.workload.as_deref(), WorkloadName::parse_kubernetes)
                 .map_err(|_| invalid("Workload is not a valid name"))?,
             tags: self.tags.unwrap_or_default(),
+            ..DataplaneGrant::unrestricted(Proof::Token)
         };
         Ok(Subject::Dataplane(grant))
     }

@@ -109,6 +109,19 @@ const INLINE_KEY: &str = "spec.provider.bundled.ca.privateKey.insecureInline: is
                           MeshIdentity would see the key: use File, Secret or EnvVar";
 
 #[test]
+fn a_private_key_is_rejected_wherever_it_is() {
+    let key = "\"-----BEGIN CERTIFICATE-----\\n-----BEGIN EC PRIVATE KEY-----\\nAAAA\"";
+    let bundled = "{type: Bundled, bundled: {ca: {certificate: {type: InsecureInline, insecureInline: {value: KEY}}, \
+                   privateKey: {type: File, file: {path: /x}}}}}";
+    for provider in [bundled, "{type: Extension, extension: {name: x, config: [1, KEY]}}"] {
+        let with = |text: &str| with_spec(&format!("{{provider: {}}}", provider.replace("KEY", text)));
+        assert!(with("public").is_ok());
+        let error = with(key).unwrap_err();
+        assert!(error.starts_with("spec: contains a private key") && !error.contains("AAAA"), "{error}");
+    }
+}
+
+#[test]
 fn each_violation_has_kumas_path_and_message() {
     let bundled = |bundled: &str| format!("{{provider: {{type: Bundled, bundled: {bundled}}}}}");
     for (spec, expected) in [

@@ -11,7 +11,7 @@ use crate::{
     convert::{self, MeshIdentityDocument, mesh_identity_from_proto, mesh_identity_to_proto},
     grpc::access::caller,
     identity::MeshIdentityRecord,
-    model::{DEFAULT_NAMESPACE, Invalid, MeshName, Namespace, ResourceKey},
+    model::{Invalid, MeshName, Namespace, ResourceKey},
     net::rejection::rejection,
     persistence::identities::{Applied, MeshIdentities, MeshIdentityError},
     proto::{
@@ -46,8 +46,8 @@ impl MeshIdentityService for Identities {
         let (document, expected) = parse(&request.into_inner())?;
         let MeshIdentityDocument { identity, warnings, .. } = &document;
         let (key, warnings) = (identity.key.clone(), warnings.clone());
-        caller
-            .allow(Action::WriteMeshIdentities, Object::Scope(Some(&key.namespace), Some(&identity.mesh)))?;
+        let action = Action::WriteMeshIdentities;
+        caller.allow(action, object(action, &key, Some(&identity.mesh)))?;
         let subject = Subject::MeshIdentity(&key);
         let applied = self.identities.apply(document, expected, SystemTime::now()).await;
         let (record, applied) = applied
@@ -109,9 +109,10 @@ impl MeshIdentityService for Identities {
     ) -> Result<Response<DeleteMeshIdentityResponse>, Status> {
         let caller = caller(&request)?;
         let DeleteMeshIdentityRequest { namespace, name } = request.into_inner();
-        let key = self.find(&caller, Action::WriteMeshIdentities, &namespace, &name)?.identity.key;
-        let subject = Subject::MeshIdentity(&key);
-        let deleted = self.identities.delete(&key).await;
+        let record = self.find(&caller, Action::WriteMeshIdentities, &namespace, &name)?;
+        let key = &record.identity.key;
+        let subject = Subject::MeshIdentity(key);
+        let deleted = self.identities.delete(key, record.uid).await;
         deleted
             .map_err(|error| status(&error))
             .inspect_err(|status| caller.failed(Operation::DeleteMeshIdentity, subject, status))?;
@@ -122,7 +123,8 @@ impl MeshIdentityService for Identities {
 }
 
 impl Identities {
-    /// The `MeshIdentity` of a request, if the caller has the right to it.
+    /// The `MeshIdentity` of a request, if the caller has the right to it. A caller without that right gets
+    /// the same error whether it exists or not.
     fn find(
         &self,
         caller: &AuditedCaller,
@@ -130,13 +132,24 @@ impl Identities {
         namespace: &str,
         name: &str,
     ) -> Result<MeshIdentityRecord, Status> {
-        let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE } else { namespace };
-        let key = ResourceKey::parse(namespace, name)?;
-        let record = self.identities.current().get(&key).cloned();
-        let mesh = record.as_ref().map(|record| &record.identity.mesh);
-        caller.allow(action, Object::Scope(Some(&key.namespace), mesh))?;
-        record.ok_or_else(|| status(&MeshIdentityError::NotFound(key)))
+        let (key, current) = (ResourceKey::parse(namespace, name)?, self.identities.current());
+        let allowed = |record: &&MeshIdentityRecord| {
+            let object = object(action, &key, Some(&record.identity.mesh));
+            caller.caller().allow(action, object).is_ok()
+        };
+        if let Some(record) = current.get(&key).filter(allowed) {
+            return Ok(record.clone());
+        }
+        caller.allow(action, object(action, &key, None))?;
+        Err(status(&MeshIdentityError::NotFound(key)))
     }
+}
+
+/// What a caller needs the right to. A `MeshIdentity` gives SPIFFE IDs to the dataplanes of its mesh in all
+/// namespaces, so its writer needs the right to all of them.
+fn object<'a>(action: Action, key: &'a ResourceKey, mesh: Option<&'a MeshName>) -> Object<'a> {
+    let namespace = (action == Action::ReadMeshIdentities).then_some(&key.namespace);
+    Object::Scope(namespace, mesh)
 }
 
 /// The document of a request, and the version that it replaces.
@@ -158,8 +171,13 @@ fn status(error: &MeshIdentityError) -> Status {
         MeshIdentityError::NotFound(_) => rejection(Code::NotFound, message),
         MeshIdentityError::Changed { .. } => rejection(Code::Aborted, message),
         MeshIdentityError::OtherMesh { .. } => rejection(Code::FailedPrecondition, message),
-        MeshIdentityError::TooMany => Status::resource_exhausted(message),
+        MeshIdentityError::TooMany | MeshIdentityError::TooLargeTogether => {
+            Status::resource_exhausted(message)
+        }
         MeshIdentityError::TooLarge(_) => Invalid::new("spec", message).into(),
         MeshIdentityError::Store(_) => Status::unavailable(message),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ impl Authority {
     }
 
     /// As [`Authority::verify`], and returns the client's own certificate. Signatures are verified once for
-    /// each connection, and again when the authority is replaced.
+    /// each connection, and again when the authority is replaced or the validity of a certificate changes.
     ///
     /// # Errors
     ///
@@ -85,12 +85,14 @@ impl Authority {
         let [leaf, issuers @ ..] = presented.certificates() else {
             return Err(Unverified::NoCertificate);
         };
-        if !presented.is_verified(&self.0, now) {
+        let result = presented.verified(&self.0, now).unwrap_or_else(|| {
             let verified = self.0.verify_client_cert(leaf, issuers, now);
-            verified.map_err(|error| Unverified::NotIssued(error.to_string()))?;
-            presented.set_verified(VerifiedChain::new(&self.0, presented.certificates()));
-        }
-        Ok(leaf)
+            let result = verified.map(drop).map_err(|error| Unverified::NotIssued(error.to_string()));
+            let certificates = presented.certificates();
+            presented.set_verified(&self.0, VerifiedChain::new(&self.0, certificates, now, result.clone()));
+            result
+        });
+        result.map(|()| leaf)
     }
 }
 
@@ -271,8 +273,37 @@ mod tests {
         // The certificates of its issuers count too.
         let leaf = ca.client_with("client", between(2027, 2040)).cert;
         let client = presented(&(leaf + &other.client_with("issuer", between(2027, 2030)).cert));
-        let chain = VerifiedChain::new(&authority.0, client.certificates()).unwrap();
-        assert!(chain.holds(&authority.0, at(2029, 1)) && !chain.holds(&authority.0, at(2030, 2)));
+        let chain = VerifiedChain::new(&authority.0, client.certificates(), at(2029, 1), Ok(())).unwrap();
+        for (year, month, result) in
+            [(2029, 1, Some(Ok(()))), (2030, 2, None), (2026, 12, None), (2027, 2, Some(Ok(())))]
+        {
+            assert_eq!(chain.get(&authority.0, at(year, month)), result, "{year}-{month}");
+        }
+    }
+
+    #[test]
+    fn a_rejected_certificate_is_not_verified_for_each_request() {
+        let (ca, other) = (pki::Authority::new(), pki::Authority::new());
+        let ((authority, verified), (second, verified_by_second)) = (counted(&ca), counted(&ca));
+        let later = |params: &mut CertificateParams| params.not_before = date_time_ymd(2040, 1, 1);
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for cert in [other.client("client").cert + garbage, ca.client_with("client", later).cert] {
+            let (client, before) = (presented(&cert), verified.1.load(Ordering::Relaxed));
+            for _ in 0..3 {
+                // Two authorities, as on the listener of the Kubernetes API.
+                for authority in [&authority, &second] {
+                    let rejected = authority.verify(&client.clone(), now());
+                    assert!(matches!(rejected, Err(Unverified::NotIssued(_))), "{rejected:?}");
+                }
+            }
+            assert_eq!(verified.1.load(Ordering::Relaxed) - before, 1);
+        }
+        assert_eq!(verified_by_second.1.load(Ordering::Relaxed), 2);
+        // The second one is valid later, on the same connection.
+        let client = presented(&ca.client_with("client", later).cert);
+        assert!(authority.verify(&client, now()).is_err());
+        let in_2041 = UnixTime::since_unix_epoch(Duration::from_hours(625_000));
+        assert!(authority.verify(&client, in_2041).is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::warn;
 
-use super::{failure::HandshakeFailure, reload::Current, verified_chain::VerifiedChain};
+use super::{Unverified, failure::HandshakeFailure, reload::Current, verified_chain::VerifiedChain};
 use crate::runtime::sync::Mutex;
 
 /// The only protocol that a listener offers (ALPN).
@@ -66,14 +66,14 @@ pub(crate) struct PresentedCertificates(Option<Arc<Presented>>);
 #[derive(Debug)]
 struct Presented {
     certificates: Box<[CertificateDer<'static>]>,
-    /// The latest verification that succeeded, for the further requests of the connection.
-    verified: Mutex<Option<VerifiedChain>>,
+    /// The latest verification by each authority, for the further requests of the connection.
+    verified: Mutex<Vec<VerifiedChain>>,
 }
 
 impl PresentedCertificates {
     pub(super) fn new(certificates: Option<&[CertificateDer<'static>]>) -> Self {
         Self(certificates.map(|certificates| {
-            Arc::new(Presented { certificates: certificates.into(), verified: Mutex::new(None) })
+            Arc::new(Presented { certificates: certificates.into(), verified: Mutex::default() })
         }))
     }
 
@@ -82,16 +82,21 @@ impl PresentedCertificates {
         self.0.as_deref().map_or(&[], |presented| &presented.certificates)
     }
 
-    /// Whether an earlier verification holds at `now`.
-    pub(super) fn is_verified(&self, by: &Arc<dyn ClientCertVerifier>, now: UnixTime) -> bool {
-        let Some(presented) = &self.0 else { return false };
-        presented.verified.lock().as_ref().is_some_and(|chain| chain.holds(by, now))
+    /// The result of an earlier verification, if it holds at `now`.
+    pub(super) fn verified(
+        &self,
+        by: &Arc<dyn ClientCertVerifier>,
+        now: UnixTime,
+    ) -> Option<Result<(), Unverified>> {
+        self.0.as_ref()?.verified.lock().iter().find_map(|chain| chain.get(by, now))
     }
 
-    /// Keeps the result of a verification.
-    pub(super) fn set_verified(&self, chain: Option<VerifiedChain>) {
+    /// Keeps the result of a verification by this authority instead of its former one.
+    pub(super) fn set_verified(&self, by: &Arc<dyn ClientCertVerifier>, chain: Option<VerifiedChain>) {
         if let Some(presented) = &self.0 {
-            *presented.verified.lock() = chain;
+            let mut verified = presented.verified.lock();
+            verified.retain(|former| former.is_current() && !former.is_of(by));
+            verified.extend(chain);
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 
 use super::*;
-use crate::store::MemoryStore;
+use crate::{model::MeshName, store::MemoryStore};
 
 fn document(name: &str, spec: &Value) -> MeshIdentityDocument {
     let document = json!({"type": "MeshIdentity", "mesh": "default", "name": name, "spec": spec});
@@ -53,12 +53,14 @@ async fn a_resource_is_created_configured_unchanged_and_deleted() {
     assert_eq!(later.current(), identities.current(), "a restart changes nothing");
     assert_eq!(later.current().get(&key("web")), Some(&labelled));
 
-    identities.delete(&key("web")).await.unwrap();
+    identities.delete(&key("web"), created.uid).await.unwrap();
     assert!(identities.current().is_empty());
-    assert_eq!(identities.delete(&key("web")).await, Err(MeshIdentityError::NotFound(key("web"))));
+    let not_found = Err(MeshIdentityError::NotFound(key("web")));
+    assert_eq!(identities.delete(&key("web"), created.uid).await, not_found);
     let (again, _) =
         identities.apply(document("web", &trust_domain("a.example")), None, at(4)).await.unwrap();
     assert_ne!(again.uid, created.uid);
+    assert_eq!(identities.delete(&key("web"), created.uid).await, not_found, "it was created again");
 }
 
 #[tokio::test]
@@ -83,10 +85,12 @@ async fn a_stale_version_and_another_mesh_change_nothing() {
 
     let mut other = document("web", &trust_domain("c.example"));
     other.identity.mesh = MeshName::parse("", "other").unwrap();
-    let error = identities.apply(other, None, at(1)).await.unwrap_err();
+    let error = identities.apply(other.clone(), None, at(1)).await.unwrap_err();
+    let guessed = identities.apply(other, Some(7), at(1)).await.unwrap_err();
+    assert_eq!(guessed, error, "the version of another mesh is not shown");
     assert_eq!(
         error.to_string(),
-        "meshidentity default/web is in mesh default: delete it first, or choose another name"
+        "meshidentity default/web is in another mesh: delete it first, or choose another name"
     );
     assert_eq!(identities.current().get(&key("web")), Some(&second));
 }
@@ -105,6 +109,26 @@ async fn numbers_and_bytes_have_limits() {
     assert_eq!(error, MeshIdentityError::TooMany);
     let changed = identities.apply(document("web-1", &trust_domain("a.example")), None, at(1)).await;
     assert_eq!(changed.unwrap().1, Applied::Configured, "a change needs no place");
+}
+
+#[tokio::test]
+async fn all_of_them_fit_into_one_message() {
+    let (_, identities) = empty().await;
+    let large = |text: &str| json!({"text": text.repeat(60_000)});
+    let mut stored = 0;
+    let error = loop {
+        let document = document(&format!("web-{stored}"), &large("a"));
+        match identities.apply(document, None, at(1)).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((stored, &error), (52, &MeshIdentityError::TooLargeTogether), "{error}");
+    let changed = identities.apply(document("web-0", &large("b")), None, at(1)).await;
+    assert_eq!(changed.unwrap().1, Applied::Configured, "a change counts once");
+    let uid = identities.current().get(&key("web-1")).unwrap().uid;
+    identities.delete(&key("web-1"), uid).await.unwrap();
+    identities.apply(document("web-52", &large("a")), None, at(1)).await.unwrap();
 }
 
 #[tokio::test]

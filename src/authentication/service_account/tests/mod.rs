@@ -91,6 +91,7 @@ fn a_token_proves_the_dataplane_of_its_pod() {
             let verified = verify(&cluster(), &token).unwrap();
             let Principal::Dataplane(grant) = verified.principal() else { panic!("{verified:?}") };
             assert_eq!(grant.to_string(), "*/shop/web-1");
+            assert_eq!(grant.service_account.as_deref(), Some("web"));
             assert_eq!((grant.proof, grant.workload), (Proof::ServiceAccountToken, None));
             assert_eq!(verified.expires, now() + Duration::from_hours(1));
             assert_eq!(verified.label(), "token-1");
