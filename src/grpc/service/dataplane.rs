@@ -87,12 +87,11 @@ impl DataplaneService for Dataplanes {
         let keys = filter.keys(&self.registry);
         // The semaphore is never closed. The SPIFFE IDs of a page can take longer than its dataplanes.
         let _permit = if keys.is_none() { self.scans.acquire().await.ok() } else { None };
-        let (views, next_after) = match keys {
-            Some(keys) => self.look_up(keys, &filter, size, after.as_ref()),
-            None => {
-                let matches = |dataplane: &Dataplane| filter.matches(dataplane);
-                run_blocking(|| self.registry.dataplanes(matches, size, after.as_ref()))
-            }
+        let (views, next_after) = if let Some(keys) = keys {
+            self.look_up(keys, &filter, size, after.as_ref())
+        } else {
+            let matches = |dataplane: &Dataplane| filter.matches(dataplane);
+            run_blocking(|| self.registry.dataplanes(matches, size, after.as_ref()))
         };
         let identities = self.identities.current();
         let page = run_blocking(|| page(&views, &identities, next_after));

@@ -11,10 +11,15 @@ use crate::model::Quoted;
 
 /// The longest template in bytes: longer than any SPIFFE ID.
 const MAX_BYTES: usize = 4_096;
+/// The most actions of a template. The parser recurses for each `{{else if}}`, without a limit of its own.
+const MAX_ACTIONS: usize = 64;
 
 pub(super) fn parse(source: &str, scope: Scope) -> Result<Vec<Part>, String> {
     if source.len() > MAX_BYTES {
         return Err(format!("template: :1: is longer than {MAX_BYTES} bytes"));
+    }
+    if source.matches("{{").count() > MAX_ACTIONS {
+        return Err(format!("template: :1: has more than {MAX_ACTIONS} actions"));
     }
     let tree = Parser::new(source, "{{", "}}").and_then(Parser::parse).map_err(|error| match error {
         // Go's positions of syntax errors have no column.

@@ -91,6 +91,9 @@ fn what_is_not_supported_is_refused_with_its_position() {
         let error = Template::parse(template, scope).unwrap_err();
         assert!(error.starts_with(expected), "{template:?}: {error}");
     }
+    let chain = "{{if.}}".to_owned() + &"{{else if.}}".repeat(300);
+    assert_eq!(Template::parse(&chain, Scope::Path).unwrap_err(), "template: :1: has more than 64 actions");
+    assert!(Template::parse(&"/{{ .Workload }}".repeat(64), Scope::Path).is_ok());
     let long = "a".repeat(4_097);
     assert_eq!(Template::parse(&long, Scope::Path).unwrap_err(), "template: :1: is longer than 4096 bytes");
 }
