@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Serializer, ser::PrettyFormatter};
 
 use super::{ChangeType, Format};
-use crate::cli::terminal::{visible, visible_json};
+use crate::cli::terminal::visible_json;
 
 /// A list of resources, as kubectl prints it.
 #[derive(Debug, Serialize)]
@@ -56,6 +56,24 @@ fn json(resource: &impl Serialize) -> String {
 fn yaml(resource: &impl Serialize) -> String {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(resource, options).expect(SERIALIZABLE);
-    // The serializer escapes control characters, but not bidirectional marks.
-    text.lines().flat_map(|line| [visible(line), "\n".into()]).collect()
+    // The serializer escapes control characters, but not bidirectional marks. YAML has JSON's escapes.
+    visible_json(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_with_unsafe_characters_is_yaml() {
+        for text in ["\u{1b}[2J\u{202e}\u{9b}", "a\u{202e}b", "\u{2028}"] {
+            let yaml = document(Format::Yaml, &[text]);
+            assert!(
+                !yaml.contains(['\u{1b}', '\u{9b}', '\u{2028}', '\u{202e}']) && yaml.ends_with('\n'),
+                "{yaml:?}"
+            );
+            let read: Result<[String; 1], _> = serde_saphyr::from_str(&yaml);
+            assert!(read.is_ok(), "{yaml:?}: {read:?}");
+        }
+    }
 }
