@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::MeshIdentityDocument;
 use crate::{
     convert::{Violations, label_map, timestamp},
-    identity::{Condition, MeshIdentityRecord},
+    identity::{Condition, MeshIdentity, MeshIdentityRecord},
     model::Invalid,
     proto,
 };
@@ -34,30 +34,28 @@ pub fn mesh_identity_from_proto(message: &proto::MeshIdentity) -> Result<MeshIde
 
 /// Converts a stored `MeshIdentity`.
 pub fn mesh_identity_to_proto(record: &MeshIdentityRecord) -> proto::MeshIdentity {
-    let identity = &record.identity;
     proto::MeshIdentity {
-        namespace: identity.key.namespace.to_string(),
-        name: identity.key.name.to_string(),
-        mesh: identity.mesh.to_string(),
-        labels: label_map(&identity.labels),
-        spec: Some(structure(&record.spec)),
         resource_version: record.revision.to_string(),
         uid: record.uid.to_string(),
         creation_time: Some(timestamp(record.creation_time)),
         generation: record.generation,
-        conditions: identity.conditions().into_iter().map(condition).collect(),
+        conditions: record.identity.conditions().into_iter().map(condition).collect(),
+        ..unversioned(&record.identity, &record.spec)
     }
 }
 
 /// The message for a document, without what the server sets.
 pub fn mesh_identity_message(document: &MeshIdentityDocument) -> proto::MeshIdentity {
-    let identity = &document.identity;
+    unversioned(&document.identity, &document.spec)
+}
+
+fn unversioned(identity: &MeshIdentity, spec: &Value) -> proto::MeshIdentity {
     proto::MeshIdentity {
         namespace: identity.key.namespace.to_string(),
         name: identity.key.name.to_string(),
         mesh: identity.mesh.to_string(),
         labels: label_map(&identity.labels),
-        spec: Some(structure(&document.spec)),
+        spec: Some(structure(spec)),
         ..proto::MeshIdentity::default()
     }
 }
