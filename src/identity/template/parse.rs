@@ -7,7 +7,7 @@ use gotmpl::{
 };
 
 use super::{Part, Scope};
-use crate::model::Quoted;
+use crate::model::{LabelKey, Quoted};
 
 /// The longest template in bytes: longer than any SPIFFE ID.
 const MAX_BYTES: usize = 4_096;
@@ -141,10 +141,13 @@ impl Walk<'_> {
             let problem = format!("wrong number of args for label: want 1 got {}", arguments.len());
             return Err(self.refuse(pos, &problem));
         };
-        match constant(key) {
-            Some(key) => Ok(vec![Part::Label(key.into())]),
-            None => Err(self.refuse(pos, "the key of label must be a string constant, such as \"team\"")),
-        }
+        let Some(key) = constant(key) else {
+            return Err(self.refuse(pos, "the key of label must be a string constant, such as \"team\""));
+        };
+        // No resource has a label with another key.
+        let invalid = |problem: String| self.refuse(pos, &format!("label {}: {problem}", Quoted(&key)));
+        key.parse::<LabelKey>().map_err(invalid)?;
+        Ok(vec![Part::Label(key.into())])
     }
 
     /// The text of a format with an argument for each `%s` and `%v`.

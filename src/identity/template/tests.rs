@@ -84,6 +84,7 @@ fn what_is_not_supported_is_refused_with_its_position() {
         ("/{{ printf \"x\" .Workload }}", Scope::Path, "template: :1:4: printf has too many arguments"),
         ("/{{ printf .Workload }}", Scope::Path, "template: :1:4: the format of printf must be"),
         ("/{{ label .Workload }}", Scope::Path, "template: :1:4: the key of label must be a string constant"),
+        ("/{{ label \"a\\u007f\" }}", Scope::Path, "template: :1:4: label \"a\\u{7f}\": "),
         ("/{{ print print }}", Scope::Path, "template: :1:10: function \"print\" needs arguments"),
         ("/a{{ end }}/b", Scope::Path, "template: : unexpected {{end}}"),
         ("/a{{ else }}/b", Scope::Path, "template: : unexpected {{end}} or {{else}}"),

@@ -97,14 +97,20 @@ async fn a_stale_version_and_another_mesh_change_nothing() {
 
 #[tokio::test]
 async fn numbers_and_bytes_have_limits() {
-    let (_, identities) = empty().await;
+    let (store, identities) = empty().await;
     let large = json!({"provider": {"type": "Extension", "extension": {"name": "x", "config": "a".repeat(MAX_SPEC_BYTES)}}});
     let error = identities.apply(document("web", &large), None, at(1)).await.unwrap_err();
     assert!(error.to_string().contains("at most 65536 are allowed"), "{error}");
-    for index in 0..MAX_MESH_IDENTITIES {
-        let document = document(&format!("web-{index}"), &json!({}));
-        identities.apply(document, None, at(1)).await.unwrap();
-    }
+    let (first, _) = identities.apply(document("web-0", &json!({})), None, at(1)).await.unwrap();
+    let value = mesh_identity_to_store(&first).encode_to_vec();
+    // Stored at once, because each change loads all.
+    let others = (1..MAX_MESH_IDENTITIES).map(|index| Write {
+        key: key::mesh_identity(&key(&format!("web-{index}"))),
+        expected: Expected::Absent,
+        value: Some(value.clone().into()),
+    });
+    store.commit(others.collect()).await.unwrap();
+    let identities = MeshIdentities::load(store as Arc<dyn Store>).await.unwrap();
     let error = identities.apply(document("one-more", &json!({})), None, at(1)).await.unwrap_err();
     assert_eq!(error, MeshIdentityError::TooMany);
     let changed = identities.apply(document("web-1", &trust_domain("a.example")), None, at(1)).await;
