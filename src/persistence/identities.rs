@@ -94,11 +94,6 @@ impl MeshIdentities {
         Ok(Self { store, changing: Mutex::new(()), current })
     }
 
-    /// Those of now, and each later state.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<IdentitySet>> {
-        self.current.subscribe()
-    }
-
     /// Those of now.
     pub fn current(&self) -> Arc<IdentitySet> {
         Arc::clone(&self.current.borrow())
