@@ -45,7 +45,7 @@ struct Decisions {
     owner: Caller,
     /// Named by the last binding.
     user: Caller,
-    stranger: Caller,
+    unbound: Caller,
     anonymous: Caller,
 }
 
@@ -73,7 +73,7 @@ impl Decisions {
             namespace: namespace(bindings - 1)?,
             owner: access.caller(Principal::Dataplane(grant), credential()),
             user: user(group(bindings - 1))?,
-            stranger: user("strangers".to_owned())?,
+            unbound: user("unbound".to_owned())?,
             anonymous: access.anonymous(AnonymousAccess::Public),
         })
     }
@@ -84,7 +84,7 @@ impl Decisions {
         let cases = [
             ("a dataplane, its registration", &self.owner, Action::RegisterDataplane, dataplane, true),
             ("a user of the last binding, a read", &self.user, Action::ReadWorkloads, scope, true),
-            ("a user without a binding, denied", &self.stranger, Action::ReadWorkloads, scope, false),
+            ("a user without a binding, denied", &self.unbound, Action::ReadWorkloads, scope, false),
             ("an anonymous caller, denied", &self.anonymous, Action::ReadWorkloads, scope, false),
             (
                 "an anonymous caller, a health check",

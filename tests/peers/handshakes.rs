@@ -158,7 +158,7 @@ async fn refused_requests_count_too_and_open_connections_go_on() {
     };
     ask(1).await;
     let mut refused = 0;
-    // The token of a stranger, and health checks, which need none.
+    // Requests with a token that the server does not trust, and health checks, which need no token.
     let attack = async {
         let [paths, statuses] = [["/version", "/livez"], ["HTTP/1.1 401 ", "HTTP/1.1 200 "]];
         while let Ok(response) = get(&secured, kube, MALLORY, paths[refused % 2], "a.b.c").await {

@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_was_queued_for_a_closed_connection_ends() {
         let state = ConnectionState::default();
-        state.closed();
+        drop(state.opening());
         let call = pending::<Result<(), BoxError>>();
         let error = forward(call, state).await.unwrap_err();
         assert_eq!(

@@ -18,7 +18,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tower::Service;
 
-use super::{problem::ConnectProblem, state::ConnectionState};
+use super::{
+    problem::ConnectProblem,
+    state::{ConnectionState, OpenConnection},
+};
 use crate::net::tls::ClientTls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -54,14 +57,14 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (connected, tls, state) = (self.tcp.call(uri), self.tls.clone(), self.state.clone());
-        state.opening();
+        let open = state.opening();
         Box::pin(async move {
             let stream = connected.await?.into_inner();
             let stream = match &tls {
                 Some(tls) => Either::Right(tls.connect(stream).await?),
                 None => Either::Left(stream),
             };
-            Ok(TokioIo::new(Explained { stream, tls, received: false, state }))
+            Ok(TokioIo::new(Explained { stream, tls, received: false, state, _open: open }))
         })
     }
 }
@@ -73,6 +76,7 @@ pub(super) struct Explained {
     /// Whether the server has sent anything after the handshake.
     received: bool,
     state: ConnectionState,
+    _open: OpenConnection,
 }
 
 impl Explained {
@@ -128,12 +132,6 @@ fn no_answer() -> ConnectProblem {
         "if it requires TLS, write its address with https:// and set --ca-file; otherwise check --server: it must be \
          the gRPC address of a headcount server (port 7100 by default)",
     )
-}
-
-impl Drop for Explained {
-    fn drop(&mut self) {
-        self.state.closed();
-    }
 }
 
 impl AsyncRead for Explained {
